@@ -1,0 +1,77 @@
+# Needs python3 (3.11 or newer, with venv) and make; everything else is installed into .venv from requirements.lock.
+PYTHON ?= python3
+VENV ?= .venv
+USERS ?= 50000
+BENCH_USERS ?= 1000000
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCKED := $(VENV)/.locked
+STAMP := $(VENV)/.installed
+
+export RAY_USAGE_STATS_ENABLED ?= 0
+# Ray would otherwise try to rebuild the environment of a driver that was started by `uv run`.
+export RAY_ENABLE_UV_RUN_RUNTIME_ENV ?= 0
+
+# Always the embedded engine: the demo's tables are named like a publisher's own.
+DEMO := RAYPIPE_URL= $(BIN)/raypipe
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-unit test-integration lint format faults chaos bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## .venv with everything in requirements.lock; quick when nothing changed
+
+$(LOCKED): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("raypipe needs Python 3.11 or newer, %s is %s; try make PYTHON=python3.12" % (sys.executable, sys.version.split()[0]))'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) --no-deps --require-hashes -r requirements.lock
+	@touch $@
+
+$(STAMP): $(LOCKED) pyproject.toml
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP) ## a synthetic publisher, then churn fitted, scored and published (USERS=50000)
+	$(DEMO) demo --users $(USERS) --replace
+	$(DEMO) run churn --date latest
+
+test: $(STAMP) ## unit and integration tests, on the embedded engine or RAYPIPE_TEST_URL
+	$(BIN)/pytest -m fast tests
+
+test-unit: $(STAMP) ## without Ray and without a server
+	$(BIN)/pytest tests/unit
+
+test-integration: $(STAMP) ## with the real ClickHouse and the real Ray
+	$(BIN)/pytest tests/integration
+
+lint: $(STAMP) ## ruff, mypy --strict, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## rewrites the code as ruff wants it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+faults: $(STAMP) ## every fault test, the slow ones too
+	$(BIN)/pytest tests/faults
+
+chaos: $(STAMP) ## the slow fault tests alone: kills, cuts and full disks
+	$(BIN)/pytest -m "not fast" tests/faults
+
+bench: $(STAMP) ## scoring side by side with its peers (BENCH_USERS=1000000)
+	$(BIN)/python benchmarks/scoring.py --users $(BENCH_USERS)
+
+lock: $(STAMP) ## resolves pyproject.toml again into requirements.lock
+	env -u UV_FIND_LINKS -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_DEFAULT_INDEX \
+	$(BIN)/uv --no-config pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	  --extra all-cpu --extra dev --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	  --output-file requirements.lock
+
+clean: ## removes .venv, caches and builds; keeps the data in .raypipe
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
