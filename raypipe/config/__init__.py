@@ -1,0 +1,18 @@
+"""The configuration: base.yaml, one YAML file a pipeline, the environment and the command line, checked as one."""
+
+from raypipe.config.leaves import as_yaml, show
+from raypipe.config.load import Loaded, list_pipelines, load_connection, load_pipeline, load_shared, shipped
+from raypipe.config.schema import PipelineConfig, json_schema
+
+__all__ = [
+    "Loaded",
+    "PipelineConfig",
+    "as_yaml",
+    "json_schema",
+    "list_pipelines",
+    "load_connection",
+    "load_pipeline",
+    "load_shared",
+    "shipped",
+    "show",
+]

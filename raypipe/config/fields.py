@@ -1,0 +1,125 @@
+"""What the sections of the configuration are made of: their base, checked names, and breaches of a rule."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+T = TypeVar("T")
+
+# What each pattern accepts, in words, for the error messages.
+PATTERNS = {
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "letters, digits and underscores, not starting with a digit",
+    r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$": "table or database.table, letters, digits and underscores",
+    r"^[a-z][a-z0-9_]*$": "lower-case letters, digits and underscores, starting with a letter",
+    r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*\.sql$": "a path inside the sql folder, such as churn/publish.sql",
+    r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$": "module:Class, such as raypipe.models.xgboost:XGBoost",
+}
+_COLUMN, _TABLE, _SLUG, _SQL, _CLASS = PATTERNS
+
+Column = Annotated[str, Field(pattern=_COLUMN)]
+Table = Annotated[str, Field(pattern=_TABLE)]
+Slug = Annotated[str, Field(pattern=_SLUG)]
+SqlPath = Annotated[str, Field(pattern=_SQL)]
+ClassPath = Annotated[str, Field(pattern=_CLASS)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+# YAML has lists, the frozen sections have tuples; only this conversion is lenient.
+Items = Annotated[tuple[T, ...], Field(strict=False)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, and unknown keys or values of another type are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_by_name=True, validate_by_alias=True
+    )
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A rule that a value breaks.
+
+    Attributes:
+        message: what is wrong, continuing a sentence that starts with the key.
+        found: the value, in words that show no secret.
+        allowed: what would be accepted.
+        at: the key concerned, below the value that was checked.
+        top: whether `at` starts at the top of the configuration instead.
+    """
+
+    message: str
+    found: str | None = None
+    allowed: str | None = None
+    at: tuple[str | int, ...] = ()
+    top: bool = False
+
+
+def refuse(breaches: Iterable[Breach]) -> None:
+    """Raises one error that carries all the breaches, if there are any."""
+    found = tuple(breaches)
+    if found:
+        context: dict[str, Any] = {
+            "text": "; ".join(f"{breach.message} (found {breach.found})" for breach in found),
+            "breaches": [asdict(breach) for breach in found],
+        }
+        raise PydanticCustomError("breach", "{text}", context)
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """The names that stand more than once, in order."""
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    refuse(Breach("names something twice", name, "each name once") for name in repeated(names))
+    return names
+
+
+Columns = Annotated[Items[Column], AfterValidator(_distinct)]
+
+
+def masked(text: str) -> str:
+    """The text with passwords in URLs replaced by `***`, also where the URL is malformed."""
+    text = re.sub(r"(://[^:@/\s]*):.*@", r"\1:***@", text)
+    return re.sub(r"(?i)((?:password|passwd|secret|token|key)=)[^&\s]+", r"\1***", text)
+
+
+def _without_credentials(url: str) -> str:
+    # A hand-made rule beside urlsplit's: a password with `/` or `@` in it is one that urlsplit does not see.
+    if masked(url) != url:
+        refuse(
+            [
+                Breach(
+                    "carries a password or a key",
+                    masked(url),
+                    "an address without one: put it into RAYPIPE_PASSWORD or a file named by connection.password_file "
+                    "(an object store's keys into its own environment variables)",
+                )
+            ]
+        )
+    return url
+
+
+def _clickhouse_address(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        server = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+        usable = bool(server and not parts.query and not parts.fragment)
+    except ValueError:
+        usable = False
+    if not usable and not re.match(r"chdb:.*\S", url):
+        refuse(
+            [Breach("is no address of a ClickHouse", masked(url), "http(s)://user@host:port/database, or chdb:PATH")]
+        )
+    return url
+
+
+SafeUrl = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)]
+ClickHouseUrl = Annotated[SafeUrl, AfterValidator(_clickhouse_address)]

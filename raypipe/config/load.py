@@ -1,0 +1,169 @@
+"""Finding and loading the configuration of a pipeline, with the source of every value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from raypipe.config.document import Document, Node, read
+from raypipe.config.layers import merged, with_environment, with_overrides, with_url
+from raypipe.config.leaves import sources_of
+from raypipe.config.problems import Problem, nearest, refusal, shown
+from raypipe.config.schema import Connection, PipelineConfig, SharedConfig
+from raypipe.config.validate import validate
+from raypipe.errors import UsageError
+
+BASE = "base"
+# Folders under sql/ that are raypipe's own, whatever project is configured.
+OWN_SQL = ("schema", "shared", "demo", "features", "loaders")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A pipeline's configuration.
+
+    Attributes:
+        config: the validated configuration.
+        sources: for every value, by its dotted path, where it was set: `configs/churn.yaml:12`,
+            `RAYPIPE_URL`, `--set`, `--url` or `default`.
+        directory: the folder of the YAML files.
+        sql_directory: the project's folder of SQL, beside it.
+    """
+
+    config: PipelineConfig
+    sources: Mapping[str, str]
+    directory: Path
+    sql_directory: Path
+
+    def sql(self, path: str) -> Path:
+        """The file that a path in the configuration means, such as `churn/publish.sql` or `shared/predictions.sql`."""
+        own = path.split("/")[0] in OWN_SQL
+        return (shipped() / "sql" if own else self.sql_directory) / path
+
+
+def shipped() -> Path:
+    """The folder that holds raypipe's own `configs` and `sql`: inside the package when installed, else the checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_shipped"
+    return installed if installed.is_dir() else package.parent
+
+
+def config_directory(config_dir: Path | str | None = None) -> Path:
+    """The folder of the configuration: the one named, else `./configs`, else the shipped one.
+
+    Raises:
+        UsageError: the folder that was named does not exist.
+    """
+    if config_dir is None:
+        here = Path("configs")
+        return here if here.is_dir() else shipped() / "configs"
+    directory = Path(config_dir)
+    if not directory.is_dir():
+        raise UsageError(
+            "The configuration folder does not exist",
+            found=str(directory),
+            allowed="a folder with one YAML file a pipeline, and a folder `sql` beside it",
+            next_step="correct --config; without it ./configs is used, or raypipe's own pipelines",
+        )
+    return directory
+
+
+def list_pipelines(config_dir: Path | str | None = None) -> list[str]:
+    """The names of the pipelines in a configuration folder, in alphabetical order."""
+    return sorted(path.stem for path in config_directory(config_dir).glob("*.yaml") if path.stem != BASE)
+
+
+def load_pipeline(
+    name: str,
+    config_dir: Path | str | None = None,
+    overrides: Iterable[str] = (),
+    environ: Mapping[str, str] = os.environ,
+    url: str | None = None,
+) -> Loaded:
+    """The configuration of a pipeline: base.yaml < NAME.yaml < the environment < --set < --url.
+
+    Args:
+        name: the pipeline, `churn` for configs/churn.yaml.
+        config_dir: the configuration folder; see `config_directory`.
+        overrides: `key=value` each, keys dotted, values YAML.
+        environ: the environment.
+        url: ClickHouse's address from the command line.
+
+    Raises:
+        UsageError: there is no such pipeline or folder.
+        ConfigError: something is wrong; the message lists every problem with its file and line.
+    """
+    directory = config_directory(config_dir)
+    known = list_pipelines(directory)
+    if name not in known:
+        raise _unknown_pipeline(name, known, directory)
+    base = _base(directory)
+    own = read(directory / f"{name}.yaml", _display(directory / f"{name}.yaml"))
+    document = Document(merged(base.root, own.root), (*base.problems, *own.problems))
+    document = with_url(with_overrides(with_environment(document, environ), overrides), url)
+    config, problems = validate(PipelineConfig, document.root)
+    problems = [*document.problems, *_misnamed(document.root, name), *problems]
+    if config is None or problems:
+        raise refusal(f"The configuration of {name}", problems)
+    return Loaded(config, sources_of(config, document.root), directory, directory.parent / "sql")
+
+
+def load_shared(
+    config_dir: Path | str | None = None, url: str | None = None, environ: Mapping[str, str] = os.environ
+) -> SharedConfig:
+    """What commands without a pipeline need: base.yaml < the environment < --url.
+
+    Raises:
+        UsageError: the folder does not exist.
+        ConfigError: something is wrong; the message lists every problem with its file and line.
+    """
+    document = with_url(with_environment(_base(config_directory(config_dir)), environ), url)
+    if isinstance(document.root.value, dict):
+        # base.yaml may hold defaults of a pipeline's own keys; they are checked with the pipeline.
+        of_pipelines = PipelineConfig.model_fields.keys() - SharedConfig.model_fields.keys()
+        shared = {key: node for key, node in document.root.value.items() if key not in of_pipelines}
+        document = Document(Node(shared, document.root.place), document.problems)
+    config, problems = validate(SharedConfig, document.root)
+    if config is None or document.problems:
+        raise refusal("The configuration", [*document.problems, *problems])
+    return config
+
+
+def load_connection(
+    config_dir: Path | str | None = None, url: str | None = None, environ: Mapping[str, str] = os.environ
+) -> Connection:
+    """The connection of commands without a pipeline; `url` outweighs RAYPIPE_URL, which outweighs base.yaml."""
+    return load_shared(config_dir, url, environ).connection
+
+
+def _misnamed(root: Node, name: str) -> list[Problem]:
+    given = root.child("pipeline")
+    if given is None or given.value == name:
+        return []
+    return [Problem(given.place, ("pipeline",), "differs from the file's name", shown(given.plain()), name)]
+
+
+def _base(directory: Path) -> Document:
+    path = directory / f"{BASE}.yaml"
+    return read(path, _display(path)) if path.exists() else Document(Node({}, _display(path)))
+
+
+def _unknown_pipeline(name: str, known: list[str], directory: Path) -> UsageError:
+    meant = nearest(name, known)
+    return UsageError(
+        f"There is no pipeline {name!r} in {_display(directory)}",
+        allowed=", ".join(known) or "none: the folder holds no pipeline",
+        next_step=f"did you mean {meant}?"
+        if meant
+        else f"write {_display(directory / 'NAME.yaml')}, or name another folder with --config",
+    )
+
+
+def _display(path: Path) -> str:
+    """A path as people type it: relative to the working directory where it is below it."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,193 @@
+"""The configuration of one pipeline: what configs/base.yaml and configs/<pipeline>.yaml may hold, together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from raypipe.config.evaluate import BINARY_METRICS, Evaluate
+from raypipe.config.features import Entity, Feature, FeatureEntry, Label, Source
+from raypipe.config.fields import (
+    Breach,
+    ClassPath,
+    Columns,
+    Items,
+    Section,
+    Slug,
+    refuse,
+)
+from raypipe.config.publishing import Level, Levels, Publish, Targets
+from raypipe.config.shared import (
+    Actors,
+    Connection,
+    Explain,
+    Monitor,
+    RayConfig,
+    Score,
+    SharedConfig,
+    SplitConfig,
+)
+
+__all__ = [
+    "Actors",
+    "Connection",
+    "Entity",
+    "Evaluate",
+    "Explain",
+    "Feature",
+    "Label",
+    "Level",
+    "ModelConfig",
+    "Monitor",
+    "PipelineConfig",
+    "Publish",
+    "RayConfig",
+    "Score",
+    "SharedConfig",
+    "Source",
+    "SplitConfig",
+    "json_schema",
+]
+
+# Names with a folder of raypipe's own under sql/, and base.yaml itself.
+RESERVED = ("base", "demo", "features", "loaders", "schema", "shared")
+
+
+class ModelConfig(Section):
+    """Which model is fitted, and how."""
+
+    class_path: ClassPath = Field(
+        default="raypipe.models.xgboost:XGBoost",
+        validation_alias="class",
+        serialization_alias="class",
+        description="The model's class, as module:Class.",
+    )
+    params: dict[str, Any] = Field(default={}, description="Parameters of the library, passed on as they are.")
+    rounds: int = Field(default=300, ge=1, description="Boosting rounds at most.")
+    early_stopping_rounds: int = Field(
+        default=20, ge=0, description="Stop after this many rounds without a better validation metric; 0: never."
+    )
+    balance: Literal["none", "scale_pos_weight"] = Field(
+        default="none",
+        description="scale_pos_weight weighs the rarer class up; none leaves the probabilities as they are in the "
+        "data.",
+    )
+    workers: int = Field(
+        default=0,
+        ge=0,
+        description="Ray Train workers; 0: Ray Train's local mode, the fastest where one node has the data.",
+    )
+    cpus_per_worker: int = Field(
+        default=1, ge=1, description="CPUs reserved for each worker; leave the cluster some for the reads."
+    )
+
+
+class PipelineConfig(SharedConfig):
+    """A pipeline: whom it scores, from which columns, what it predicts and where the rows go."""
+
+    # Checks between sections are made on the later field, with what stands above it: the order matters.
+    pipeline: Slug = Field(description="The pipeline's name: its file is configs/NAME.yaml, its SQL is in sql/NAME/.")
+    description: str = Field(default="", description="What is predicted, for whom, in one sentence.")
+    entity: Entity = Field(description="What one row of the population is.")
+    source: Source = Field(description="The table the population comes from.")
+    carry: Columns = Field(
+        default=(), description="Further columns of features.sql that publish.sql needs; the keys are always there."
+    )
+    label: Label = Field(description="What is predicted.")
+    features: Items[FeatureEntry] = Field(
+        min_length=1, description="The features, in the order of the matrix; a bare name is a number."
+    )
+    model: ModelConfig = Field(default=ModelConfig(), description="Which model is fitted, and how.")
+    levels: Levels = Field(
+        default=(), description="Named ranges of the score, by ascending cuts, the last above 1; empty: no levels."
+    )
+    publish: Targets = Field(
+        min_length=1,
+        description="The tables that a run's rows are published to, in this order, ml_model_predictions last.",
+    )
+
+    @field_validator("pipeline")
+    @classmethod
+    def _not_reserved(cls, name: str) -> str:
+        if name in RESERVED:
+            refuse([Breach("is a name that raypipe uses itself", name, f"any other name than {', '.join(RESERVED)}")])
+        return name
+
+    @field_validator("carry")
+    @classmethod
+    def _keys_are_carried_anyway(cls, carry: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        entity = info.data.get("entity")
+        keys = entity.keys if entity else ()
+        refuse(
+            Breach("names a key", name, "columns other than entity.keys, which are always carried", (position,))
+            for position, name in enumerate(carry)
+            if name in keys
+        )
+        return carry
+
+    @field_validator("label")
+    @classmethod
+    def _fits_source_and_metric(cls, label: Label, info: ValidationInfo) -> Label:
+        refuse(_label_breaches(label, info.data.get("source"), info.data.get("evaluate")))
+        return label
+
+    @field_validator("features")
+    @classmethod
+    def _distinct_and_honest(cls, features: tuple[Feature, ...], info: ValidationInfo) -> tuple[Feature, ...]:
+        refuse(_feature_breaches(features, info.data.get("label")))
+        return features
+
+    @field_validator("model")
+    @classmethod
+    def _balance_needs_classes(cls, model: ModelConfig, info: ValidationInfo) -> ModelConfig:
+        label = info.data.get("label")
+        if label and label.kind != "binary" and model.balance != "none":
+            refuse(
+                [Breach("needs a binary label", f"{model.balance}, with label.kind {label.kind}", "none", ("balance",))]
+            )
+        return model
+
+
+def _label_breaches(label: Label, source: Source | None, evaluate: Evaluate | None) -> Iterator[Breach]:
+    at = ("horizon_days",)
+    if source and source.date_column and label.horizon_days is None:
+        yield Breach(
+            "is required, as source.date_column is set",
+            "null",
+            "the days after a snapshot in which the label comes about",
+            at,
+        )
+    if source and source.date_column is None and label.horizon_days is not None:
+        yield Breach("needs snapshots, but source.date_column is null", str(label.horizon_days), "null", at)
+    if evaluate and (evaluate.metric in BINARY_METRICS) != (label.kind == "binary"):
+        allowed = ", ".join(BINARY_METRICS) if label.kind == "binary" else "rmse, mae"
+        found = f"{evaluate.metric}, with label.kind {label.kind}"
+        yield Breach("does not fit the label", found, allowed, ("evaluate", "metric"), top=True)
+
+
+def _feature_breaches(features: tuple[Feature, ...], label: Label | None) -> Iterator[Breach]:
+    leaks = {"label", *(label.never_features if label else ())}
+    seen: set[str] = set()
+    for position, feature in enumerate(features):
+        if feature.name in seen:
+            yield Breach("names a feature twice", feature.name, "each feature once", (position,))
+        if feature.name in leaks:
+            allowed = "features that are known before the label is; label.never_features lists those that give it away"
+            yield Breach("a label leaks into the features", feature.name, allowed, (position,))
+        seen.add(feature.name)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 7, which editors know) of configs/*.yaml, of base.yaml and of pipelines alike."""
+    schema = PipelineConfig.model_json_schema(by_alias=True, mode="validation")
+    required = schema.pop("required")
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        **schema,
+        "title": "raypipe configuration",
+        # base.yaml names no pipeline, and then none of a pipeline's own keys is missing.
+        "if": {"required": ["pipeline"]},
+        "then": {"required": required},
+    }

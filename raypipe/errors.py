@@ -1,0 +1,113 @@
+"""The errors a user of raypipe can meet, each saying what to do next.
+
+RaypipeError            exit 1
+├── UsageError          exit 2   an argument that cannot be used
+├── ConfigError         exit 2   a config file or a contract that cannot be used
+├── ServerError         exit 1   ClickHouse refused or failed; carries its error code
+│   ├── Unreachable              nothing answers at the address
+│   ├── Denied                   wrong password or a missing grant
+│   └── Transient                the same request may succeed later
+├── DataError           exit 1   the data is not what the contract says
+├── ModelError          exit 1   an artifact or a registered model cannot be used
+├── Busy                exit 1   somebody else holds the lock
+└── GateRefused         exit 3   a check says that publishing would be wrong
+"""
+
+from __future__ import annotations
+
+
+class RaypipeError(Exception):
+    """An error whose message names the thing, the value found, what is allowed and the next step.
+
+    Args:
+        problem: one sentence that names the thing which is wrong.
+        found: the value that was found, if one was.
+        allowed: what would have been accepted.
+        next_step: what the reader should do now.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        found: object = None,
+        allowed: object = None,
+        next_step: str | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.found = found
+        self.allowed = allowed
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        lines = [self.problem]
+        for label, value in (("found", self.found), ("allowed", self.allowed), ("next", self.next_step)):
+            if value is not None:
+                lines.append(f"  {label}: {value}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Ray pickles exceptions across processes; keyword-only arguments need this help.
+        return (_rebuild, (type(self), self.problem, self.__dict__))
+
+
+def _rebuild(kind: type[RaypipeError], problem: str, state: dict[str, object]) -> RaypipeError:
+    error = kind.__new__(kind)
+    Exception.__init__(error, problem)
+    error.__dict__.update(state)
+    return error
+
+
+class UsageError(RaypipeError):
+    """A command-line argument or a call's argument cannot be used."""
+
+    exit_code = 2
+
+
+class ConfigError(RaypipeError):
+    """A configuration file, an override or a feature contract cannot be used."""
+
+    exit_code = 2
+
+
+class ServerError(RaypipeError):
+    """ClickHouse refused or failed a request.
+
+    Attributes:
+        code: ClickHouse's numeric error code, or None when the answer had none.
+    """
+
+    code: int | None = None
+
+
+class Unreachable(ServerError):
+    """Nothing that speaks ClickHouse's HTTP protocol answers at the address."""
+
+
+class Denied(ServerError):
+    """ClickHouse does not accept the password, or the user lacks a grant."""
+
+
+class Transient(ServerError):
+    """The request failed for a reason that passes; repeating it is sensible."""
+
+
+class DataError(RaypipeError):
+    """The data is not what the contract, the query or the run expects."""
+
+
+class ModelError(RaypipeError):
+    """A model's artifact or its registration cannot be used."""
+
+
+class Busy(RaypipeError):
+    """Another run or process holds what this one needs."""
+
+
+class GateRefused(RaypipeError):
+    """A check before publishing failed; the target is unchanged."""
+
+    exit_code = 3

@@ -1,0 +1,62 @@
+"""The YAML files that come with raypipe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+
+from raypipe.config import json_schema, list_pipelines, load_pipeline, load_shared, shipped
+from raypipe.config.schema import SharedConfig
+
+CONFIGS = shipped() / "configs"
+FILES = sorted(CONFIGS.glob("*.yaml"))
+
+
+def test_configs_and_sql_are_shipped_side_by_side() -> None:
+    assert (shipped() / "configs" / "base.yaml").is_file()
+    assert (shipped() / "sql" / "schema").is_dir()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_file_is_valid_for_an_editor(path: Path) -> None:
+    assert list(Draft7Validator(json_schema()).iter_errors(yaml.safe_load(path.read_text()))) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_file_tells_the_editor_its_schema(path: Path) -> None:
+    assert "# yaml-language-server: $schema=schema.json\n" in path.read_text()
+
+
+def test_the_schema_in_the_folder_is_the_present_one() -> None:
+    assert json.loads((CONFIGS / "schema.json").read_text()) == json_schema(), (
+        "write it again: raypipe config schema > configs/schema.json"
+    )
+
+
+@pytest.mark.parametrize("name", list_pipelines(CONFIGS))
+def test_a_pipeline_loads(name: str) -> None:
+    assert load_pipeline(name, CONFIGS, environ={}).config.pipeline == name
+
+
+@pytest.mark.parametrize("name", list_pipelines(CONFIGS))
+def test_a_pipeline_opens_with_the_command_that_runs_it(name: str) -> None:
+    assert (CONFIGS / f"{name}.yaml").read_text().startswith(f"# raypipe run {name} --date latest\n")
+
+
+@pytest.mark.parametrize("name", list_pipelines(CONFIGS))
+def test_every_feature_of_a_pipeline_is_explained(name: str) -> None:
+    features = load_pipeline(name, CONFIGS, environ={}).config.features
+    assert [feature.name for feature in features if not feature.description] == []
+
+
+def test_base_says_what_the_defaults_are() -> None:
+    assert load_shared(CONFIGS, None, {}) == SharedConfig()
+
+
+def test_churn_keeps_what_gives_its_label_away_out_of_the_features() -> None:
+    never = load_pipeline("churn", CONFIGS, environ={}).config.label.never_features
+    assert {"active_today", "active_last_30_days", "churn_risk_score", "churn_probability"} <= set(never)
