@@ -1,0 +1,1 @@
+"""Everything that talks to ClickHouse; the only package that imports its driver."""

@@ -1,0 +1,132 @@
+"""One policy for failed requests: which may be repeated, and how the driver's errors become raypipe's.
+
+The decision rests on ClickHouse's error codes. An unknown code is final: repeating what is not
+understood can turn one fault into two.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from clickhouse_connect.driver.exceptions import Error as DriverError
+from urllib3.exceptions import HTTPError
+
+from raypipe.errors import Denied, RaypipeError, ServerError, Transient, Unreachable
+
+T = TypeVar("T")
+
+# Codes after which the very same request may succeed (ClickHouse's src/Common/ErrorCodes.cpp).
+TRANSIENT = {
+    3: "UNEXPECTED_END_OF_FILE",
+    159: "TIMEOUT_EXCEEDED",
+    202: "TOO_MANY_SIMULTANEOUS_QUERIES",
+    203: "NO_FREE_CONNECTION",
+    209: "SOCKET_TIMEOUT",
+    210: "NETWORK_ERROR",
+    225: "NO_ZOOKEEPER",
+    236: "ABORTED",
+    242: "TABLE_IS_READ_ONLY",
+    252: "TOO_MANY_PARTS",
+    285: "TOO_FEW_LIVE_REPLICAS",
+    319: "UNKNOWN_STATUS_OF_INSERT",
+    364: "IS_NOT_LEADER",
+    373: "SESSION_IS_LOCKED",
+    425: "SYSTEM_ERROR",
+    439: "CANNOT_SCHEDULE_TASK",
+    999: "KEEPER_EXCEPTION",
+}
+DENIED = {
+    192: "UNKNOWN_USER",
+    193: "WRONG_PASSWORD",
+    194: "REQUIRED_PASSWORD",
+    497: "ACCESS_DENIED",
+    516: "AUTHENTICATION_FAILED",
+}
+MEMORY_LIMIT = 241
+NO_SPACE = 243
+
+ATTEMPTS = 6
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 20.0
+
+_CODE = re.compile(r"Code:\s*(\d+)")
+
+
+def code_of(error: BaseException) -> int | None:
+    """ClickHouse's error code in a driver error, from its attribute or its text; None if there is none."""
+    code = getattr(error, "code", None)
+    if isinstance(code, int):
+        return code
+    match = _CODE.search(str(error))
+    return int(match.group(1)) if match else None
+
+
+def translate(error: Exception, where: str) -> RaypipeError:
+    """The raypipe error for what the driver or the network raised; `where` names the address asked."""
+    if isinstance(error, RaypipeError):
+        return error
+    code = code_of(error)
+    text = str(error).strip() or type(error).__name__
+    if code in DENIED:
+        denied = Denied(
+            f"ClickHouse at {where} refused access ({DENIED[code]})",
+            found=text,
+            next_step="check the user in the URL, RAYPIPE_PASSWORD or password_file, and the grants (sql/grants.sql)",
+        )
+        denied.code = code
+        return denied
+    if code is None:
+        if isinstance(error, (DriverError, HTTPError, OSError)):
+            return Unreachable(
+                f"No usable answer from ClickHouse at {where}",
+                found=text,
+                next_step="check that the server is up and that the URL names its HTTP port; `raypipe doctor` tests it",
+            )
+        return ServerError(f"A request to ClickHouse at {where} failed", found=f"{type(error).__name__}: {text}")
+    kind = Transient if code in TRANSIENT else ServerError
+    failed = kind(f"ClickHouse at {where} answered with error {code}", found=text)
+    failed.code = code
+    return failed
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Turns every driver or network error raised inside into raypipe's, keeping the cause."""
+    try:
+        yield
+    except RaypipeError:
+        raise
+    except (DriverError, HTTPError, OSError) as error:
+        raise translate(error, where) from error
+
+
+def repeat(
+    request: Callable[[], T],
+    *,
+    attempts: int = ATTEMPTS,
+    pause: Callable[[float], None] = time.sleep,
+    replay_unreachable: bool = True,
+) -> T:
+    """Runs `request`, and again after errors that pass, with exponential pauses and jitter.
+
+    Args:
+        request: must be safe to repeat: a read, a deduplicated insert or an idempotent statement.
+        attempts: how often it is tried at most.
+        pause: how to wait, in seconds; tests pass their own.
+        replay_unreachable: whether a broken connection counts as passing.
+    """
+    seconds = FIRST_PAUSE_SECONDS
+    for attempt in range(1, attempts + 1):
+        try:
+            return request()
+        except (Transient, Unreachable) as error:
+            if attempt == attempts or (isinstance(error, Unreachable) and not replay_unreachable):
+                raise
+            pause(seconds * random.uniform(0.5, 1.5))
+            seconds = min(2 * seconds, LONGEST_PAUSE_SECONDS)
+    raise AssertionError("unreachable: the last attempt returns or raises")

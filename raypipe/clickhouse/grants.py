@@ -1,0 +1,91 @@
+"""The privileges raypipe needs, and which of them the user lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.schema import Declaration
+from raypipe.clickhouse.statements import identifier
+
+# Tables that get rows by plain inserts; a run's predictions come by partition instead.
+INSERTED = (
+    "ml_model_registry",
+    "ml_model_features",
+    "ml_model_training_runs",
+    "ml_model_monitoring",
+    "raypipe_runs",
+    "raypipe_slices",
+    "raypipe_rejected_rows",
+    "raypipe_aliases",
+)
+_SCRATCH = ("SELECT", "INSERT", "CREATE TABLE", "DROP TABLE")
+# What a run does to the tables that it makes for itself, by the kind in their names.
+SCRATCH = {
+    "lock": ("CREATE TABLE", "DROP TABLE"),
+    "staging": (*_SCRATCH, "ALTER DELETE"),
+    # A server of 2024 asks for ALTER DELETE, a later one for ALTER MOVE PARTITION to move a partition out of a table.
+    "twin": (*_SCRATCH, "ALTER DELETE", "ALTER MOVE PARTITION"),
+    "explain": _SCRATCH,
+    "snapshot": _SCRATCH,
+    "training": _SCRATCH,
+}
+ENGINES = ("MergeTree", "Null")
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Privileges on a table, on all tables with a prefix, or on an engine.
+
+    Attributes:
+        privileges: such as `ALTER DELETE`.
+        on: what a GRANT statement names, such as `database.table` or `database.prefix*`.
+        example: one thing that `on` covers, quoted; the server can tell only of such.
+    """
+
+    privileges: tuple[str, ...]
+    on: str
+    example: str
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.privileges)} ON {self.on}"
+
+
+def required(database: str, declarations: Iterable[Declaration]) -> Iterator[Grant]:
+    """Every grant that fitting, scoring and publishing need; creating the schema needs CREATE TABLE besides."""
+    for declaration in declarations:
+        privileges = ["SELECT"]
+        if declaration.is_published:
+            privileges += ["INSERT", "ALTER DELETE"]
+        elif declaration.name in INSERTED:
+            privileges.append("INSERT")
+        yield _grant(privileges, f"{database}.{declaration.name}")
+    for kind, scratch in SCRATCH.items():
+        prefix = f"{database}.raypipe_{kind}_"
+        yield Grant(scratch, f"{prefix}*", identifier(f"{prefix}x"))
+    yield _grant(["SELECT"], "system.parts")
+    for engine in ENGINES:
+        yield _grant(["TABLE ENGINE"], engine)
+
+
+def _grant(privileges: Sequence[str], on: str) -> Grant:
+    return Grant(tuple(privileges), on, identifier(on))
+
+
+def missing(client: Client, grants: Iterable[Grant]) -> tuple[Grant, ...]:
+    """The grants, or the parts of them, that the client's user does not have.
+
+    Raises:
+        ServerError: with code 62 where the server is too old for `CHECK GRANT`.
+    """
+    lacking = []
+    for grant in grants:
+        absent = () if _has(client, grant) else [name for name in grant.privileges if not _has(client, grant, name)]
+        if absent:
+            lacking.append(replace(grant, privileges=tuple(absent)))
+    return tuple(lacking)
+
+
+def _has(client: Client, grant: Grant, *privileges: str) -> bool:
+    return bool(client.value(f"CHECK GRANT {', '.join(privileges or grant.privileges)} ON {grant.example}"))

@@ -1,0 +1,174 @@
+"""What stands in a database: the columns, keys, settings and partitions of a table, as the server tells them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import identifier
+
+_TABLES = """
+SELECT name, engine, engine_full, partition_key, sorting_key, total_rows
+FROM system.tables
+WHERE database = {database:String} AND (empty({names:Array(String)}) OR has({names:Array(String)}, name))
+"""
+_COLUMNS = """
+SELECT table, name, type, toString(default_kind), default_expression
+FROM system.columns
+WHERE database = {database:String} AND (empty({names:Array(String)}) OR has({names:Array(String)}, table))
+ORDER BY table, position
+"""
+_PARTITIONS = """
+SELECT partition_id, any(partition), sum(rows), sum(bytes_on_disk), count(), max(modification_time)
+FROM system.parts
+WHERE database = {database:String} AND table = {table:String} AND active
+GROUP BY partition_id
+ORDER BY partition_id
+"""
+_QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`|\"(?:\\.|[^\"\\])*\"")
+_SETTINGS = " SETTINGS "
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column as ClickHouse describes it; default_kind is '', DEFAULT, MATERIALIZED, ALIAS or EPHEMERAL."""
+
+    name: str
+    type: str
+    default_kind: str = ""
+    default_expression: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table or view.
+
+    Attributes:
+        name: without the database.
+        engine: such as `ReplacingMergeTree` or `View`.
+        engine_full: the engine with its arguments, keys, TTL and settings.
+        columns: in the table's order.
+        partition_key: the expression, '' without partitions.
+        sorting_key: its expressions, () without one.
+        settings: those of `engine_full`, string values without their quotes.
+        total_rows: None where the server cannot tell without reading, as for a view.
+    """
+
+    name: str
+    engine: str
+    engine_full: str
+    columns: tuple[Column, ...]
+    partition_key: str
+    sorting_key: tuple[str, ...]
+    settings: dict[str, str]
+    total_rows: int | None
+
+    def column(self, name: str) -> Column | None:
+        """The column of that name, or None."""
+        return next((column for column in self.columns if column.name == name), None)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition's active parts.
+
+    Attributes:
+        id: what `PARTITION ID` takes.
+        value: the partition key's value as text; 'tuple()' for a table without partitions.
+        rows: rows in active parts, deleted ones that are not yet merged away included.
+        bytes: compressed size on disk.
+        parts: how many active parts it has.
+        modified_at: when its youngest part was written, in the zone of the server.
+    """
+
+    id: str
+    value: str
+    rows: int
+    bytes: int
+    parts: int
+    modified_at: datetime
+
+
+def describe(client: Client, table: str) -> Table | None:
+    """The table, named `table` or `database.table`; None if there is none."""
+    database, name = locate(client, table)
+    return describe_all(client, database, [name]).get(name)
+
+
+def describe_all(client: Client, database: str | None = None, names: Sequence[str] = ()) -> dict[str, Table]:
+    """Every table of a database (default: the client's), or those of `names` that exist, by name."""
+    chosen = {"database": database or client.endpoint.database, "names": list(names)}
+    columns: dict[str, list[Column]] = {}
+    for table, *column in client.rows(_COLUMNS, chosen):
+        columns.setdefault(table, []).append(Column(*column))
+    return {
+        name: Table(
+            name=name,
+            engine=engine,
+            engine_full=engine_full,
+            columns=tuple(columns.get(name, ())),
+            partition_key=partition_key,
+            sorting_key=split_expressions(sorting_key),
+            settings=settings_of(engine_full),
+            total_rows=total_rows,
+        )
+        for name, engine, engine_full, partition_key, sorting_key, total_rows in client.rows(_TABLES, chosen)
+    }
+
+
+def partitions(client: Client, table: str) -> tuple[Partition, ...]:
+    """The partitions that hold rows, by id; () for a table that does not exist or has no parts."""
+    database, name = locate(client, table)
+    return tuple(Partition(*row) for row in client.rows(_PARTITIONS, {"database": database, "table": name}))
+
+
+def locate(client: Client, table: str) -> tuple[str, str]:
+    """The database and the name of `table` or `database.table`; other spellings are refused."""
+    identifier(table)
+    database, _, name = table.rpartition(".")
+    return database or client.endpoint.database, name
+
+
+def split_expressions(text: str) -> tuple[str, ...]:
+    """The expressions of a comma-separated list; commas inside parentheses and quotes do not count.
+
+    A list that stands in parentheses as a whole is read without them: the server tells `ORDER BY (a)` as `(a)`, but
+    `ORDER BY (a, b)` as `a, b`.
+    """
+    mask = _outline(text)
+    if re.fullmatch(r"\(_*\)", mask):
+        return split_expressions(text[1:-1])
+    cuts = [-1, *(position for position, letter in enumerate(mask) if letter == ","), len(text)]
+    parts = (text[start + 1 : end].strip() for start, end in pairwise(cuts))
+    return tuple(part for part in parts if part)
+
+
+def settings_of(engine_full: str) -> dict[str, str]:
+    """The settings at the end of a table's `engine_full`, string values without their quotes."""
+    start = _outline(engine_full).rfind(_SETTINGS)
+    if start < 0:
+        return {}
+    pairs = (part.partition("=") for part in split_expressions(engine_full[start + len(_SETTINGS) :]))
+    return {name.strip(): _unquoted(value.strip()) for name, _, value in pairs}
+
+
+def _outline(text: str) -> str:
+    """The text, as long as before, with everything in quotes or parentheses blanked."""
+    flat = _QUOTED.sub(lambda match: "_" * len(match[0]), text)
+    depth = 0
+    letters = []
+    for letter in flat:
+        depth -= letter in ")]"
+        letters.append("_" if depth else letter)
+        depth += letter in "(["
+    return "".join(letters)
+
+
+def _unquoted(value: str) -> str:
+    if len(value) >= 2 and value[0] == value[-1] == "'":
+        return re.sub(r"\\(.)", r"\1", value[1:-1])
+    return value

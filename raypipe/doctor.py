@@ -1,0 +1,248 @@
+"""What stands in the way of a run: the server, its database, the user's grants, and this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from raypipe.clickhouse import grants
+from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.leftovers import PATIENCE, clean, leftovers
+from raypipe.clickhouse.migrate import SYSTEM, database_exists, plan, schema
+from raypipe.clickhouse.version import require_version
+from raypipe.errors import Denied, RaypipeError, ServerError
+
+__all__ = ["Check", "Status", "clean", "examine", "require_version"]
+
+Status = Literal["ok", "warning", "problem"]
+
+SYNTAX_ERROR = 62
+WINDOW = "non_replicated_deduplication_window"
+MANY_PARTITIONS = 5_000
+GIB = 1 << 30
+DISK_WARNING_BYTES = 10 * GIB
+DISK_PROBLEM_BYTES = GIB
+# Ray maps its object store from here; when it is smaller, Ray falls back to the slower disk.
+SHARED_MEMORY_BYTES = 2 * GIB
+SKEW_WARNING_SECONDS = 1.0
+SKEW_PROBLEM_SECONDS = 30.0
+MIGRATE = "raypipe migrate"
+EMBEDDED = ("chdb", "starlette", "uvicorn")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was examined.
+
+    Attributes:
+        name: what, in a word or two.
+        status: `ok`; `warning`: runs work, but not as they should; `problem`: runs fail.
+        detail: what was found.
+        next_step: what to do about it, '' where nothing is to be done.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    next_step: str = ""
+
+
+def examine(endpoint: Endpoint, *, embedded: bool = False) -> list[Check]:
+    """Every check, in the order in which to repair; changes nothing.
+
+    Args:
+        endpoint: the ClickHouse that is examined.
+        embedded: whether it is the embedded engine, whose packages must then be there.
+    """
+    return [*_server(endpoint), *_machine(embedded)]
+
+
+def _server(endpoint: Endpoint) -> list[Check]:
+    try:
+        with Client(replace(endpoint, database=SYSTEM)) as client:
+            checks = [Check("connection", "ok", f"{endpoint} answers"), _version(client), _clock(client)]
+            checks.append(_guarded("disk of the server", _server_disk, client))
+        if not database_exists(endpoint):
+            detail = f"the database {endpoint.database} does not exist, or the user may not see it"
+            return [*checks, Check("database", "problem", detail, MIGRATE)]
+        with Client(endpoint) as client:
+            return checks + [_guarded(name, check, client) for name, check in DATABASE_CHECKS.items()]
+    except ServerError as error:
+        return [_failed("connection", error)]
+
+
+def _guarded(name: str, check: Callable[[Client], Check], client: Client) -> Check:
+    """The check, or what kept it from telling: a diagnosis must not end at the first missing grant."""
+    try:
+        return check(client)
+    except Denied as error:
+        return Check(name, "warning", f"cannot tell: {_last_line(error)}", "grant it, see sql/grants.sql")
+    except RaypipeError as error:
+        return _failed(name, error)
+
+
+def _failed(name: str, error: RaypipeError) -> Check:
+    found = f": {error.found}" if error.found is not None else ""
+    return Check(name, "problem", f"{error.problem}{found}", error.next_step or "")
+
+
+def _last_line(error: RaypipeError) -> str:
+    return str(error.found or error.problem).strip().splitlines()[-1]
+
+
+def _version(client: Client) -> Check:
+    try:
+        require_version(client)
+    except ServerError as error:
+        return _failed("version", error)
+    return Check("version", "ok", f"ClickHouse {client.version}")
+
+
+def _clock(client: Client) -> Check:
+    before = time.time()
+    server = client.value("SELECT toUnixTimestamp64Micro(now64(6))") / 1e6
+    after = time.time()
+    skew = max(before - server, server - after, 0.0)
+    if skew < SKEW_WARNING_SECONDS:
+        return Check("clocks", "ok", "the server's and this machine's agree")
+    status: Status = "warning" if skew < SKEW_PROBLEM_SECONDS else "problem"
+    detail = f"the server's clock is {skew:.1f} s off this machine's; the latest state of a run is chosen by time"
+    return Check("clocks", status, detail, "synchronise both by NTP")
+
+
+def _server_disk(client: Client) -> Check:
+    disks = client.rows("SELECT name, free_space, total_space FROM system.disks")
+    # An object store reports a free space without meaning.
+    name, free, total = min(disks, key=lambda disk: disk[1])
+    return _space("disk of the server", f"{name}: ", free, total)
+
+
+def _space(check: str, label: str, free: int, total: int) -> Check:
+    detail = f"{label}{free / GIB:.1f} of {total / GIB:.1f} GiB free"
+    if free >= DISK_WARNING_BYTES:
+        return Check(check, "ok", detail)
+    return Check(check, "warning" if free >= DISK_PROBLEM_BYTES else "problem", detail, "free some space")
+
+
+def _grants(client: Client) -> Check:
+    needed = list(grants.required(client.endpoint.database, schema()))
+    try:
+        lacking = grants.missing(client, needed)
+    except ServerError as error:
+        if error.code != SYNTAX_ERROR:
+            raise
+        detail = f"ClickHouse {client.version} cannot answer CHECK GRANT"
+        return Check("grants", "warning", detail, "compare SHOW GRANTS with sql/grants.sql")
+    if not lacking:
+        return Check("grants", "ok", f"{client.endpoint.user} has all {len(needed)} that a run needs")
+    detail = f"{client.endpoint.user} lacks " + "; ".join(str(grant) for grant in lacking)
+    return Check("grants", "problem", detail, "grant them, see sql/grants.sql")
+
+
+def _tables(client: Client) -> Check:
+    report = plan(client)
+    if report.problems:
+        detail = "; ".join(str(difference) for difference in report.problems)
+        return Check("tables", "problem", detail, "alter the tables; raypipe leaves those it did not make as they are")
+    if report.created:
+        return Check("tables", "problem", f"missing: {', '.join(report.created)}", MIGRATE)
+    differing = {difference.table for difference in report.differences}
+    noted = f"; {len(differing)} differ in ways that work: `{MIGRATE} --check` tells them" if differing else ""
+    return Check("tables", "ok", f"{len(report.present)} tables and views stand{noted}")
+
+
+def _partitions(client: Client) -> Check:
+    crowded = client.rows(
+        "SELECT table, uniqExact(partition_id) AS partitions FROM system.parts"
+        " WHERE database = {database:String} AND active"
+        " GROUP BY table HAVING partitions > {many:UInt64} ORDER BY table",
+        {"database": client.endpoint.database, "many": MANY_PARTITIONS},
+    )
+    if not crowded:
+        return Check("partitions", "ok", f"no table has more than {MANY_PARTITIONS}")
+    detail = ", ".join(f"{table} has {partitions}" for table, partitions in crowded)
+    return Check("partitions", "warning", detail, "shorten the retention: a server starts slowly with so many")
+
+
+def _windows(client: Client) -> Check:
+    known = client.value("SELECT count() FROM system.merge_tree_settings WHERE name = {name:String}", {"name": WINDOW})
+    if not known:
+        return Check("deduplication", "problem", f"the server does not know {WINDOW}", "use a server that has it")
+    return Check("deduplication", "ok", f"staging tables can set {WINDOW}")
+
+
+def _leftovers(client: Client) -> Check:
+    found = leftovers(client)
+    over = [leftover.table for leftover in found if leftover.is_over()]
+    if over:
+        return Check("leftovers", "warning", f"of runs that are over: {', '.join(over)}", "raypipe doctor --clean")
+    stale = [one.table for one in found if one.age is not None and one.age > PATIENCE]
+    if stale:
+        detail = f"older than {PATIENCE // timedelta(hours=1)} h, of runs that are not over: {', '.join(stale)}"
+        return Check("leftovers", "warning", detail, "`raypipe runs` lists them; raypipe resume RUN")
+    return Check("leftovers", "ok", f"{len(found)} tables of living runs" if found else "none")
+
+
+DATABASE_CHECKS: dict[str, Callable[[Client], Check]] = {
+    "tables": _tables,
+    "grants": _grants,
+    "deduplication": _windows,
+    "partitions": _partitions,
+    "leftovers": _leftovers,
+}
+
+
+def _machine(embedded: bool) -> list[Check]:
+    home = shutil.disk_usage(Path.cwd())
+    return [
+        _ray(),
+        _resources(),
+        _space("disk here", f"{Path.cwd()}: ", home.free, home.total),
+        _shared_memory(Path("/dev/shm")),
+        *([_embedded_packages()] if embedded else []),
+    ]
+
+
+def _ray() -> Check:
+    found = _installed("ray")
+    if found is None:
+        return Check("Ray", "problem", "not installed", "pip install raypipe")
+    return Check("Ray", "ok", f"Ray {found}")
+
+
+def _resources() -> Check:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Check("resources", "ok", f"{os.cpu_count()} CPUs, {memory / GIB:.1f} GiB of memory")
+
+
+def _shared_memory(path: Path) -> Check:
+    if not path.is_dir():
+        return Check("shared memory", "ok", f"no {path} on this system; Ray uses its temporary folder")
+    total = shutil.disk_usage(path).total
+    detail = f"{path} holds {total / GIB:.1f} GiB"
+    if total >= SHARED_MEMORY_BYTES:
+        return Check("shared memory", "ok", detail)
+    return Check("shared memory", "warning", f"{detail}: Ray's object store goes to disk", "docker run --shm-size=4g")
+
+
+def _embedded_packages() -> Check:
+    absent = [name for name in EMBEDDED if _installed(name) is None]
+    if absent:
+        return Check(
+            "embedded engine", "problem", f"not installed: {', '.join(absent)}", "pip install 'raypipe[local]'"
+        )
+    return Check("embedded engine", "ok", ", ".join(f"{name} {_installed(name)}" for name in EMBEDDED))
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

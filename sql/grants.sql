@@ -1,0 +1,58 @@
+-- The privileges that raypipe needs, as roles: an example to adapt, not run by raypipe.
+--
+-- parameters: replace `publisher` by your database and set the passwords. `raypipe doctor` tells what a user lacks.
+--
+-- Where a server does not know wildcard grants (a prefix with a star), grant the same on publisher.* instead.
+-- Nobody gets DROP TABLE or ALTER on the publisher's own tables, nor on raypipe's ledger: `raypipe migrate` needs CREATE
+-- TABLE on the database and is best run once by an administrator.
+
+-- Reading: plan, explore, runs, models, doctor, and the input of fit and score. Slices are cut with the table function
+-- mergeTreeIndex, which asks for SELECT on the table alone. system.disks and system.merge_tree_settings serve the doctor.
+CREATE ROLE IF NOT EXISTS raypipe_reader;
+GRANT SELECT ON publisher.* TO raypipe_reader;
+GRANT SELECT ON system.parts TO raypipe_reader;
+GRANT SELECT ON system.disks TO raypipe_reader;
+GRANT SELECT ON system.merge_tree_settings TO raypipe_reader;
+
+-- Fitting: registers models, with a scratch table for the rows of a fit.
+CREATE ROLE IF NOT EXISTS raypipe_trainer;
+GRANT INSERT ON publisher.ml_model_registry TO raypipe_trainer;
+GRANT INSERT ON publisher.ml_model_features TO raypipe_trainer;
+GRANT INSERT ON publisher.ml_model_training_runs TO raypipe_trainer;
+GRANT INSERT ON publisher.raypipe_aliases TO raypipe_trainer;
+GRANT INSERT, CREATE TABLE, DROP TABLE ON publisher.raypipe_training_* TO raypipe_trainer;
+GRANT TABLE ENGINE ON MergeTree TO raypipe_trainer;
+
+-- Scoring: lock, snapshot, staging, ledger and rejected rows. ALTER DELETE drops the staged partition of a slice that is
+-- done again.
+CREATE ROLE IF NOT EXISTS raypipe_sink;
+GRANT CREATE TABLE, DROP TABLE ON publisher.raypipe_lock_* TO raypipe_sink;
+GRANT INSERT, CREATE TABLE, DROP TABLE ON publisher.raypipe_snapshot_* TO raypipe_sink;
+GRANT INSERT, CREATE TABLE, DROP TABLE, ALTER DELETE ON publisher.raypipe_staging_* TO raypipe_sink;
+GRANT INSERT, CREATE TABLE, DROP TABLE ON publisher.raypipe_explain_* TO raypipe_sink;
+GRANT INSERT ON publisher.raypipe_runs TO raypipe_sink;
+GRANT INSERT ON publisher.raypipe_slices TO raypipe_sink;
+GRANT INSERT ON publisher.raypipe_rejected_rows TO raypipe_sink;
+GRANT TABLE ENGINE ON MergeTree TO raypipe_sink;
+GRANT TABLE ENGINE ON Null TO raypipe_sink;
+
+-- Publishing: fills a twin of each target, then ALTER TABLE target REPLACE PARTITION (SELECT on the twin; INSERT and ALTER
+-- DELETE on the target) or ALTER TABLE twin MOVE PARTITION TO TABLE target (ALTER MOVE PARTITION on the twin, older
+-- servers ask for SELECT and ALTER DELETE there; INSERT on the target) and a DELETE of the earlier rows (ALTER DELETE on the target).
+CREATE ROLE IF NOT EXISTS raypipe_publisher;
+GRANT INSERT, CREATE TABLE, DROP TABLE, ALTER DELETE, ALTER MOVE PARTITION ON publisher.raypipe_twin_* TO raypipe_publisher;
+GRANT INSERT, ALTER DELETE ON publisher.ml_model_predictions TO raypipe_publisher;
+GRANT INSERT, ALTER DELETE ON publisher.customer_churn_predictions TO raypipe_publisher;
+GRANT INSERT, ALTER DELETE ON publisher.customer_conversion_predictions TO raypipe_publisher;
+GRANT INSERT, ALTER DELETE ON publisher.customer_recommendations TO raypipe_publisher;
+GRANT INSERT, ALTER DELETE ON publisher.customer_user_features TO raypipe_publisher;
+GRANT INSERT ON publisher.ml_model_monitoring TO raypipe_publisher;
+GRANT TABLE ENGINE ON MergeTree TO raypipe_publisher;
+
+-- Three users: who reads, who fits, and the nightly run.
+CREATE USER IF NOT EXISTS raypipe_analyst IDENTIFIED WITH sha256_password BY 'change me';
+GRANT raypipe_reader TO raypipe_analyst;
+CREATE USER IF NOT EXISTS raypipe_training IDENTIFIED WITH sha256_password BY 'change me';
+GRANT raypipe_reader, raypipe_trainer TO raypipe_training;
+CREATE USER IF NOT EXISTS raypipe_nightly IDENTIFIED WITH sha256_password BY 'change me';
+GRANT raypipe_reader, raypipe_trainer, raypipe_sink, raypipe_publisher TO raypipe_nightly;

@@ -1,0 +1,89 @@
+-- raypipe's own tables: the ledger of runs, what they could not score, and the names that models answer to.
+--
+-- All times are UTC with microseconds. The ReplacingMergeTree tables keep every state of a row until parts are merged: read
+-- them FINAL. Nothing here expires: a row is small, and the ledger is the memory of what was published.
+
+-- grain: one run of a pipeline; the row with status PUBLISHED is the commit point of the run
+CREATE TABLE IF NOT EXISTS raypipe_runs
+(
+    run_id String,
+    pipeline LowCardinality(String),
+    date Date,
+    model_id String,
+    model_version String,
+    artifact_sha256 String,
+    contract_sha256 String,
+    sql_sha256 String,
+    status LowCardinality(String) COMMENT 'RUNNING, STAGED, PUBLISHING, PUBLISHED, REFUSED, FAILED or SUPERSEDED',
+    manifest String COMMENT 'JSON: the slices and the settings, frozen before any work' CODEC(ZSTD(3)),
+    source_rows UInt64,
+    source_checksum UInt64 COMMENT 'order-free checksum of the source keys',
+    slices UInt32,
+    rows_read UInt64,
+    rows_published UInt64,
+    rows_rejected UInt64,
+    owner String COMMENT 'host and process that runs it',
+    error String,
+    timings String COMMENT 'JSON: seconds of each stage',
+    started_at DateTime64(6, 'UTC') DEFAULT now64(6),
+    published_at DateTime64(6, 'UTC') DEFAULT toDateTime64(0, 6, 'UTC'),
+    updated_at DateTime64(6, 'UTC') DEFAULT now64(6)
+)
+ENGINE = ReplacingMergeTree(updated_at)
+ORDER BY (pipeline, run_id);
+
+-- grain: one completed slice of a run
+CREATE TABLE IF NOT EXISTS raypipe_slices
+(
+    run_id String,
+    slice UInt32,
+    rows_read UInt64,
+    rows_scored UInt64,
+    rows_rejected UInt64,
+    checksum UInt64 COMMENT 'order-free checksum of the staged keys',
+    chunks UInt32,
+    receipt String COMMENT 'JSON: times and histograms' CODEC(ZSTD(3)),
+    completed_at DateTime64(6, 'UTC') DEFAULT now64(6)
+)
+ENGINE = ReplacingMergeTree(completed_at)
+ORDER BY (run_id, slice);
+
+-- grain: one row of a slice that got no prediction
+CREATE TABLE IF NOT EXISTS raypipe_rejected_rows
+(
+    run_id String,
+    slice UInt32,
+    row UInt64,
+    entity String COMMENT 'JSON of the entity key',
+    reason LowCardinality(String),
+    value String,
+    rejected_at DateTime64(6, 'UTC') DEFAULT now64(6)
+)
+ENGINE = ReplacingMergeTree(rejected_at)
+ORDER BY (run_id, slice, row);
+
+-- grain: one change of an alias such as champion; the latest row by set_at counts, the earlier ones are its history
+CREATE TABLE IF NOT EXISTS raypipe_aliases
+(
+    pipeline LowCardinality(String),
+    alias LowCardinality(String),
+    model_id String,
+    model_version String,
+    set_by String,
+    reason String,
+    set_at DateTime64(6, 'UTC') DEFAULT now64(6)
+)
+ENGINE = MergeTree
+ORDER BY (pipeline, alias, set_at);
+
+-- grain: as ml_model_predictions, but only the rows of the latest published run of each pipeline and date
+CREATE VIEW IF NOT EXISTS raypipe_current_predictions
+AS SELECT *
+FROM ml_model_predictions
+WHERE batch_id IN
+(
+    SELECT argMax(run_id, (published_at, run_id))
+    FROM raypipe_runs FINAL
+    WHERE status = 'PUBLISHED'
+    GROUP BY pipeline, date
+);

@@ -1,0 +1,110 @@
+"""Fixtures: a real ClickHouse for every test that asks, and a real Ray for those that need one.
+
+The server is the one RAYPIPE_TEST_URL names, or an embedded engine in a temporary folder. Each test gets a
+database of its own on it; `publisher` is shared by the session and must not be written to.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.statements import identifier
+
+TEST_URL = "RAYPIPE_TEST_URL"
+FAULTS = Path(__file__).parent / "faults"
+PUBLISHER_USERS = 10_000
+PUBLISHER_DAYS = 120
+PUBLISHER_SEED = 1
+PUBLISHER_LAST_DATE = date(2026, 1, 31)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Only a fault test has to say that it is fast; `make test` runs `-m fast`.
+    for item in items:
+        if FAULTS not in item.path.parents:
+            item.add_marker(pytest.mark.fast)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_connection_from_outside() -> Iterator[None]:
+    # A developer's own RAYPIPE_URL must never become the database that a test writes to.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAYPIPE_URL", raising=False)
+        if TEST_URL not in os.environ:
+            patch.delenv("RAYPIPE_PASSWORD", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """The ClickHouse that the session tests against."""
+    url = os.environ.get(TEST_URL)
+    if url:
+        yield Endpoint.parse(url)
+        return
+    from raypipe.clickhouse.embedded import open_embedded
+
+    with open_embedded(tmp_path_factory.mktemp("clickhouse")) as lease:
+        yield lease.endpoint
+
+
+@contextmanager
+def _fresh_database(server: Endpoint) -> Iterator[Endpoint]:
+    name = f"raypipe_test_{uuid.uuid4().hex[:12]}"
+    with Client(server) as admin:
+        admin.run(f"CREATE DATABASE {identifier(name)}")
+        try:
+            yield replace(server, database=name)
+        finally:
+            admin.run(f"DROP DATABASE IF EXISTS {identifier(name)} SYNC")
+
+
+@pytest.fixture
+def database(endpoint: Endpoint) -> Iterator[Endpoint]:
+    """A fresh, empty database, dropped after the test."""
+    with _fresh_database(endpoint) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def client(database: Endpoint) -> Iterator[Client]:
+    """A client whose default database is the test's own."""
+    with Client(database) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def publisher(endpoint: Endpoint) -> Iterator[Endpoint]:
+    """The synthetic publisher with 10,000 users and 120 days up to 2026-01-31. Shared: read only."""
+    from raypipe.clickhouse.migrate import migrate
+    from raypipe.demo.publisher import build
+
+    with _fresh_database(endpoint) as filled:
+        with Client(filled) as connected:
+            migrate(connected)
+            build(
+                connected,
+                users=PUBLISHER_USERS,
+                days=PUBLISHER_DAYS,
+                seed=PUBLISHER_SEED,
+                last_date=PUBLISHER_LAST_DATE,
+            )
+        yield filled
+
+
+@pytest.fixture(scope="session")
+def ray_session(endpoint: Endpoint) -> Iterator[None]:
+    """A local Ray with two CPUs, started once a session."""
+    from raypipe import runtime
+
+    with runtime.session(endpoint, cpus=2):
+        yield

@@ -1,0 +1,164 @@
+"""The doctor against a real server, in good and in bad states."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from raypipe import doctor
+from raypipe.clickhouse import version
+from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.leftovers import clean
+from raypipe.clickhouse.migrate import migrate, plan
+from raypipe.clickhouse.statements import Statement, identifier, load_all
+from raypipe.clickhouse.tables import describe_all
+from raypipe.config.load import shipped
+from raypipe.doctor import Check, examine
+from raypipe.errors import ServerError
+
+RUN = "churn_20260131_0badcafe"
+OTHER = "clicks_20260131_00c0ffee"
+
+
+def check(endpoint: Endpoint, name: str) -> Check:
+    return {one.name: one for one in examine(endpoint)}[name]
+
+
+def run_is(client: Client, run_id: str, status: str) -> None:
+    client.run(f"INSERT INTO raypipe_runs (run_id, pipeline, status) VALUES ('{run_id}', 'churn', '{status}')")
+
+
+def make(client: Client, *tables: str, comment: str = "") -> None:
+    for table in tables:
+        client.run(f"CREATE TABLE {identifier(table)} (x UInt8) ENGINE = Null COMMENT '{comment}'")
+
+
+def test_a_migrated_database_has_no_problem(client: Client) -> None:
+    migrate(client)
+    found = examine(client.endpoint, embedded=True)
+    assert [one for one in found if one.status == "problem"] == []
+    assert [one.name for one in found] == [
+        *("connection", "version", "clocks", "disk of the server"),
+        *("tables", "grants", "deduplication", "partitions", "leftovers"),
+        *("Ray", "resources", "disk here", "shared memory", "embedded engine"),
+    ]
+
+
+def test_an_examination_changes_nothing(client: Client) -> None:
+    make(client, f"raypipe_staging_{RUN}")
+    examine(client.endpoint)
+    assert set(describe_all(client)) == {f"raypipe_staging_{RUN}"}
+
+
+def test_missing_tables_are_a_problem_with_the_command_that_helps(database: Endpoint) -> None:
+    found = check(database, "tables")
+    assert (found.status, found.next_step) == ("problem", "raypipe migrate")
+    assert "raypipe_runs" in found.detail
+
+
+def test_a_table_without_a_needed_column_is_a_problem_that_names_it(client: Client) -> None:
+    migrate(client)
+    client.run("ALTER TABLE ml_model_predictions DROP COLUMN batch_id")
+    assert "ml_model_predictions: column batch_id is missing" in check(client.endpoint, "tables").detail
+
+
+def test_a_missing_database_is_a_problem_with_the_command_that_helps(endpoint: Endpoint) -> None:
+    found = check(replace(endpoint, database="raypipe_absent"), "database")
+    assert (found.status, found.next_step) == ("problem", "raypipe migrate")
+    assert "raypipe_absent" in found.detail
+
+
+def test_a_server_that_does_not_answer_is_a_problem_and_the_machine_is_still_examined() -> None:
+    found = {one.name: one.status for one in examine(Endpoint("http://127.0.0.1:9"))}
+    assert found["connection"] == "problem"
+    assert found["Ray"] == "ok"
+    assert "tables" not in found
+
+
+def test_a_server_too_old_is_refused_with_its_version_and_the_one_needed(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version.require_version(client)
+    monkeypatch.setattr(version, "MINIMUM", (99, 1))
+    with pytest.raises(ServerError) as refused:
+        plan(client)
+    assert refused.value.found == client.version
+    assert "99.1 or newer" in str(refused.value)
+    assert check(client.endpoint, "version").status == "problem"
+
+
+def test_a_clock_that_is_off_is_told_by_how_much(database: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 10)
+    assert check(database, "clocks").status == "warning"
+    monkeypatch.setattr(time, "time", lambda: real() + 100)
+    found = check(database, "clocks")
+    assert (found.status, "100" in found.detail or "99" in found.detail) == ("problem", True)
+
+
+def test_a_table_with_too_many_partitions_is_named(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "MANY_PARTITIONS", 2)
+    client.run("CREATE TABLE crowded (a UInt8) ENGINE = MergeTree PARTITION BY a ORDER BY a")
+    client.run("INSERT INTO crowded SELECT number FROM numbers(3)")
+    found = check(client.endpoint, "partitions")
+    assert (found.status, found.detail) == ("warning", "crowded has 3")
+
+
+def test_tables_of_a_run_that_is_over_are_told(client: Client) -> None:
+    migrate(client)
+    run_is(client, RUN, "PUBLISHED")
+    make(client, f"raypipe_staging_{RUN}")
+    found = check(client.endpoint, "leftovers")
+    assert found.status == "warning"
+    assert f"raypipe_staging_{RUN}" in found.detail
+
+
+def test_cleaning_drops_every_table_of_a_run_that_is_over_and_its_lock(client: Client) -> None:
+    migrate(client)
+    run_is(client, RUN, "RUNNING")
+    run_is(client, RUN, "PUBLISHED")
+    made = [f"raypipe_{kind}_{RUN}" for kind in ("staging", "twin_ml_model_predictions", "explain", "snapshot")]
+    make(client, *made)
+    make(client, "raypipe_lock_churn", comment=f'{{"run_id": "{RUN}"}}')
+    before = set(describe_all(client))
+    dropped = clean(client)
+    assert set(dropped) == {*made, "raypipe_lock_churn"}
+    assert set(describe_all(client)) == before - set(dropped)
+
+
+def test_cleaning_spares_a_running_run_and_a_young_unknown_one(client: Client) -> None:
+    migrate(client)
+    run_is(client, RUN, "RUNNING")
+    make(client, f"raypipe_staging_{RUN}", f"raypipe_training_{OTHER}")
+    assert clean(client) == ()
+
+
+def test_cleaning_drops_an_unknown_runs_table_once_it_is_old(client: Client) -> None:
+    make(client, f"raypipe_training_{OTHER}")
+    assert clean(client, patience=timedelta(0)) == (f"raypipe_training_{OTHER}",)
+
+
+def test_cleaning_spares_a_failed_run_that_somebody_has_locked(client: Client) -> None:
+    migrate(client)
+    run_is(client, RUN, "FAILED")
+    make(client, f"raypipe_staging_{RUN}")
+    make(client, "raypipe_lock_churn", comment=f'{{"run_id": "{RUN}"}}')
+    assert clean(client) == ()
+    client.run("DROP TABLE raypipe_lock_churn SYNC")
+    assert clean(client) == (f"raypipe_staging_{RUN}",)
+
+
+def test_cleaning_can_be_confined_to_some_runs(client: Client) -> None:
+    migrate(client)
+    for run_id in (RUN, OTHER):
+        run_is(client, run_id, "FAILED")
+        make(client, f"raypipe_staging_{run_id}")
+    assert clean(client, [OTHER]) == (f"raypipe_staging_{OTHER}",)
+
+
+@pytest.mark.parametrize("statement", load_all(shipped() / "sql" / "grants.sql"), ids=lambda one: one.text[:60])
+def test_the_server_understands_the_example_grants(client: Client, statement: Statement) -> None:
+    client.rows(f"EXPLAIN AST {statement.text}")

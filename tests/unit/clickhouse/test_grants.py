@@ -1,0 +1,55 @@
+"""The grants that raypipe asks for, and the example that gives them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from raypipe.clickhouse import grants
+from raypipe.clickhouse.leftovers import KINDS
+from raypipe.clickhouse.migrate import schema
+from raypipe.clickhouse.statements import load_all
+from raypipe.config.load import shipped
+
+REQUIRED = tuple(grants.required("publisher", schema()))
+STATEMENTS = [" ".join(one.text.split()) for one in load_all(shipped() / "sql" / "grants.sql")]
+ROLES_OF_NIGHTLY = {"raypipe_reader", "raypipe_trainer", "raypipe_sink", "raypipe_publisher"}
+
+
+def granted() -> dict[str, set[str]]:
+    """The privileges of the nightly user by what they are on."""
+    privileges: dict[str, set[str]] = {}
+    for statement in STATEMENTS:
+        match = re.fullmatch(r"GRANT (.+) ON (\S+) TO (\w+)", statement)
+        if match and match[3] in ROLES_OF_NIGHTLY:
+            privileges.setdefault(match[2], set()).update(match[1].split(", "))
+    return privileges
+
+
+@pytest.mark.parametrize("grant", REQUIRED, ids=str)
+def test_the_example_gives_the_nightly_user_what_is_required(grant: grants.Grant) -> None:
+    has = granted()
+    everywhere = has["publisher.*"] if grant.on.startswith("publisher.") else set()
+    assert set(grant.privileges) <= has.get(grant.on, set()) | everywhere
+
+
+def test_the_nightly_user_of_the_example_has_those_roles() -> None:
+    assert f"GRANT {', '.join(sorted(ROLES_OF_NIGHTLY))} TO raypipe_nightly" in [
+        re.sub(r"GRANT (.+) TO (\w+)", lambda m: f"GRANT {', '.join(sorted(m[1].split(', ')))} TO {m[2]}", one)
+        for one in STATEMENTS
+    ]
+
+
+def test_nobody_may_drop_a_table_that_is_not_a_runs_own() -> None:
+    for on, privileges in granted().items():
+        if privileges & {"DROP TABLE", "CREATE TABLE"}:
+            assert re.fullmatch(rf"publisher\.raypipe_({'|'.join(KINDS)})_\*", on)
+
+
+def test_every_table_that_gets_inserts_exists() -> None:
+    assert set(grants.INSERTED) <= {one.name for one in schema()}
+
+
+def test_every_kind_of_table_that_a_run_makes_is_asked_for() -> None:
+    assert set(grants.SCRATCH) == set(KINDS)
