@@ -1,0 +1,86 @@
+"""What a demo is to hold: its people, its days, its snapshots, and the values its statements bind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from raypipe.errors import UsageError
+
+ACTIVE_DAYS = 30
+EVENT_DAYS = 30
+EVENT_READERS = 200_000
+NO_DATE = date(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be built; refuses what cannot be."""
+
+    users: int
+    days: int
+    seed: int
+    last_date: date
+    drift_on: date | None
+    snapshot_every: int
+    written_at: datetime
+
+    def __post_init__(self) -> None:
+        _at_least("users", self.users, 1)
+        _at_least("days", self.days, ACTIVE_DAYS)
+        _at_least("seed", self.seed, 0)
+        _at_least("snapshot_every", self.snapshot_every, 1)
+        if self.drift_on is not None and not self.first_date <= self.drift_on <= self.last_date:
+            raise UsageError(
+                "The drift begins outside the days of the demo",
+                found=self.drift_on,
+                allowed=f"{self.first_date} to {self.last_date}",
+            )
+
+    @property
+    def first_date(self) -> date:
+        """The first day with sessions."""
+        return self.last_date - timedelta(days=self.days - 1)
+
+    @property
+    def snapshots(self) -> tuple[date, ...]:
+        """The days of customer_user_features, oldest first; each has a whole window of activity before it."""
+        earliest = self.first_date + timedelta(days=ACTIVE_DAYS - 1)
+        count = (self.last_date - earliest).days // self.snapshot_every + 1
+        return tuple(self.last_date - timedelta(days=n * self.snapshot_every) for n in reversed(range(count)))
+
+    @property
+    def months(self) -> tuple[tuple[date, date], ...]:
+        """The days cut into calendar months, so that an insert of sessions stays in one monthly partition."""
+        return tuple(_months(self.first_date, self.last_date))
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """What the statements may bind."""
+        return {
+            "seed": self.seed,
+            "users": self.users,
+            "first_date": self.first_date,
+            "last_date": self.last_date,
+            "drift_on": self.drift_on or NO_DATE,
+            "written_at": self.written_at,
+            "run_at": self.written_at,
+            "batch": f"demo_{self.seed}",
+            "first": max(self.first_date, self.last_date - timedelta(days=EVENT_DAYS - 1)),
+            "share_ppm": min(1_000_000, 1_000_000 * EVENT_READERS // self.users),
+        }
+
+
+def _months(first: date, last: date) -> Iterator[tuple[date, date]]:
+    while first <= last:
+        next_month = (first.replace(day=1) + timedelta(days=32)).replace(day=1)
+        until = min(last, next_month - timedelta(days=1))
+        yield first, until
+        first = until + timedelta(days=1)
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise UsageError(f"The demo cannot be built with {name} = {value}", found=value, allowed=f"{least} or more")
