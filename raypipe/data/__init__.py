@@ -1,0 +1,1 @@
+"""From ClickHouse to feature matrices: contract, slices, Ray Data source, splits and loaders."""

@@ -1,0 +1,236 @@
+"""The feature contract: what a model reads, frozen at fit time, compiled to one SELECT.
+
+Training and scoring run the same projection, so there is no second encoder that could differ. The
+features arrive as one `Array(Float32)` column `x`, whose Arrow values buffer is the row-major matrix.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import identifier, literal
+from raypipe.errors import DataError, ModelError
+
+Matrix = npt.NDArray[np.float32]
+Missing = int | float | str
+Types = Mapping[str, str]
+
+MATRIX = "x"
+KEY_HASH = "key_hash"
+RESERVED = {MATRIX, KEY_HASH, "label", "score", "slice", "chunk", "attempt"}
+
+
+@dataclass(frozen=True)
+class FrozenFeature:
+    """One declared feature with everything the compiled query needs.
+
+    Attributes:
+        name: the column of features.sql.
+        kind: `number` or `category`.
+        type: the column's ClickHouse type at fit time.
+        encode: for a category, `onehot` (a matrix column per value) or `ordinal` (one column of codes).
+        vocabulary: a category's known values, most frequent first; others are missing.
+        missing: values that stand for "not known".
+        default: what a missing value becomes; None is NaN.
+        monotone: -1, 0 or 1, the direction in which a model may use the feature.
+    """
+
+    name: str
+    kind: str
+    type: str
+    encode: str = "ordinal"
+    vocabulary: tuple[str, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    default: float | None = None
+    monotone: int = 0
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the matrix columns that this feature fills."""
+        if self.kind == "category" and self.encode == "onehot":
+            return tuple(f"{self.name}={value}" for value in self.vocabulary)
+        return (self.name,)
+
+    def expressions(self) -> list[str]:
+        """A Float32 expression for each of `columns`."""
+        column = identifier(self.name)
+        absent = "toFloat32(nan)" if self.default is None else f"toFloat32({literal(float(self.default))})"
+        unusable = self._unusable(column)
+        # Each branch is a Float32 by itself: an Int64 or a Decimal beside a float has no common type.
+        known = [f"toFloat32({text})" for text in self._known(column, absent)]
+        return [f"if({unusable}, {absent}, {text})" for text in known] if unusable else known
+
+    def _known(self, column: str, absent: str) -> list[str]:
+        value = f"assumeNotNull({column})" if _is_nullable(self.type) else column
+        if self.kind != "category":
+            return [value]
+        text = f"toString({value})"
+        words = f"[{', '.join(literal(word) for word in self.vocabulary)}]"
+        if self.encode == "onehot":
+            return [f"if(has({words}, {text}), toFloat32({text} = {literal(w)}), {absent})" for w in self.vocabulary]
+        codes = ", ".join(f"toFloat32({code})" for code in range(len(self.vocabulary)))
+        return [f"transform({text}, {words}, [{codes}], {absent})"]
+
+    def _unusable(self, column: str) -> str:
+        """A condition that holds where a number is not known: NULL, a sentinel, NaN or an infinity."""
+        tests = [f"isNull({column})"] if _is_nullable(self.type) else []
+        if self.kind == "category":
+            return " OR ".join(tests)
+        if self.missing:
+            # 0.1 as a Float32 is not 0.1 as a Float64; a sentinel has to be of the column's own precision.
+            cast = "toFloat32({})" if "Float32" in self.type else "{}"
+            tests.append(f"{column} IN ({', '.join(cast.format(literal(value)) for value in self.missing)})")
+        if "Float" in self.type or "256" in self.type or "Decimal" in self.type:
+            # An infinity makes a model's whole batch fail, so one poison row must not reach it; a number
+            # beyond Float32 becomes one.
+            tests.append(f"NOT isFinite(toFloat32({column}))")
+        return " OR ".join(tests)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a model reads: entity keys, columns carried through to publishing, and the feature matrix."""
+
+    keys: tuple[str, ...]
+    key_types: tuple[str, ...]
+    carry: tuple[str, ...]
+    carry_types: tuple[str, ...]
+    features: tuple[FrozenFeature, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the matrix columns, in order."""
+        return tuple(name for feature in self.features for name in feature.columns)
+
+    @property
+    def monotone(self) -> tuple[int, ...]:
+        """The monotone constraint of each matrix column."""
+        return tuple(feature.monotone for feature in self.features for _ in feature.columns)
+
+    @property
+    def sha256(self) -> str:
+        """The contract's identity: a hash of its canonical JSON."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+    def matrix_expression(self) -> str:
+        """The `Array(Float32)` expression of the whole feature matrix row."""
+        return f"[{', '.join(text for feature in self.features for text in feature.expressions())}]"
+
+    def key_expression(self) -> str:
+        """The UInt64 hash of the entity key that checksums are made of."""
+        return key_hash(self.keys)
+
+    def select(self, features_sql: str) -> str:
+        """The compiled query: keys, carried columns, the key's hash and the matrix `x`.
+
+        Args:
+            features_sql: the pipeline's features query, its `{slice}` already filled in.
+        """
+        plain = ", ".join(identifier(name) for name in (*self.keys, *self.carry))
+        return (
+            f"SELECT {plain}, {self.key_expression()} AS {KEY_HASH}, {self.matrix_expression()} AS {MATRIX}\n"
+            f"FROM (\n{features_sql}\n)"
+        )
+
+    def check(self, types: Types) -> None:
+        """Refuses a features query whose columns are not those of the fit any more, listing each difference."""
+        expected = dict(zip((*self.keys, *self.carry), (*self.key_types, *self.carry_types), strict=True))
+        expected |= {feature.name: feature.type for feature in self.features}
+        changes = [
+            f"{name}: {types.get(name, 'missing')} instead of {wanted}"
+            for name, wanted in expected.items()
+            if types.get(name) != wanted
+        ]
+        if changes:
+            raise DataError(
+                "The features query does not yield what the model was fitted on",
+                found="; ".join(changes),
+                next_step="restore the columns, or fit a new version with `raypipe fit`",
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract as JSON-ready values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Contract:
+        """The contract that `to_json` wrote."""
+        try:
+            features = tuple(
+                FrozenFeature(**{**item, "vocabulary": tuple(item["vocabulary"]), "missing": tuple(item["missing"])})
+                for item in document["features"]
+            )
+            keys, key_types = tuple(document["keys"]), tuple(document["key_types"])
+            return cls(keys, key_types, tuple(document["carry"]), tuple(document["carry_types"]), features)
+        except (KeyError, TypeError) as error:
+            raise ModelError(
+                "The model's contract.json is not one that this raypipe wrote", found=repr(error)
+            ) from error
+
+
+def key_hash(keys: Sequence[str]) -> str:
+    """The SQL of the entity key's hash; the parts are separated, so that ('a','bc') and ('ab','c') differ."""
+    return f"cityHash64({', '.join(f'toString({identifier(name)})' for name in keys)})"
+
+
+def describe_query(client: Client, sql: str, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """The names and ClickHouse types of a query's columns, without running it."""
+    return {row[0]: row[1] for row in client.rows(f"DESCRIBE TABLE (\n{sql}\n)", parameters)}
+
+
+def require_columns(types: Types, wanted: Sequence[str], what: str, source: str) -> None:
+    """Refuses a query that lacks a column, naming the nearest one that it has."""
+    for name in wanted:
+        if name not in types:
+            near = difflib.get_close_matches(name, types, n=3)
+            raise DataError(
+                f"The {what} {name!r} is not a column of {source}",
+                found=", ".join(types),
+                allowed=f"did you mean {', '.join(near)}?" if near else None,
+                next_step=f"add it to the SELECT in {source} or take it out of the pipeline's config",
+            )
+
+
+def matrix(column: pa.Array | pa.ChunkedArray, width: int | None = None) -> Matrix:
+    """The feature matrix of a list column, without a copy for a single chunk.
+
+    Args:
+        column: `list<float32>`, one row of the matrix a value, none of them null.
+        width: the number of features; needed only when there may be no rows.
+
+    Returns:
+        float32 of shape (rows, features).
+    """
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    parts = [_chunk_matrix(chunk, width) for chunk in chunks if len(chunk)]
+    if not parts:
+        return np.empty((0, width or 0), dtype=np.float32)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _chunk_matrix(chunk: pa.ListArray, width: int | None) -> Matrix:
+    # `flatten` keeps to the slice's own rows and copies nothing when no row is null.
+    values = chunk.flatten().to_numpy(zero_copy_only=True)
+    rows = len(chunk)
+    if values.dtype != np.float32 or values.size % rows or (width is not None and values.size != rows * width):
+        raise DataError(
+            "A feature matrix has the wrong shape",
+            found=f"{values.size} values of {values.dtype} in {rows} rows",
+            allowed=f"float32, {width} a row" if width is not None else "float32, the same number a row",
+        )
+    shaped: Matrix = values.reshape(rows, -1)
+    return shaped
+
+
+def _is_nullable(type_name: str) -> bool:
+    return type_name.startswith(("Nullable(", "LowCardinality(Nullable("))

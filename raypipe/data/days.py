@@ -1,0 +1,26 @@
+"""A day as an argument: a date, or its ISO text."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from raypipe.errors import UsageError
+
+
+def as_day(name: str, value: date | str) -> date:
+    """The day that an argument names.
+
+    Raises:
+        UsageError: text that is no date, or a moment: its day depends on a zone, which the caller chooses.
+    """
+    try:
+        day = date.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise _not_a_day(name, value) from error
+    if isinstance(day, datetime) or not isinstance(day, date):
+        raise _not_a_day(name, value)
+    return day
+
+
+def _not_a_day(name: str, value: object) -> UsageError:
+    return UsageError(f"{name} is not a date", found=repr(value), allowed="a date, or text such as 2026-01-31")

@@ -1,0 +1,293 @@
+"""Slices: disjoint ranges of a table's sorting key that together cover a query's rows.
+
+Boundaries come from the primary index, which answers in milliseconds and without a scan. ClickHouse does
+not prune by tuple comparisons, so a range over several key columns is written out:
+`(a > x) OR (a = x AND b > y) OR (a = x AND b = y AND c >= z)`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import identifier, without_comments
+from raypipe.clickhouse.tables import Table, describe, locate, split_expressions
+from raypipe.errors import UsageError
+
+# Every slice reads about one granule a part more than its share; with this many of its own, all slices
+# together stay within a tenth of reading the table in one piece.
+GRANULES_A_SLICE = 12
+SAMPLED_KEYS = 20_000
+EVERYTHING = "1"
+SLICE_PLACEHOLDER = re.compile(r"\{slice(?::([A-Za-z_][A-Za-z0-9_]*))?\}")
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One part of a query's rows: `lower <= key < upper`, or one bucket of a hash.
+
+    Bounds are the text of the values; None is open. `bucket` is used by hash slices alone.
+    """
+
+    index: int
+    lower: Key | None = None
+    upper: Key | None = None
+    bucket: int | None = None
+
+
+@dataclass(frozen=True)
+class Slicing:
+    """How a table is cut, frozen in a run's manifest.
+
+    Attributes:
+        method: `index`, `quantiles`, `hash` or `whole`.
+        columns: the key columns that the bounds are for.
+        types: their ClickHouse types.
+        slices: the slices, in the key's order.
+        rows: the number of rows that the index counts in the range; None where it is not known.
+    """
+
+    method: str
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    slices: tuple[Slice, ...]
+    rows: int | None = None
+
+    def predicate(self, piece: Slice, alias: str = "") -> str:
+        """The SQL condition of a slice, with bound parameters; `alias` qualifies the columns."""
+        names = [f"{identifier(alias)}.{identifier(name)}" if alias else identifier(name) for name in self.columns]
+        if piece.bucket is not None:
+            parts = ", ".join(f"ifNull(toString({name}), '')" for name in names)
+            return f"cityHash64({parts}) % {len(self.slices)} = {piece.bucket}"
+        bounds = []
+        if piece.lower is not None:
+            bounds.append(self._bound(names, "slice_lower", ">", ">="))
+        if piece.upper is not None:
+            bounds.append(self._bound(names, "slice_upper", "<", "<"))
+        return " AND ".join(bounds) or EVERYTHING
+
+    def parameters(self, piece: Slice) -> dict[str, str]:
+        """The values of the parameters that `predicate` binds."""
+        return {
+            f"{name}_{position}": value
+            for name, bound in (("slice_lower", piece.lower), ("slice_upper", piece.upper))
+            for position, value in enumerate(bound or ())
+        }
+
+    def _bound(self, names: Sequence[str], parameter: str, beyond: str, last: str) -> str:
+        values = [f"{{{parameter}_{position}:{type_name}}}" for position, type_name in enumerate(self.types)]
+        chains = []
+        for position, name in enumerate(names):
+            equal = [f"{names[i]} = {values[i]}" for i in range(position)]
+            comparison = last if position == len(names) - 1 else beyond
+            chains.append("(" + " AND ".join([*equal, f"{name} {comparison} {values[position]}"]) + ")")
+        return "(" + " OR ".join(chains) + ")"
+
+    def to_json(self) -> dict[str, Any]:
+        """The slicing as JSON-ready values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Slicing:
+        """The slicing that `to_json` wrote."""
+        slices = tuple(
+            Slice(item["index"], _key(item["lower"]), _key(item["upper"]), item["bucket"])
+            for item in document["slices"]
+        )
+        return cls(document["method"], tuple(document["columns"]), tuple(document["types"]), slices, document["rows"])
+
+
+def has_place(sql: str) -> bool:
+    """Whether the query says where a slice's predicate belongs; a comment says nothing."""
+    return SLICE_PLACEHOLDER.search(without_comments(sql)) is not None
+
+
+def place(sql: str, slicing: Slicing, piece: Slice) -> str:
+    """The query restricted to one slice: each `{slice}`, or `{slice:alias}`, becomes its predicate."""
+    return SLICE_PLACEHOLDER.sub(lambda match: f"({slicing.predicate(piece, match[1] or '')})", sql)
+
+
+def unsliced(sql: str) -> str:
+    """The query over all slices at once."""
+    return SLICE_PLACEHOLDER.sub(EVERYTHING, sql)
+
+
+def cut(
+    client: Client,
+    table: str,
+    *,
+    slice_rows: int,
+    pinned: Mapping[str, object] | None = None,
+    keys: Sequence[str] = (),
+) -> Slicing:
+    """Cuts a table into slices of about `slice_rows` rows.
+
+    Args:
+        client: where the table is.
+        table: the base table of the query, `table` or `database.table`.
+        slice_rows: the number of rows aimed at; a slice never gets so small that slicing reads more
+            than about a tenth more than one piece would.
+        pinned: columns that the query holds equal to a value, such as the snapshot's date.
+        keys: the entity key, for a table whose sorting key does not help.
+
+    Raises:
+        UsageError: the table does not exist.
+    """
+    if slice_rows < 1:
+        raise UsageError("A slice needs at least one row", found=slice_rows, allowed="slice_rows >= 1")
+    found = describe(client, table)
+    if found is None:
+        raise UsageError(
+            f"The base table {table} does not exist in {client.endpoint.database}",
+            next_step="create it, or name another in the pipeline's source.table",
+        )
+    pinned = dict(pinned or {})
+    for name in pinned:
+        if found.column(name) is None:
+            raise UsageError(f"The pinned column {name} is not one of {table}", found=name)
+    index = _index(client, table, found)
+    columns = _range_columns(found, index, pinned)
+    if columns:
+        within = {name: pinned[name] for name in index if name in pinned}
+        leading = {name: pinned[name] for name in itertools.takewhile(lambda name: name in pinned, index)}
+        # ClickHouse leaves the later columns out of the index where the first ones are all but unique.
+        marks = _marks(client, table, found, columns, within) or _marks(client, table, found, columns, leading)
+        if any(mark[3] for mark in marks):
+            return _from_marks(columns, _types(found, columns), marks, slice_rows)
+    return _without_index(client, table, found, keys, pinned, slice_rows)
+
+
+def _index(client: Client, table: str, found: Table) -> tuple[str, ...]:
+    """The columns of the primary index: those of the sorting key, or the first of them by PRIMARY KEY."""
+    if not found.engine.endswith("MergeTree"):
+        return ()
+    database, name = locate(client, table)
+    primary = client.value(
+        "SELECT primary_key FROM system.tables WHERE database = {database:String} AND name = {name:String}",
+        {"database": database, "name": name},
+    )
+    return found.sorting_key[: len(split_expressions(primary))]
+
+
+def _range_columns(table: Table, index: Sequence[str], pinned: Mapping[str, object]) -> tuple[str, ...]:
+    """The index's columns that a range can be cut on: plain, never NULL or NaN, after pinned ones."""
+    unpinned = itertools.dropwhile(lambda name: name in pinned, index)
+    usable = itertools.takewhile(lambda name: name not in pinned and _orders(table, name), unpinned)
+    return tuple(usable)
+
+
+def _orders(table: Table, name: str) -> bool:
+    """Whether a column's comparison covers every value; NULL and NaN compare with nothing."""
+    types = {column.name: column.type for column in table.columns}
+    return (
+        name in types
+        and "Nullable(" not in types[name]
+        and not _plain(types[name]).startswith(("Float", "BFloat", "Array", "Tuple", "Map"))
+    )
+
+
+def _types(table: Table, columns: Sequence[str]) -> tuple[str, ...]:
+    types = {column.name: column.type for column in table.columns}
+    return tuple(_plain(types[name]) for name in columns)
+
+
+def _plain(type_name: str) -> str:
+    inner = type_name.removeprefix("LowCardinality(")
+    return inner[:-1] if inner != type_name else type_name
+
+
+def _marks(
+    client: Client, table: str, found: Table, columns: Sequence[str], pinned: Mapping[str, object]
+) -> list[tuple[Key, int, str, bool]]:
+    """The primary index's entries, in key order.
+
+    Each is the key at a granule's start, the granule's rows, its part, and whether the key is text that
+    can be bound: a String may hold any bytes.
+    """
+    database, name = locate(client, table)
+    condition, values = _pinned_condition(found, pinned)
+    texts = ", ".join(f"toString({identifier(column)})" for column in columns)
+    order = ", ".join(identifier(column) for column in columns)
+    rows = client.rows(
+        f"SELECT {texts}, rows_in_granule, part_name, isValidUTF8(concat({texts}, ''))"
+        " FROM mergeTreeIndex({index_database:String}, {index_table:String})"
+        f" WHERE {condition} AND rows_in_granule > 0 ORDER BY {order}",
+        {"index_database": database, "index_table": name, **values},
+    )
+    return [(tuple(row[: len(columns)]), row[-3], row[-2], bool(row[-1])) for row in rows]
+
+
+def _from_marks(
+    columns: tuple[str, ...], types: tuple[str, ...], marks: list[tuple[Key, int, str, bool]], slice_rows: int
+) -> Slicing:
+    rows = sum(mark[1] for mark in marks)
+    parts = len({mark[2] for mark in marks})
+    count = max(1, min(-(-rows // slice_rows), len(marks) // (GRANULES_A_SLICE * parts)))
+    bounds: list[Key] = []
+    passed = 0
+    for key, granule, _, is_text in marks:
+        is_due = is_text and len(bounds) < count - 1 and passed >= rows * (len(bounds) + 1) / count
+        # Rows with one key stay in one slice.
+        if is_due and key != (bounds[-1] if bounds else marks[0][0]):
+            bounds.append(key)
+        passed += granule
+    return _ranges("index" if bounds else "whole", columns, types, bounds, rows)
+
+
+def _ranges(
+    method: str, columns: tuple[str, ...], types: tuple[str, ...], bounds: Sequence[Key], rows: int | None
+) -> Slicing:
+    edges: list[Key | None] = [None, *bounds, None]
+    slices = tuple(Slice(i, lower, upper) for i, (lower, upper) in enumerate(itertools.pairwise(edges)))
+    return Slicing(method, columns, types, slices, rows)
+
+
+def _without_index(
+    client: Client, table: str, found: Table, keys: Sequence[str], pinned: Mapping[str, object], slice_rows: int
+) -> Slicing:
+    """Quantiles of the entity key where it can be compared, else a hash of it; no key means one piece."""
+    where, values = _pinned_condition(found, pinned)
+    rows = int(client.value(f"SELECT count() FROM {identifier(table)} WHERE {where}", values))
+    count = -(-rows // slice_rows)
+    names = tuple(keys)
+    if count <= 1 or not names:
+        return Slicing("whole", (), (), (Slice(0),), rows)
+    types = _types(found, names) if all(name in {c.name for c in found.columns} for name in names) else ()
+    if types and all(_orders(found, name) for name in names):
+        bounds = _sampled_bounds(client, table, names, where, values, rows, count)
+        if bounds:
+            return _ranges("quantiles", names, types, bounds, rows)
+    return Slicing("hash", names, ("String",) * len(names), tuple(Slice(i, bucket=i) for i in range(count)), rows)
+
+
+def _pinned_condition(found: Table, pinned: Mapping[str, object]) -> tuple[str, dict[str, object]]:
+    conditions = [f"{identifier(name)} = {{pin_{i}:{_types(found, [name])[0]}}}" for i, name in enumerate(pinned)]
+    return " AND ".join(conditions) or EVERYTHING, {f"pin_{i}": value for i, value in enumerate(pinned.values())}
+
+
+def _sampled_bounds(
+    client: Client, table: str, names: Key, where: str, values: Mapping[str, object], rows: int, count: int
+) -> list[Key]:
+    texts = ", ".join(f"toString({identifier(name)})" for name in names)
+    order = ", ".join(identifier(name) for name in names)
+    every = max(1, rows // SAMPLED_KEYS)
+    sample = client.rows(
+        f"SELECT DISTINCT {texts}, {order} FROM {identifier(table)} WHERE {where} AND cityHash64({texts}) % {every} = 0"
+        f" AND isValidUTF8(concat({texts}, ''))"
+        f" ORDER BY {order}",
+        values,
+    )
+    keys: list[Key] = [tuple(row[: len(names)]) for row in sample]
+    step = len(keys) / count
+    picked = [keys[int(i * step)] for i in range(1, count)] if step >= 1 else []
+    return list(dict.fromkeys(picked))
+
+
+def _key(value: Sequence[str] | None) -> Key | None:
+    return None if value is None else tuple(value)
