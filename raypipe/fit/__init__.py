@@ -1,0 +1,1 @@
+"""Fitting on Ray Train, honest evaluation beside baselines, and the decision to promote."""

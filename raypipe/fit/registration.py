@@ -1,0 +1,151 @@
+"""What a fit leaves in the registry: its run, the version, its features, and who is champion."""
+
+from __future__ import annotations
+
+import platform
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from raypipe.clickhouse.client import Client
+from raypipe.fit.fitting import Fitted, Recipe
+from raypipe.models.protocol import load_family
+from raypipe.registry import aliases, models, training_runs
+from raypipe.registry.artifacts import Artifact
+from raypipe.registry.features import FeatureRecord, record_features, summarise
+from raypipe.registry.record import CANDIDATE, PRODUCTION, ModelRecord, Registered, model_id
+from raypipe.registry.training_runs import Outcome, TrainingRun
+
+LIBRARIES = ("raypipe", "ray", "xgboost-cpu", "xgboost", "scikit-learn", "numpy", "pyarrow")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A fit that has begun: the version it will make, and its training run."""
+
+    version: str
+    run: TrainingRun
+
+
+def begin(recipe: Recipe, started_at: datetime) -> Attempt:
+    """A new version number and training run for a recipe."""
+    number = f"{recipe.test_date:%Y%m%d}.{started_at:%H%M%S}.{secrets.token_hex(3)}"
+    dates = {part: _dates(recipe, part) for part in ("train", "validation", "test")}
+    run = TrainingRun(
+        run_id=f"{recipe.pipeline}_fit_{secrets.token_hex(4)}",
+        model_id=model_id(recipe.pipeline, number),
+        name=f"{recipe.pipeline} {number}",
+        started_at=started_at,
+        hyperparameters={**recipe.params, "rounds": recipe.rounds, "balance": recipe.balance},
+        training_source=f"{recipe.features_sql.source} @ {dates['train']}",
+        validation_source=f"{recipe.features_sql.source} @ {dates['validation']}",
+        test_source=f"{recipe.features_sql.source} @ {dates['test']}",
+    )
+    return Attempt(number, run)
+
+
+@contextmanager
+def recorded(client: Client, attempt: Attempt) -> Iterator[None]:
+    """Inside, the fit's training run is RUNNING; an error makes it FAILED, with the error's text."""
+    training_runs.start_run(client, attempt.run)
+    try:
+        yield
+    except BaseException as error:
+        training_runs.fail_run(client, attempt.run, error, datetime.now(UTC))
+        raise
+
+
+def complete(client: Client, attempt: Attempt, recipe: Recipe, fitted: Fitted, artifact: Artifact) -> Registered:
+    """Registers the version as a candidate, with its features and its completed run."""
+    now = datetime.now(UTC)
+    family = load_family(recipe.family)
+    importance = fitted.package.model.importance()
+    columns = fitted.package.contract.columns
+    weights = {name: round(float(value), 6) for name, value in zip(columns, importance, strict=True)}
+    record = ModelRecord(
+        pipeline=recipe.pipeline,
+        version=attempt.version,
+        status=CANDIDATE,
+        model_type="classification" if recipe.label_kind == "binary" else "regression",
+        framework=family.framework,
+        algorithm=family.algorithm,
+        format=family.format,
+        trained_at=attempt.run.started_at,
+        artifact_uri=artifact.uri,
+        artifact_sha256=artifact.sha256,
+        contract_sha256=fitted.package.contract.sha256,
+        training_rows=fitted.rows["train"],
+        training_seconds=fitted.seconds,
+        training_source=attempt.run.training_source,
+        environment=_environment(),
+        metrics={"validation": fitted.validation},
+        evaluation={"test": fitted.test, "baselines": dict(fitted.baselines), "decision": fitted.decision.to_json()},
+        importance=weights,
+        metadata={"threshold": fitted.package.threshold, "levels": fitted.package.levels, "warnings": fitted.warnings},
+    )
+    registered = models.register(client, record, now)
+    record_features(client, registered.model_id, _features(recipe, fitted, weights), now)
+    training_runs.finish_run(
+        client,
+        attempt.run,
+        Outcome(
+            fitted.rows["train"],
+            fitted.rows["validation"],
+            fitted.rows["test"],
+            {"curves": fitted.history},
+            fitted.validation,
+            fitted.test,
+            weights,
+            artifact.uri,
+        ),
+        datetime.now(UTC),
+    )
+    return registered
+
+
+def promote(client: Client, model: Registered, reason: str) -> Registered:
+    """Makes a version the champion."""
+    now = datetime.now(UTC)
+    promoted = models.set_status(client, model, PRODUCTION, now)
+    aliases.assign(client, model.pipeline, aliases.CHAMPION, promoted, reason, "raypipe fit", now)
+    return promoted
+
+
+def _features(recipe: Recipe, fitted: Fitted, weights: Mapping[str, float]) -> list[FeatureRecord]:
+    contract = fitted.package.contract
+    declared = {item.name: item for item in recipe.features}
+    owners = {column: feature for feature in contract.features for column in feature.columns}
+    records = summarise(fitted.x, contract.columns, [weights[name] for name in contract.columns])
+    return [
+        replace(
+            record,
+            kind=owners[record.name].kind,
+            description=_description(declared[owners[record.name].name]),
+            default="NaN" if owners[record.name].default is None else str(owners[record.name].default),
+        )
+        for record in records
+    ]
+
+
+def _description(feature: Any) -> str:
+    unit = f" [{feature.unit}]" if feature.unit else ""
+    return f"{feature.description or ''}{unit}".strip()
+
+
+def _dates(recipe: Recipe, part: str) -> str:
+    days: list[date] = [item.date for item in recipe.snapshots if part in item.parts]
+    return ", ".join(day.isoformat() for day in days)
+
+
+def _environment() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,1 @@
+"""Model families: what can be fitted, stored without code, and scored."""

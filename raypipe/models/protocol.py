@@ -1,0 +1,204 @@
+"""What raypipe asks of a model, and how a config names the class that fits one.
+
+A family is a class with a constructor without arguments, named in a config as `module:Class`. It may live in
+anybody's package. It fits on matrices, never on tables: the feature contract has made them before.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from raypipe.errors import ConfigError
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Rows to fit on.
+
+    Attributes:
+        x: (rows, features), C order; NaN is a missing value.
+        y: (rows,), the label; 0 or 1 for a binary one.
+    """
+
+    x: FloatArray
+    y: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> Matrix:
+        """The rows at the given positions."""
+        return Matrix(self.x[rows], self.y[rows])
+
+
+@dataclass(frozen=True)
+class FitSpec:
+    """What a family is told about the fit besides its rows.
+
+    Attributes:
+        columns: the names of the matrix's columns, in order.
+        monotone: per column 1 (the score may only rise with it), -1 (only fall) or 0; empty means none.
+        params: the library's own parameters, passed on as they are; they win over what raypipe derives.
+        rounds: the number of boosting rounds or iterations.
+        early_stopping_rounds: stop after so many rounds without a gain on the validation rows; 0 never stops.
+        balance: `none`, or `scale_pos_weight` to weigh positives by negatives / positives.
+        seed: of everything random.
+        threads: CPU threads of one worker; 0 leaves it to the library.
+    """
+
+    columns: tuple[str, ...]
+    monotone: tuple[int, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    rounds: int = 100
+    early_stopping_rounds: int = 0
+    balance: str = "none"
+    seed: int = 0
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class History:
+    """How a fit went.
+
+    Attributes:
+        rows: the training rows of all workers together.
+        rounds: the rounds that the model holds.
+        curves: per set and metric, its value after each round that was run: `{"validation": {"logloss": […]}}`.
+    """
+
+    rows: int
+    rounds: int
+    curves: Mapping[str, Mapping[str, list[float]]] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A fitted model. One process uses it from one thread."""
+
+    def predict(self, x: FloatArray) -> FloatArray:
+        """Scores of shape (rows,) for a matrix of shape (rows, features)."""
+        ...
+
+    def explain(self, x: FloatArray) -> FloatArray:
+        """What each feature adds to each score, (rows, features), in the units of the model's raw output.
+
+        Raises:
+            ModelError: this model has no explanations.
+        """
+        ...
+
+    def importance(self) -> FloatArray:
+        """The weight of each feature, (features,), not negative, with the sum 1 (0 for a constant model)."""
+        ...
+
+    def files(self) -> dict[str, bytes]:
+        """The model in formats that cannot run code when read."""
+        ...
+
+    def set_threads(self, threads: int) -> None:
+        """How many CPU threads scoring may use."""
+        ...
+
+
+@runtime_checkable
+class Family(Protocol):
+    """A way to fit a kind of model.
+
+    Attributes:
+        framework: the library, such as `xgboost`.
+        algorithm: such as `gradient boosted trees`.
+        format: the format of its files, such as `ubj`.
+        ray_backend: the Ray Train backend that joins several workers, as `module:Class` of a
+            `ray.train.backend.BackendConfig`; None for a family that fits in one process.
+    """
+
+    framework: str
+    algorithm: str
+    format: str
+    ray_backend: str | None
+
+    def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[Model, History]:
+        """Fits on this worker's share of the training rows and on all validation rows.
+
+        With several workers each is called at once, with the backend's collective in place, and all
+        return the same model.
+        """
+        ...
+
+    def from_files(self, files: Mapping[str, bytes]) -> Model:
+        """The model again, from what `Model.files` gave.
+
+        Raises:
+            ModelError: the files do not hold a model of this family.
+        """
+        ...
+
+
+def load_class(path: str, purpose: str) -> type:
+    """The class that a dotted path `module:Class` names.
+
+    Args:
+        path: the dotted path.
+        purpose: what it is for, to name it in an error.
+
+    Raises:
+        ConfigError: there is no such module or class, or the module cannot be imported.
+    """
+    module_name, _, class_name = path.partition(":")
+    if not module_name or not class_name.isidentifier():
+        raise ConfigError(f"{purpose} is not a dotted path", found=repr(path), allowed="module:Class")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(
+            f"{purpose} names a module that cannot be imported: {module_name}",
+            found=str(error),
+            next_step="correct the name, install the package, or add its folder to PYTHONPATH",
+        ) from error
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        classes = sorted(name for name, value in vars(module).items() if _is_own_class(value, module_name))
+        raise ConfigError(
+            f"{purpose} names a class that {module_name} does not have",
+            found=class_name,
+            allowed=", ".join(classes) or "a class of that module; it has none",
+        )
+    return found
+
+
+def load_family(path: str) -> Family:
+    """The family that a config names, as `raypipe.models.xgboost:XGBoost`.
+
+    Raises:
+        ConfigError: nothing is there, it cannot be made without arguments, or it is not a family.
+    """
+    found = load_class(path, "model.class")
+    try:
+        family = found()
+    except TypeError as error:
+        raise ConfigError(
+            f"The model class {path} cannot be made", found=str(error), allowed="a constructor without arguments"
+        ) from error
+    if not isinstance(family, Family):
+        missing = [name for name in _FAMILY_MEMBERS if not hasattr(family, name)]
+        raise ConfigError(
+            f"The model class {path} is not a model family",
+            found=f"it lacks {', '.join(missing)}",
+            allowed=f"a class with {', '.join(_FAMILY_MEMBERS)} (raypipe.models.protocol.Family)",
+        )
+    return family
+
+
+_FAMILY_MEMBERS = ("framework", "algorithm", "format", "ray_backend", "fit", "from_files")
+
+
+def _is_own_class(value: object, module: str) -> bool:
+    return isinstance(value, type) and value.__module__ == module and not value.__name__.startswith("_")

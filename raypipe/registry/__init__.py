@@ -1,0 +1,1 @@
+"""Fitted models: their artifacts, their rows in the ml_model_* tables, and the aliases that name them."""

@@ -1,0 +1,195 @@
+"""Artifacts: the files of a model version, stored under the hash of their content, never as code.
+
+    ROOT/ab/abcdef…/manifest.json     {"files": {"model.ubj": {"sha256": …, "size": …}, …}}
+    ROOT/ab/abcdef…/model.ubj …
+
+An artifact's identity is the SHA-256 of its manifest, which holds the SHA-256 of every file, so a single hash in
+the registry vouches for every byte. ROOT is any fsspec path. Nothing is parsed before it is verified.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import posixpath
+import re
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import fsspec
+
+from raypipe.errors import ModelError
+from raypipe.registry.golden import check_golden, golden
+
+__all__ = ["Artifact", "check_golden", "golden", "load", "save"]
+
+MANIFEST = "manifest.json"
+CODE_SUFFIXES = {".pkl", ".pickle", ".joblib", ".dill", ".cloudpickle", ".pt", ".pth"}
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+# Pickle from protocol 2 on opens with PROTO and the protocol's number; joblib writes the same.
+_PICKLE = re.compile(rb"\x80[\x02-\x05][\x00-\xff]")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Where a model version's files are.
+
+    Attributes:
+        uri: the folder, an fsspec path.
+        sha256: the hash of its manifest.
+    """
+
+    uri: str
+    sha256: str
+
+
+def save(root: str, files: Mapping[str, bytes]) -> Artifact:
+    """Stores files as one artifact; saving the same files again changes nothing.
+
+    Args:
+        root: the artifacts' folder, any fsspec path.
+        files: plain file names and their content.
+
+    Raises:
+        ModelError: a file could run code when loaded, or has a name that is not plain.
+    """
+    for name, content in files.items():
+        _refuse_code(name, content)
+    manifest = _manifest(files)
+    sha256 = hashlib.sha256(manifest).hexdigest()
+    system, path = fsspec.url_to_fs(root)
+    folder = posixpath.join(path, sha256[:2], sha256)
+    artifact = Artifact(str(system.unstrip_protocol(folder)) if "://" in root else folder, sha256)
+    if system.exists(posixpath.join(folder, MANIFEST)):
+        load(artifact.uri, sha256)
+        return artifact
+    if "file" in _protocols(system):
+        _write_local(folder, {**files, MANIFEST: manifest})
+        return artifact
+    # An object store has no rename; the manifest comes last, and without it there is no artifact.
+    for name, content in {**files, MANIFEST: manifest}.items():
+        system.pipe_file(posixpath.join(folder, name), content)
+    return artifact
+
+
+def load(root_or_uri: str, sha256: str) -> dict[str, bytes]:
+    """The files of an artifact, once every byte of them is verified.
+
+    Args:
+        root_or_uri: the artifact's own folder, or the root that it was saved under.
+        sha256: its hash, from the registry.
+
+    Raises:
+        ModelError: it is not there, holds other bytes than the hash vouches for, a file that the manifest does not
+            know, or one that could run code.
+    """
+    if not _SHA256.match(sha256):
+        raise ModelError("Not the hash of an artifact", found=repr(sha256), allowed="64 hexadecimal digits")
+    system, path = fsspec.url_to_fs(root_or_uri)
+    folder = path.rstrip("/") if path.rstrip("/").endswith(sha256) else posixpath.join(path, sha256[:2], sha256)
+    try:
+        manifest = system.cat_file(posixpath.join(folder, MANIFEST))
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"The artifact {sha256[:12]} is not there",
+            found=f"no {MANIFEST} in {folder}",
+            next_step="check `artifacts` in the config, or fit a new version",
+        ) from error
+    _require(f"{folder}/{MANIFEST}", manifest, sha256)
+    listed: dict[str, dict[str, Any]] = json.loads(manifest)["files"]
+    _refuse_strangers(system, folder, set(listed))
+    files = {name: _read(system, posixpath.join(folder, name)) for name in listed}
+    for name, content in files.items():
+        _require(f"{folder}/{name}", content, listed[name]["sha256"])
+        _refuse_code(name, content)
+    return files
+
+
+def _manifest(files: Mapping[str, bytes]) -> bytes:
+    listed = {
+        name: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)} for name, content in files.items()
+    }
+    return json.dumps({"files": listed}, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _write_local(folder: str, files: Mapping[str, bytes]) -> None:
+    """Writes a folder whole or not at all: beside its place, to disk, then renamed."""
+    parent = os.path.dirname(folder)
+    os.makedirs(parent, exist_ok=True)
+    unfinished = os.path.join(parent, f".{uuid.uuid4().hex}")
+    os.mkdir(unfinished)
+    try:
+        for name, content in files.items():
+            with open(os.path.join(unfinished, name), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        _rename(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _rename(unfinished: str, folder: str) -> None:
+    try:
+        os.rename(unfinished, folder)
+    except OSError:
+        # Another process was first. What it wrote has the same hash; anything else is a real error.
+        if not os.path.exists(os.path.join(folder, MANIFEST)):
+            raise
+
+
+def _read(system: Any, path: str) -> bytes:
+    try:
+        content: bytes = system.cat_file(path)
+    except FileNotFoundError as error:
+        raise ModelError(
+            "A file of the artifact is gone", found=path, next_step="restore it, or fit a new version"
+        ) from error
+    return content
+
+
+def _require(path: str, content: bytes, sha256: str) -> None:
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ModelError(
+            f"A file of the artifact was changed: {path}",
+            found=f"sha256 {found}",
+            allowed=f"sha256 {sha256}",
+            next_step="restore the file, or fit a new version",
+        )
+
+
+def _refuse_strangers(system: Any, folder: str, listed: set[str]) -> None:
+    present = {PurePosixPath(path).name for path in system.ls(folder, detail=False)}
+    strangers = sorted(present - listed - {MANIFEST})
+    if strangers:
+        raise ModelError(
+            "The artifact holds a file that its manifest does not know",
+            found=", ".join(strangers),
+            allowed=", ".join(sorted(listed)),
+            next_step=f"remove it from {folder}",
+        )
+
+
+def _refuse_code(name: str, content: bytes) -> None:
+    if not _NAME.match(name) or name == MANIFEST:
+        raise ModelError(
+            "A file of an artifact must have a plain name", found=repr(name), allowed="letters, digits, dot, - and _"
+        )
+    if PurePosixPath(name).suffix.lower() in CODE_SUFFIXES or _PICKLE.match(content):
+        raise ModelError(
+            f"{name} is a pickle, which runs code when it is loaded",
+            found=f"{content[:4]!r} …",
+            allowed="formats without code, such as ubj, json, arrow, onnx or safetensors",
+            next_step="let the model's files() write such a format",
+        )
+
+
+def _protocols(system: Any) -> tuple[str, ...]:
+    return (system.protocol,) if isinstance(system.protocol, str) else tuple(system.protocol)

@@ -1,0 +1,92 @@
+"""What is inside a model's artifact: the model, its contract, its bins, its decisions and its golden rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from raypipe.data.contract import Contract, Matrix
+from raypipe.data.histograms import Bins
+from raypipe.errors import ModelError
+from raypipe.models.protocol import Model, load_family
+from raypipe.registry import artifacts
+
+GOLDEN_ROWS = 256
+GOLDEN_TOLERANCE = 1e-5
+
+Scores = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Package:
+    """A model version, ready to score.
+
+    Attributes:
+        family: the dotted path of the class that fitted it.
+        threshold: the score from which the answer is yes; chosen on validation rows.
+        levels: name and upper bound of each level of the score, ascending; may be empty.
+    """
+
+    family: str
+    model: Model
+    contract: Contract
+    bins: Bins
+    threshold: float
+    levels: tuple[tuple[str, float], ...]
+
+
+def pack(package: Package, golden_rows: Matrix, evaluation: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files of an artifact.
+
+    Args:
+        package: the model and what it needs.
+        golden_rows: rows of shape (rows, features) whose scores are stored with the model; the first 256 count.
+        evaluation: the metrics of the fit, kept with the model.
+    """
+    decision = {"family": package.family, "threshold": package.threshold, "levels": package.levels}
+    rows = golden_rows[:GOLDEN_ROWS]
+    return {
+        **package.model.files(),
+        "decision.json": _json(decision),
+        "contract.json": _json(package.contract.to_json()),
+        "histograms.json": _json(package.bins.to_json()),
+        "evaluation.json": _json(evaluation),
+        "golden.arrow": artifacts.golden(rows, package.model.predict(rows)),
+    }
+
+
+def load_package(uri: str, sha256: str) -> Package:
+    """The model of an artifact, after every byte was verified and the golden rows were scored again.
+
+    Raises:
+        ModelError: a byte differs, a file is missing, or this machine scores the golden rows differently.
+    """
+    return unpack(artifacts.load(uri, sha256))
+
+
+def unpack(files: Mapping[str, bytes]) -> Package:
+    """The model of an artifact's verified files."""
+    ours = ("decision.json", "contract.json", "histograms.json", "evaluation.json", "golden.arrow")
+    missing = [name for name in ours if name not in files]
+    if missing:
+        raise ModelError("The model's artifact is incomplete", found=f"no {', '.join(missing)}")
+    decision = json.loads(files["decision.json"])
+    model = load_family(decision["family"]).from_files({name: body for name, body in files.items() if name not in ours})
+    artifacts.check_golden(model, files["golden.arrow"], GOLDEN_TOLERANCE)
+    return Package(
+        decision["family"],
+        model,
+        Contract.from_json(json.loads(files["contract.json"])),
+        Bins.from_json(json.loads(files["histograms.json"])),
+        float(decision["threshold"]),
+        tuple((name, float(bound)) for name, bound in decision["levels"]),
+    )
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=1, sort_keys=True).encode()

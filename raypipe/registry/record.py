@@ -1,0 +1,95 @@
+"""A model version, as it is registered and as it is found again."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+TRAINING = "TRAINING"
+CANDIDATE = "CANDIDATE"
+PRODUCTION = "PRODUCTION"
+ARCHIVED = "ARCHIVED"
+FAILED = "FAILED"
+STATUSES = (TRAINING, CANDIDATE, PRODUCTION, ARCHIVED, FAILED)
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "raypipe:model")
+
+
+def model_id(pipeline: str, version: str) -> str:
+    """The id of a model version, a UUID that follows from the two."""
+    return str(uuid.uuid5(_NAMESPACE, f"{pipeline}/{version}"))
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A row of ml_model_registry.
+
+    Attributes:
+        pipeline: becomes `model_code`.
+        version: becomes `model_version`.
+        status: one of `STATUSES`.
+        model_type: `classification` or `regression`.
+        framework: of the family, as are algorithm and format.
+        artifact_uri: empty for a fit that failed, as is artifact_sha256.
+        contract_sha256: of the feature contract.
+        trained_at: when the fit began, UTC.
+        training_rows: rows fitted on.
+        training_seconds: the fit's duration.
+        training_source: what the rows were read from.
+        environment: versions of the libraries, for reproduction.
+        metrics: on training and validation rows.
+        evaluation: on test rows, with baselines.
+        importance: by feature.
+        metadata: anything more; artifact_sha256 and contract_sha256 are added.
+    """
+
+    pipeline: str
+    version: str
+    status: str
+    model_type: str
+    framework: str
+    algorithm: str
+    format: str
+    trained_at: datetime
+    artifact_uri: str = ""
+    artifact_sha256: str = ""
+    contract_sha256: str = ""
+    training_rows: int = 0
+    training_seconds: float = 0.0
+    training_source: str = ""
+    description: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    importance: Mapping[str, float] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    parent_model_id: str = ""
+    created_by: str = "raypipe"
+
+    @property
+    def model_id(self) -> str:
+        """The version's id."""
+        return model_id(self.pipeline, self.version)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A model version found in the registry."""
+
+    pipeline: str
+    version: str
+    model_id: str
+    status: str
+    artifact_uri: str
+    artifact_sha256: str
+    contract_sha256: str
+    is_active: bool
+    is_latest: bool
+    created_at: datetime
+    updated_at: datetime
+    evaluation: Mapping[str, Any]
+    metadata: Mapping[str, Any]

@@ -1,0 +1,125 @@
+"""Fits in ml_model_training_runs, failed ones too: a row when one begins, replaced when it ends.
+
+The table's key is (model_id, started_at), so both rows carry the same started_at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from raypipe.clickhouse.client import Client
+from raypipe.registry.rows import SECONDS, json_text, seconds, size, write
+
+TABLE = "ml_model_training_runs"
+RUNNING = "RUNNING"
+COMPLETED = "COMPLETED"
+FAILED = "FAILED"
+LONGEST_ERROR = 10_000
+
+_TEXTS = (
+    "run_id model_id run_name run_type run_status training_dataset_path validation_dataset_path test_dataset_path "
+    "hyperparameters training_metrics validation_metrics test_metrics feature_importance model_path model_storage_url "
+    "error_message created_by"
+)
+_SIZES = ("duration_sec", "training_dataset_size", "validation_dataset_size", "test_dataset_size")
+_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in _TEXTS.split()]
+    + [(name, pa.uint32()) for name in _SIZES]
+    + [(name, SECONDS) for name in ("started_at", "completed_at", "created_at", "updated_at")]
+)
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A fit as it begins.
+
+    Attributes:
+        run_id: of the fit.
+        model_id: of the version that it will make.
+        name: for people.
+        started_at: UTC; part of the table's key.
+        kind: `fit`, `sweep` …
+        hyperparameters: of the family.
+        training_source: what the rows are read from, as are the other two.
+        created_by: who or what began it.
+    """
+
+    run_id: str
+    model_id: str
+    name: str
+    started_at: datetime
+    kind: str = "fit"
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    training_source: str = ""
+    validation_source: str = ""
+    test_source: str = ""
+    created_by: str = "raypipe"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a fit ended well: rows of each set, metrics on each, importance by feature, and where the artifact is."""
+
+    training_rows: int = 0
+    validation_rows: int = 0
+    test_rows: int = 0
+    training_metrics: Mapping[str, Any] = field(default_factory=dict)
+    validation_metrics: Mapping[str, Any] = field(default_factory=dict)
+    test_metrics: Mapping[str, Any] = field(default_factory=dict)
+    importance: Mapping[str, float] = field(default_factory=dict)
+    artifact_uri: str = ""
+
+
+def start_run(client: Client, run: TrainingRun) -> None:
+    """Writes that a fit runs."""
+    write(client, TABLE, _SCHEMA, [_row(run, RUNNING, None, Outcome(), "")])
+
+
+def finish_run(client: Client, run: TrainingRun, outcome: Outcome, at: datetime) -> None:
+    """Writes that a fit completed, at a moment in UTC."""
+    write(client, TABLE, _SCHEMA, [_row(run, COMPLETED, at, outcome, "")])
+
+
+def fail_run(client: Client, run: TrainingRun, error: BaseException, at: datetime) -> None:
+    """Writes that a fit failed, at a moment in UTC, and why."""
+    message = str(error) or type(error).__name__
+    write(client, TABLE, _SCHEMA, [_row(run, FAILED, at, Outcome(), message[:LONGEST_ERROR])])
+
+
+def _row(run: TrainingRun, status: str, ended: datetime | None, outcome: Outcome, error: str) -> dict[str, Any]:
+    started = seconds(run.started_at)
+    # The end replaces the beginning only if its updated_at is later, in whole seconds.
+    updated = started if ended is None else max(seconds(ended), started + timedelta(seconds=1))
+    return {
+        "run_id": run.run_id,
+        "model_id": run.model_id,
+        "run_name": run.name,
+        "run_type": run.kind,
+        "run_status": status,
+        "started_at": started,
+        "completed_at": _NEVER if ended is None else seconds(ended),
+        "duration_sec": 0 if ended is None else size((ended - run.started_at).total_seconds()),
+        "training_dataset_path": run.training_source,
+        "training_dataset_size": size(outcome.training_rows),
+        "validation_dataset_path": run.validation_source,
+        "validation_dataset_size": size(outcome.validation_rows),
+        "test_dataset_path": run.test_source,
+        "test_dataset_size": size(outcome.test_rows),
+        "hyperparameters": json_text(run.hyperparameters),
+        "training_metrics": json_text(outcome.training_metrics),
+        "validation_metrics": json_text(outcome.validation_metrics),
+        "test_metrics": json_text(outcome.test_metrics),
+        "feature_importance": json_text(outcome.importance),
+        "model_path": outcome.artifact_uri,
+        "model_storage_url": outcome.artifact_uri,
+        "error_message": error,
+        "created_by": run.created_by,
+        "created_at": started,
+        "updated_at": updated,
+    }

@@ -1,0 +1,1 @@
+"""Contract suites that the tests of one's own models can inherit."""

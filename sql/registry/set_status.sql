@@ -1,0 +1,19 @@
+-- grain: the model whose status changes and, where it goes into production, the one that it replaces
+-- parameters: pipeline, version, status, deployed_by, at (seconds since 1970)
+-- One insert, so that no reader meets two models in production. updated_at has a resolution of a second and decides
+-- which row wins, so it always moves on.
+INSERT INTO ml_model_registry
+SELECT * REPLACE (
+    if(model_version = {version:String}, {status:String}, 'ARCHIVED') AS model_status,
+    toUInt8(model_version = {version:String} AND {status:String} = 'PRODUCTION') AS is_active,
+    if(model_version = {version:String} AND {status:String} = 'PRODUCTION', toDateTime({at:UInt32}), deployed_at) AS deployed_at,
+    if(model_version = {version:String} AND {status:String} = 'PRODUCTION', {deployed_by:String}, deployed_by) AS deployed_by,
+    greatest(updated_at + 1, toDateTime({at:UInt32})) AS updated_at
+)
+FROM
+(
+    SELECT *
+    FROM ml_model_registry FINAL
+    WHERE model_code = {pipeline:String}
+        AND (model_version = {version:String} OR ({status:String} = 'PRODUCTION' AND model_status = 'PRODUCTION'))
+);

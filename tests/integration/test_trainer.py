@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import signal
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import ray
+import ray.data
+from ray.data.block import BlockMetadata
+from ray.data.datasource import Datasource, ReadTask
+
+from raypipe.errors import ConfigError, DataError, ModelError, ServerError
+from raypipe.fit.trainer import fit
+from raypipe.models.protocol import FitSpec, Matrix
+from raypipe.models.xgboost import XGBoost
+from raypipe.testing.model_suite import COLUMNS, rows
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+FAMILY = "raypipe.models.xgboost:XGBoost"
+SPEC = FitSpec(
+    COLUMNS,
+    params={"objective": "binary:logistic", "max_depth": 3},
+    rounds=40,
+    early_stopping_rounds=5,
+    seed=3,
+    threads=1,
+)
+TRAIN, VALIDATION = rows(binary=True), rows(binary=True, seed=2)
+
+
+def _table(data: Matrix) -> pa.Table:
+    width = data.x.shape[1]
+    offsets = pa.array(np.arange(0, data.x.size + 1, width), pa.int32())
+    return pa.table({"x": pa.ListArray.from_arrays(offsets, pa.array(data.x.ravel())), "label": data.y})
+
+
+def _dataset(data: Matrix, blocks: int = 3) -> ray.data.Dataset:
+    pieces = np.array_split(np.arange(len(data)), blocks)
+    return ray.data.from_arrow([_table(data.take(piece)) for piece in pieces])
+
+
+class Failing(Datasource):  # type: ignore[misc]
+    """A source whose read task raises a given error."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        return None
+
+    def get_read_tasks(
+        self, parallelism: int, per_task_row_limit: int | None = None, data_context: object = None
+    ) -> list[ReadTask]:
+        error = self._error
+
+        def read() -> Iterator[pa.Table]:
+            raise error
+
+        return [ReadTask(read, BlockMetadata(None, None, None, None))]
+
+
+def _fit(train: Any = TRAIN, *, spec: FitSpec = SPEC, workers: int = 0, cpus: int = 1, family: str = FAMILY) -> Any:
+    dataset = _dataset(train) if isinstance(train, Matrix) else train
+    return fit(family, spec, dataset, _dataset(VALIDATION), workers=workers, cpus_per_worker=cpus)
+
+
+def test_a_fit_in_this_process_equals_the_family_on_its_own() -> None:
+    fitted = _fit()
+    alone, history = XGBoost().fit(TRAIN, VALIDATION, SPEC)
+    scores = XGBoost().from_files(fitted.files).predict(VALIDATION.x)
+    assert np.array_equal(scores, alone.predict(VALIDATION.x))
+    assert (fitted.rows, fitted.history["rounds"]) == (len(TRAIN), history.rounds)
+
+
+def test_a_worker_fits_the_same_model() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    ours = set(Path(tempfile.gettempdir()).glob("raypipe-fit-*"))
+    scores = [XGBoost().from_files(_fit(workers=count).files).predict(VALIDATION.x) for count in (0, 1)]
+    assert np.array_equal(*scores)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert set(Path(tempfile.gettempdir()).glob("raypipe-fit-*")) == ours
+
+
+def test_progress_is_told_in_words() -> None:
+    told: list[str] = []
+    fit(FAMILY, SPEC, _dataset(TRAIN), _dataset(VALIDATION), workers=0, cpus_per_worker=1, on_progress=told.append)
+    assert told == ["fitting on 600 rows, 600 for validation, 3 features"]
+
+
+def test_blocks_without_rows_are_passed_over() -> None:
+    empty = ray.data.from_arrow([_table(TRAIN), _table(TRAIN.take(np.arange(0)))])
+    assert _fit(empty).rows == len(TRAIN)
+
+
+def test_as_many_workers_as_cpus_are_refused_before_they_could_wait_for_ever() -> None:
+    with pytest.raises(ConfigError, match="does not fit") as caught:
+        _fit(workers=2)
+    assert "at most 1 workers of 1" in str(caught.value)
+
+
+def test_what_the_family_refuses_comes_out_as_it_was_raised() -> None:
+    with pytest.raises(ConfigError, match="max_dpeth"):
+        _fit(spec=replace(SPEC, params={**SPEC.params, "max_dpeth": 3}))
+
+
+def test_what_a_worker_refuses_comes_out_as_it_was_raised() -> None:
+    with pytest.raises(ConfigError, match="max_dpeth") as caught:
+        _fit(spec=replace(SPEC, params={**SPEC.params, "max_dpeth": 3}), workers=1)
+    assert type(caught.value) is ConfigError
+    assert "Traceback" not in str(caught.value)
+
+
+def test_the_servers_own_error_comes_out_of_a_read() -> None:
+    failure = ServerError("ClickHouse answered with error 60", found="no table t")
+    with pytest.raises(ServerError, match="error 60") as caught:
+        _fit(ray.data.read_datasource(Failing(failure)))
+    assert type(caught.value) is ServerError
+    assert str(caught.value) == str(failure)
+
+
+def test_an_error_of_another_kind_keeps_its_cause() -> None:
+    with pytest.raises(ModelError, match="ZeroDivisionError") as caught:
+        _fit(ray.data.read_datasource(Failing(ZeroDivisionError("division by zero"))))
+    assert caught.value.__cause__ is not None
+
+
+def test_rows_of_another_width_are_refused() -> None:
+    with pytest.raises(DataError, match="wrong shape"):
+        _fit(spec=replace(SPEC, columns=("only",)))
+
+
+def test_a_label_that_is_not_known_is_refused() -> None:
+    table = _table(TRAIN)
+    labels = pa.array([None, *TRAIN.y[1:]], pa.float32())
+    with pytest.raises(DataError, match="labels that are not numbers"):
+        _fit(ray.data.from_arrow(table.set_column(1, "label", labels)))
+
+
+def test_an_unknown_family_is_refused_before_anything_runs() -> None:
+    with pytest.raises(ConfigError, match="nowhere"):
+        _fit(family="nowhere:Mine")

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from raypipe.errors import ModelError
+from raypipe.registry.golden import check_golden, golden
+
+X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+X[4, 1] = np.nan
+
+
+@dataclass
+class Sum:
+    """A model that adds a row's known values."""
+
+    shift: float = 0.0
+    rows: int = 0
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        scores = np.nansum(x, axis=1).astype(np.float32)
+        scores[: self.rows] += np.float32(self.shift)
+        return scores
+
+
+STORED = golden(X, Sum().predict(X))
+
+
+def test_the_same_model_passes() -> None:
+    assert check_golden(Sum(), STORED) == 20
+
+
+def test_differences_below_the_tolerance_pass() -> None:
+    assert check_golden(Sum(1e-6, 20), STORED) == 20
+
+
+def test_a_difference_is_refused_with_its_rows_and_size() -> None:
+    with pytest.raises(ModelError, match=r"3 of 20 rows differ, by up to 0\.25"):
+        check_golden(Sum(0.25, 3), STORED)
+
+
+def test_a_score_that_became_nan_is_refused() -> None:
+    with pytest.raises(ModelError, match="1 of 20"):
+        check_golden(Sum(float("nan"), 1), STORED)
+
+
+def test_what_is_no_arrow_file_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"golden\.arrow"):
+        check_golden(Sum(), b"garbage")
