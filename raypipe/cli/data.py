@@ -1,0 +1,182 @@
+"""The commands around the database: tables, demo data, health, queries and the embedded engine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from raypipe import doctor as examination
+from raypipe.cli import output
+from raypipe.cli.options import Config, Debug, Json, Url, client_of, endpoint_of, parse_date
+from raypipe.clickhouse import migrate as migration
+from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.connect import EMBEDDED
+from raypipe.config.load import load_shared
+
+from raypipe.demo import publisher
+from raypipe.errors import UsageError
+
+app = typer.Typer()
+
+_ICON = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
+
+
+@app.command()
+def migrate(
+    check: Annotated[bool, typer.Option("--check", help="Only say what would be created and what differs.")] = False,
+    config: Config = None,
+    url: Url = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Create the tables that are missing; never alter one that is there, but say how it differs."""
+    with output.reported(debug), endpoint_of(load_shared(config, url).connection, check=False) as endpoint:
+        report = migration.plan_at(endpoint) if check else migration.migrate_at(endpoint)
+        if json:
+            differences = [vars(item) for item in report.differences]
+            output.emit(
+                {"created": report.created, "present": report.present, "differences": differences, "check": check}
+            )
+        else:
+            verb = "would be created" if check else "created"
+            output.say(f"{len(report.created)} tables {verb}, {len(report.present)} were there already")
+            if report.differences:
+                rows = [
+                    (item.severity, item.table, item.what, item.found, item.expected) for item in report.differences
+                ]
+                output.table(("severity", "table", "what", "found", "raypipe's own"), rows)
+        if report.problems:
+            raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    users: Annotated[int, typer.Option(min=100, help="Readers of the publisher.")] = 50_000,
+    days: Annotated[int, typer.Option(min=91, help="Days of history; a fit needs 90 and a day.")] = 120,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same rows.")] = 1,
+    last_date: Annotated[
+        str, typer.Option("--last-date", metavar="DATE", help="The newest day of the data; latest: yesterday.")
+    ] = "latest",
+    drift_on: Annotated[
+        str | None, typer.Option("--drift-on", metavar="DATE", help="From this day on readers behave differently.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the demo data that is there.")] = False,
+    config: Config = None,
+    url: Url = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Fill the database with a synthetic publisher: sessions, events, articles, features and the truth behind them."""
+    with output.reported(debug), endpoint_of(load_shared(config, url).connection, check=False) as endpoint:
+        migration.migrate_at(endpoint)
+        last = parse_date(last_date) or (datetime.now(UTC) - timedelta(days=1)).date()
+        drift = parse_date(drift_on) if drift_on else None
+        with Client(endpoint) as client, output.progress() as progress:
+            summary = publisher.build(
+                client,
+                users=users,
+                days=days,
+                seed=seed,
+                last_date=last,
+                drift_on=drift,
+                replace=replace,
+                progress=lambda message: progress(message, 0, 0),
+            )
+        if json:
+            output.emit(vars(summary))
+        else:
+            output.table(
+                ("demo publisher", ""), [(name.replace("_", " "), value) for name, value in vars(summary).items()]
+            )
+            output.say("next: raypipe run churn")
+
+
+@app.command()
+def doctor(
+    clean: Annotated[bool, typer.Option("--clean", help="Drop the tables that dead runs left behind.")] = False,
+    config: Config = None,
+    url: Url = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Check the connection, version, grants, tables, leftovers, Ray and disk; exit 1 when a run would fail."""
+    with output.reported(debug):
+        connection = load_shared(config, url).connection
+        with endpoint_of(connection, check=False) as endpoint:
+            dropped = _clean(endpoint) if clean else ()
+            checks = examination.examine(endpoint, embedded=connection.url.startswith(EMBEDDED))
+        if json:
+            output.emit({"checks": [vars(check) for check in checks], "dropped": dropped})
+        else:
+            if clean:
+                output.say(f"dropped: {', '.join(dropped) or 'nothing to drop'}")
+            output.table(
+                ("check", "", "found", "next"), [(c.name, _ICON[c.status], c.detail, c.next_step) for c in checks]
+            )
+        if any(check.status == "problem" for check in checks):
+            raise typer.Exit(1)
+
+
+def _clean(endpoint: Endpoint) -> tuple[str, ...]:
+    with Client(endpoint) as client:
+        return tuple(examination.clean(client))
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(metavar="SELECT", help="One statement.")],
+    config: Config = None,
+    url: Url = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run a statement on the configured ClickHouse."""
+    with output.reported(debug), client_of(config, url) as client:
+        if not re.match(
+            r"\s*(--.*\n|\s)*(SELECT|WITH|SHOW|DESCRIBE|DESC|EXPLAIN|EXISTS|CHECK)\b", query, re.IGNORECASE
+        ):
+            client.run(query)
+            columns: list[str] = []
+            rows: list[tuple[object, ...]] = []
+        else:
+            columns, rows = client.named_rows(query)
+        if json:
+            output.emit({"columns": columns, "rows": rows})
+        elif columns:
+            output.table(columns, rows)
+        else:
+            output.say("done")
+
+
+@app.command()
+def server(
+    config: Config = None,
+    url: Url = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Keep the embedded engine up in the foreground, for your own tools; Ctrl-C ends it."""
+    with output.reported(debug):
+        address = load_shared(config, url).connection.url
+        if not address.startswith(EMBEDDED):
+            raise UsageError("There is nothing to serve", found=address, allowed="chdb:PATH; a server runs by itself")
+        from raypipe.clickhouse.embedded import serve
+
+        serve(Path(address.removeprefix(EMBEDDED)), lambda endpoint: _announce(endpoint, json))
+
+
+def _announce(endpoint: Endpoint, json: bool) -> None:
+    if json:
+        output.emit({"url": str(endpoint), "password_file": endpoint.password_file})
+        return
+    output.say(f"ClickHouse answers at {endpoint}; its password is in {endpoint.password_file}")
+    curl = shutil.which("curl")
+    if curl:
+        output.say(
+            f'try: curl -u "{endpoint.user}:$(cat {endpoint.password_file})" "{endpoint.url}/?query=SELECT+version()"'
+        )

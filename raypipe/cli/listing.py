@@ -1,0 +1,121 @@
+"""The commands that look at runs, models and the configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from raypipe.cli import output
+from raypipe.cli.options import Config, Debug, Json, Set, Url, client_of
+from raypipe.config.leaves import show
+from raypipe.config.load import list_pipelines, load_pipeline
+from raypipe.config.schema import json_schema
+from raypipe.registry import models as registry
+from raypipe.score import runs as scoring_runs
+
+app = typer.Typer()
+config_app = typer.Typer(
+    help="Show the configuration, where each value comes from, and its JSON Schema.", no_args_is_help=True
+)
+app.add_typer(config_app, name="config")
+
+Only = Annotated[str | None, typer.Argument(metavar="PIPELINE", help="Only of this pipeline.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most, newest first.")]
+
+
+@app.command()
+def runs(
+    pipeline: Only = None,
+    limit: Limit = 20,
+    config: Config = None,
+    url: Url = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List the scoring runs, newest first."""
+    with output.reported(debug), client_of(config, url) as client:
+        found = scoring_runs.listed(client, pipeline, limit)
+        names = (
+            "run_id",
+            "pipeline",
+            "date",
+            "status",
+            "model_version",
+            "rows_published",
+            "rows_rejected",
+            "slices",
+            "started_at",
+            "published_at",
+            "error",
+        )
+        documents = [{name: getattr(run, name) for name in names} for run in found]
+        if json:
+            output.emit({"runs": documents})
+        else:
+            shown = ("run_id", "date", "status", "model_version", "rows_published", "started_at", "error")
+            rows = [[_first_line(document[name]) for name in shown] for document in documents]
+            output.table(shown, rows)
+
+
+@app.command()
+def models(
+    pipeline: Only = None,
+    limit: Limit = 20,
+    config: Config = None,
+    url: Url = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List the registered model versions, newest first."""
+    with output.reported(debug), client_of(config, url) as client:
+        found = registry.list_models(client, pipeline)[:limit]
+        if json:
+            output.emit({"models": [vars(model) for model in found]})
+        else:
+            rows = [(m.pipeline, m.version, m.status, _auc(m), m.artifact_sha256[:12], m.created_at) for m in found]
+            output.table(("pipeline", "version", "status", "test auc", "artifact", "registered"), rows)
+
+
+@config_app.command("show")
+def config_show(
+    pipeline: Annotated[
+        str | None, typer.Argument(metavar="PIPELINE", help="Without one, the pipelines are listed.")
+    ] = None,
+    config: Config = None,
+    url: Url = None,
+    overrides: Set = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show every value of a pipeline's configuration and where it was set."""
+    with output.reported(debug):
+        if pipeline is None:
+            names = list_pipelines(config)
+            if json:
+                output.emit({"pipelines": names})
+            else:
+                output.table(("pipeline",), [(name,) for name in names])
+            return
+        leaves = show(load_pipeline(pipeline, config, overrides or (), url=url))
+        if json:
+            output.emit({path: {"value": value, "source": source} for path, value, source in leaves})
+        else:
+            output.table(("key", "value", "from"), [(path, repr(value), source) for path, value, source in leaves])
+
+
+@config_app.command("schema")
+def config_schema(debug: Debug = False) -> None:
+    """Print the JSON Schema of a pipeline's YAML, for an editor."""
+    with output.reported(debug):
+        output.emit(json_schema())
+
+
+def _auc(model: registry.Registered) -> str:
+    test = model.evaluation.get("test", {})
+    value = test.get("auc", {}).get("value") if isinstance(test, dict) else None
+    return f"{value:.4f}" if isinstance(value, float) else ""
+
+
+def _first_line(value: object) -> object:
+    return value.splitlines()[0][:80] if isinstance(value, str) and value else value

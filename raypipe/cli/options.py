@@ -1,0 +1,80 @@
+"""The options that commands share, and the connection and config they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.connect import connected
+from raypipe.config.load import Loaded, load_pipeline, load_shared
+from raypipe.config.schema import Connection
+from raypipe.errors import UsageError
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="DIR",
+        help="Folder of the YAML files; SQL is in `sql` beside it. Default: ./configs, else raypipe's own.",
+    ),
+]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="http(s)://user@host:port/database, or chdb:PATH. Default: RAYPIPE_URL, then the config.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; messages go to stderr.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and more of the log.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a config value, such as model.params.max_depth=4. May be repeated."
+    ),
+]
+Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="The pipeline's name: churn is configs/churn.yaml.")]
+Date = Annotated[str, typer.Option("--date", metavar="DATE", help="The snapshot: YYYY-MM-DD, or latest.")]
+Model = Annotated[str, typer.Option("--model", metavar="REF", help="A version, an alias such as champion, or latest.")]
+TakeOver = Annotated[bool, typer.Option("--take-over", help="Take the lock of a run that is surely dead.")]
+
+
+def parse_date(text: str) -> date | None:
+    """A date from the command line; None means the newest."""
+    if text == "latest":
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError("The date cannot be used", found=text, allowed="YYYY-MM-DD, or latest") from error
+
+
+@contextmanager
+def endpoint_of(connection: Connection, *, check: bool = True) -> Iterator[Endpoint]:
+    """The ClickHouse that a config or the command line names."""
+    with connected(connection.url, connection.password_file, connection.ca_file, check=check) as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def client_of(config: Path | None, url: str | None) -> Iterator[Client]:
+    """A client for a command that has no pipeline."""
+    with endpoint_of(load_shared(config, url).connection) as endpoint, Client(endpoint) as client:
+        yield client
+
+
+@contextmanager
+def pipeline_of(
+    name: str, config: Path | None, url: str | None, overrides: list[str] | None
+) -> Iterator[tuple[Endpoint, Loaded]]:
+    """A pipeline's config, and the ClickHouse that it names."""
+    loaded = load_pipeline(name, config, overrides or (), url=url)
+    with endpoint_of(loaded.config.connection) as endpoint:
+        yield endpoint, loaded

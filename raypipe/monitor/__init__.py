@@ -1,0 +1,1 @@
+"""Watching published models: drift from the scoring pass itself."""

@@ -1,0 +1,83 @@
+"""Drift: how far a run's features and scores have moved from those of the fit.
+
+The population stability index of two distributions over the same bins is the sum of
+`(q - p) * ln(q / p)` (Siddiqi 2006, "Credit Risk Scorecards"); 0.1 is worth a look, 0.25 is a shift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from raypipe.data.histograms import Bins
+
+# A bin that one side never saw would make the index infinite.
+SMALLEST_SHARE = 1e-4
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The population stability index of each matrix column and of the score, and what passed the limits."""
+
+    features: Mapping[str, float]
+    score: float
+    warnings: tuple[str, ...]
+    alerts: tuple[str, ...]
+    score_counts: tuple[int, ...]
+
+    @property
+    def worst(self) -> float:
+        """The largest index of any feature or of the score."""
+        return max([*self.features.values(), self.score], default=0.0)
+
+
+def psi(expected: Sequence[float], counts: npt.NDArray[np.int64]) -> float:
+    """The population stability index of counts per bin against the shares expected there."""
+    total = counts.sum()
+    if total == 0:
+        return 0.0
+    p = np.maximum(np.asarray(expected, dtype=np.float64), SMALLEST_SHARE)
+    q = np.maximum(counts / total, SMALLEST_SHARE)
+    return float(np.sum((q - p) * np.log(q / p)))
+
+
+def measure(
+    bins: Bins,
+    columns: Sequence[str],
+    histograms: Iterable[Mapping[str, Any]],
+    *,
+    warning: float,
+    alert: float,
+) -> Drift:
+    """The drift of a run from the histograms in its receipts.
+
+    Args:
+        bins: the fit's bins and shares.
+        columns: the names of the matrix columns.
+        histograms: each slice's counts.
+        warning: the index from which a column is worth a look.
+        alert: the index from which it is a shift.
+    """
+    features = [np.zeros(len(edges) + 2, dtype=np.int64) for edges in bins.features]
+    scores = np.zeros(len(bins.score) + 2, dtype=np.int64)
+    for counts in histograms:
+        for total, part in zip(features, counts["features"], strict=True):
+            total += np.asarray(part, dtype=np.int64)
+        scores += np.asarray(counts["scores"], dtype=np.int64)
+    found = {
+        name: round(psi(shares, total), 5)
+        for name, shares, total in zip(columns, bins.feature_shares, features, strict=True)
+    }
+    score = round(psi(bins.score_shares, scores), 5)
+    moved = {**found, "score": score}
+    return Drift(
+        found,
+        score,
+        tuple(name for name, value in moved.items() if warning <= value < alert),
+        tuple(name for name, value in moved.items() if value >= alert),
+        tuple(int(number) for number in scores),
+    )

@@ -1,0 +1,257 @@
+"""A night, from a config to published rows. Start reading here.
+
+fit:    snapshots → frozen contract → training table → Ray Train → metrics beside baselines → registry
+score:  champion → manifest → lock → slices over Ray actors → staging → ledger → gate → swap → commit
+run:    fit where there is no champion, then score; drift is measured on the scoring pass itself
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from raypipe import planning, runtime
+from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.statements import load
+from raypipe.config.load import Loaded
+from raypipe.config.schema import PipelineConfig
+from raypipe.data import split
+from raypipe.errors import GateRefused, UsageError
+from raypipe.fit import registration
+from raypipe.fit.fitting import Champion, Fitted, Recipe, fit_version
+from raypipe.fit.training_table import Shares, Snapshot
+from raypipe.monitor import drift
+from raypipe.monitor import record as monitoring
+from raypipe.registry import aliases, artifacts, models
+from raypipe.registry.models import Registered
+from raypipe.registry.package import load_package
+from raypipe.score import runs
+from raypipe.score.ledger import Receipt
+from raypipe.score.manifest import Manifest
+from raypipe.score.pool import PoolSize
+from raypipe.score.run import Outcome, execute
+
+log = logging.getLogger(__name__)
+
+CHAMPION = aliases.CHAMPION
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class FitOutcome:
+    """A registered version and how it was judged."""
+
+    version: Registered
+    fitted: Fitted
+
+
+@dataclass(frozen=True)
+class ScoreOutcome:
+    """A published run, the version that scored it, and its drift."""
+
+    outcome: Outcome
+    manifest: Manifest
+    drift: drift.Drift
+
+
+def fit(endpoint: Endpoint, loaded: Loaded, as_of: date | None, progress: Progress) -> FitOutcome:
+    """Fits, judges and registers a version; the best so far becomes the champion.
+
+    Args:
+        endpoint: the ClickHouse.
+        loaded: the pipeline's config.
+        as_of: the last day whose data may be used; None for the newest snapshot.
+        progress: told the stage, what is done and what there is to do.
+    """
+    config = loaded.config
+    with Client(endpoint) as client:
+        recipe = _recipe(client, loaded, as_of)
+        standing = models.find_alias(client, config.pipeline, CHAMPION)
+        champion = Champion(standing.artifact_uri, standing.artifact_sha256) if standing else None
+        attempt = registration.begin(recipe, datetime.now(UTC))
+        with registration.recorded(client, attempt), _ray(endpoint, config):
+            fitted = fit_version(
+                client,
+                recipe,
+                f"raypipe_training_{config.pipeline}_{secrets.token_hex(4)}",
+                champion,
+                lambda message: progress(message, 0, 0),
+            )
+            artifact = artifacts.save(config.artifacts, fitted.files)
+            version = registration.complete(client, attempt, recipe, fitted, artifact)
+        if fitted.decision.promote:
+            version = registration.promote(client, version, fitted.decision.reason)
+    return FitOutcome(version, fitted)
+
+
+def score(
+    endpoint: Endpoint,
+    loaded: Loaded,
+    day: date | None,
+    reference: str,
+    progress: Progress,
+    *,
+    take_over: bool = False,
+) -> ScoreOutcome:
+    """Scores a population and publishes it.
+
+    Args:
+        endpoint: the ClickHouse.
+        loaded: the pipeline's config.
+        day: the snapshot; None for the newest.
+        reference: the model: a version, an alias such as `champion`, or `latest`.
+        progress: told the stage, what is done and what there is to do.
+        take_over: whether another run's lock may be taken.
+    """
+    with Client(endpoint) as client:
+        progress("plan", 0, 1)
+        people = planning.population(client, loaded, day)
+        model = models.find(client, loaded.config.pipeline, reference)
+        package = load_package(model.artifact_uri, model.artifact_sha256)
+        manifest = planning.manifest(client, loaded, model, package, people, write=True)
+        return _execute(client, loaded.config, manifest, progress, take_over)
+
+
+def resume(
+    endpoint: Endpoint, loaded: Loaded, run_id: str, progress: Progress, *, take_over: bool = False
+) -> ScoreOutcome:
+    """Finishes an interrupted run from its manifest; what is done stays done.
+
+    Raises:
+        UsageError: there is no such run, or it is finished.
+    """
+    with Client(endpoint) as client:
+        run = runs.find(client, run_id)
+        if run.status in (runs.PUBLISHED, runs.SUPERSEDED):
+            raise UsageError(
+                f"Run {run_id} needs no resuming",
+                found=run.status,
+                allowed="a run that is RUNNING, STAGED, PUBLISHING, REFUSED or FAILED",
+                next_step=f"`raypipe score {run.pipeline} --date {run.date}` makes a new run",
+            )
+        return _execute(client, loaded.config, Manifest.from_json(run.manifest), progress, take_over)
+
+
+def run(
+    endpoint: Endpoint, loaded: Loaded, day: date | None, progress: Progress
+) -> tuple[FitOutcome | None, ScoreOutcome]:
+    """Fits where there is no champion, then scores.
+
+    Raises:
+        GateRefused: the first version did not earn its promotion.
+    """
+    pipeline = loaded.config.pipeline
+    with Client(endpoint) as client:
+        standing = models.find_alias(client, pipeline, CHAMPION)
+    with _ray(endpoint, loaded.config):
+        fitted = None if standing else fit(endpoint, loaded, day, progress)
+        if fitted and not fitted.fitted.decision.promote:
+            raise GateRefused(
+                f"The first version of {pipeline} is not good enough to publish",
+                found=fitted.fitted.decision.reason,
+                next_step=f"improve it, or publish it all the same: `raypipe score {pipeline} --model latest`",
+            )
+        return fitted, score(endpoint, loaded, day, CHAMPION, progress)
+
+
+def plan(endpoint: Endpoint, loaded: Loaded, day: date | None, reference: str) -> tuple[Manifest, planning.Population]:
+    """What `score` would do, without changing anything."""
+    with Client(endpoint) as client:
+        people = planning.population(client, loaded, day)
+        model = models.find(client, loaded.config.pipeline, reference)
+        package = load_package(model.artifact_uri, model.artifact_sha256)
+        return planning.manifest(client, loaded, model, package, people, write=False), people
+
+
+def _execute(
+    client: Client, config: PipelineConfig, manifest: Manifest, progress: Progress, take_over: bool
+) -> ScoreOutcome:
+    found: list[drift.Drift] = []
+
+    def monitor(manifest: Manifest, written: Sequence[Receipt]) -> None:
+        found.append(_monitor(client, config, manifest, written))
+
+    actors = config.score.actors
+    size = PoolSize(actors.min, actors.max, actors.cpus, actors.restarts)
+    with _ray(client.endpoint, config):
+        outcome = execute(client, manifest, size, take_over=take_over, progress=progress, monitor=monitor)
+    return ScoreOutcome(outcome, manifest, found[0])
+
+
+def _monitor(client: Client, config: PipelineConfig, manifest: Manifest, written: Sequence[Receipt]) -> drift.Drift:
+    package = load_package(manifest.artifact_uri, manifest.artifact_sha256)
+    measured = drift.measure(
+        package.bins,
+        package.contract.columns,
+        (receipt.histograms for receipt in written),
+        warning=config.monitor.psi_warning,
+        alert=config.monitor.psi_alert,
+    )
+    seconds = max(receipt.finished_at for receipt in written) - min(receipt.started_at for receipt in written)
+    scored = monitoring.Scored(
+        manifest.run_id,
+        manifest.model_id,
+        manifest.model_version,
+        manifest.date,
+        manifest.run_at,
+        sum(receipt.rows_staged for receipt in written),
+        sum(receipt.rows_rejected for receipt in written),
+        seconds,
+    )
+    monitoring.write(client, scored, measured)
+    return measured
+
+
+def _ray(endpoint: Endpoint, config: PipelineConfig) -> Any:
+    return runtime.session(endpoint, address=config.ray.address, cpus=config.ray.cpus)
+
+
+def _recipe(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
+    """The config's plain values, and the snapshots to read."""
+    config = loaded.config
+    snapshots, test_date = _snapshots(client, config, as_of)
+    return Recipe(
+        pipeline=config.pipeline,
+        keys=config.entity.keys,
+        carry=config.carry,
+        entity_id=config.entity.id,
+        features=config.features,
+        features_sql=load(loaded.sql(f"{config.pipeline}/features.sql")),
+        labels_sql=load(loaded.sql(f"{config.pipeline}/labels.sql")),
+        snapshots=snapshots,
+        test_date=test_date,
+        shares=Shares(
+            config.split.test_share, config.split.validation_share, config.split.max_train_rows, config.split.seed
+        ),
+        label_kind=config.label.kind,
+        family=config.model.class_path,
+        params=config.model.params,
+        rounds=config.model.rounds,
+        early_stopping_rounds=config.model.early_stopping_rounds,
+        balance=config.model.balance,
+        workers=config.model.workers,
+        cpus_per_worker=config.model.cpus_per_worker,
+        metric=config.evaluate.metric,
+        threshold=config.evaluate.threshold,
+        resamples=config.evaluate.bootstrap,
+        suspicious_auc=config.evaluate.suspicious_auc,
+        levels=tuple((level.name, level.below) for level in config.levels),
+        slice_rows=config.score.slice_rows,
+    )
+
+
+def _snapshots(client: Client, config: PipelineConfig, as_of: date | None) -> tuple[tuple[Snapshot, ...], date]:
+    source, horizon = config.source, config.label.horizon_days
+    if source.date_column is None or horizon is None:
+        today = as_of or datetime.now(UTC).date()
+        return (Snapshot(today, ("train", "validation", "test"), {"date": today, "until": today}),), today
+    found = split.snapshots(client, source.table, source.date_column)
+    last = as_of or split.resolve_date(found, None, source.table)
+    dates = split.choose_dates(found, last, horizon, config.split.train_snapshots)
+    days = [(day, ("train", "validation")) for day in dates.train] + [(dates.test, ("test",))]
+    chosen = tuple(Snapshot(day, parts, {"date": day, "until": day + timedelta(days=horizon)}) for day, parts in days)
+    return chosen, dates.test

@@ -1,0 +1,140 @@
+"""Starting Ray, and turning what it raises back into raypipe's own errors."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from raypipe.clickhouse.client import Endpoint
+from raypipe.errors import RaypipeError, UsageError
+
+log = logging.getLogger(__name__)
+
+# Before the first `ray.init`: no usage report over the network, and the v2 trainer.
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+# A Ray started here keeps the warnings of its C++ side off the terminal.
+_LOCAL_ENVIRONMENT = {"RAY_BACKEND_LOG_LEVEL": "fatal"}
+# Says that a Ray started here asks for a token, which it makes and uses by itself.
+_TOKEN_NOTICE = "ray._private.authentication.authentication_token_setup"
+
+
+@contextmanager
+def session(endpoint: Endpoint, *, address: str | None = None, cpus: int | None = None) -> Iterator[None]:
+    """A connection to Ray: the cluster at `address`, the one this job runs on, or a local one made for it.
+
+    Args:
+        endpoint: the ClickHouse that the workers will use; an embedded one serves a single node only.
+        address: a Ray address, `auto`, or None for a local Ray.
+        cpus: the CPUs of a local Ray; None for all of this machine's.
+
+    Raises:
+        UsageError: the endpoint is on loopback while Ray has several nodes.
+    """
+    _prefer(_ENVIRONMENT)
+    started = not ray.is_initialized()
+    if started:
+        _connect(address or os.environ.get("RAY_ADDRESS"), cpus)
+    try:
+        _refuse_loopback_on_many_nodes(endpoint)
+        _quiet()
+        yield
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _connect(address: str | None, cpus: int | None) -> None:
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING, "configure_logging": False}
+    if address:
+        ray.init(address=address, **quiet)
+    else:
+        _prefer(_LOCAL_ENVIRONMENT)
+        logging.getLogger(_TOKEN_NOTICE).setLevel(logging.ERROR)
+        with _stderr_closed():
+            ray.init(num_cpus=cpus, include_dashboard=False, **quiet)
+
+
+@contextmanager
+def _stderr_closed() -> Iterator[None]:
+    """Keeps what Ray's C++ side writes to stderr while it starts off the terminal; its errors are raised."""
+    if log.isEnabledFor(logging.DEBUG):
+        yield
+        return
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _prefer(variables: Mapping[str, str]) -> None:
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)
+
+
+def cluster_cpus() -> int:
+    """The CPUs of the connected Ray."""
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return int(resources.get("CPU", 1))
+
+
+def _refuse_loopback_on_many_nodes(endpoint: Endpoint) -> None:
+    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes = [node["NodeManagerAddress"] for node in known if node["Alive"]]
+    if endpoint.is_loopback and len(set(nodes)) > 1:
+        raise UsageError(
+            "A ClickHouse on loopback cannot serve a Ray cluster of several nodes",
+            found=f"{endpoint} and {len(nodes)} nodes",
+            allowed="an http(s):// URL that every node reaches",
+            next_step="set RAYPIPE_URL to a ClickHouse server, or run on one node",
+        )
+
+
+def _quiet() -> None:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    # An error of a worker is raised here as well; Ray's own report of it would be the same twice.
+    if not log.isEnabledFor(logging.DEBUG):
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+        logging.getLogger("ray.train").setLevel(logging.CRITICAL)
+
+
+def original(error: BaseException) -> RaypipeError | None:
+    """The raypipe error at the bottom of what Ray raised, or None when there is none."""
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        current = pending.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        if isinstance(current, RaypipeError) and not isinstance(current, RayError):
+            return current
+        pending += [current.__cause__, current.__context__, getattr(current, "cause", None)]
+    return None
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Inside, an error that a Ray worker met comes out as the worker raised it."""
+    try:
+        yield
+    except RayError as error:
+        found = original(error)
+        if found is None:
+            raise
+        raise found from error

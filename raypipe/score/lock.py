@@ -1,0 +1,106 @@
+"""One scoring run a pipeline at a time: a table that only one can create."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import identifier, literal
+from raypipe.errors import Busy, ServerError
+
+TABLE_ALREADY_EXISTS = 57
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a lock: the run, and the process that works on it."""
+
+    run_id: str
+    host: str
+    pid: int
+    since: str
+
+    @classmethod
+    def here(cls, run_id: str) -> Owner:
+        """This process, as the owner of a run."""
+        return cls(run_id, socket.gethostname(), os.getpid(), datetime.now(UTC).isoformat(timespec="microseconds"))
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the owner ran on this host and its process is gone; False when that cannot be known."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
+    def __str__(self) -> str:
+        return f"run {self.run_id}, process {self.pid} on {self.host}, since {self.since}"
+
+
+def lock_table(pipeline: str) -> str:
+    """The name of a pipeline's lock."""
+    return f"raypipe_lock_{pipeline}"
+
+
+def holder(client: Client, pipeline: str) -> Owner | None:
+    """Who holds the pipeline's lock, or None."""
+    rows = client.rows(
+        "SELECT comment FROM system.tables WHERE database = {database:String} AND name = {name:String}",
+        {"database": client.endpoint.database, "name": lock_table(pipeline)},
+    )
+    return Owner(**json.loads(rows[0][0])) if rows else None
+
+
+def acquire(client: Client, pipeline: str, owner: Owner, *, take_over: bool = False) -> None:
+    """Takes the pipeline's lock.
+
+    A lock whose owner worked on the same run and is dead is taken silently: that is a resume. Any other
+    needs `take_over`.
+
+    Raises:
+        Busy: somebody else holds it.
+    """
+    held = holder(client, pipeline)
+    if held is not None and (take_over or (held.run_id == owner.run_id and held.is_dead)):
+        release(client, pipeline, held)
+    comment = literal(json.dumps(asdict(owner)))
+    try:
+        # Without IF NOT EXISTS, so that of two who ask at once one fails.
+        client.run(f"CREATE TABLE {identifier(lock_table(pipeline))} (x UInt8) ENGINE = Null COMMENT {comment}")
+    except ServerError as error:
+        if error.code != TABLE_ALREADY_EXISTS:
+            raise
+        held = holder(client, pipeline)
+        gone = " (that process is gone)" if held is not None and held.is_dead else ""
+        raise Busy(
+            f"The pipeline {pipeline} is being scored already",
+            found=f"{held}{gone}",
+            next_step=f"wait for it, finish it with `raypipe resume {held.run_id if held else 'RUN'}`,"
+            " or, when it is surely dead, repeat with --take-over",
+        ) from error
+
+
+def require(client: Client, pipeline: str, owner: Owner) -> None:
+    """Refuses to go on when the lock is not this owner's any more."""
+    held = holder(client, pipeline)
+    if held != owner:
+        raise Busy(
+            f"The lock of the pipeline {pipeline} was taken over while this run worked",
+            found=str(held) if held else "no lock at all",
+            next_step="leave the rest to the other run; nothing was published by this one",
+        )
+
+
+def release(client: Client, pipeline: str, owner: Owner) -> None:
+    """Gives the lock back, unless somebody else has it by now."""
+    if holder(client, pipeline) == owner:
+        client.run(f"DROP TABLE IF EXISTS {identifier(lock_table(pipeline))} SYNC")

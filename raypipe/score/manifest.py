@@ -1,0 +1,120 @@
+"""The manifest: everything a run will do, frozen before it does any of it.
+
+A resumed run reads the manifest and never recomputes it, so that a changed config, table or SQL file
+cannot make one run out of two halves.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, date, datetime
+from typing import Any
+
+from raypipe.data.slices import Slicing
+from raypipe.errors import DataError
+
+
+@dataclass(frozen=True)
+class Target:
+    """A table that the run publishes into, and the SELECT that yields its rows."""
+
+    table: str
+    sql: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A scoring run, frozen.
+
+    Attributes:
+        run_id: also the `batch_id` of the published rows.
+        run_at: the run's timestamp, UTC, whole seconds; every published row carries it.
+        select: the compiled query, with `{slice}` in it.
+        select_parameters: the query's other bound values.
+        source_rows: the population's size when the run was planned.
+        source_checksum: the sum of the population's key hashes, modulo 2^64: the order does not matter.
+        levels: name and upper bound of each level of the score, ascending; may be empty.
+        snapshot: the run's own copy of the features query, or None.
+    """
+
+    run_id: str
+    run_at: datetime
+    pipeline: str
+    date: date
+    entity_type: str
+    entity_id: str
+    model_id: str
+    model_version: str
+    artifact_uri: str
+    artifact_sha256: str
+    contract_sha256: str
+    sql_sha256: str
+    keys: tuple[str, ...]
+    key_types: tuple[str, ...]
+    carry: tuple[str, ...]
+    carry_types: tuple[str, ...]
+    select: str
+    select_parameters: Mapping[str, Any]
+    slicing: Slicing
+    source_rows: int
+    source_checksum: int
+    chunk_rows: int
+    max_rejected: float
+    duplicates: str
+    explain_rows: int
+    explain_features: int
+    threshold: float
+    levels: tuple[tuple[str, float], ...]
+    targets: tuple[Target, ...]
+    snapshot: str | None
+
+    @property
+    def staging(self) -> str:
+        """The run's staging table."""
+        return f"raypipe_staging_{self.run_id}"
+
+    @property
+    def explanations(self) -> str:
+        """The run's table of explanations."""
+        return f"raypipe_explain_{self.run_id}"
+
+    def twin(self, target: Target) -> str:
+        """The run's twin of a target."""
+        return f"raypipe_twin_{target.table.replace('.', '_')}_{self.run_id}"
+
+    def to_json(self) -> str:
+        """The manifest as the JSON text that `raypipe_runs` keeps."""
+        document = asdict(self)
+        document["run_at"] = self.run_at.isoformat()
+        document["date"] = self.date.isoformat()
+        document["select_parameters"] = {name: _plain(value) for name, value in self.select_parameters.items()}
+        return json.dumps(document)
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """The manifest that `to_json` wrote.
+
+        Raises:
+            DataError: the text is not a manifest of this version.
+        """
+        try:
+            document = json.loads(text)
+            known = {field.name for field in fields(cls)}
+            if set(document) != known:
+                raise KeyError(", ".join(sorted(known ^ set(document))))
+            document["run_at"] = datetime.fromisoformat(document["run_at"]).astimezone(UTC)
+            document["date"] = date.fromisoformat(document["date"])
+            document["slicing"] = Slicing.from_json(document["slicing"])
+            document["targets"] = tuple(Target(**item) for item in document["targets"])
+            document["levels"] = tuple((name, bound) for name, bound in document["levels"])
+            for name in ("keys", "key_types", "carry", "carry_types"):
+                document[name] = tuple(document[name])
+            return cls(**document)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError("The run's manifest cannot be read by this raypipe", found=repr(error)) from error
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, (date, datetime)) else value

@@ -1,0 +1,229 @@
+"""Publishing: staging becomes a twin of each target inside ClickHouse, and the twin's partition is swapped in.
+
+Where a target is partitioned by the run's constants, REPLACE PARTITION puts the new rows in and takes an
+earlier run's out in one step. Where it is not (a monthly partition holds many days), MOVE PARTITION adds
+the new rows in one step, after which those of an earlier run are deleted by their mark.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import Statement, identifier, literal
+from raypipe.clickhouse.tables import Table, describe
+from raypipe.data.contract import describe_query
+from raypipe.errors import ConfigError, DataError, GateRefused
+from raypipe.score.ledger import Receipt, attempts
+from raypipe.score.manifest import Manifest, Target
+
+log = logging.getLogger(__name__)
+
+RUN_CONSTANTS = {"prediction_type", "prediction_date", "model_id", "model_version"}
+# ANY of them identifies a run's rows; a table without them cannot be published into exactly once.
+MARKS = ("batch_id", "created_at", "predicted_at", "model_version", "prediction_date")
+
+
+def fragments(manifest: Manifest) -> dict[str, str]:
+    """What the placeholders of a publish.sql stand for."""
+    columns = {*manifest.keys, *manifest.carry}
+    keys = ", ".join(identifier(name) for name in manifest.keys)
+    rows = f"SELECT * FROM {identifier(manifest.staging)} WHERE attempt IN {{attempts:Array(UInt64)}}"
+    if manifest.duplicates == "keep_one":
+        rows += f" ORDER BY {keys}, score DESC LIMIT 1 BY {keys}"
+    return {
+        "staging": f"({rows})",
+        "explanations": identifier(manifest.explanations),
+        "keys": keys,
+        "entity_id": f"toString({identifier(manifest.entity_id)})",
+        "company_id": "company_id" if "company_id" in columns else "''",
+        "brand_id": "brand_id" if "brand_id" in columns else "''",
+        "level": _level(manifest),
+    }
+
+
+def bound(manifest: Manifest, written: Sequence[Receipt]) -> dict[str, Any]:
+    """The values of the parameters that a publish.sql may bind."""
+    return {
+        "run_id": manifest.run_id,
+        "pipeline": manifest.pipeline,
+        "model_id": manifest.model_id,
+        "model_version": manifest.model_version,
+        "entity_type": manifest.entity_type,
+        "date": manifest.date,
+        "run_at": manifest.run_at,
+        "threshold": manifest.threshold,
+        "attempts": attempts(written),
+    }
+
+
+def _level(manifest: Manifest) -> str:
+    """The level's name from the score; without levels, whether the score reaches the threshold."""
+    if not manifest.levels:
+        return "if(score >= {threshold:Float64}, '1', '0')"
+    cuts = ", ".join(f"score < {literal(bound)}, {literal(name)}" for name, bound in manifest.levels[:-1])
+    last = literal(manifest.levels[-1][0])
+    return f"multiIf({cuts}, {last})" if cuts else last
+
+
+def swaps_whole_runs(target: Table) -> bool:
+    """Whether a partition of the target holds the rows of one run key and nothing else."""
+    parts = {part.strip() for part in target.partition_key.strip("()").split(",")} - {""}
+    # Where several pipelines share a table, a partition of the date alone holds the rows of them all.
+    shared = target.column("prediction_type") is not None and "prediction_type" not in parts
+    return "prediction_date" in parts and parts <= RUN_CONSTANTS and not shared
+
+
+def mark(table: Table, run_id: str, model_version: str, manifest: Manifest, run_at: Any) -> tuple[str, dict[str, Any]]:
+    """The condition that holds for one run's rows in a target, and its bound values."""
+    names = {column.name for column in table.columns}
+    values = {
+        "batch_id": ("String", run_id),
+        "created_at": ("DateTime", run_at),
+        "predicted_at": ("DateTime", run_at),
+        "model_version": ("String", model_version),
+        "prediction_date": ("Date", manifest.date),
+    }
+    used = [name for name in MARKS if name in names]
+    if "batch_id" not in names and not {"created_at", "prediction_date"} <= names:
+        raise ConfigError(
+            f"{table.name} has no column that tells one run's rows from another's",
+            found=", ".join(sorted(names)),
+            allowed="batch_id, or created_at and prediction_date",
+            next_step="publish into another table, or add a batch_id column",
+        )
+    condition = " AND ".join(f"{identifier(name)} = {{mark_{name}:{values[name][0]}}}" for name in used)
+    return condition, {f"mark_{name}": values[name][1] for name in used}
+
+
+def require_target(client: Client, target: Target) -> Table:
+    """The target's description.
+
+    Raises:
+        ConfigError: it does not exist, or it cannot be swapped.
+    """
+    table = describe(client, target.table)
+    if table is None:
+        raise ConfigError(
+            f"The target {target.table} does not exist in {client.endpoint.database}",
+            next_step="run `raypipe migrate`, or correct `publish` in the pipeline's config",
+        )
+    if not table.engine.endswith("MergeTree"):
+        raise ConfigError(
+            f"The target {target.table} has no partitions that could be swapped in",
+            found=table.engine,
+            allowed="an engine of the MergeTree family",
+        )
+    return table
+
+
+def publish(client: Client, manifest: Manifest, target: Target, written: Sequence[Receipt], rows: int) -> str:
+    """Puts a run's rows into one target, whole; repeating it changes nothing.
+
+    Returns:
+        How it was done: `replace`, `move`, or `present` when an interrupted publication had done it.
+    """
+    table = require_target(client, target)
+    condition, values = mark(table, manifest.run_id, manifest.model_version, manifest, manifest.run_at)
+    replace = swaps_whole_runs(table)
+    if not replace and _count(client, target.table, condition, values) == rows:
+        return "present"
+    twin = manifest.twin(target)
+    partition = _fill(client, manifest, target, table, twin, written, rows)
+    if replace:
+        client.run(
+            f"ALTER TABLE {identifier(target.table)} REPLACE PARTITION ID {literal(partition)} FROM {identifier(twin)}"
+        )
+    else:
+        client.run(
+            f"ALTER TABLE {identifier(twin)} MOVE PARTITION ID {literal(partition)} TO TABLE {identifier(target.table)}"
+        )
+    return "replace" if replace else "move"
+
+
+def _fill(
+    client: Client,
+    manifest: Manifest,
+    target: Target,
+    table: Table,
+    twin: str,
+    written: Sequence[Receipt],
+    rows: int,
+) -> str:
+    """Fills a twin of the target and returns its only partition's id."""
+    sql = Statement(target.sql, source=f"the publish statement of {target.table}").render(**fragments(manifest))
+    parameters = bound(manifest, written)
+    columns = _columns(client, sql, parameters, table)
+    client.run(f"DROP TABLE IF EXISTS {identifier(twin)} SYNC")
+    client.run(f"CREATE TABLE {identifier(twin)} AS {identifier(target.table)}")
+    client.run(f"INSERT INTO {identifier(twin)} ({columns}) SELECT {columns} FROM (\n{sql}\n)", parameters)
+    condition, values = mark(table, manifest.run_id, manifest.model_version, manifest, manifest.run_at)
+    filled = _count(client, twin, condition, values)
+    # Rows without the mark would be swapped in with the others.
+    if not filled == rows == _count(client, twin, "1", {}):
+        raise GateRefused(
+            f"Run {manifest.run_id} was not published: the rows made for {target.table} are not those staged",
+            found=f"{filled} rows with the run's mark",
+            allowed=f"{rows} rows",
+            next_step=f"check that the publish statement of {target.table} yields a row an entity and the run's"
+            " batch_id, created_at = {run_at:DateTime} and prediction_date = {date:Date}",
+        )
+    partitions = client.rows(
+        "SELECT DISTINCT partition_id FROM system.parts WHERE active AND database = {database:String}"
+        " AND table = {table:String}",
+        {"database": client.endpoint.database, "table": twin},
+    )
+    if len(partitions) != 1:
+        raise DataError(
+            f"The rows for {target.table} fall into several of its partitions, which cannot be swapped in at once",
+            found=f"{len(partitions)} partitions of {table.partition_key or 'no key'}",
+            allowed="one",
+        )
+    return str(partitions[0][0])
+
+
+def _columns(client: Client, sql: str, parameters: dict[str, Any], table: Table) -> str:
+    """The names the publish statement yields, all of which the target must have."""
+    names = list(describe_query(client, sql, parameters))
+    unknown = sorted(set(names) - {column.name for column in table.columns})
+    if unknown:
+        raise ConfigError(
+            f"The publish statement of {table.name} yields columns that the table does not have",
+            found=", ".join(unknown),
+            allowed=", ".join(column.name for column in table.columns),
+        )
+    return ", ".join(identifier(name) for name in names)
+
+
+def remove_earlier(client: Client, manifest: Manifest, target: Target, run_id: str, version: str, run_at: Any) -> None:
+    """Deletes what an earlier run of the same pipeline and date left in a target outside the swapped partition."""
+    table = require_target(client, target)
+    condition, values = mark(table, run_id, version, manifest, run_at)
+    is_own = values == mark(table, manifest.run_id, manifest.model_version, manifest, manifest.run_at)[1]
+    if not is_own and _count(client, target.table, condition, values):
+        log.info("removing the rows of %s from %s", run_id, target.table)
+        client.run(f"DELETE FROM {identifier(target.table)} WHERE {condition}", values, {"lightweight_deletes_sync": 2})
+
+
+def verify(client: Client, manifest: Manifest, target: Target, rows: int) -> None:
+    """Counts the run's rows in the target itself.
+
+    Raises:
+        GateRefused: they are not as many as were staged; the run is not committed.
+    """
+    table = require_target(client, target)
+    condition, values = mark(table, manifest.run_id, manifest.model_version, manifest, manifest.run_at)
+    found = _count(client, target.table, condition, values)
+    if found != rows:
+        raise GateRefused(
+            f"Run {manifest.run_id} is not committed: {target.table} does not hold its rows",
+            found=f"{found} rows",
+            allowed=f"{rows} rows",
+            next_step=f"`raypipe resume {manifest.run_id}` publishes again",
+        )
+
+
+def _count(client: Client, table: str, condition: str, values: dict[str, Any]) -> int:
+    return int(client.value(f"SELECT count() FROM {identifier(table)} WHERE {condition}", values))

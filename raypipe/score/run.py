@@ -1,0 +1,195 @@
+"""A scoring run from its manifest to its commit: stage, check, publish; and the same again to resume it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from raypipe.clickhouse.client import Client
+from raypipe.errors import GateRefused, RaypipeError
+from raypipe.score import explain, gate, ledger, lock, publish, runs, staging
+from raypipe.score.ledger import Receipt
+from raypipe.score.lock import Owner
+from raypipe.score.manifest import Manifest
+from raypipe.score.pool import PoolSize, score_slices
+from raypipe.score.runs import Run
+from raypipe.score.worker import peak_mb
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]
+Monitor = Callable[[Manifest, Sequence[Receipt]], None]
+
+
+@dataclass
+class Timings:
+    """Wall seconds by stage; `read`, `predict` and `insert` are sums over the actors."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, stage: str) -> Iterator[None]:
+        """Adds what happens inside to a stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, time.perf_counter() - started)
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Adds seconds to a stage."""
+        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + seconds, 3)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A published run: its row, its receipts, and the peak memory of its processes in MB."""
+
+    run: Run
+    receipts: tuple[Receipt, ...]
+    peak_mb: dict[str, float]
+
+
+def execute(
+    client: Client,
+    manifest: Manifest,
+    size: PoolSize,
+    *,
+    take_over: bool,
+    progress: Progress,
+    monitor: Monitor,
+) -> Outcome:
+    """Runs a manifest to its end, from wherever an earlier attempt at it stopped.
+
+    Ray must be connected. Whatever goes wrong, the lock is given back and the run's row says why; what was
+    staged stays for a resume.
+
+    Args:
+        client: the ClickHouse of the run.
+        manifest: what to do.
+        size: the actors' number and resources.
+        take_over: whether another owner's lock may be taken.
+        progress: told the stage, what is done and what there is to do.
+        monitor: writes the monitoring rows, after the gate and before the predictions.
+
+    Raises:
+        Busy: another run of the pipeline is at work.
+        GateRefused: a check failed; the targets are unchanged.
+    """
+    owner = Owner.here(manifest.run_id)
+    lock.acquire(client, manifest.pipeline, owner, take_over=take_over)
+    run = runs.opened(manifest, str(owner))
+    try:
+        run = runs.save(client, run)
+        return _work(client, manifest, run, owner, size, progress, monitor)
+    except BaseException as error:
+        _record_failure(client, run, error)
+        raise
+    finally:
+        lock.release(client, manifest.pipeline, owner)
+
+
+def _work(
+    client: Client,
+    manifest: Manifest,
+    run: Run,
+    owner: Owner,
+    size: PoolSize,
+    progress: Progress,
+    monitor: Monitor,
+) -> Outcome:
+    timings = Timings()
+    written = _stage(client, manifest, size, timings, progress)
+    with timings.of("gate"):
+        progress("gate", 0, 1)
+        passed = gate.check(client, manifest, written)
+    read = sum(receipt.rows_read for receipt in written)
+    run = runs.save(client, run, status=runs.STAGED, rows_read=read, rows_rejected=passed.rejected)
+    with timings.of("explain"):
+        progress("explain", 0, 1)
+        explain.write(client, manifest, written)
+    monitor(manifest, written)
+    with timings.of("publish"):
+        run = _publish(client, manifest, run, owner, written, passed.staged, progress)
+    run = _commit(client, manifest, run, passed.staged, timings)
+    staging.drop(client, manifest)
+    peaks = {"driver": round(peak_mb(), 1), "actor": max((r.peak_mb for r in written), default=0.0)}
+    return Outcome(run, tuple(written), peaks)
+
+
+def _stage(client: Client, manifest: Manifest, size: PoolSize, timings: Timings, progress: Progress) -> list[Receipt]:
+    """Scores the slices that are not done yet."""
+    staging.create(client, manifest)
+    staging.check(client, manifest)
+    written = ledger.reconcile(client, manifest)
+    done = {receipt.slice for receipt in written}
+    todo = [piece for piece in manifest.slicing.slices if piece.index not in done]
+    total = len(manifest.slicing.slices)
+    progress("score", len(done), total)
+    began, first, last = time.time(), None, time.time()
+    for receipt in score_slices(client.endpoint, manifest, todo, size):
+        written.append(receipt)
+        first = min(first or receipt.started_at, receipt.started_at)
+        last = receipt.finished_at
+        for stage, seconds in receipt.seconds.items():
+            timings.add(stage, seconds)
+        gate.check_rejected(manifest, sum(item.rows_rejected for item in written))
+        progress("score", len(written), total)
+    timings.add("start", (first or began) - began)
+    timings.add("score", last - (first or last))
+    return sorted(written, key=lambda receipt: receipt.slice)
+
+
+def _publish(
+    client: Client,
+    manifest: Manifest,
+    run: Run,
+    owner: Owner,
+    written: Sequence[Receipt],
+    rows: int,
+    progress: Progress,
+) -> Run:
+    lock.require(client, manifest.pipeline, owner)
+    run = runs.save(client, run, status=runs.PUBLISHING)
+    for number, target in enumerate(manifest.targets):
+        progress("publish", number, len(manifest.targets))
+        how = publish.publish(client, manifest, target, written, rows)
+        log.info("%s: %d rows by %s", target.table, rows, how)
+    for earlier in runs.earlier(client, manifest):
+        for target in manifest.targets:
+            publish.remove_earlier(client, manifest, target, earlier.run_id, earlier.model_version, earlier.started_at)
+    for target in manifest.targets:
+        publish.verify(client, manifest, target, rows)
+    return run
+
+
+def _commit(client: Client, manifest: Manifest, run: Run, rows: int, timings: Timings) -> Run:
+    """Writes the row that makes the run the current one, and retires the earlier ones with what they left."""
+    committed = runs.save(
+        client,
+        run,
+        status=runs.PUBLISHED,
+        rows_published=rows,
+        error="",
+        timings=json.dumps(timings.seconds),
+        published_at=datetime.now(UTC),
+    )
+    for earlier in runs.earlier(client, manifest):
+        staging.drop(client, Manifest.from_json(earlier.manifest))
+        runs.save(client, earlier, status=runs.SUPERSEDED)
+    return committed
+
+
+def _record_failure(client: Client, run: Run, error: BaseException) -> None:
+    status = runs.REFUSED if isinstance(error, GateRefused) else runs.FAILED
+    text = str(error) if isinstance(error, RaypipeError) else f"{type(error).__name__}: {error}"
+    try:
+        runs.save(client, run, status=status, error=text[:10_000])
+    except RaypipeError as failure:
+        # The server may be what failed; the run's row then still says RUNNING, and its lock who ran it.
+        log.warning("the run's failure could not be written down: %s", failure.problem)

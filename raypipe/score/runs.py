@@ -1,0 +1,167 @@
+"""The rows of `raypipe_runs`: what ran, how far it came, and the commit point of a publication."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from raypipe.clickhouse.client import Client, content_token
+from raypipe.errors import UsageError
+from raypipe.score.manifest import Manifest
+
+RUNNING = "RUNNING"
+STAGED = "STAGED"
+PUBLISHING = "PUBLISHING"
+PUBLISHED = "PUBLISHED"
+REFUSED = "REFUSED"
+FAILED = "FAILED"
+SUPERSEDED = "SUPERSEDED"
+
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_TIME = pa.timestamp("us", tz="UTC")
+
+SCHEMA = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("pipeline", pa.string()),
+        ("date", pa.date32()),
+        ("model_id", pa.string()),
+        ("model_version", pa.string()),
+        ("artifact_sha256", pa.string()),
+        ("contract_sha256", pa.string()),
+        ("sql_sha256", pa.string()),
+        ("status", pa.string()),
+        ("manifest", pa.string()),
+        ("source_rows", pa.uint64()),
+        ("source_checksum", pa.uint64()),
+        ("slices", pa.uint32()),
+        ("rows_read", pa.uint64()),
+        ("rows_published", pa.uint64()),
+        ("rows_rejected", pa.uint64()),
+        ("owner", pa.string()),
+        ("error", pa.string()),
+        ("timings", pa.string()),
+        ("started_at", _TIME),
+        ("published_at", _TIME),
+        ("updated_at", _TIME),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as `raypipe_runs` keeps it; `manifest` and `timings` are JSON text."""
+
+    run_id: str
+    pipeline: str
+    date: date
+    model_id: str
+    model_version: str
+    artifact_sha256: str
+    contract_sha256: str
+    sql_sha256: str
+    status: str
+    manifest: str
+    source_rows: int
+    source_checksum: int
+    slices: int
+    rows_read: int = 0
+    rows_published: int = 0
+    rows_rejected: int = 0
+    owner: str = ""
+    error: str = ""
+    timings: str = "{}"
+    started_at: datetime = NEVER
+    published_at: datetime = NEVER
+    updated_at: datetime = field(default=NEVER)
+
+
+def opened(manifest: Manifest, owner: str) -> Run:
+    """The row of a run that is about to begin."""
+    return Run(
+        manifest.run_id,
+        manifest.pipeline,
+        manifest.date,
+        manifest.model_id,
+        manifest.model_version,
+        manifest.artifact_sha256,
+        manifest.contract_sha256,
+        manifest.sql_sha256,
+        RUNNING,
+        manifest.to_json(),
+        manifest.source_rows,
+        manifest.source_checksum,
+        len(manifest.slicing.slices),
+        owner=owner,
+        started_at=manifest.run_at,
+    )
+
+
+def save(client: Client, run: Run, **changes: Any) -> Run:
+    """Writes the run with its changes as the newest version of its row."""
+    # The version must grow even when two changes fall into one tick of the clock.
+    later = max(datetime.now(UTC), run.updated_at + timedelta(microseconds=1))
+    changed = replace(run, **changes, updated_at=later)
+    row = {item.name: getattr(changed, item.name) for item in fields(Run)}
+    client.insert(
+        "raypipe_runs",
+        pa.Table.from_pylist([row], schema=SCHEMA),
+        token=content_token(run.run_id, later.isoformat()),
+        columns=SCHEMA.names,
+    )
+    return changed
+
+
+def find(client: Client, run_id: str) -> Run:
+    """The run with an id.
+
+    Raises:
+        UsageError: there is none; the message lists the latest.
+    """
+    found = _select(client, "run_id = {run_id:String}", {"run_id": run_id})
+    if not found:
+        latest = ", ".join(run.run_id for run in listed(client, limit=5))
+        raise UsageError("There is no such run", found=run_id, allowed=latest or "none has run yet")
+    return found[0]
+
+
+def listed(client: Client, pipeline: str | None = None, limit: int = 20) -> list[Run]:
+    """The latest runs, newest first, of one pipeline or of all."""
+    condition = "pipeline = {pipeline:String}" if pipeline else "1"
+    return _select(client, condition, {"pipeline": pipeline} if pipeline else {}, f"LIMIT {int(limit)}")
+
+
+def earlier(client: Client, manifest: Manifest) -> list[Run]:
+    """Other runs of the same pipeline and date, whose rows may stand in the targets.
+
+    Failed ones count too: a run may have died after one of its targets was written.
+    """
+    condition = (
+        "pipeline = {pipeline:String} AND date = {date:Date} AND run_id != {run_id:String} AND status != 'SUPERSEDED'"
+    )
+    return _select(client, condition, {"pipeline": manifest.pipeline, "date": manifest.date, "run_id": manifest.run_id})
+
+
+def _select(client: Client, condition: str, parameters: Mapping[str, Any], tail: str = "") -> list[Run]:
+    names = [item.name for item in fields(Run)]
+    table = client.table(
+        f"SELECT {', '.join(names)} FROM raypipe_runs FINAL WHERE {condition} ORDER BY started_at DESC {tail}",
+        parameters,
+    )
+    return [Run(**{**row, "date": _day(row["date"])}) for row in table.to_pylist()]
+
+
+def _day(value: Any) -> date:
+    # ClickHouse sends a Date as days since 1970 where Arrow's date type is switched off.
+    return value if isinstance(value, date) else date(1970, 1, 1) + timedelta(days=int(value))
+
+
+def timings(run: Run) -> dict[str, float]:
+    """The seconds of a run's stages."""
+    document: dict[str, float] = json.loads(run.timings)
+    return document

@@ -1,0 +1,235 @@
+"""Scoring one slice: stream its rows, predict, stage narrow rows, sign a receipt. Runs without Ray, too."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from raypipe.clickhouse import faults
+from raypipe.clickhouse.client import Client, Endpoint, content_token
+from raypipe.data.contract import KEY_HASH, MATRIX, Matrix, matrix
+from raypipe.data.histograms import Tally
+from raypipe.data.slices import Slice, place
+from raypipe.errors import ServerError
+from raypipe.registry.package import Package, load_package
+from raypipe.score import ledger
+from raypipe.score.ledger import UINT64, Receipt
+from raypipe.score.manifest import Manifest
+
+SMALLEST_CHUNK = 1000
+SLICE_ATTEMPTS = 4
+
+Scores = npt.NDArray[np.float32]
+
+REJECTED = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("slice", pa.uint32()),
+        ("row", pa.uint64()),
+        ("entity", pa.string()),
+        ("reason", pa.string()),
+        ("value", pa.string()),
+        ("rejected_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+
+class SliceScorer:
+    """Scores slices one after the other, holding the model and a client.
+
+    Args:
+        endpoint: the ClickHouse to read from and to stage into.
+        manifest: the run.
+        threads: threads for the model and for the server's side of a read.
+    """
+
+    def __init__(self, endpoint: Endpoint, manifest: Manifest, threads: int) -> None:
+        self._manifest = manifest
+        self._threads = threads
+        self._client = Client(endpoint)
+        # Loading checks every byte and re-scores the golden rows: another machine's library may differ.
+        self._package = load_package(manifest.artifact_uri, manifest.artifact_sha256)
+        self._package.model.set_threads(threads)
+
+    def score(self, piece: Slice) -> Receipt:
+        """Scores a slice and writes it into the ledger; after a fault that passes, from its start again."""
+        receipt = faults.repeat(
+            lambda: _Attempt(self._client, self._manifest, self._package, piece, self._threads).run(),
+            attempts=SLICE_ATTEMPTS,
+        )
+        ledger.record(self._client, self._manifest.run_id, receipt)
+        return receipt
+
+
+class _Attempt:
+    """One attempt at one slice; its rows carry the attempt's number, so that another's can never mix in."""
+
+    def __init__(self, client: Client, manifest: Manifest, package: Package, piece: Slice, threads: int) -> None:
+        self._client = client
+        self._manifest = manifest
+        self._model = package.model
+        self._piece = piece
+        self._threads = threads
+        self._width = len(package.contract.columns)
+        self._tally = Tally(package.bins)
+        self._attempt = secrets.randbits(63)
+        self._chunks = self._read = self._staged = self._rejected = 0
+        self._checksum = self._staged_checksum = 0
+        self._seconds = {"read": 0.0, "predict": 0.0, "insert": 0.0}
+
+    def run(self) -> Receipt:
+        """Reads, predicts and stages the slice's rows, a chunk at a time."""
+        started = time.time()
+        waiting: list[pa.Table] = []
+        for batch in self._batches():
+            waiting.append(self._scored(batch))
+            if sum(part.num_rows for part in waiting) >= self._manifest.chunk_rows:
+                self._stage(pa.concat_tables(waiting))
+                waiting = []
+        if waiting:
+            self._stage(pa.concat_tables(waiting))
+        return Receipt(
+            self._piece.index,
+            self._attempt,
+            self._read,
+            self._staged,
+            self._rejected,
+            self._checksum,
+            self._staged_checksum,
+            self._chunks,
+            {name: round(value, 4) for name, value in self._seconds.items()},
+            started,
+            time.time(),
+            round(peak_mb(), 1),
+            self._tally.to_json(),
+        )
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        slicing = self._manifest.slicing
+        sql = place(self._manifest.select, slicing, self._piece)
+        parameters = {**self._manifest.select_parameters, **slicing.parameters(self._piece)}
+        with self._client.stream(sql, parameters, {"max_threads": self._threads}) as (_, batches):
+            while True:
+                with self._timed("read"):
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                yield batch
+
+    def _scored(self, batch: pa.RecordBatch) -> pa.Table:
+        """The batch's keys, carried columns and scores; rows that cannot be published are set aside."""
+        hashes = batch.column(KEY_HASH)
+        with self._timed("predict"):
+            x = matrix(batch.column(MATRIX), self._width)
+            scores = self._model.predict(x).astype(np.float32, copy=False)
+            self._tally.add(x, scores)
+        first = self._read
+        self._read += batch.num_rows
+        self._checksum = _add(self._checksum, hashes)
+        table = pa.Table.from_batches([batch.select([*self._manifest.keys, *self._manifest.carry, KEY_HASH])])
+        usable = np.isfinite(scores) & _keyed(batch, self._manifest.keys)
+        if not usable.all():
+            self._reject(batch, x, scores, np.flatnonzero(~usable), first)
+            table, scores = table.filter(pa.array(usable)), scores[usable]
+        self._staged_checksum = _add(self._staged_checksum, table.column(KEY_HASH))
+        return table.drop_columns([KEY_HASH]).append_column("score", pa.array(scores))
+
+    def _stage(self, rows: pa.Table) -> None:
+        """Inserts a chunk; a server short of memory gets it in halves, each under a token of its own."""
+        if rows.num_rows == 0:
+            return
+        chunk = self._chunks
+        count = rows.num_rows
+        full = (
+            rows.append_column("slice", pa.repeat(pa.scalar(self._piece.index, pa.uint32()), count))
+            .append_column("chunk", pa.repeat(pa.scalar(chunk, pa.uint32()), count))
+            .append_column("attempt", pa.repeat(pa.scalar(self._attempt, pa.uint64()), count))
+        )
+        token = content_token(self._manifest.run_id, self._piece.index, self._attempt, chunk, count, _digest(rows))
+        try:
+            with self._timed("insert"):
+                self._client.insert(self._manifest.staging, full, token=token, columns=full.schema.names)
+        except ServerError as error:
+            if error.code != faults.MEMORY_LIMIT or count < 2 * SMALLEST_CHUNK:
+                raise
+            self._stage(rows.slice(0, count // 2))
+            self._stage(rows.slice(count // 2))
+            return
+        self._chunks += 1
+        self._staged += count
+
+    def _reject(
+        self, batch: pa.RecordBatch, x: Matrix, scores: Scores, positions: npt.NDArray[np.int64], first: int
+    ) -> None:
+        keys = batch.select(list(self._manifest.keys)).take(pa.array(positions)).to_pylist()
+        rows = []
+        for position, key in zip(positions.tolist(), keys, strict=True):
+            missing = [name for name, value in key.items() if value is None]
+            reason = f"NULL in the key ({', '.join(missing)})" if missing else "the score is not a finite number"
+            rows.append(
+                {
+                    "run_id": self._manifest.run_id,
+                    "slice": self._piece.index,
+                    "row": first + position,
+                    "entity": json.dumps(key, default=str),
+                    "reason": reason,
+                    "value": repr(float(scores[position])),
+                    "rejected_at": datetime.now(UTC),
+                }
+            )
+        self._rejected += len(rows)
+        table = pa.Table.from_pylist(rows, schema=REJECTED)
+        token = content_token(self._manifest.run_id, self._piece.index, self._attempt, "rejected", first)
+        self._client.insert("raypipe_rejected_rows", table, token=token, columns=REJECTED.names)
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[stage] += time.perf_counter() - started
+
+
+def _keyed(batch: pa.RecordBatch, keys: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    usable = np.ones(batch.num_rows, dtype=bool)
+    for name in keys:
+        column = batch.column(name)
+        if column.null_count:
+            usable &= pc.is_valid(column).to_numpy(zero_copy_only=False)
+    return usable
+
+
+def _add(total: int, hashes: pa.Array | pa.ChunkedArray) -> int:
+    """Adds key hashes to a checksum modulo 2^64, where NumPy's sum wraps as ClickHouse's does."""
+    values = pc.fill_null(hashes, 0).to_numpy()
+    return (total + int(np.sum(values, dtype=np.uint64))) % UINT64
+
+
+def _digest(rows: pa.Table) -> str:
+    """A checksum of a chunk's content, for its deduplication token."""
+    digest = hashlib.sha256()
+    for column in rows.columns:
+        for chunk in column.chunks:
+            for buffer in chunk.buffers():
+                if buffer is not None:
+                    digest.update(buffer)
+    return digest.hexdigest()
+
+
+def peak_mb() -> float:
+    """This process's peak resident memory in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024 if os.uname().sysname == "Linux" else peak / 1024**2
