@@ -15,6 +15,9 @@ RaypipeError            exit 1
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class RaypipeError(Exception):
     """An error whose message names the thing, the value found, what is allowed and the next step.
@@ -111,3 +114,14 @@ class GateRefused(RaypipeError):
     """A check before publishing failed; the target is unchanged."""
 
     exit_code = 3
+
+
+@contextmanager
+def advised(next_step: str) -> Iterator[None]:
+    """Inside, an error that knows no next step gets this one: often only the caller knows what was meant."""
+    try:
+        yield
+    except RaypipeError as error:
+        if error.next_step is None:
+            error.next_step = next_step
+        raise

@@ -5,22 +5,26 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import Statement, identifier, load
+from raypipe.clickhouse.faults import STATEMENT
+from raypipe.clickhouse.statements import Statement, identifier, literal, load
 from raypipe.config.load import Loaded
 from raypipe.data.contract import describe_query
-from raypipe.data.slices import cut, has_place, unsliced
+from raypipe.data.slices import Slicing, cut, has_place, unsliced
 from raypipe.data.split import resolve_date, snapshots
-from raypipe.errors import ConfigError, GateRefused
+from raypipe.errors import ConfigError, GateRefused, ServerError, advised
 from raypipe.registry.models import Registered
 from raypipe.registry.package import Package
 from raypipe.score import gate, publish
 from raypipe.score.manifest import Manifest, Target
 
+NOT_CUT = Slicing("whole", (), (), (), 0)
 # A join or an aggregate in the features query would be repeated in every slice.
 _HEAVY = re.compile(r"\b(JOIN|GROUP\s+BY)\b", re.IGNORECASE)
 
@@ -61,7 +65,8 @@ def population(client: Client, loaded: Loaded, wanted: date | None) -> Populatio
         day = wanted or datetime.now(UTC).date()
         pinned = {}
     else:
-        day = resolve_date(snapshots(client, source.table, source.date_column), wanted, source.table)
+        with advised(f"choose one of these with --date, or write the snapshot of that date to {source.table} first"):
+            day = resolve_date(snapshots(client, source.table, source.date_column), wanted, source.table)
         pinned = {source.date_column: day}
     copied = bool(_HEAVY.search(features.text)) if source.snapshot is None else source.snapshot
     return Population(day, features, {"date": day}, pinned, copied)
@@ -86,24 +91,11 @@ def manifest(
         ConfigError: a target or its publish statement cannot be used.
     """
     config, contract = loaded.config, package.contract
-    contract.check(describe_query(client, unsliced(people.features.text), people.parameters))
+    with _written_in(people.features.source):
+        contract.check(describe_query(client, unsliced(people.features.text), people.parameters))
+    published = [(item.target, load(loaded.sql(item.sql))) for item in config.publish]
     run_id = f"{config.pipeline}_{people.date:%Y%m%d}_{secrets.token_hex(4)}"
-    snapshot = f"raypipe_snapshot_{run_id}" if people.copied and write else None
-    features, table, pinned = people.features.text, config.source.table, people.pinned
-    if snapshot:
-        _copy(client, snapshot, people, contract.keys)
-        features, table, pinned = f"SELECT * FROM {identifier(snapshot)} WHERE {{slice}}", snapshot, {}
-    select = contract.select(features)
-    targets = tuple(_target(client, loaded, item.target, item.sql) for item in config.publish)
-    slicing = cut(client, table, slice_rows=config.score.slice_rows, pinned=pinned, keys=config.entity.keys)
-    rows, checksum = gate.population(client, select, people.parameters)
-    if rows == 0:
-        raise GateRefused(
-            f"The population of {config.pipeline} on {people.date} is empty; nothing was published",
-            found=f"0 rows from {people.features.source}",
-            next_step="look at its conditions, and whether the snapshot of that date is complete",
-        )
-    return Manifest(
+    made = Manifest(
         run_id=run_id,
         run_at=datetime.now(UTC).replace(microsecond=0),
         pipeline=config.pipeline,
@@ -115,16 +107,16 @@ def manifest(
         artifact_uri=model.artifact_uri,
         artifact_sha256=model.artifact_sha256,
         contract_sha256=contract.sha256,
-        sql_sha256=_sha256(people.features.text, *(target.sql for target in targets)),
+        sql_sha256=_sha256(people.features.text, *(statement.text for _, statement in published)),
         keys=contract.keys,
         key_types=contract.key_types,
         carry=contract.carry,
         carry_types=contract.carry_types,
-        select=select,
+        select=contract.select(people.features.text),
         select_parameters=people.parameters,
-        slicing=slicing,
-        source_rows=rows,
-        source_checksum=checksum,
+        slicing=NOT_CUT,
+        source_rows=0,
+        source_checksum=0,
         chunk_rows=config.score.chunk_rows,
         max_rejected=config.score.max_rejected,
         duplicates=config.score.duplicates,
@@ -132,15 +124,95 @@ def manifest(
         explain_features=config.score.explain.features,
         threshold=package.threshold,
         levels=package.levels,
-        targets=targets,
-        snapshot=snapshot,
+        targets=tuple(Target(table, statement.text) for table, statement in published),
+        snapshot=None,
     )
+    for target, statement in published:
+        _require_publishable(client, made, target, statement)
+    if people.copied and write:
+        return _copied(client, loaded, made, package, people)
+    return _cut(client, loaded, made, people, config.source.table, people.pinned)
 
 
-def _target(client: Client, loaded: Loaded, table: str, sql: str) -> Target:
-    target = Target(table, load(loaded.sql(sql)).text)
-    publish.require_target(client, target)
-    return target
+def _cut(
+    client: Client, loaded: Loaded, made: Manifest, people: Population, table: str, pinned: dict[str, Any]
+) -> Manifest:
+    """The manifest with its population counted and cut."""
+    config = loaded.config
+    slicing = cut(client, table, slice_rows=config.score.slice_rows, pinned=pinned, keys=config.entity.keys)
+    rows, checksum = gate.population(client, made.select, people.parameters)
+    if rows == 0:
+        raise GateRefused(
+            f"The population of {config.pipeline} on {people.date} is empty; nothing was published",
+            found=f"0 rows from {people.features.source}",
+            allowed="at least one row",
+            next_step="look at its conditions, and whether the snapshot of that date is complete",
+        )
+    return replace(made, slicing=slicing, source_rows=rows, source_checksum=checksum)
+
+
+def _copied(client: Client, loaded: Loaded, made: Manifest, package: Package, people: Population) -> Manifest:
+    """The manifest of a run that reads its own copy of the features query; without a population there is no copy."""
+    name = f"raypipe_snapshot_{made.run_id}"
+    select = package.contract.select(f"SELECT * FROM {identifier(name)} WHERE {{slice}}")
+    try:
+        _copy(client, name, people, made.keys)
+        return _cut(client, loaded, replace(made, select=select, snapshot=name), people, name, {})
+    except BaseException:
+        client.run(f"DROP TABLE IF EXISTS {identifier(name)} SYNC")
+        raise
+
+
+def _require_publishable(client: Client, made: Manifest, target: str, statement: Statement) -> None:
+    """Refuses a publish statement that could not be run, before anything is scored for it."""
+    table = publish.require_target(client, Target(target, statement.text))
+    publish.mark(table, made.run_id, made.model_version, made, made.run_at)
+    source = statement.source
+    with advised(f"correct it in {source}"):
+        sql = statement.render(**{**publish.fragments(made), **_stand_ins(made)})
+    with _written_in(source, "; a column of features.sql reaches it when `carry` in the config names it"):
+        names = describe_query(client, sql, publish.bound(made, ()))
+    known = [column.name for column in table.columns]
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise ConfigError(
+            f"{source} yields columns that its target {table.name} does not have",
+            found=", ".join(unknown),
+            allowed=", ".join(known),
+            next_step=f"rename them in {source}, or add them to {table.name}",
+        )
+
+
+def _stand_ins(made: Manifest) -> dict[str, str]:
+    """Empty rows of the types that the run's own tables will have, which do not exist yet."""
+    kinds = dict(zip((*made.keys, *made.carry), (*made.key_types, *made.carry_types), strict=True))
+    of_keys = {name: kinds[name] for name in made.keys}
+    staged = {**kinds, "score": "Float32", "slice": "UInt32", "chunk": "UInt32", "attempt": "UInt64"}
+    return {
+        "staging": _no_rows({**staged, "key_hash": "UInt64"}),
+        "explanations": _no_rows({**of_keys, "contributions": "String"}),
+    }
+
+
+def _no_rows(types: dict[str, str]) -> str:
+    # The table function null() would do, but asks for a grant of its own.
+    columns = [f"defaultValueOfTypeName({literal(kind)}) AS {identifier(name)}" for name, kind in types.items()]
+    return f"(SELECT {', '.join(columns)} WHERE 0)"
+
+
+@contextmanager
+def _written_in(source: str, advice: str = ", or the table that it reads") -> Iterator[None]:
+    """Inside, a statement that ClickHouse cannot run as it is written is an error of the file it stands in."""
+    try:
+        yield
+    except ServerError as error:
+        if error.code not in STATEMENT:
+            raise
+        raise ConfigError(
+            f"{source} cannot be run as it is written ({STATEMENT[error.code]})",
+            found=error.found,
+            next_step=f"correct {source}{advice}",
+        ) from error
 
 
 def _copy(client: Client, name: str, people: Population, keys: tuple[str, ...]) -> None:

@@ -61,7 +61,7 @@ def _connect(address: str | None, cpus: int | None) -> None:
         _prefer(_LOCAL_ENVIRONMENT)
         logging.getLogger(_TOKEN_NOTICE).setLevel(logging.ERROR)
         with _stderr_closed():
-            ray.init(num_cpus=cpus, include_dashboard=False, **quiet)
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
 
 
 @contextmanager

@@ -7,10 +7,11 @@ database of its own on it; `publisher` is shared by the session and must not be 
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -108,3 +109,67 @@ def ray_session(endpoint: Endpoint) -> Iterator[None]:
 
     with runtime.session(endpoint, cpus=2):
         yield
+
+
+@dataclass(frozen=True)
+class FittedPublisher:
+    """A database with the synthetic publisher, whose churn model is fitted and champion.
+
+    Tests may score and publish here; each looks at its own run alone. The features have tiny granules, so that
+    a few thousand users make a dozen slices.
+    """
+
+    endpoint: Endpoint
+    artifacts: Path
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """Config overrides that every command on this publisher needs."""
+        return (f"artifacts={self.artifacts}", "score.slice_rows=500", "score.explain.rows=20")
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a command in a process of its own."""
+        known = {**os.environ, "RAYPIPE_URL": str(self.endpoint), "RAY_USAGE_STATS_ENABLED": "0"}
+        if self.endpoint.password_file:
+            known["RAYPIPE_PASSWORD_FILE"] = self.endpoint.password_file
+        return known
+
+    def command(self, *arguments: str) -> list[str]:
+        """A raypipe command line with this publisher's overrides."""
+        overrides = [part for item in self.overrides for part in ("--set", item)] if arguments[0] != "resume" else []
+        return [sys.executable, "-m", "raypipe", *arguments, *overrides, "--json"]
+
+
+@pytest.fixture(scope="session")
+def fitted_publisher(
+    endpoint: Endpoint, ray_session: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FittedPublisher]:
+    """The synthetic publisher with 10,000 users in raypipe's own tables, fitted once a session."""
+    from raypipe.clickhouse.migrate import migrate
+
+    with _fresh_database(endpoint) as filled:
+        with Client(filled) as connected:
+            migrate(connected)
+        yield fit_publisher(filled, tmp_path_factory.mktemp("artifacts"))
+
+
+def fit_publisher(filled: Endpoint, artifacts: Path) -> FittedPublisher:
+    """Fills the tables of a database and fits churn there; Ray must run."""
+    from raypipe import nightly
+    from raypipe.config.load import load_pipeline, shipped
+    from raypipe.demo.publisher import build
+
+    made = FittedPublisher(filled, artifacts)
+    with Client(filled) as connected:
+        _shrink_granules(connected, "customer_user_features")
+        build(connected, users=PUBLISHER_USERS, days=PUBLISHER_DAYS, seed=PUBLISHER_SEED, last_date=PUBLISHER_LAST_DATE)
+    loaded = load_pipeline("churn", shipped() / "configs", [*made.overrides, "evaluate.bootstrap=50"], environ={})
+    outcome = nightly.fit(filled, loaded, None, lambda stage, done, total: None)
+    assert outcome.fitted.decision.promote, outcome.fitted.decision.reason
+    return made
+
+
+def _shrink_granules(client: Client, table: str) -> None:
+    ddl = client.value(f"SHOW CREATE TABLE {identifier(table)}")
+    client.run(f"DROP TABLE {identifier(table)} SYNC")
+    client.run(ddl.replace("index_granularity = 8192", "index_granularity = 64"))

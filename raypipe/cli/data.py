@@ -17,7 +17,6 @@ from raypipe.clickhouse import migrate as migration
 from raypipe.clickhouse.client import Client, Endpoint
 from raypipe.clickhouse.connect import EMBEDDED
 from raypipe.config.load import load_shared
-
 from raypipe.demo import publisher
 from raypipe.errors import UsageError
 
@@ -34,7 +33,10 @@ def migrate(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Create the tables that are missing; never alter one that is there, but say how it differs."""
+    """Create the database and the tables that are missing; never alter one that is there, but say how it differs.
+
+    May be repeated. Exits with 1 when a table differs in a way on which runs would fail.
+    """
     with output.reported(debug), endpoint_of(load_shared(config, url).connection, check=False) as endpoint:
         report = migration.plan_at(endpoint) if check else migration.migrate_at(endpoint)
         if json:
@@ -60,10 +62,14 @@ def demo(
     days: Annotated[int, typer.Option(min=91, help="Days of history; a fit needs 90 and a day.")] = 120,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same rows.")] = 1,
     last_date: Annotated[
-        str, typer.Option("--last-date", metavar="DATE", help="The newest day of the data; latest: yesterday.")
+        str,
+        typer.Option(
+            "--last-date", metavar="DATE", help="The newest day of the data: YYYY-MM-DD, or latest, which is yesterday."
+        ),
     ] = "latest",
     drift_on: Annotated[
-        str | None, typer.Option("--drift-on", metavar="DATE", help="From this day on readers behave differently.")
+        str | None,
+        typer.Option("--drift-on", metavar="DATE", help="From this day on readers behave differently: YYYY-MM-DD."),
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the demo data that is there.")] = False,
     config: Config = None,
@@ -71,22 +77,28 @@ def demo(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Fill the database with a synthetic publisher: sessions, events, articles, features and the truth behind them."""
-    with output.reported(debug), endpoint_of(load_shared(config, url).connection, check=False) as endpoint:
-        migration.migrate_at(endpoint)
-        last = parse_date(last_date) or (datetime.now(UTC) - timedelta(days=1)).date()
-        drift = parse_date(drift_on) if drift_on else None
-        with Client(endpoint) as client, output.progress() as progress:
-            summary = publisher.build(
-                client,
-                users=users,
-                days=days,
-                seed=seed,
-                last_date=last,
-                drift_on=drift,
-                replace=replace,
-                progress=lambda message: progress(message, 0, 0),
-            )
+    """Fill the database with a synthetic publisher: sessions, events, articles, features and the truth behind them.
+
+    The same seed gives the same rows. Tables that are missing are created first.
+
+    Example: raypipe demo --users 20000, then raypipe run churn
+    """
+    with output.reported(debug, "`raypipe demo --replace` begins again"):
+        last = parse_date(last_date, "--last-date") or (datetime.now(UTC) - timedelta(days=1)).date()
+        drift = parse_date(drift_on, "--drift-on") if drift_on else None
+        with endpoint_of(load_shared(config, url).connection, check=False) as endpoint:
+            migration.migrate_at(endpoint)
+            with Client(endpoint) as client, output.progress() as progress:
+                summary = publisher.build(
+                    client,
+                    users=users,
+                    days=days,
+                    seed=seed,
+                    last_date=last,
+                    drift_on=drift,
+                    replace=replace,
+                    progress=lambda message: progress(message, 0, 0),
+                )
         if json:
             output.emit(vars(summary))
         else:
@@ -129,16 +141,19 @@ def _clean(endpoint: Endpoint) -> tuple[str, ...]:
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(metavar="SELECT", help="One statement.")],
+    query: Annotated[str, typer.Argument(metavar="SELECT", help="The statement, in quotes.")],
     config: Config = None,
     url: Url = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Run a statement on the configured ClickHouse."""
+    """Run one statement on the configured ClickHouse, and print what it yields.
+
+    Example: raypipe sql "SELECT status, count() FROM raypipe_runs FINAL GROUP BY status" --json
+    """
     with output.reported(debug), client_of(config, url) as client:
         if not re.match(
-            r"\s*(--.*\n|\s)*(SELECT|WITH|SHOW|DESCRIBE|DESC|EXPLAIN|EXISTS|CHECK)\b", query, re.IGNORECASE
+            r"(--.*\n|[\s(])*(SELECT|WITH|FROM|SHOW|DESCRIBE|DESC|EXPLAIN|EXISTS|CHECK)\b", query, re.IGNORECASE
         ):
             client.run(query)
             columns: list[str] = []
@@ -160,11 +175,21 @@ def server(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Keep the embedded engine up in the foreground, for your own tools; Ctrl-C ends it."""
+    """Keep the embedded engine up in the foreground, for your own tools; Ctrl-C ends it.
+
+    Other commands start the engine by themselves and share this one while it runs.
+
+    Example: raypipe server --url chdb:.raypipe/clickhouse
+    """
     with output.reported(debug):
         address = load_shared(config, url).connection.url
         if not address.startswith(EMBEDDED):
-            raise UsageError("There is nothing to serve", found=address, allowed="chdb:PATH; a server runs by itself")
+            raise UsageError(
+                "There is nothing to serve: only the embedded engine is started by raypipe",
+                found=address,
+                allowed="chdb:PATH",
+                next_step="name a folder with --url chdb:PATH; a ClickHouse server runs by itself",
+            )
         from raypipe.clickhouse.embedded import serve
 
         serve(Path(address.removeprefix(EMBEDDED)), lambda endpoint: _announce(endpoint, json))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from raypipe.cli.options import Config, Debug, Json, Set, Url, client_of
 from raypipe.config.leaves import show
 from raypipe.config.load import list_pipelines, load_pipeline
 from raypipe.config.schema import json_schema
+from raypipe.errors import UsageError
 from raypipe.registry import models as registry
 from raypipe.score import runs as scoring_runs
 
@@ -33,9 +35,14 @@ def runs(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """List the scoring runs, newest first."""
+    """List the scoring runs, newest first.
+
+    A run that is RUNNING without a process, STAGED, PUBLISHING or FAILED is finished with `raypipe resume`.
+    """
     with output.reported(debug), client_of(config, url) as client:
         found = scoring_runs.listed(client, pipeline, limit)
+        if not found:
+            _require_pipeline(pipeline, config)
         names = (
             "run_id",
             "pipeline",
@@ -67,9 +74,14 @@ def models(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """List the registered model versions, newest first."""
+    """List the registered model versions, newest first.
+
+    The one in PRODUCTION is the champion, which `raypipe score` takes when --model names no other.
+    """
     with output.reported(debug), client_of(config, url) as client:
         found = registry.list_models(client, pipeline)[:limit]
+        if not found:
+            _require_pipeline(pipeline, config)
         if json:
             output.emit({"models": [vars(model) for model in found]})
         else:
@@ -88,7 +100,10 @@ def config_show(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show every value of a pipeline's configuration and where it was set."""
+    """Show every value of a pipeline's configuration and where it was set.
+
+    Example: raypipe config show churn --set model.rounds=100
+    """
     with output.reported(debug):
         if pipeline is None:
             names = list_pipelines(config)
@@ -105,10 +120,24 @@ def config_show(
 
 
 @config_app.command("schema")
-def config_schema(debug: Debug = False) -> None:
-    """Print the JSON Schema of a pipeline's YAML, for an editor."""
+def config_schema(json: Json = False, debug: Debug = False) -> None:
+    """Print the JSON Schema of a pipeline's YAML, for an editor; it is JSON with --json and without.
+
+    Example: raypipe config schema > configs/schema.json
+    """
     with output.reported(debug):
         output.emit(json_schema())
+
+
+def _require_pipeline(name: str | None, config: Path | None) -> None:
+    """Tells a pipeline of which there is nothing yet from one that does not exist."""
+    known = list_pipelines(config)
+    if name is not None and name not in known:
+        raise UsageError(
+            f"There is no pipeline {name!r}, and nothing of it in the database",
+            allowed=", ".join(known),
+            next_step="correct the name, or leave it out to see everything",
+        )
 
 
 def _auc(model: registry.Registered) -> str:

@@ -16,6 +16,10 @@ from raypipe.config.load import Loaded, load_pipeline, load_shared
 from raypipe.config.schema import Connection
 from raypipe.errors import UsageError
 
+LATEST = "latest"
+# The range of ClickHouse's Date.
+FIRST_DATE, LAST_DATE = date(1970, 1, 1), date(2149, 6, 6)
+
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -46,14 +50,31 @@ Model = Annotated[str, typer.Option("--model", metavar="REF", help="A version, a
 TakeOver = Annotated[bool, typer.Option("--take-over", help="Take the lock of a run that is surely dead.")]
 
 
-def parse_date(text: str) -> date | None:
-    """A date from the command line; None means the newest."""
-    if text == "latest":
+def parse_date(text: str, option: str = "--date") -> date | None:
+    """A date from the command line; None means the newest.
+
+    Raises:
+        UsageError: the text is neither YYYY-MM-DD nor `latest`, or ClickHouse has no such date.
+    """
+    if text == LATEST:
         return None
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError as error:
-        raise UsageError("The date cannot be used", found=text, allowed="YYYY-MM-DD, or latest") from error
+        raise _no_date(text, option) from error
+    # Python also reads 20260131 and 2026-W05-6.
+    if day.isoformat() != text or not FIRST_DATE <= day <= LAST_DATE:
+        raise _no_date(text, option)
+    return day
+
+
+def _no_date(text: str, option: str) -> UsageError:
+    return UsageError(
+        f"{option} is not a date that can be used",
+        found=text,
+        allowed=f"YYYY-MM-DD from {FIRST_DATE} to {LAST_DATE}, or {LATEST}",
+        next_step=f"write it as {date(2026, 1, 31)}, or leave {option} out for the newest",
+    )
 
 
 @contextmanager

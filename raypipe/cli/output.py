@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -23,19 +27,24 @@ WIDE = 200
 
 
 def _console(stderr: bool = False) -> Console:
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=WIDE)
+    # What is printed comes out of tables and errors: `[a]` and `:b:` in it are text, not markup.
+    plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+    console = Console(stderr=stderr, **plain)
+    return console if console.is_terminal else Console(stderr=stderr, width=WIDE, **plain)
 
 
 out = _console()
 err = _console(stderr=True)
 
+FAILED = 1
 INTERRUPTED = 130
+RESUMABLE = "`raypipe runs` shows what can be resumed"
 
 
 def emit(document: Mapping[str, Any]) -> None:
-    """Prints a JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, indent=2, default=_plain) + "\n")
+    """Prints a JSON document on stdout; numbers that JSON lacks (NaN, infinities) are null."""
+    sys.stdout.write(json.dumps(_jsonable(document), indent=2, allow_nan=False) + "\n")
+    sys.stdout.flush()
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
@@ -48,35 +57,51 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
 
 def say(message: str) -> None:
     """Prints a line for people."""
-    out.print(message, highlight=False)
+    out.print(message, soft_wrap=True)
 
 
 @contextmanager
-def reported(debug: bool) -> Iterator[None]:
-    """Turns errors into a message and an exit code; a traceback only where it was asked for."""
+def reported(debug: bool, interrupted: str = "") -> Iterator[None]:
+    """Turns errors into a message and an exit code; a traceback only where it was asked for.
+
+    Args:
+        debug: whether the traceback is printed as well.
+        interrupted: what to do after a Ctrl-C.
+    """
     _log(debug)
     try:
         yield
+    except typer.Exit:
+        raise
     except RaypipeError as error:
-        if debug:
-            raise
-        err.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise SystemExit(error.exit_code) from None
+        raise _ended(str(error), error.exit_code, debug) from None
     except KeyboardInterrupt:
-        err.print("interrupted; `raypipe runs` shows what can be resumed", style="yellow")
-        raise SystemExit(INTERRUPTED) from None
+        raise _ended(f"interrupted; {interrupted}" if interrupted else "interrupted", INTERRUPTED, debug) from None
+    except BrokenPipeError:
+        # Whoever read the output has gone, such as `head`; Python would complain once more when it flushes at exit.
+        _close_output()
+        raise SystemExit(FAILED) from None
     except Exception as error:
-        if debug:
-            raise
-        err.print(
-            f"error: an unexpected {type(error).__name__}: {error}\n"
-            "  next: repeat with --debug and report the traceback",
-            style="red",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
-        raise SystemExit(1) from None
+        text = f"an unexpected {type(error).__name__}: {error}"
+        if not debug:
+            text += "\n  next: repeat with --debug and report the traceback"
+        raise _ended(text, FAILED, debug) from None
+
+
+def _ended(text: str, code: int, debug: bool) -> SystemExit:
+    """Prints why a command ends, with the traceback above it in debug mode."""
+    if debug:
+        err.print(traceback.format_exc(), soft_wrap=True)
+    if code == INTERRUPTED:
+        err.print(text, style="yellow", soft_wrap=True)
+    else:
+        err.print(f"error: {text}", style="red", soft_wrap=True)
+    return SystemExit(code)
+
+
+def _close_output() -> None:
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _log(debug: bool) -> None:
@@ -104,7 +129,7 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         if last[-1:] != [step]:
             last.append(step)
             count = f" {done}/{total}" if total > 1 else ""
-            err.print(f"{time.perf_counter() - started:7.1f}s  {stage}{count}", highlight=False)
+            err.print(f"{time.perf_counter() - started:7.1f}s  {stage}{count}")
 
     yield line
 
@@ -141,7 +166,16 @@ def _shown(value: object) -> str:
     return str(value)
 
 
-def _plain(value: object) -> object:
+def _jsonable(value: object) -> object:
+    """The value as JSON can hold it."""
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
     if isinstance(value, (date, datetime)):
         return value.isoformat()
     if isinstance(value, bytes):

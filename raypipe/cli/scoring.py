@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from raypipe.cli import output
+from raypipe.cli import output, results
 from raypipe.cli.options import (
     Config,
     Date,
@@ -23,12 +22,9 @@ from raypipe.cli.options import (
     parse_date,
     pipeline_of,
 )
-from raypipe.clickhouse.client import Client
 from raypipe.config.load import load_pipeline
+from raypipe.errors import advised
 from raypipe.score import runs
-
-if TYPE_CHECKING:
-    from raypipe.nightly import FitOutcome, ScoreOutcome
 
 # `raypipe.nightly` brings Ray along, so each command imports it when it runs: `--help` and the others stay quick.
 app = typer.Typer()
@@ -38,7 +34,7 @@ app = typer.Typer()
 def fit(
     pipeline: Pipeline,
     as_of: Annotated[
-        str, typer.Option("--as-of", metavar="DATE", help="The last day whose data may be used.")
+        str, typer.Option("--as-of", metavar="DATE", help="The last day whose data may be used: YYYY-MM-DD, or latest.")
     ] = "latest",
     config: Config = None,
     url: Url = None,
@@ -50,13 +46,16 @@ def fit(
 
     Features are as of past snapshots and labels from the days after them; the newest snapshot with complete labels is
     the test. The version becomes the champion when it beats the standing one by more than noise.
-    """
-    from raypipe import nightly
 
-    with output.reported(debug), pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded):
-        with output.progress() as progress:
-            outcome = nightly.fit(endpoint, loaded, parse_date(as_of), progress)
-        _show_fit(outcome, json)
+    Example: raypipe fit churn --as-of 2026-01-31 --set model.params.max_depth=6
+    """
+    with output.reported(debug, "`raypipe models` shows whether the version was registered"):
+        day = parse_date(as_of, "--as-of")
+        with pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded), output.progress() as progress:
+            from raypipe import nightly
+
+            outcome = nightly.fit(endpoint, loaded, day, progress)
+        results.show_fit(outcome, json)
 
 
 @app.command()
@@ -74,15 +73,18 @@ def score(
     """Score a whole population and publish it, each entity once and all or nothing.
 
     Readers of the published tables see the old scores or the new ones. An interrupted run is finished with
-    `raypipe resume`.
-    """
-    from raypipe import nightly
+    `raypipe resume`. Without a champion, `raypipe fit` or `raypipe run` comes first.
 
-    with output.reported(debug), pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded):
-        started = time.perf_counter()
-        with output.progress() as progress:
-            outcome = nightly.score(endpoint, loaded, parse_date(date), model, progress, take_over=take_over)
-        _show_score(outcome, time.perf_counter() - started, json)
+    Example: raypipe score churn --date 2026-01-31
+    """
+    with output.reported(debug, output.RESUMABLE):
+        day = parse_date(date)
+        with pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded), output.progress() as progress:
+            from raypipe import nightly
+
+            started = time.perf_counter()
+            outcome = nightly.score(endpoint, loaded, day, model, progress, take_over=take_over)
+        results.show_score(outcome, time.perf_counter() - started, json)
 
 
 @app.command()
@@ -95,24 +97,21 @@ def run(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Fit where there is no champion, then score, publish and measure drift."""
-    from raypipe import nightly
+    """Do a night of one pipeline: fit where there is no champion, then score, publish and measure drift.
 
-    with output.reported(debug), pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded):
-        started = time.perf_counter()
-        with output.progress() as progress:
-            fitted, scored = nightly.run(endpoint, loaded, parse_date(date), progress)
-        seconds = time.perf_counter() - started
-        if json:
-            document = {**score_document(scored, seconds), "fit": fit_document(fitted) if fitted else None}
-            output.emit({**document, "monitoring": monitoring_document(scored)})
-            return
-        if fitted:
-            _print_fit(fitted)
-        _print_score(scored, seconds)
-        with Client(endpoint) as client:
-            _print_levels(client, scored)
-        _print_next(scored, url)
+    A first version that is no better than the baselines is not published: exit code 3.
+
+    Example: raypipe run churn --date 2026-01-31
+    """
+    with output.reported(debug, output.RESUMABLE):
+        day = parse_date(date)
+        with pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded):
+            from raypipe import nightly
+
+            started = time.perf_counter()
+            with output.progress() as progress:
+                fitted, scored = nightly.run(endpoint, loaded, day, progress)
+            results.show_run(endpoint, fitted, scored, time.perf_counter() - started, url, json)
 
 
 @app.command()
@@ -124,15 +123,22 @@ def resume(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Finish an interrupted run: only unfinished slices are read again."""
-    from raypipe import nightly
+    """Finish an interrupted run: only unfinished slices are read again.
 
-    with output.reported(debug), client_of(config, url) as client:
+    The run is done by its own manifest, whatever the configuration says by now.
+
+    Example: raypipe resume churn_20260131_4f0c1a2b
+    """
+    with output.reported(debug, output.RESUMABLE), client_of(config, url) as client:
+        from raypipe import nightly
+
         started = time.perf_counter()
-        loaded = load_pipeline(runs.find(client, run_id).pipeline, config, url=url)
+        with advised("`raypipe runs` lists the runs of this database"):
+            run = runs.find(client, run_id)
+        loaded = load_pipeline(run.pipeline, config, url=url)
         with output.progress() as progress:
             outcome = nightly.resume(client.endpoint, loaded, run_id, progress, take_over=take_over)
-        _show_score(outcome, time.perf_counter() - started, json)
+        results.show_score(outcome, time.perf_counter() - started, json)
 
 
 @app.command()
@@ -146,163 +152,17 @@ def plan(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say what `score` would do; change nothing."""
-    from raypipe import nightly
+    """Say what `score` would do with the same --date, --model and --set; change nothing.
 
-    with output.reported(debug), pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded):
-        manifest, people = nightly.plan(endpoint, loaded, parse_date(date), model)
-        document = {
-            "pipeline": manifest.pipeline,
-            "date": manifest.date,
-            "model_version": manifest.model_version,
-            "rows": manifest.source_rows,
-            "slices": len(manifest.slicing.slices),
-            "slices_by": manifest.slicing.method,
-            "copied_first": people.copied,
-            "chunk_rows": manifest.chunk_rows,
-            "features": len(loaded.config.features),
-            "targets": [target.table for target in manifest.targets],
-            "levels": [name for name, _ in manifest.levels],
-            "explained_rows": min(manifest.explain_rows, manifest.source_rows),
-        }
-        if json:
-            output.emit(document)
-        else:
-            output.table(
-                ("what", "value"), [(name.replace("_", " "), _words(value)) for name, value in document.items()]
-            )
+    It finds what `score` would refuse, too: a missing snapshot, model, column or target.
 
+    Example: raypipe plan churn --date 2026-01-31
+    """
+    with output.reported(debug):
+        day = parse_date(date)
+        with pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded):
+            from raypipe import nightly
 
-def fit_document(outcome: FitOutcome) -> dict[str, Any]:
-    """The JSON of a fit."""
-    version, fitted = outcome.version, outcome.fitted
-    return {
-        "pipeline": version.pipeline,
-        "model_version": version.version,
-        "model_id": version.model_id,
-        "status": version.status,
-        "metrics": {"test": fitted.test, "validation": fitted.validation, "baselines": fitted.baselines},
-        "decision": fitted.decision.to_json(),
-        "warnings": list(fitted.warnings),
-        "rows": dict(fitted.rows),
-        "artifact_sha256": version.artifact_sha256,
-        "seconds": round(fitted.seconds, 3),
-    }
-
-
-def score_document(scored: ScoreOutcome, seconds: float) -> dict[str, Any]:
-    """The JSON of a published run."""
-    run = scored.outcome.run
-    return {
-        "run_id": run.run_id,
-        "pipeline": run.pipeline,
-        "model_version": run.model_version,
-        "date": run.date,
-        "rows_read": run.rows_read,
-        "rows_published": run.rows_published,
-        "rows_rejected": run.rows_rejected,
-        "slices": run.slices,
-        "seconds": round(seconds, 3),
-        "rows_per_second": round(run.rows_published / max(seconds, 1e-9), 1),
-        "time": runs.timings(run),
-        "peak_mb": scored.outcome.peak_mb,
-    }
-
-
-def monitoring_document(scored: ScoreOutcome) -> dict[str, Any]:
-    """The JSON of a run's drift."""
-    found = scored.drift
-    return {
-        "data_drift_score": found.worst,
-        "score_drift": found.score,
-        "warnings": list(found.warnings),
-        "alerts": list(found.alerts),
-    }
-
-
-def _show_fit(outcome: FitOutcome, json: bool) -> None:
-    if json:
-        output.emit(fit_document(outcome))
-    else:
-        _print_fit(outcome)
-
-
-def _show_score(scored: ScoreOutcome, seconds: float, json: bool) -> None:
-    if json:
-        output.emit({**score_document(scored, seconds), "monitoring": monitoring_document(scored)})
-    else:
-        _print_score(scored, seconds)
-
-
-def _print_fit(outcome: FitOutcome) -> None:
-    fitted = outcome.fitted
-    rows: list[list[object]] = [
-        ["model (test)", *_metrics(fitted.test)],
-        ["model (validation)", *_metrics(fitted.validation)],
-    ]
-    rows += [[f"baseline: {name}", *_metrics(found)] for name, found in fitted.baselines.items()]
-    title = f"{outcome.version.pipeline} {outcome.version.version}: {outcome.version.status.lower()}"
-    output.table(["", *(name for name in METRICS if name in fitted.test)], rows, title)
-    output.say(fitted.decision.reason)
-    for warning in fitted.warnings:
-        output.say(f"warning: {warning}")
-
-
-METRICS = ("auc", "log_loss", "brier", "f1", "rmse", "mae", "r2")
-WITH_INTERVAL = ("auc", "rmse")
-
-
-def _metrics(found: Mapping[str, Any]) -> list[str]:
-    cells = []
-    for name in METRICS:
-        value = found.get(name)
-        if not isinstance(value, Mapping):
-            continue
-        low, high = value.get("low"), value.get("high")
-        shown = name in WITH_INTERVAL and low is not None and high is not None
-        span = f" [{low:.3f}, {high:.3f}]" if shown else ""
-        cells.append(f"{value['value']:.4f}{span}" if value.get("value") is not None else "–")
-    return cells
-
-
-def _print_score(scored: ScoreOutcome, seconds: float) -> None:
-    document = score_document(scored, seconds)
-    shown = {name: value for name, value in document.items() if name not in ("time", "peak_mb")}
-    spent = "  ".join(f"{name} {value:.1f}s" for name, value in document["time"].items())
-    rows = [(name.replace("_", " "), _words(value)) for name, value in shown.items()]
-    rows += [
-        ("time", spent),
-        ("peak memory", "  ".join(f"{name} {mb:.0f} MB" for name, mb in document["peak_mb"].items())),
-    ]
-    found = scored.drift
-    drifted = ", ".join((*found.alerts, *found.warnings)) or "none above the limits"
-    rows.append(("drift", f"{drifted} (largest index {found.worst:.3f})"))
-    output.table(("published", ""), rows)
-
-
-def _print_levels(client: Client, scored: ScoreOutcome) -> None:
-    """The published rows by level and brand, with names for people."""
-    if not scored.manifest.levels:
-        return
-    rows = client.rows(
-        "SELECT prediction_class, if(any(b.brand_name) = '', p.brand_id, any(b.brand_name)) AS brand, count(),"
-        " avg(prediction_value) FROM ml_model_predictions AS p"
-        " LEFT ANY JOIN (SELECT brand_id, brand_name FROM brands FINAL) AS b ON b.brand_id = p.brand_id"
-        " WHERE predicted_at = {at:DateTime} AND batch_id = {run:String}"
-        " GROUP BY prediction_class, p.brand_id ORDER BY min(prediction_value), brand",
-        {"run": scored.manifest.run_id, "at": scored.manifest.run_at},
-    )
-    output.table(("level", "brand", "users", "mean score"), rows, "risk levels")
-
-
-def _print_next(scored: ScoreOutcome, url: str | None) -> None:
-    where = f" --url {url}" if url else ""
-    first = scored.manifest.targets[0].table
-    output.say(
-        f"next: raypipe runs{where}, raypipe models{where}, or\n"
-        f"      raypipe sql{where} \"SELECT * FROM {first} WHERE prediction_date = '{scored.manifest.date}' LIMIT 5\""
-    )
-
-
-def _words(value: object) -> object:
-    return ", ".join(map(str, value)) if isinstance(value, list) else value
+            manifest, people = nightly.plan(endpoint, loaded, day, model)
+            document = results.plan_document(manifest, people, len(loaded.config.features))
+        results.show_plan(document, json)

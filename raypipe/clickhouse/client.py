@@ -305,6 +305,9 @@ class Client:
         if token is not None:
             options["insert_deduplication_token"] = token
             options["insert_deduplicate"] = 1
+            # Newer servers have a second switch, which outweighs the first and may be off in a profile.
+            if "deduplicate_insert" in self._driver.server_settings:
+                options["deduplicate_insert"] = "enable"
         names = f" ({', '.join(identifier(name) for name in columns)})" if columns else ""
 
         def send() -> None:

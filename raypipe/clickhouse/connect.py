@@ -40,7 +40,10 @@ def connected(
     path = url.removeprefix(EMBEDDED)
     if not path:
         raise UsageError(
-            "The embedded engine needs a folder", found=url, allowed="chdb:PATH, such as chdb:.raypipe/clickhouse"
+            "The embedded engine needs a folder",
+            found=url,
+            allowed="chdb:PATH, such as chdb:.raypipe/clickhouse",
+            next_step="name the folder that holds the data, or is to hold it",
         )
     # The embedded engine is an extra; only those who use it pay for the import.
     from raypipe.clickhouse.embedded import open_embedded
@@ -58,6 +61,7 @@ def _probe(endpoint: Endpoint) -> None:
             raise UsageError(
                 f"The database {endpoint.database} does not exist",
                 found=str(endpoint),
+                allowed="the name of a database that the user may see",
                 next_step="`raypipe migrate` creates it and raypipe's tables, or correct the URL's last part",
             ) from error
         raise

@@ -47,14 +47,41 @@ DENIED = {
     497: "ACCESS_DENIED",
     516: "AUTHENTICATION_FAILED",
 }
+ACCESS_DENIED = 497
 MEMORY_LIMIT = 241
 NO_SPACE = 243
+# A statement that can't be run as it is written: the fault is in the SQL, or in the table that it reads.
+STATEMENT = {
+    16: "NO_SUCH_COLUMN_IN_TABLE",
+    43: "ILLEGAL_TYPE_OF_ARGUMENT",
+    46: "UNKNOWN_FUNCTION",
+    47: "UNKNOWN_IDENTIFIER",
+    53: "TYPE_MISMATCH",
+    60: "UNKNOWN_TABLE",
+    62: "SYNTAX_ERROR",
+    207: "AMBIGUOUS_IDENTIFIER",
+    386: "NO_COMMON_TYPE",
+    456: "UNKNOWN_QUERY_PARAMETER",
+}
+NEXT_STEPS = {
+    16: 'correct the column\'s name; `raypipe sql "DESCRIBE TABLE …"` lists those of a table',
+    47: 'correct the column\'s name; `raypipe sql "DESCRIBE TABLE …"` lists those of a table',
+    60: "`raypipe migrate` creates raypipe's tables; otherwise correct the table's name or the URL's database",
+    62: "correct the statement where the message points",
+    81: "`raypipe migrate` creates the database and raypipe's tables, or correct the URL's last part",
+    MEMORY_LIMIT: "give the user more memory (max_memory_usage), or lower score.slice_rows and score.chunk_rows",
+    NO_SPACE: "free space on the server's disk, then `raypipe resume` the run",
+}
 
 ATTEMPTS = 6
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 20.0
 
 _CODE = re.compile(r"Code:\s*(\d+)")
+_NAME = re.compile(r"\(([A-Z][A-Z_]{3,})\)")
+# What the driver puts around the server's words, and the parser's list of all that could have stood there.
+_WRAPPING = re.compile(r"^Received ClickHouse exception, code: \d+, server response: | \(for url \S+\)\Z")
+_EXPECTATIONS = re.compile(r" Expected one of: .{200,}(?= \(SYNTAX_ERROR\))", re.DOTALL)
 
 
 def code_of(error: BaseException) -> int | None:
@@ -71,12 +98,15 @@ def translate(error: Exception, where: str) -> RaypipeError:
     if isinstance(error, RaypipeError):
         return error
     code = code_of(error)
-    text = str(error).strip() or type(error).__name__
+    text = _words(error)
     if code in DENIED:
         denied = Denied(
             f"ClickHouse at {where} refused access ({DENIED[code]})",
             found=text,
-            next_step="check the user in the URL, RAYPIPE_PASSWORD or password_file, and the grants (sql/grants.sql)",
+            allowed="a user with the grants of sql/grants.sql" if code == ACCESS_DENIED else None,
+            next_step="grant what is missing; `raypipe doctor` lists all that is"
+            if code == ACCESS_DENIED
+            else "check the user in the URL, and the password in RAYPIPE_PASSWORD or the file named by password_file",
         )
         denied.code = code
         return denied
@@ -85,13 +115,25 @@ def translate(error: Exception, where: str) -> RaypipeError:
             return Unreachable(
                 f"No usable answer from ClickHouse at {where}",
                 found=text,
+                allowed="ClickHouse's HTTP protocol: port 8123, or 8443 with https",
                 next_step="check that the server is up and that the URL names its HTTP port; `raypipe doctor` tests it",
             )
         return ServerError(f"A request to ClickHouse at {where} failed", found=f"{type(error).__name__}: {text}")
     kind = Transient if code in TRANSIENT else ServerError
-    failed = kind(f"ClickHouse at {where} answered with error {code}", found=text)
+    name = _NAME.search(text)
+    failed = kind(
+        f"ClickHouse at {where} answered with error {code}{f' ({name[1]})' if name else ''}",
+        found=text,
+        next_step=NEXT_STEPS.get(code, "repeat the command in a while" if kind is Transient else None),
+    )
     failed.code = code
     return failed
+
+
+def _words(error: Exception) -> str:
+    """The server's own words, without what the driver wraps them in."""
+    text = _WRAPPING.sub("", str(error).strip()) or type(error).__name__
+    return _EXPECTATIONS.sub("", text)
 
 
 @contextmanager

@@ -103,7 +103,7 @@ FROM
         max(session_start) AS last_start,
         uniqExact(toUInt16(toDate(session_start, 'UTC'))) AS days
     FROM customer_sessions AS session
-    WHERE session_start < day_end
+    WHERE session_start < day_end AND session.user_id != ''
     -- A hash of 128 bits for the key of three long strings: half the time, and no two users share one.
     GROUP BY murmurHash3_128(session.company_id, session.brand_id, session.user_id)
 )

@@ -1,16 +1,20 @@
-"""A scoring run's manifest, receipts and staged rows, made by hand: no model and no Ray take part."""
+"""What takes no Ray: a run's manifest, receipts and staged rows made by hand, and a model fitted and registered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.client import Client, Endpoint
 from raypipe.data.contract import key_hash
 from raypipe.data.slices import Slice, Slicing
 from raypipe.score import gate, ledger, staging
@@ -157,3 +161,111 @@ def schema_of_the_ledger(client: Client) -> None:
     for statement in load_all(shipped() / "sql" / "schema" / "0010_raypipe.sql"):
         if "raypipe_current_predictions" not in statement.text:
             client.run(statement.text)
+
+
+SNAPSHOTS = (date(2026, 1, 30), date(2026, 1, 31))
+FEW_USERS = 300
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A database with every table, two small snapshots of user features, and a churn model that is champion.
+
+    Attributes:
+        endpoint: its database is the test module's own.
+        project: a folder with `configs` and `sql`, copies of the shipped ones that a test may copy and break.
+        artifacts: the folder of the artifacts.
+        artifact: the folder of this model's artifact.
+        version: its version.
+        day: the newest snapshot.
+    """
+
+    endpoint: Endpoint
+    project: Path
+    artifacts: Path
+    artifact: Path
+    version: str
+    day: date
+
+
+@pytest.fixture(scope="module")
+def registered_model(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegisteredModel]:
+    """A churn model fitted and registered by hand, shared by a module's tests; no Ray takes part."""
+    from raypipe.clickhouse.migrate import migrate_at
+    from raypipe.config.load import shipped
+
+    place = replace(endpoint, database=f"raypipe_test_{uuid.uuid4().hex[:12]}")
+    project = tmp_path_factory.mktemp("project")
+    shutil.copytree(shipped() / "configs", project / "configs")
+    shutil.copytree(shipped() / "sql" / "churn", project / "sql" / "churn")
+    migrate_at(place)
+    try:
+        with Client(place) as client:
+            _few_users(client)
+            yield _registered(client, project, tmp_path_factory.mktemp("artifacts"))
+    finally:
+        with Client(endpoint) as admin:
+            admin.run(f"DROP DATABASE IF EXISTS {place.database} SYNC")
+
+
+CATEGORIES = (
+    "current_subscription_tier, current_user_segment, preferred_device_type_id, preferred_os_id, preferred_browser_id,"
+    " preferred_category_id, primary_country_code, primary_city_id"
+)
+
+
+def _few_users(client: Client) -> None:
+    words = ", ".join(f"['a', 'b', 'c'][(number + {seed}) % 3 + 1]" for seed in range(CATEGORIES.count(",") + 1))
+    client.run(
+        "INSERT INTO customer_user_features (user_feature_id, user_id, company_id, brand_id, feature_date,"
+        f" total_sessions, days_active, days_since_last_session, active_last_30_days, first_session_date, {CATEGORIES})"
+        " SELECT toString(number), concat('u', toString(number)), 'c', 'b', arrayJoin({days:Array(Date)}),"
+        f" number % 40 + 1, number % 20 + 1, number % 29, 1, toDate('2025-10-01'), {words}"
+        f" FROM numbers({FEW_USERS})",
+        {"days": list(SNAPSHOTS)},
+    )
+
+
+def _registered(client: Client, project: Path, artifacts: Path) -> RegisteredModel:
+    from raypipe.clickhouse.statements import load
+    from raypipe.config.load import load_pipeline
+    from raypipe.data.contract import matrix
+    from raypipe.data.freeze import freeze
+    from raypipe.data.histograms import fit_bins
+    from raypipe.data.slices import unsliced
+    from raypipe.models.protocol import FitSpec, Matrix
+    from raypipe.models.xgboost import XGBoost
+    from raypipe.registry import aliases, models
+    from raypipe.registry import artifacts as store
+    from raypipe.registry.package import Package, pack
+
+    loaded = load_pipeline("churn", project / "configs", environ={})
+    config = loaded.config
+    statement = load(loaded.sql("churn/features.sql"))
+    features, bound = unsliced(statement.text), {"date": SNAPSHOTS[-1]}
+    contract = freeze(client, config.features, config.entity.keys, config.carry, features, [bound], statement.source)
+    x = matrix(client.table(contract.select(features), bound).column("x"), len(contract.columns))
+    rows = Matrix(x, (x[:, contract.columns.index("days_since_last_session")] > 14).astype(np.float32))
+    spec = FitSpec(contract.columns, contract.monotone, {"objective": "binary:logistic", "max_depth": 2}, rounds=5)
+    model, _ = XGBoost().fit(rows, rows, spec)
+    bins = fit_bins(x, model.predict(x))
+    levels = tuple((level.name, level.below) for level in config.levels)
+    package = Package(config.model.class_path, model, contract, bins, 0.5, levels)
+    artifact = store.save(str(artifacts), pack(package, x, {}))
+    at = datetime(2026, 2, 1, tzinfo=UTC)
+    record = models.ModelRecord(
+        "churn",
+        "20260131.000000.abcdef",
+        "CANDIDATE",
+        "classification",
+        XGBoost.framework,
+        XGBoost.algorithm,
+        XGBoost.format,
+        at,
+        artifact_uri=artifact.uri,
+        artifact_sha256=artifact.sha256,
+        contract_sha256=contract.sha256,
+    )
+    made = models.set_status(client, models.register(client, record, at), "PRODUCTION", at)
+    aliases.assign(client, "churn", aliases.CHAMPION, made, "made by hand", "a test", at)
+    return RegisteredModel(client.endpoint, project, artifacts, Path(artifact.uri), made.version, SNAPSHOTS[-1])

@@ -72,7 +72,7 @@ def test_an_arrow_table_comes_back_as_it_was_inserted(keyed: Client) -> None:
 
 
 def test_an_insert_of_a_million_rows_is_one_block_and_one_part(keyed: Client) -> None:
-    rows = 1_100_000
+    rows = 1_300_000
     chunks = [people(list(range(start, start + 100_000))) for start in range(0, rows, 100_000)]
     keyed.run("SYSTEM STOP MERGES t")
     keyed.insert("t", pa.concat_tables(chunks))

@@ -1,0 +1,111 @@
+"""What a contender is given: the same rows, the same booster, the same feature definition, the same target."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import clickhouse_connect
+import numpy as np
+import numpy.typing as npt
+from clickhouse_connect.driver.client import Client
+
+from raypipe.data.contract import Contract
+from raypipe.registry import artifacts
+
+Scores = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One population to score.
+
+    Attributes:
+        url: scheme, host and port of ClickHouse; the password is in RAYPIPE_PASSWORD.
+        features_sql: the pipeline's features query for the day, with plain columns.
+        select: the same compiled: the keys and the feature matrix's row as `x`.
+        slices: the compiled query cut into disjoint ranges of the sorting key, with literal bounds.
+        view: a view of `select`, for readers that take a table only.
+        insert_sql: an INSERT … SELECT of the finished predictions from `input(…)` of the keys and scores.
+        target: the table that the predictions go to.
+        levels: name and upper bound of each level of the score, ascending.
+        options: what only one contender reads.
+    """
+
+    url: str
+    user: str
+    database: str
+    rows: int
+    day: str
+    run_at: str
+    batch_id: str
+    model_id: str
+    model_version: str
+    pipeline: str
+    entity_type: str
+    artifact_uri: str
+    artifact_sha256: str
+    features_sql: str
+    select: str
+    slices: list[str]
+    view: str
+    insert_sql: str
+    target: str
+    levels: list[tuple[str, float]]
+    cores: int
+    chunk_rows: int
+    options: dict[str, Any]
+
+    @classmethod
+    def from_command_line(cls) -> Job:
+        return cls(**json.loads(Path(sys.argv[1]).read_text()))
+
+    def write(self, path: Path) -> Path:
+        path.write_text(json.dumps(asdict(self)))
+        return path
+
+    @property
+    def date(self) -> date:
+        return date.fromisoformat(self.day)
+
+    @property
+    def time(self) -> datetime:
+        return datetime.fromisoformat(self.run_at).astimezone(UTC)
+
+    @property
+    def metadata(self) -> str:
+        return json.dumps({"model_version": self.model_version}, separators=(",", ":"))
+
+    @property
+    def dsn(self) -> str:
+        parts = urlsplit(self.url)
+        user = f"{quote(self.user)}:{quote(os.environ.get('RAYPIPE_PASSWORD', ''))}"
+        return f"{parts.scheme}://{user}@{parts.netloc}/{self.database}"
+
+    def connect(self) -> Client:
+        # `compress=False`: on loopback the fastest, for every contender.
+        return clickhouse_connect.get_client(dsn=self.dsn, compress=False, autogenerate_session_id=False)
+
+    def contract(self) -> Contract:
+        files = artifacts.load(self.artifact_uri, self.artifact_sha256)
+        return Contract.from_json(json.loads(files["contract.json"]))
+
+    def booster(self, threads: int) -> Any:
+        import xgboost
+
+        booster = xgboost.Booster()
+        booster.load_model(bytearray(artifacts.load(self.artifact_uri, self.artifact_sha256)["model.ubj"]))
+        booster.set_param({"nthread": threads})
+        return booster
+
+
+def report(started: float, **found: Any) -> None:
+    """The contender's answer on stdout: the seconds since it was ready to work, and what else it measured."""
+    print(json.dumps({"steady_seconds": time.perf_counter() - started, **found}))

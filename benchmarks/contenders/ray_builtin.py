@@ -1,0 +1,83 @@
+"""Ray Data's own connector: read_clickhouse → map_batches over an actor pool → write_clickhouse.
+
+A filter would force a single read task, so the day's rows and their matrix are a view. Parallel reads page by
+OFFSET and need an order; the three key columns are given as one text, because a list becomes a tuple, which the
+server could not read in the order of the table.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from contenders.job import Job, report
+from contenders.predictions import KEYS, matrix, table
+
+ACTOR_CPUS = 0.5
+
+
+class Scorer:
+    """An actor that turns rows into finished predictions, and says when it was ready."""
+
+    def __init__(self, job: Job, ready: str) -> None:
+        self._job = job
+        self._booster = job.booster(max(1, job.cores // job.options["actors"]))
+        (Path(ready) / str(os.getpid())).write_text(repr(time.time()))
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        parts = [
+            table(self._job, pa.Table.from_batches([batch.select(KEYS)]), self._score(batch))
+            for batch in rows.to_batches()
+        ]
+        return pa.concat_tables(parts).unify_dictionaries()
+
+    def _score(self, batch: pa.RecordBatch) -> Any:
+        return self._booster.inplace_predict(matrix(batch.column("x")))
+
+
+def main() -> None:
+    job = Job.from_command_line()
+    options = job.options
+    ready = Path(options["ready"])
+    import ray
+    from ray.data import ActorPoolStrategy, SinkMode
+
+    ray.init(include_dashboard=False, log_to_driver=False)
+    started = time.perf_counter()
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    # As fast as raypipe's own client is told to be.
+    client = {"compress": False, "autogenerate_session_id": False}
+    ray.data.read_clickhouse(
+        table=job.view,
+        dsn=job.dsn,
+        order_by=([", ".join(KEYS)], False),
+        client_settings={"output_format_arrow_compression_method": "none"},
+        client_kwargs=client,
+        ray_remote_args={"num_cpus": options["task_cpus"]},
+        override_num_blocks=options["blocks"],
+    ).map_batches(
+        Scorer,
+        fn_constructor_args=(job, str(ready)),
+        batch_size=None,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        compute=ActorPoolStrategy(size=options["actors"]),
+        num_cpus=ACTOR_CPUS,
+    ).write_clickhouse(
+        job.target,
+        job.dsn,
+        mode=SinkMode.APPEND,
+        client_settings={"async_insert": 0},
+        client_kwargs=client,
+        ray_remote_args={"num_cpus": options["task_cpus"]},
+    )
+    finished = time.time()
+    report(started, since_first_actor=finished - min(float(path.read_text()) for path in ready.iterdir()))
+
+
+if __name__ == "__main__":
+    main()

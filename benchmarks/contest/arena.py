@@ -1,0 +1,168 @@
+"""The contest's own database: the publisher's tables, a large population to score, a fitted model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from contenders.job import Job
+from contenders.predictions import KEYS
+
+from contest.processes import Finished, python, run
+from raypipe import planning
+from raypipe.clickhouse import migrate
+from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.statements import identifier, literal, load
+from raypipe.config.load import Loaded, load_pipeline, shipped
+from raypipe.data.contract import describe_query
+from raypipe.data.slices import Slicing, place, unsliced
+from raypipe.registry import models
+from raypipe.registry.package import Package, load_package
+from raypipe.score import publish
+from raypipe.score.manifest import Manifest
+
+PIPELINE = "churn"
+SNAPSHOTS = [date(2025, 10, 18), date(2025, 11, 2), date(2025, 11, 17), date(2025, 12, 2), date(2026, 1, 1)]
+SCORED = date(2026, 1, 31)
+TRAINED_USERS = 20_000
+TARGET = "ml_model_predictions"
+VIEW = "bench_rows"
+SQL = Path(__file__).parent.parent / "sql"
+# The other contenders write no domain table and explain nothing, so raypipe does neither.
+ONE_TARGET = ["publish=[{target: ml_model_predictions, sql: shared/predictions.sql}]", "score.explain.rows=0"]
+SMALL_MODEL = ["model.rounds=100", "model.early_stopping_rounds=0"]
+# What a run leaves behind, so that every repetition is the first one.
+TRACES = [TARGET, "raypipe_runs", "raypipe_slices", "raypipe_rejected_rows", "ml_model_monitoring"]
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Where the contest takes place."""
+
+    endpoint: Endpoint
+    artifacts: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a contender's process needs: the password, and where the contenders are."""
+        folder = str(Path(__file__).parent.parent)
+        path = os.pathsep.join(part for part in (folder, os.environ.get("PYTHONPATH", "")) if part)
+        return {
+            "RAYPIPE_PASSWORD": self.endpoint.password(),
+            "PYTHONPATH": path,
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        }
+
+    def raypipe(self, command: str, *arguments: str, settings: list[str]) -> Finished:
+        """One raypipe command, from its start to its exit."""
+        overrides = [part for one in [f"artifacts={self.artifacts}", *settings] for part in ("--set", one)]
+        where = ["--config", str(shipped() / "configs"), "--url", str(self.endpoint), "--json"]
+        return run(python("-m", "raypipe", command, PIPELINE, *arguments, *where, *overrides), self.environment)
+
+    def loaded(self) -> Loaded:
+        overrides = [f"artifacts={self.artifacts}", *ONE_TARGET]
+        return load_pipeline(PIPELINE, shipped() / "configs", overrides=overrides, url=str(self.endpoint))
+
+    def manifest(self, client: Client) -> tuple[Manifest, Package]:
+        """Plans a run as `raypipe score` does: the slices, the counts and the checksum of the population."""
+        loaded = self.loaded()
+        people = planning.population(client, loaded, SCORED)
+        model = models.find(client, PIPELINE, "latest")
+        package = load_package(model.artifact_uri, model.artifact_sha256)
+        return planning.manifest(client, loaded, model, package, people, write=False), package
+
+    def clear(self) -> None:
+        """Empties what contenders write."""
+        with Client(self.endpoint) as client:
+            for table in TRACES:
+                client.run(f"TRUNCATE TABLE {identifier(table)} SYNC")
+
+
+@contextmanager
+def arena(endpoint: Endpoint, database: str, users: int, folder: Path) -> Iterator[Arena]:
+    """Makes the database, fills it inside ClickHouse, fits a model; drops the database at the end."""
+    own = Arena(replace(endpoint, database=database), folder)
+    with Client(endpoint) as client:
+        client.run(f"DROP DATABASE IF EXISTS {identifier(database)} SYNC")
+        client.run(f"CREATE DATABASE {identifier(database)}")
+        try:
+            _fill(own, users)
+            own.raypipe("fit", settings=SMALL_MODEL)
+            yield own
+        finally:
+            client.run(f"DROP DATABASE IF EXISTS {identifier(database)} SYNC")
+
+
+def _fill(own: Arena, users: int) -> None:
+    people, sessions = load(SQL / "users.sql").text, load(SQL / "sessions.sql").text
+    with Client(own.endpoint) as client:
+        migrate.migrate(client)
+        for day in SNAPSHOTS:
+            client.run(people, {"rows": TRAINED_USERS, "date": day})
+            client.run(sessions, {"date": day})
+        client.run(people, {"rows": users, "date": SCORED})
+        # One part, as of a table at rest: no merge runs while contenders do.
+        client.run("OPTIMIZE TABLE customer_user_features FINAL")
+
+
+def job(own: Arena, chunk_rows: int, cores: int, options: dict[str, Any]) -> Job:
+    """The same work as the manifest's, for a contender that knows nothing of raypipe; makes the view it may read."""
+    with Client(own.endpoint) as client:
+        manifest, package = own.manifest(client)
+        features = load(own.loaded().sql(f"{PIPELINE}/features.sql")).text.replace("{date:Date}", literal(SCORED))
+        keys = ", ".join(KEYS)
+        select = f"SELECT {keys}, {package.contract.matrix_expression()} AS x FROM ({features})"
+        client.run(f"CREATE OR REPLACE VIEW {identifier(VIEW)} AS {unsliced(select)}")
+        insert = _insert(own, client, manifest)
+    return Job(
+        url=own.endpoint.url,
+        user=own.endpoint.user,
+        database=own.endpoint.database,
+        rows=manifest.source_rows,
+        day=SCORED.isoformat(),
+        run_at=datetime.now(UTC).replace(microsecond=0).isoformat(),
+        batch_id=f"bench_{SCORED:%Y%m%d}",
+        model_id=manifest.model_id,
+        model_version=manifest.model_version,
+        pipeline=PIPELINE,
+        entity_type=manifest.entity_type,
+        artifact_uri=manifest.artifact_uri,
+        artifact_sha256=manifest.artifact_sha256,
+        features_sql=unsliced(features),
+        select=unsliced(select),
+        slices=_slices(select, manifest.slicing),
+        view=VIEW,
+        insert_sql=insert,
+        target=TARGET,
+        levels=[(name, bound) for name, bound in package.levels],
+        cores=cores,
+        chunk_rows=chunk_rows,
+        options=options,
+    )
+
+
+def _insert(own: Arena, client: Client, manifest: Manifest) -> str:
+    """predictions.sql, reading the keys and scores that a contender sends instead of a staging table."""
+    sent = ", ".join(f"{name} {kind}" for name, kind in zip(manifest.keys, manifest.key_types, strict=True))
+    statement = load(own.loaded().sql("shared/predictions.sql"))
+    fragments = publish.fragments(manifest)
+    described = statement.render(**{**fragments, "staging": f"null({literal(f'{sent}, score Float32')})"})
+    names = ", ".join(identifier(name) for name in describe_query(client, described, publish.bound(manifest, [])))
+    rows = statement.render(**{**fragments, "staging": f"input({literal(f'{sent}, score Float32')})"})
+    return f"INSERT INTO {identifier(TARGET)} ({names}) {rows}"
+
+
+def _slices(select: str, slicing: Slicing) -> list[str]:
+    pieces = []
+    for piece in slicing.slices:
+        sql = place(select, slicing, piece)
+        for name, value in slicing.parameters(piece).items():
+            kind = slicing.types[int(name.rpartition("_")[2])]
+            sql = sql.replace(f"{{{name}:{kind}}}", f"CAST({literal(value)} AS {kind})")
+        pieces.append(sql)
+    return pieces

@@ -1,0 +1,129 @@
+"""A contender in a fresh process: its wall time and the memory of the processes it starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROC = Path("/proc")
+EVERY_SECONDS = 0.2
+SHOWN_OF_AN_ERROR = 4000
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A process that ended well.
+
+    Attributes:
+        document: the JSON that it printed.
+        started_at: when it was started, seconds since 1970.
+        seconds: from then to its exit.
+        peak_mb: the peak resident memory of the largest process of its tree.
+        peak_mb_sum: the peak of the whole tree's memory: private pages of all processes, shared pages once.
+        largest: the name of the largest process.
+    """
+
+    document: dict[str, Any]
+    started_at: float
+    seconds: float
+    peak_mb: float
+    peak_mb_sum: float
+    largest: str
+
+
+class Watch(threading.Thread):
+    """Samples /proc for a process and its descendants; without /proc it reports zeros."""
+
+    def __init__(self, root: int) -> None:
+        super().__init__(daemon=True)
+        self._root = root
+        self._ended = threading.Event()
+        self.peaks: dict[int, tuple[float, str]] = {}
+        self.sum = 0.0
+        self.start()
+
+    def run(self) -> None:
+        while PROC.is_dir() and not self._ended.wait(EVERY_SECONDS):
+            self._sample()
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+
+    def largest(self) -> tuple[float, str]:
+        return max(self.peaks.values(), default=(0.0, ""))
+
+    def _sample(self) -> None:
+        private, shared, files = 0.0, 0.0, 0.0
+        for process in descendants(self._root):
+            status = read_status(process)
+            if "VmHWM" not in status:
+                continue
+            self.peaks[process] = (megabytes(status["VmHWM"]), status["Name"])
+            private += megabytes(status["RssAnon"])
+            # Ray's object store is one piece of memory that every worker maps.
+            shared = max(shared, megabytes(status["RssShmem"]))
+            # And its libraries are the same files in all of them.
+            files = max(files, megabytes(status["RssFile"]))
+        self.sum = max(self.sum, private + shared + files)
+
+
+def descendants(root: int) -> set[int]:
+    children: dict[int, list[int]] = defaultdict(list)
+    for entry in PROC.iterdir():
+        if entry.name.isdigit():
+            parent = read_status(int(entry.name)).get("PPid")
+            if parent:
+                children[int(parent)].append(int(entry.name))
+    found, pending = set(), [root]
+    while pending:
+        process = pending.pop()
+        found.add(process)
+        pending += children[process]
+    return found
+
+
+def read_status(process: int) -> dict[str, str]:
+    try:
+        text = (PROC / str(process) / "status").read_text()
+    except OSError:
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
+
+
+def megabytes(text: str) -> float:
+    return int(text.removesuffix(" kB")) / 1024
+
+
+def run(command: Sequence[str], environment: Mapping[str, str]) -> Finished:
+    """Runs a command to its end.
+
+    Raises:
+        SystemExit: it failed; the message holds the end of its stderr.
+    """
+    started_at, started = time.time(), time.perf_counter()
+    process = subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    watch = Watch(process.pid)
+    output, errors = process.communicate()
+    seconds = time.perf_counter() - started
+    watch.end()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)}\nexited with {process.returncode}:\n{errors[-SHOWN_OF_AN_ERROR:]}")
+    peak, name = watch.largest()
+    document = json.loads(output[output.index("{") :])
+    return Finished(document, started_at, seconds, round(peak, 1), round(watch.sum, 1), name)
+
+
+def python(*arguments: str) -> list[str]:
+    return [sys.executable, *arguments]

@@ -1,0 +1,143 @@
+"""The rounds: everyone in turn, in another order each time, each result verified before it counts."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from contenders.job import Job
+
+from contest import verify
+from contest.arena import ONE_TARGET, PIPELINE, SCORED, Arena
+from contest.processes import Finished, python, run
+from raypipe.clickhouse.client import Client
+from raypipe.score import ledger, runs
+
+PEERS = ("one_process", "one_process_streamed", "ray_builtin")
+NAMES = ("raypipe", *PEERS, "limit")
+
+Result = dict[str, Any]
+Settings = dict[str, Any]
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@dataclass
+class Contest:
+    """One population and what has been measured on it.
+
+    Attributes:
+        folder: for the contenders' jobs.
+        settings: Ray's own connector at its best, as `tune` found it.
+    """
+
+    arena: Arena
+    job: Job
+    folder: Path
+    settings: Settings = field(default_factory=dict)
+    _tried: list[tuple[float, Settings]] = field(default_factory=list)
+
+    def play(self, name: str) -> Result:
+        """One contender, once; verified, and everything it wrote removed."""
+        self.arena.clear()
+        if name == "limit":
+            return self._peer(name, self.job).document
+        result = self._raypipe() if name == "raypipe" else self._other(name)
+        result["difference"] = verify.verify(self.arena, name, self.job.rows)
+        self.arena.clear()
+        return result
+
+    def reference(self) -> None:
+        """One uncounted run of raypipe, whose rows the others' are compared with."""
+        self.arena.clear()
+        self._raypipe()
+        verify.remember(self.arena, self.job.rows)
+        verify.verify(self.arena, "raypipe", self.job.rows)
+
+    def tune(self) -> None:
+        """Finds the settings at which Ray's own connector is fastest: the number of blocks, then what runs at once."""
+        cores = self.job.cores
+        first = [
+            {"blocks": blocks, "actors": cores, "task_cpus": 1.0}
+            for blocks in sorted({cores, 4 * cores, max(cores, self.job.rows // 250_000)})
+        ]
+        blocks = {"blocks": self._fastest(first)["blocks"]}
+        self.settings = self._fastest(
+            [{**blocks, "actors": 1, "task_cpus": 1.0}, {**blocks, "actors": cores, "task_cpus": 0.5}]
+        )
+
+    def _fastest(self, candidates: list[Settings]) -> Settings:
+        for options in candidates:
+            if options not in [known for _, known in self._tried]:
+                self.settings = options
+                seconds = self.play("ray_builtin")["seconds"]
+                self._tried.append((seconds, options))
+                say(f"  ray_builtin with {_words(options)}: {seconds:.1f} s")
+        return min(self._tried, key=lambda one: one[0])[1]
+
+    def _raypipe(self) -> Result:
+        with Client(self.arena.endpoint) as client:
+            started = time.perf_counter()
+            self.arena.manifest(client)
+            planning = time.perf_counter() - started
+            found = self.arena.raypipe("score", "--date", str(SCORED), "--model", "latest", settings=ONE_TARGET)
+            run_id = found.document["run_id"]
+            began = min(receipt.started_at for receipt in ledger.receipts(client, run_id))
+            committed = runs.find(client, run_id).published_at.timestamp()
+        parts = {"planning": round(planning, 3), **found.document["time"]}
+        # What the command does before its first slice (except planning) and after its commit.
+        parts |= {"before": began - found.started_at - planning, "after": found.started_at + found.seconds - committed}
+        return {**_measured(found), "steady_seconds": planning + committed - began, "time": parts}
+
+    def _other(self, name: str) -> Result:
+        with tempfile.TemporaryDirectory(dir=self.folder) as ready:
+            job = replace(self.job, batch_id=f"{PIPELINE}_{name}", options={**self.settings, "ready": ready})
+            found = self._peer(name, job)
+        steady = found.document.get("since_first_actor", found.document["steady_seconds"])
+        parts = {key: value for key, value in found.document.items() if key != "steady_seconds"}
+        return {**_measured(found), "steady_seconds": steady, "time": parts}
+
+    def _peer(self, name: str, job: Job) -> Finished:
+        path = job.write(self.folder / f"{name}.json")
+        return run(python("-m", f"contenders.{name}", str(path)), self.arena.environment)
+
+
+def rounds(
+    contest: Contest, names: list[str], repeats: int, progress: Callable[[str], None]
+) -> dict[str, list[Result]]:
+    """Every contender `repeats` times: each round begins with another one and every second runs backwards."""
+    results: dict[str, list[Result]] = {name: [] for name in names}
+    for number in range(repeats):
+        first = number % len(names)
+        order = (names[first:] + names[:first])[:: -1 if number % 2 else 1]
+        for name in order:
+            results[name].append(contest.play(name))
+            progress(f"  round {number + 1}: {name} {json.dumps(_rounded(results[name][-1]))}")
+    return results
+
+
+def _measured(found: Finished) -> Result:
+    return {
+        "seconds": found.seconds,
+        "peak_mb": found.peak_mb,
+        "peak_mb_sum": found.peak_mb_sum,
+        "largest_process": found.largest,
+    }
+
+
+def _words(options: Settings) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in options.items())
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
+    return round(value, 2) if isinstance(value, float) else value

@@ -1,0 +1,81 @@
+"""Scoring a population: raypipe beside the programs one would write instead, and beside the limit of the parts.
+
+    python benchmarks/scoring.py --users 5000000 --url http://default@localhost:8123/default
+    python benchmarks/scoring.py --quick --json
+
+Needs a ClickHouse on this machine, in which it makes the database bench_scoring and drops it at the end. Everyone
+reads the same rows, uses the same booster and the same features, and writes the same predictions; what a contender
+wrote is verified after each run. benchmarks/README.md defines every number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from contest import report
+from contest.arena import arena, job
+from contest.rounds import NAMES, Contest, rounds, say
+
+from raypipe.clickhouse.connect import connected
+from raypipe.clickhouse.statements import identifier
+
+QUICK_USERS = 200_000
+CHUNK_ROWS = 250_000
+
+
+def benchmark(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with connected(arguments.url) as endpoint:
+        say(f"filling {arguments.database} on {endpoint.url} with {arguments.users} users, and fitting")
+        default = replace(endpoint, database="default")
+        with arena(default, arguments.database, arguments.users, folder / "artifacts") as own:
+            contest = Contest(own, job(own, CHUNK_ROWS, cores, {}), folder)
+            say("one run of raypipe that does not count, to compare with")
+            contest.reference()
+            if "ray_builtin" in arguments.contenders:
+                contest.tune()
+            results = rounds(contest, arguments.contenders, arguments.repeats, say)
+            return report.document(contest, results, arguments.repeats)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int, default=1_000_000, help="how many users to score")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_USERS} users, one round")
+    parser.add_argument(
+        "--url", default=os.environ.get("RAYPIPE_URL") or "chdb:.raypipe/clickhouse", help="the ClickHouse"
+    )
+    parser.add_argument("--database", default="bench_scoring", help="is dropped, created and dropped again")
+    parser.add_argument("--repeats", type=int, default=3, help="counted rounds")
+    parser.add_argument("--contenders", default=",".join(NAMES), help="a comma-separated part of them")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    arguments = parser.parse_args()
+    arguments.contenders = [name for name in arguments.contenders.split(",") if name]
+    unknown = [name for name in arguments.contenders if name not in NAMES]
+    if unknown or not arguments.contenders:
+        parser.error(f"unknown contenders {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    if arguments.users < 1 or arguments.repeats < 1:
+        parser.error("--users and --repeats must be at least 1")
+    identifier(arguments.database)
+    if arguments.quick:
+        arguments.users, arguments.repeats = QUICK_USERS, 1
+    return arguments
+
+
+def main() -> None:
+    arguments = parse()
+    with tempfile.TemporaryDirectory(prefix="raypipe-bench-") as folder:
+        result = benchmark(arguments, Path(folder))
+    say(report.table(result))
+    if arguments.json:
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""What the commands that fit, score and publish print: documents for scripts, tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from raypipe.cli import output
+from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.score import runs
+
+if TYPE_CHECKING:
+    from raypipe.nightly import FitOutcome, ScoreOutcome
+    from raypipe.planning import Population
+    from raypipe.score.manifest import Manifest
+
+
+def plan_document(manifest: Manifest, people: Population, features: int) -> dict[str, Any]:
+    """The JSON of a plan."""
+    return {
+        "pipeline": manifest.pipeline,
+        "date": manifest.date,
+        "model_version": manifest.model_version,
+        "rows": manifest.source_rows,
+        "slices": len(manifest.slicing.slices),
+        "slices_by": manifest.slicing.method,
+        "copied_first": people.copied,
+        "chunk_rows": manifest.chunk_rows,
+        "features": features,
+        "targets": [target.table for target in manifest.targets],
+        "levels": [name for name, _ in manifest.levels],
+        "explained_rows": min(manifest.explain_rows, manifest.source_rows),
+    }
+
+
+def fit_document(outcome: FitOutcome) -> dict[str, Any]:
+    """The JSON of a fit."""
+    version, fitted = outcome.version, outcome.fitted
+    return {
+        "pipeline": version.pipeline,
+        "model_version": version.version,
+        "model_id": version.model_id,
+        "status": version.status,
+        "metrics": {"test": fitted.test, "validation": fitted.validation, "baselines": fitted.baselines},
+        "decision": fitted.decision.to_json(),
+        "warnings": list(fitted.warnings),
+        "rows": dict(fitted.rows),
+        "artifact_sha256": version.artifact_sha256,
+        "seconds": round(fitted.seconds, 3),
+    }
+
+
+def score_document(scored: ScoreOutcome, seconds: float) -> dict[str, Any]:
+    """The JSON of a published run."""
+    run = scored.outcome.run
+    return {
+        "run_id": run.run_id,
+        "pipeline": run.pipeline,
+        "model_version": run.model_version,
+        "date": run.date,
+        "rows_read": run.rows_read,
+        "rows_published": run.rows_published,
+        "rows_rejected": run.rows_rejected,
+        "slices": run.slices,
+        "seconds": round(seconds, 3),
+        "rows_per_second": round(run.rows_published / max(seconds, 1e-9), 1),
+        "time": runs.timings(run),
+        "peak_mb": scored.outcome.peak_mb,
+    }
+
+
+def monitoring_document(scored: ScoreOutcome) -> dict[str, Any]:
+    """The JSON of a run's drift."""
+    found = scored.drift
+    return {
+        "data_drift_score": found.worst,
+        "score_drift": found.score,
+        "warnings": list(found.warnings),
+        "alerts": list(found.alerts),
+    }
+
+
+def show_plan(document: Mapping[str, Any], json: bool) -> None:
+    """Prints a plan."""
+    if json:
+        output.emit(document)
+    else:
+        output.table(("what", "value"), [(name.replace("_", " "), _words(value)) for name, value in document.items()])
+
+
+def show_fit(outcome: FitOutcome, json: bool) -> None:
+    """Prints a fit."""
+    if json:
+        output.emit(fit_document(outcome))
+    else:
+        _print_fit(outcome)
+
+
+def show_score(scored: ScoreOutcome, seconds: float, json: bool) -> None:
+    """Prints a published run."""
+    if json:
+        output.emit({**score_document(scored, seconds), "monitoring": monitoring_document(scored)})
+    else:
+        _print_score(scored, seconds)
+
+
+def show_run(
+    endpoint: Endpoint, fitted: FitOutcome | None, scored: ScoreOutcome, seconds: float, url: str | None, json: bool
+) -> None:
+    """Prints a night of one pipeline, and where to look next."""
+    if json:
+        document = {**score_document(scored, seconds), "fit": fit_document(fitted) if fitted else None}
+        output.emit({**document, "monitoring": monitoring_document(scored)})
+        return
+    if fitted:
+        _print_fit(fitted)
+    _print_score(scored, seconds)
+    with Client(endpoint) as client:
+        _print_levels(client, scored)
+    _print_next(scored, url)
+
+
+def _print_fit(outcome: FitOutcome) -> None:
+    fitted = outcome.fitted
+    rows: list[list[object]] = [
+        ["model (test)", *_metrics(fitted.test)],
+        ["model (validation)", *_metrics(fitted.validation)],
+    ]
+    rows += [[f"baseline: {name}", *_metrics(found)] for name, found in fitted.baselines.items()]
+    title = f"{outcome.version.pipeline} {outcome.version.version}: {outcome.version.status.lower()}"
+    output.table(["", *(name for name in METRICS if name in fitted.test)], rows, title)
+    output.say(fitted.decision.reason)
+    for warning in fitted.warnings:
+        output.say(f"warning: {warning}")
+
+
+METRICS = ("auc", "log_loss", "brier", "f1", "rmse", "mae", "r2")
+WITH_INTERVAL = ("auc", "rmse")
+
+
+def _metrics(found: Mapping[str, Any]) -> list[str]:
+    cells = []
+    for name in METRICS:
+        value = found.get(name)
+        if not isinstance(value, Mapping):
+            continue
+        low, high = value.get("low"), value.get("high")
+        shown = name in WITH_INTERVAL and low is not None and high is not None
+        span = f" [{low:.3f}, {high:.3f}]" if shown else ""
+        cells.append(f"{value['value']:.4f}{span}" if value.get("value") is not None else "–")
+    return cells
+
+
+def _print_score(scored: ScoreOutcome, seconds: float) -> None:
+    document = score_document(scored, seconds)
+    shown = {name: value for name, value in document.items() if name not in ("time", "peak_mb")}
+    spent = "  ".join(f"{name} {value:.1f}s" for name, value in document["time"].items())
+    rows = [(name.replace("_", " "), _words(value)) for name, value in shown.items()]
+    rows += [
+        ("time", spent),
+        ("peak memory", "  ".join(f"{name} {mb:.0f} MB" for name, mb in document["peak_mb"].items())),
+    ]
+    found = scored.drift
+    drifted = ", ".join((*found.alerts, *found.warnings)) or "none above the limits"
+    rows.append(("drift", f"{drifted} (largest index {found.worst:.3f})"))
+    output.table(("published", ""), rows)
+
+
+def _print_levels(client: Client, scored: ScoreOutcome) -> None:
+    """The published rows by level and brand, with names for people."""
+    if not scored.manifest.levels:
+        return
+    rows = client.rows(
+        "SELECT prediction_class, if(any(b.brand_name) = '', p.brand_id, any(b.brand_name)) AS brand, count(),"
+        " avg(prediction_value) FROM ml_model_predictions AS p"
+        " LEFT ANY JOIN (SELECT brand_id, brand_name FROM brands FINAL) AS b ON b.brand_id = p.brand_id"
+        " WHERE predicted_at = {at:DateTime} AND batch_id = {run:String}"
+        " GROUP BY prediction_class, p.brand_id ORDER BY min(prediction_value), brand",
+        {"run": scored.manifest.run_id, "at": scored.manifest.run_at},
+    )
+    output.table(("level", "brand", "users", "mean score"), rows, "risk levels")
+
+
+def _print_next(scored: ScoreOutcome, url: str | None) -> None:
+    where = f" --url {url}" if url else ""
+    first = scored.manifest.targets[0].table
+    output.say(
+        f"next: raypipe runs{where}, raypipe models{where}, or\n"
+        f"      raypipe sql{where} \"SELECT * FROM {first} WHERE prediction_date = '{scored.manifest.date}' LIMIT 5\""
+    )
+
+
+def _words(value: object) -> object:
+    return ", ".join(map(str, value)) if isinstance(value, list) else value

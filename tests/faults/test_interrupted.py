@@ -1,0 +1,213 @@
+"""A run that is interrupted or killed, at points chosen by a proxy, is finished exactly by `raypipe resume`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from raypipe.clickhouse.client import Client
+from raypipe.score import lock, runs
+from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
+from tests.faults.proxy import Proxy, Rule, proxied
+
+PATIENCE = 120
+INTERRUPTED = 130
+BUSY = 1
+
+
+@pytest.fixture
+def reader(fitted_publisher: FittedPublisher) -> Iterator[Client]:
+    with Client(fitted_publisher.endpoint) as client:
+        yield client
+
+
+@contextmanager
+def behind_a_proxy(publisher: FittedPublisher) -> Iterator[tuple[Proxy, FittedPublisher]]:
+    """The same publisher, reached through a proxy."""
+    with proxied(publisher.endpoint.url) as proxy:
+        yield proxy, replace(publisher, endpoint=replace(publisher.endpoint, url=proxy.url))
+
+
+def start(publisher: FittedPublisher, day: date, log: Path) -> subprocess.Popen[bytes]:
+    """`raypipe score` in a process group of its own."""
+    with log.open("wb") as stderr:
+        return subprocess.Popen(
+            publisher.command("score", "churn", "--date", day.isoformat()),
+            env=publisher.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+        )
+
+
+def wait_for(rule: Rule, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until a request was hit; a process that ends before shows its log."""
+    for _ in range(PATIENCE * 10):
+        if rule.hit.wait(0.1):
+            return
+        assert process.poll() is None, log.read_text()
+    raise AssertionError(f"no request with {rule.pattern!r} in {PATIENCE} s:\n{log.read_text()}")
+
+
+def finish(publisher: FittedPublisher, *arguments: str) -> dict[str, object]:
+    """A command that must succeed, and its JSON."""
+    done = subprocess.run(
+        publisher.command(*arguments), env=publisher.environment(), capture_output=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    document: dict[str, object] = json.loads(done.stdout)
+    return document
+
+
+def assert_exact(client: Client, day: date, run_id: str) -> None:
+    """Source and target hold the same keys, each once, all of one run."""
+    rows = client.rows(
+        "SELECT countIf(isNull(p.entity_id)), countIf(isNull(s.user_id)), count(), uniqExact(s.company_id, s.brand_id,"
+        " s.user_id), uniqExact(p.batch_id), any(p.batch_id) FROM (SELECT company_id, brand_id, user_id FROM"
+        " customer_user_features WHERE feature_date = {day:Date} AND active_last_30_days = 1) AS s"
+        " FULL JOIN (SELECT company_id, brand_id, entity_id, batch_id FROM ml_model_predictions"
+        " WHERE prediction_type = 'churn' AND prediction_date = {day:Date}) AS p"
+        " ON p.company_id = s.company_id AND p.brand_id = s.brand_id AND p.entity_id = s.user_id",
+        {"day": day},
+        {"join_use_nulls": 1},
+    )
+    missing, extra, joined, distinct, batches, batch = rows[0]
+    assert (missing, extra, batches, batch) == (0, 0, 1, run_id)
+    assert joined == distinct > 0
+
+
+def assert_nothing_left(client: Client, process: subprocess.Popen[bytes]) -> None:
+    """No table of a run, no lock, no process of the killed command's group."""
+    left = client.rows(
+        "SELECT name FROM system.tables WHERE database = currentDatabase()"
+        " AND match(name, '^raypipe_(staging|twin|explain|snapshot|training|lock)_')"
+    )
+    assert left == []
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def newest(client: Client, day: date) -> runs.Run:
+    return next(run for run in runs.listed(client, "churn") if run.date == day)
+
+
+@pytest.mark.fast
+def test_ctrl_c_in_the_middle_and_resume_is_exact(
+    fitted_publisher: FittedPublisher, reader: Client, tmp_path: Path
+) -> None:
+    day, log = PUBLISHER_LAST_DATE, tmp_path / "log"
+    with behind_a_proxy(fitted_publisher) as (proxy, through):
+        staging = proxy.add(Rule(b"raypipe_staging_churn_20260131", "hold", skip=7))
+        process = start(through, day, log)
+        wait_for(staging, process, log)
+        process.send_signal(signal.SIGINT)
+        staging.released.set()
+        assert process.wait(PATIENCE) == INTERRUPTED, log.read_text()
+    run = newest(reader, day)
+    assert run.status == runs.FAILED
+    assert lock.holder(reader, "churn") is None
+    document = finish(fitted_publisher, "resume", run.run_id)
+    assert document["run_id"] == run.run_id
+    assert_exact(reader, day, run.run_id)
+    assert_nothing_left(reader, process)
+
+
+@pytest.mark.fast
+def test_a_driver_killed_while_scoring_is_resumed_without_reading_finished_slices_again(
+    fitted_publisher: FittedPublisher, reader: Client, tmp_path: Path
+) -> None:
+    day, log = PUBLISHER_LAST_DATE - timedelta(days=15), tmp_path / "log"
+    with behind_a_proxy(fitted_publisher) as (proxy, through):
+        # Each slice writes itself into the ledger once; the fourth is kept back.
+        ledger = proxy.add(Rule(b"INSERT+INTO+%60raypipe_slices", "hold", skip=3))
+        process = start(through, day, log)
+        wait_for(ledger, process, log)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(PATIENCE)
+        ledger.released.set()
+    run = newest(reader, day)
+    assert run.status == runs.RUNNING
+    held = lock.holder(reader, "churn")
+    assert held is not None
+    assert held.is_dead
+    finished = reader.rows(
+        "SELECT slice, completed_at FROM raypipe_slices FINAL WHERE run_id = {run:String}", {"run": run.run_id}
+    )
+    assert 0 < len(finished) < run.slices
+    finish(fitted_publisher, "resume", run.run_id)
+    kept = reader.rows(
+        "SELECT slice, completed_at FROM raypipe_slices FINAL WHERE run_id = {run:String}", {"run": run.run_id}
+    )
+    assert set(finished) <= set(kept)
+    assert len(kept) == run.slices
+    assert_exact(reader, day, run.run_id)
+    assert_nothing_left(reader, process)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("pattern", "skip"),
+    # The ledger of runs is written when a run opens, is staged, publishes and is committed.
+    [(b"REPLACE+PARTITION", 0), (b"INSERT+INTO+%60raypipe_runs%60", 3)],
+    ids=["before-swap", "before-commit"],
+)
+def test_a_driver_killed_while_publishing_is_resumed(
+    fitted_publisher: FittedPublisher, reader: Client, tmp_path: Path, pattern: bytes, skip: int
+) -> None:
+    day, log = PUBLISHER_LAST_DATE - timedelta(days=45), tmp_path / "log"
+    with behind_a_proxy(fitted_publisher) as (proxy, through):
+        rule = proxy.add(Rule(pattern, "hold", skip=skip))
+        process = start(through, day, log)
+        wait_for(rule, process, log)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(PATIENCE)
+        rule.released.set()
+    run = newest(reader, day)
+    assert run.status == runs.PUBLISHING
+    finish(fitted_publisher, "resume", run.run_id)
+    assert_exact(reader, day, run.run_id)
+    assert_nothing_left(reader, process)
+
+
+@pytest.mark.fast
+def test_an_insert_cut_after_it_was_applied_is_not_doubled(
+    fitted_publisher: FittedPublisher, reader: Client, tmp_path: Path
+) -> None:
+    day = PUBLISHER_LAST_DATE
+    with behind_a_proxy(fitted_publisher) as (proxy, through):
+        cut = proxy.add(Rule(b"INSERT+INTO+%60raypipe_staging_churn", "cut_after", skip=2))
+        document = finish(through, "score", "churn", "--date", day.isoformat())
+        assert cut.hit.is_set()
+    assert_exact(reader, day, str(document["run_id"]))
+
+
+@pytest.mark.fast
+def test_a_second_run_at_the_same_time_is_refused_and_names_the_first(
+    fitted_publisher: FittedPublisher, reader: Client, tmp_path: Path
+) -> None:
+    day, log = PUBLISHER_LAST_DATE - timedelta(days=60), tmp_path / "log"
+    with behind_a_proxy(fitted_publisher) as (proxy, through):
+        held = proxy.add(Rule(b"INSERT+INTO+%60raypipe_staging_churn", "hold"))
+        process = start(through, day, log)
+        wait_for(held, process, log)
+        second = subprocess.run(
+            fitted_publisher.command("score", "churn", "--date", day.isoformat()),
+            env=fitted_publisher.environment(),
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        held.released.set()
+        assert process.wait(PATIENCE) == 0, log.read_text()
+    assert second.returncode == BUSY
+    assert str(process.pid) in second.stderr.decode()
+    assert_exact(reader, day, newest(reader, day).run_id)

@@ -1,0 +1,67 @@
+"""Splits by time: no day of the test is seen by the training, and what is missing is said."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+
+from raypipe.data.split import choose_dates, resolve_date
+from raypipe.errors import DataError, UsageError
+
+LAST = date(2026, 1, 31)
+WEEKLY = [LAST - timedelta(days=7 * i) for i in reversed(range(16))]
+
+
+def test_the_test_is_the_newest_snapshot_whose_label_is_known() -> None:
+    assert choose_dates(WEEKLY, LAST, 30, 3).test == date(2025, 12, 27)
+
+
+def test_no_label_of_the_training_reaches_into_the_test() -> None:
+    dates = choose_dates(WEEKLY, LAST, 30, 3)
+    assert len(dates.train) == 3
+    assert all(dates.until(day) <= dates.test for day in dates.train)
+    # A week later its label would look past the test's snapshot.
+    assert dates.until(dates.train[-1] + timedelta(days=7)) > dates.test
+    assert dates.until(dates.test) <= LAST
+
+
+def test_a_label_that_ends_on_the_very_day_is_known() -> None:
+    days = [date(2026, 1, 1), date(2026, 1, 11), date(2026, 1, 21)]
+    dates = choose_dates(days, date(2026, 1, 21), 10, 3)
+    assert (dates.train, dates.test) == ((date(2026, 1, 1),), date(2026, 1, 11))
+
+
+def test_the_newest_training_snapshots_are_taken_and_fewer_where_there_are_no_more() -> None:
+    assert choose_dates(WEEKLY, LAST, 30, 1).train == (date(2025, 11, 22),)
+    assert len(choose_dates(WEEKLY, LAST, 30, 99).train) == 6
+
+
+@pytest.mark.parametrize("found", [[], [LAST], [date(2025, 12, 1), date(2025, 12, 30)]])
+def test_too_few_snapshots_are_refused_with_what_there_is(found: list[date]) -> None:
+    with pytest.raises(DataError, match="too few snapshots") as refused:
+        choose_dates(found, LAST, 30, 3)
+    assert all(day.isoformat() in str(refused.value.found) for day in found)
+
+
+def test_a_day_after_the_one_asked_for_is_not_used() -> None:
+    dates = choose_dates(WEEKLY, LAST - timedelta(days=7), 30, 3)
+    assert dates.test == date(2025, 12, 20)
+
+
+def test_latest_is_the_newest_snapshot() -> None:
+    assert resolve_date(WEEKLY, None, "t") == LAST
+    assert resolve_date(WEEKLY, WEEKLY[3], "t") == WEEKLY[3]
+
+
+def test_a_date_without_a_snapshot_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match="no snapshot of the date") as refused:
+        resolve_date(WEEKLY, date(2026, 1, 20), "t")
+    assert refused.value.found == "2026-01-20"
+    assert "2026-01-17, 2026-01-24" in str(refused.value.allowed)
+    assert f"`latest` is {LAST.isoformat()}" in str(refused.value.allowed)
+
+
+def test_a_table_without_snapshots_says_so() -> None:
+    with pytest.raises(DataError, match="t has no snapshot"):
+        resolve_date([], None, "t")

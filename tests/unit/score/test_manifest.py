@@ -1,0 +1,88 @@
+"""The manifest: what a resume reads is what was frozen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime
+
+import pytest
+
+from raypipe.data.slices import Slice, Slicing
+from raypipe.errors import DataError
+from raypipe.score.manifest import Manifest, Target
+
+MANIFEST = Manifest(
+    run_id="churn_20260131_0a1b2c3d",
+    run_at=datetime(2026, 2, 1, 3, 4, 5, tzinfo=UTC),
+    pipeline="churn",
+    date=date(2026, 1, 31),
+    entity_type="user",
+    entity_id="user_id",
+    model_id="m",
+    model_version="v",
+    artifact_uri="s3://x",
+    artifact_sha256="a",
+    contract_sha256="b",
+    sql_sha256="c",
+    keys=("user_id",),
+    key_types=("String",),
+    carry=("n",),
+    carry_types=("UInt32",),
+    select="SELECT … WHERE {slice}",
+    select_parameters={},
+    slicing=Slicing("index", ("k",), ("String",), (Slice(0, upper=("é'\\\n\0",)), Slice(1, lower=("é'\\\n\0",))), 10),
+    source_rows=10,
+    source_checksum=2**64 - 1,
+    chunk_rows=5,
+    max_rejected=0.001,
+    duplicates="refuse",
+    explain_rows=10,
+    explain_features=5,
+    threshold=0.123456789,
+    levels=(("low", 0.3), ("high", 1.01)),
+    targets=(Target("news.t", "SELECT 1"), Target("u", "SELECT '2'")),
+    snapshot=None,
+)
+
+
+def test_a_manifest_survives_its_json() -> None:
+    assert Manifest.from_json(MANIFEST.to_json()) == MANIFEST
+
+
+def test_hash_slices_and_a_snapshot_survive_it_too() -> None:
+    hashed = Slicing("hash", ("k",), ("String",), (Slice(0, bucket=0), Slice(1, bucket=1)))
+    known = replace(MANIFEST, slicing=hashed, snapshot="raypipe_snapshot_x", levels=())
+    assert Manifest.from_json(known.to_json()) == known
+
+
+def test_bound_dates_come_back_as_the_text_that_the_server_reads() -> None:
+    known = replace(MANIFEST, select_parameters={"date": date(2026, 1, 31), "n": 3, "name": "x"})
+    restored = Manifest.from_json(known.to_json())
+    assert restored.select_parameters == {"date": "2026-01-31", "n": 3, "name": "x"}
+    assert restored.to_json() == known.to_json()
+
+
+def test_the_time_of_a_run_is_utc_whatever_zone_it_was_written_in() -> None:
+    text = MANIFEST.to_json().replace("03:04:05+00:00", "05:04:05+02:00")
+    assert Manifest.from_json(text).run_at == MANIFEST.run_at
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '"x"', "not json"])
+def test_a_text_that_is_no_manifest_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match="cannot be read by this raypipe"):
+        Manifest.from_json(text)
+
+
+def test_a_manifest_of_another_version_is_refused_by_the_fields_that_differ() -> None:
+    document = json.loads(MANIFEST.to_json())
+    document["colour"] = document.pop("threshold")
+    with pytest.raises(DataError) as refused:
+        Manifest.from_json(json.dumps(document))
+    assert "colour, threshold" in str(refused.value)
+
+
+def test_the_tables_of_a_run_carry_its_id() -> None:
+    assert MANIFEST.staging == "raypipe_staging_churn_20260131_0a1b2c3d"
+    assert MANIFEST.explanations == "raypipe_explain_churn_20260131_0a1b2c3d"
+    assert MANIFEST.twin(MANIFEST.targets[0]) == "raypipe_twin_news_t_churn_20260131_0a1b2c3d"

@@ -1,0 +1,135 @@
+"""Publishing without a server: levels, marks, and which partitions may be swapped whole."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from raypipe.clickhouse.tables import Column, Table
+from raypipe.errors import ConfigError
+from raypipe.score import publish
+from raypipe.score.ledger import Receipt
+from raypipe.score.manifest import Manifest
+
+AT = datetime(2026, 2, 1, 3, tzinfo=UTC)
+
+
+def manifest(**changes: Any) -> Manifest:
+    known = {
+        "run_id": "churn_1",
+        "run_at": AT,
+        "pipeline": "churn",
+        "date": date(2026, 1, 31),
+        "entity_type": "user",
+        "entity_id": "user_id",
+        "model_id": "m",
+        "model_version": "v",
+        "keys": ("company_id", "user_id"),
+        "carry": ("n",),
+        "levels": (),
+        "threshold": 0.4,
+        "duplicates": "refuse",
+        "staging": "raypipe_staging_churn_1",
+        "explanations": "raypipe_explain_churn_1",
+        **changes,
+    }
+    return cast(Manifest, SimpleNamespace(**known))
+
+
+def table(partition_key: str, *columns: str) -> Table:
+    names = columns or ("batch_id", "prediction_type", "prediction_date")
+    return Table(
+        "t", "MergeTree", "MergeTree", tuple(Column(name, "String") for name in names), partition_key, (), {}, 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("partition_key", "swapped"),
+    [
+        ("(prediction_type, prediction_date)", True),
+        ("prediction_type, prediction_date", True),
+        ("(prediction_date, prediction_type, model_id)", True),
+        # Other pipelines' rows of the day are in the same partition.
+        ("prediction_date", False),
+        # Other days' rows are.
+        ("prediction_type", False),
+        ("toYYYYMM(predicted_at)", False),
+        ("(prediction_type, toYYYYMM(prediction_date))", False),
+        ("(prediction_type, prediction_date, brand_id)", False),
+        ("", False),
+        ("tuple()", False),
+    ],
+)
+def test_a_partition_is_swapped_where_it_holds_one_run_and_nothing_else(partition_key: str, swapped: bool) -> None:
+    assert publish.swaps_whole_runs(table(partition_key)) is swapped
+
+
+def test_a_table_of_one_kind_of_prediction_is_swapped_by_the_date_alone() -> None:
+    assert publish.swaps_whole_runs(table("prediction_date", "prediction_date", "created_at"))
+
+
+def level(*levels: tuple[str, float]) -> str:
+    return publish.fragments(manifest(levels=levels))["level"]
+
+
+def test_levels_are_cut_below_their_bounds_and_the_last_takes_the_rest() -> None:
+    assert (
+        level(("low", 0.3), ("mid", 0.7), ("high", 1.01)) == "multiIf(score < 0.3, 'low', score < 0.7, 'mid', 'high')"
+    )
+    assert level(("only", 1.01)) == "'only'"
+    assert level(("it's", 0.5), ("x", 1.01)) == r"multiIf(score < 0.5, 'it\'s', 'x')"
+
+
+def test_without_levels_the_class_is_whether_the_score_reaches_the_threshold() -> None:
+    assert level() == "if(score >= {threshold:Float64}, '1', '0')"
+
+
+def test_company_and_brand_are_empty_where_the_query_has_none() -> None:
+    known = publish.fragments(manifest())
+    assert (known["company_id"], known["brand_id"]) == ("company_id", "''")
+    assert known["entity_id"] == "toString(`user_id`)"
+
+
+def test_only_rows_of_attempts_that_count_are_read_and_one_a_key_where_the_config_says_so() -> None:
+    assert publish.fragments(manifest())["staging"] == (
+        "(SELECT * FROM `raypipe_staging_churn_1` WHERE attempt IN {attempts:Array(UInt64)})"
+    )
+    assert "LIMIT 1 BY `company_id`, `user_id`" in publish.fragments(manifest(duplicates="keep_one"))["staging"]
+
+
+def test_the_values_that_a_publish_statement_may_bind() -> None:
+    receipt = cast(Receipt, SimpleNamespace(attempt=7))
+    known = publish.bound(manifest(), [receipt])
+    assert known["attempts"] == [7]
+    assert (known["run_id"], known["date"], known["run_at"], known["threshold"]) == (
+        "churn_1",
+        date(2026, 1, 31),
+        AT,
+        0.4,
+    )
+
+
+def test_a_run_is_marked_by_every_column_that_tells_it() -> None:
+    full = table("", "batch_id", "created_at", "predicted_at", "model_version", "prediction_date", "score")
+    condition, values = publish.mark(full, "churn_1", "v", manifest(), AT)
+    assert condition == (
+        "`batch_id` = {mark_batch_id:String} AND `created_at` = {mark_created_at:DateTime}"
+        " AND `predicted_at` = {mark_predicted_at:DateTime} AND `model_version` = {mark_model_version:String}"
+        " AND `prediction_date` = {mark_prediction_date:Date}"
+    )
+    assert values["mark_batch_id"] == "churn_1"
+    assert len(values) == 5
+
+
+def test_time_and_date_stand_in_for_a_batch_id() -> None:
+    condition, _ = publish.mark(table("", "created_at", "prediction_date"), "churn_1", "v", manifest(), AT)
+    assert "created_at" in condition
+
+
+@pytest.mark.parametrize("columns", [("score",), ("created_at",), ("prediction_date", "model_version")])
+def test_a_table_whose_runs_cannot_be_told_apart_is_refused(columns: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="tells one run's rows from another's"):
+        publish.mark(table("", *columns), "churn_1", "v", manifest(), AT)
