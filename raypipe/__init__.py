@@ -1,3 +1,31 @@
 """raypipe: train, score and publish models over ClickHouse with Ray, exactly once."""
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
+
+# Loaded on first use: `raypipe.read_sql` brings Ray along, and a command that needs none should not wait for it.
+_PUBLIC = {
+    "Client": "raypipe.clickhouse.client",
+    "Endpoint": "raypipe.clickhouse.client",
+    "connected": "raypipe.clickhouse.connect",
+    "read_sql": "raypipe.data.source",
+    "load_user_features": "raypipe.data.loaders",
+    "load_session_features": "raypipe.data.loaders",
+    "load_daily_metrics": "raypipe.data.loaders",
+    "load_interactions": "raypipe.data.loaders",
+    "save_predictions": "raypipe.data.loaders",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'raypipe' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])
