@@ -33,7 +33,7 @@ class Job:
         select: the same compiled: the keys and the feature matrix's row as `x`.
         slices: the compiled query cut into disjoint ranges of the sorting key, with literal bounds.
         view: a view of `select`, for readers that take a table only.
-        insert_sql: an INSERT … SELECT of the finished predictions from `input(…)` of the keys and scores.
+        insert_into: what follows INSERT INTO: the target, and predictions.sql over `input(…)` of keys and scores.
         target: the table that the predictions go to.
         levels: name and upper bound of each level of the score, ascending.
         options: what only one contender reads.
@@ -56,7 +56,7 @@ class Job:
     select: str
     slices: list[str]
     view: str
-    insert_sql: str
+    insert_into: str
     target: str
     levels: list[tuple[str, float]]
     cores: int

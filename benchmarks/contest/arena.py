@@ -118,7 +118,7 @@ def job(own: Arena, chunk_rows: int, cores: int, options: dict[str, Any]) -> Job
         keys = ", ".join(KEYS)
         select = f"SELECT {keys}, {package.contract.matrix_expression()} AS x FROM ({features})"
         client.run(f"CREATE OR REPLACE VIEW {identifier(VIEW)} AS {unsliced(select)}")
-        insert = _insert(own, client, manifest)
+        insert_into = _insert_into(own, client, manifest)
     return Job(
         url=own.endpoint.url,
         user=own.endpoint.user,
@@ -137,7 +137,7 @@ def job(own: Arena, chunk_rows: int, cores: int, options: dict[str, Any]) -> Job
         select=unsliced(select),
         slices=_slices(select, manifest.slicing),
         view=VIEW,
-        insert_sql=insert,
+        insert_into=insert_into,
         target=TARGET,
         levels=[(name, bound) for name, bound in package.levels],
         cores=cores,
@@ -146,7 +146,7 @@ def job(own: Arena, chunk_rows: int, cores: int, options: dict[str, Any]) -> Job
     )
 
 
-def _insert(own: Arena, client: Client, manifest: Manifest) -> str:
+def _insert_into(own: Arena, client: Client, manifest: Manifest) -> str:
     """predictions.sql, reading the keys and scores that a contender sends instead of a staging table."""
     sent = ", ".join(f"{name} {kind}" for name, kind in zip(manifest.keys, manifest.key_types, strict=True))
     statement = load(own.loaded().sql("shared/predictions.sql"))
@@ -154,7 +154,7 @@ def _insert(own: Arena, client: Client, manifest: Manifest) -> str:
     described = statement.render(**{**fragments, "staging": f"null({literal(f'{sent}, score Float32')})"})
     names = ", ".join(identifier(name) for name in describe_query(client, described, publish.bound(manifest, [])))
     rows = statement.render(**{**fragments, "staging": f"input({literal(f'{sent}, score Float32')})"})
-    return f"INSERT INTO {identifier(TARGET)} ({names}) {rows}"
+    return f"{identifier(TARGET)} ({names}) {rows}"
 
 
 def _slices(select: str, slicing: Slicing) -> list[str]:

@@ -133,8 +133,11 @@ def proxied(target: str) -> Iterator[Proxy]:
     def run() -> None:
         asyncio.set_event_loop(loop)
         loop.run_until_complete(proxy.serve(ready, stop))
-        for task in asyncio.all_tasks(loop):
+        open_connections = asyncio.all_tasks(loop)
+        for task in open_connections:
             task.cancel()
+        loop.run_until_complete(asyncio.gather(*open_connections, return_exceptions=True))
+        loop.close()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

@@ -128,7 +128,7 @@ def test_a_driver_killed_while_scoring_is_resumed_without_reading_finished_slice
     day, log = PUBLISHER_LAST_DATE - timedelta(days=15), tmp_path / "log"
     with behind_a_proxy(fitted_publisher) as (proxy, through):
         # Each slice writes itself into the ledger once; the fourth is kept back.
-        ledger = proxy.add(Rule(b"INSERT+INTO+%60raypipe_slices", "hold", skip=3))
+        ledger = proxy.add(Rule(b"INSERT INTO `raypipe_slices`", "hold", skip=3))
         process = start(through, day, log)
         wait_for(ledger, process, log)
         os.killpg(process.pid, signal.SIGKILL)
@@ -153,11 +153,10 @@ def test_a_driver_killed_while_scoring_is_resumed_without_reading_finished_slice
     assert_nothing_left(reader, process)
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize(
     ("pattern", "skip"),
     # The ledger of runs is written when a run opens, is staged, publishes and is committed.
-    [(b"REPLACE+PARTITION", 0), (b"INSERT+INTO+%60raypipe_runs%60", 3)],
+    [(b"REPLACE PARTITION", 0), (b"INSERT INTO `raypipe_runs`", 3)],
     ids=["before-swap", "before-commit"],
 )
 def test_a_driver_killed_while_publishing_is_resumed(
@@ -178,25 +177,23 @@ def test_a_driver_killed_while_publishing_is_resumed(
     assert_nothing_left(reader, process)
 
 
-@pytest.mark.fast
 def test_an_insert_cut_after_it_was_applied_is_not_doubled(
     fitted_publisher: FittedPublisher, reader: Client, tmp_path: Path
 ) -> None:
     day = PUBLISHER_LAST_DATE
     with behind_a_proxy(fitted_publisher) as (proxy, through):
-        cut = proxy.add(Rule(b"INSERT+INTO+%60raypipe_staging_churn", "cut_after", skip=2))
+        cut = proxy.add(Rule(b"INSERT INTO `raypipe_staging_churn", "cut_after", skip=2))
         document = finish(through, "score", "churn", "--date", day.isoformat())
         assert cut.hit.is_set()
     assert_exact(reader, day, str(document["run_id"]))
 
 
-@pytest.mark.fast
 def test_a_second_run_at_the_same_time_is_refused_and_names_the_first(
     fitted_publisher: FittedPublisher, reader: Client, tmp_path: Path
 ) -> None:
     day, log = PUBLISHER_LAST_DATE - timedelta(days=60), tmp_path / "log"
     with behind_a_proxy(fitted_publisher) as (proxy, through):
-        held = proxy.add(Rule(b"INSERT+INTO+%60raypipe_staging_churn", "hold"))
+        held = proxy.add(Rule(b"INSERT INTO `raypipe_staging_churn", "hold"))
         process = start(through, day, log)
         wait_for(held, process, log)
         second = subprocess.run(
