@@ -417,7 +417,7 @@ class TestServer:
         refused(project.run(command, "--url", str(database), "--json"), 1, "UNKNOWN_TABLE", "raypipe migrate")
 
     def test_a_statement_that_cannot_be_understood(self, project: Project) -> None:
-        error = refused(project.run("sql", "SELEC 1", "--json"), 1, "62", "SYNTAX_ERROR", "Syntax error: failed at position")
+        error = refused(project.run("sql", "SELEC 1", "--json"), 1, "62", "SYNTAX_ERROR", "failed at position")
         assert "Expected one of" not in error
 
     def test_a_grant_that_is_missing_stops_a_plan(self, project: Project) -> None:
