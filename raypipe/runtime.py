@@ -24,6 +24,8 @@ _ENVIRONMENT = {
 }
 # A Ray started here keeps the warnings of its C++ side off the terminal.
 _LOCAL_ENVIRONMENT = {"RAY_BACKEND_LOG_LEVEL": "fatal"}
+# Where Ray's wrappers keep what they wrap.
+_WRAPPED = ("cause", "controller_failure", "_base_exc", "__cause__", "__context__")
 # Says that a Ray started here asks for a token, which it makes and uses by itself.
 _TOKEN_NOTICE = "ray._private.authentication.authentication_token_setup"
 
@@ -93,8 +95,9 @@ def cluster_cpus() -> int:
 
 def _refuse_loopback_on_many_nodes(endpoint: Endpoint) -> None:
     known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    nodes = [node["NodeManagerAddress"] for node in known if node["Alive"]]
-    if endpoint.is_loopback and len(set(nodes)) > 1:
+    # By address: nodes that share a machine, as in tests, share its loopback too.
+    nodes = {node["NodeManagerAddress"] for node in known if node["Alive"]}
+    if endpoint.is_loopback and len(nodes) > 1:
         raise UsageError(
             "A ClickHouse on loopback cannot serve a Ray cluster of several nodes",
             found=f"{endpoint} and {len(nodes)} nodes",
@@ -115,17 +118,22 @@ def _quiet() -> None:
 
 def original(error: BaseException) -> RaypipeError | None:
     """The raypipe error at the bottom of what Ray raised, or None when there is none."""
+    return next((one for one in causes(error) if isinstance(one, RaypipeError) and not isinstance(one, RayError)), None)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what caused it, outermost first, through the wrappers of Ray Core, Data and Train."""
     seen: set[int] = set()
-    pending: list[BaseException | None] = [error]
-    while pending:
-        current = pending.pop()
-        if current is None or id(current) in seen:
+    waiting: list[BaseException] = [error]
+    while waiting:
+        current = waiting.pop(0)
+        if id(current) in seen:
             continue
         seen.add(id(current))
-        if isinstance(current, RaypipeError) and not isinstance(current, RayError):
-            return current
-        pending += [current.__cause__, current.__context__, getattr(current, "cause", None)]
-    return None
+        yield current
+        inside = [getattr(current, name, None) for name in _WRAPPED]
+        inside.extend(getattr(current, "worker_failures", {}).values())
+        waiting.extend(one for one in inside if isinstance(one, BaseException))
 
 
 @contextmanager
@@ -133,8 +141,9 @@ def plain_errors() -> Iterator[None]:
     """Inside, an error that a Ray worker met comes out as the worker raised it."""
     try:
         yield
-    except RayError as error:
+    except Exception as error:
         found = original(error)
-        if found is None:
+        # What was raised here already is left alone.
+        if found is None or found is error:
             raise
         raise found from error

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from raypipe.cli import output
 from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.registry import models
+from raypipe.registry.record import Registered
 from raypipe.score import runs
 
 if TYPE_CHECKING:
+    from raypipe.monitor.drift import Drift
     from raypipe.nightly import FitOutcome, ScoreOutcome
     from raypipe.planning import Population
     from raypipe.score.manifest import Manifest
@@ -112,30 +115,42 @@ def show_run(
         document = {**score_document(scored, seconds), "fit": fit_document(fitted) if fitted else None}
         output.emit({**document, "monitoring": monitoring_document(scored)})
         return
-    if fitted:
-        _print_fit(fitted)
-    _print_score(scored, seconds)
     with Client(endpoint) as client:
+        if fitted:
+            _print_fit(fitted)
+        else:
+            _print_registered(models.find(client, scored.manifest.pipeline, scored.manifest.model_version))
+        _print_score(scored, seconds)
         _print_levels(client, scored)
     _print_next(scored, url)
 
 
 def _print_fit(outcome: FitOutcome) -> None:
-    fitted = outcome.fitted
-    rows: list[list[object]] = [
-        ["model (test)", *_metrics(fitted.test)],
-        ["model (validation)", *_metrics(fitted.validation)],
-    ]
-    rows += [[f"baseline: {name}", *_metrics(found)] for name, found in fitted.baselines.items()]
-    title = f"{outcome.version.pipeline} {outcome.version.version}: {outcome.version.status.lower()}"
-    output.table(["", *(name for name in METRICS if name in fitted.test)], rows, title)
+    fitted, version = outcome.fitted, outcome.version
+    judged = {"model (test)": fitted.test, "model (validation)": fitted.validation}
+    _print_metrics(version, judged, fitted.baselines)
     output.say(fitted.decision.reason)
     for warning in fitted.warnings:
         output.say(f"warning: {warning}")
 
 
+def _print_registered(version: Registered) -> None:
+    """How the version that scored was judged when it was fitted."""
+    _print_metrics(version, {"model (test)": version.evaluation["test"]}, version.evaluation["baselines"])
+    output.say(f"fitted {version.created_at:%Y-%m-%d}; `raypipe fit {version.pipeline}` fits the next version")
+
+
+def _print_metrics(version: Registered, judged: Mapping[str, Any], baselines: Mapping[str, Any]) -> None:
+    test = judged["model (test)"]
+    rows: list[list[object]] = [[name, *_metrics(found)] for name, found in judged.items()]
+    rows += [[f"baseline: {name}", *_metrics(found)] for name, found in baselines.items()]
+    title = f"{version.pipeline} {version.version}: {version.status.lower()}"
+    output.table(["", *(name for name in METRICS if name in test)], rows, title)
+
+
 METRICS = ("auc", "log_loss", "brier", "f1", "rmse", "mae", "r2")
 WITH_INTERVAL = ("auc", "rmse")
+SHOWN_DRIFT = 3
 
 
 def _metrics(found: Mapping[str, Any]) -> list[str]:
@@ -161,9 +176,18 @@ def _print_score(scored: ScoreOutcome, seconds: float) -> None:
         ("peak memory", "  ".join(f"{name} {mb:.0f} MB" for name, mb in document["peak_mb"].items())),
     ]
     found = scored.drift
-    drifted = ", ".join((*found.alerts, *found.warnings)) or "none above the limits"
-    rows.append(("drift", f"{drifted} (largest index {found.worst:.3f})"))
+    rows.append(("drift", _drift_words(found)))
     output.table(("published", ""), rows)
+
+
+def _drift_words(found: Drift) -> str:
+    """The columns that moved most, and how many more did."""
+    moved = sorted((*found.alerts, *found.warnings), key=lambda name: -found.index(name))
+    if not moved:
+        return f"none above the limits (largest index {found.worst:.3f})"
+    shown = ", ".join(f"{name} {found.index(name):.2f}" for name in moved[:SHOWN_DRIFT])
+    more = f" and {len(moved) - SHOWN_DRIFT} more" if len(moved) > SHOWN_DRIFT else ""
+    return f"{shown}{more}, by population stability index"
 
 
 def _print_levels(client: Client, scored: ScoreOutcome) -> None:

@@ -25,8 +25,9 @@ from ray.train.v2.api.config import LoggingConfig, RunConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from raypipe.data.contract import MATRIX, matrix
-from raypipe.errors import ConfigError, DataError, ModelError, RaypipeError
+from raypipe.errors import ConfigError, DataError, ModelError
 from raypipe.models.protocol import Family, FitSpec, Matrix, load_class, load_family
+from raypipe.runtime import causes, original, plain_errors
 
 LABEL = "label"
 # What Ray Data needs to read while the workers hold theirs; without it a fit with workers waits for ever.
@@ -217,29 +218,11 @@ def _interruptible() -> Iterator[None]:
 def _readable_errors() -> Iterator[None]:
     """Raises what went wrong inside instead of what Ray wraps around it."""
     try:
-        yield
+        with plain_errors():
+            yield
     except Exception as error:
-        if type(error).__module__.startswith("raypipe.") and isinstance(error, RaypipeError):
+        if original(error) is error:
             raise
-        chain = list(_causes(error))
-        for inner in chain:
-            # An instance of Ray's own making is a RaypipeError too, but its text is Ray's.
-            if isinstance(inner, RaypipeError) and not isinstance(inner, ray.exceptions.RayError):
-                raise inner from error
+        chain = list(causes(error))
         root = next((inner for inner in chain if not type(inner).__module__.startswith("ray.")), chain[-1])
         raise ModelError("The fit failed", found=f"{type(root).__name__}: {root}") from error
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what caused it, outermost first, through the wrappers of Ray Core, Data and Train."""
-    seen: set[int] = set()
-    waiting: list[BaseException] = [error]
-    while waiting:
-        current = waiting.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        inside = [getattr(current, name, None) for name in ("cause", "controller_failure", "_base_exc", "__cause__")]
-        inside.extend(getattr(current, "worker_failures", {}).values())
-        waiting.extend(one for one in inside if isinstance(one, BaseException))

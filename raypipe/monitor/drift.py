@@ -34,6 +34,10 @@ class Drift:
         """The largest index of any feature or of the score."""
         return max([*self.features.values(), self.score], default=0.0)
 
+    def index(self, name: str) -> float:
+        """The index of a matrix column, or of `score`."""
+        return self.score if name == "score" else self.features[name]
+
 
 def psi(expected: Sequence[float], counts: npt.NDArray[np.int64]) -> float:
     """The population stability index of counts per bin against the shares expected there."""
