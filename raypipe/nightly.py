@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 from raypipe import planning, runtime
+from raypipe.clickhouse import grants, migrate, tables
 from raypipe.clickhouse.client import Client, Endpoint
 from raypipe.clickhouse.statements import load
 from raypipe.config.load import Loaded
 from raypipe.config.schema import PipelineConfig
 from raypipe.data import split
+from raypipe.data.slices import Slice
 from raypipe.errors import GateRefused, UsageError
 from raypipe.fit import registration
 from raypipe.fit.fitting import Champion, Fitted, Recipe, fit_version
@@ -29,10 +31,10 @@ from raypipe.monitor import record as monitoring
 from raypipe.registry import aliases, artifacts, models
 from raypipe.registry.models import Registered
 from raypipe.registry.package import load_package
-from raypipe.score import runs
+from raypipe.score import publish, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
-from raypipe.score.pool import PoolSize
+from raypipe.score.pool import PoolSize, score_slices
 from raypipe.score.run import Outcome, execute
 
 log = logging.getLogger(__name__)
@@ -58,6 +60,25 @@ class ScoreOutcome:
     drift: drift.Drift
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a scoring run would do.
+
+    Attributes:
+        manifest: the run, as it would be frozen.
+        population: whom it scores.
+        parts: active parts of the base table, each of which a slice reads from.
+        methods: `replace` or `move` by target: how its rows get in.
+        lacking: grants that the user does not have; None where the server cannot tell.
+    """
+
+    manifest: Manifest
+    population: planning.Population
+    parts: int
+    methods: Mapping[str, str]
+    lacking: tuple[grants.Grant, ...] | None
+
+
 def fit(endpoint: Endpoint, loaded: Loaded, as_of: date | None, progress: Progress) -> FitOutcome:
     """Fits, judges and registers a version; the best so far becomes the champion.
 
@@ -73,7 +94,8 @@ def fit(endpoint: Endpoint, loaded: Loaded, as_of: date | None, progress: Progre
         standing = models.find_alias(client, config.pipeline, CHAMPION)
         champion = Champion(standing.artifact_uri, standing.artifact_sha256) if standing else None
         attempt = registration.begin(recipe, datetime.now(UTC))
-        with registration.recorded(client, attempt), _ray(endpoint, config):
+        with registration.recorded(client, attempt), _ray(endpoint, config) as workers:
+            workers.ready()
             fitted = fit_version(
                 client,
                 recipe,
@@ -107,13 +129,13 @@ def score(
         progress: told the stage, what is done and what there is to do.
         take_over: whether another run's lock may be taken.
     """
-    with Client(endpoint) as client:
+    with Client(endpoint) as client, _ray(endpoint, loaded.config) as workers:
         progress("plan", 0, 1)
         people = planning.population(client, loaded, day)
         model = models.find(client, loaded.config.pipeline, reference)
         package = load_package(model.artifact_uri, model.artifact_sha256)
         manifest = planning.manifest(client, loaded, model, package, people, write=True)
-        return _execute(client, loaded.config, manifest, progress, take_over)
+        return _execute(client, loaded.config, manifest, workers, progress, take_over)
 
 
 def resume(
@@ -124,7 +146,7 @@ def resume(
     Raises:
         UsageError: there is no such run, or it is finished.
     """
-    with Client(endpoint) as client:
+    with Client(endpoint) as client, _ray(endpoint, loaded.config) as workers:
         run = runs.find(client, run_id)
         if run.status in (runs.PUBLISHED, runs.SUPERSEDED):
             raise UsageError(
@@ -133,7 +155,7 @@ def resume(
                 allowed="a run that is RUNNING, STAGED, PUBLISHING, REFUSED or FAILED",
                 next_step=f"`raypipe score {run.pipeline} --date {run.date}` makes a new run",
             )
-        return _execute(client, loaded.config, Manifest.from_json(run.manifest), progress, take_over)
+        return _execute(client, loaded.config, Manifest.from_json(run.manifest), workers, progress, take_over)
 
 
 def run(
@@ -147,7 +169,9 @@ def run(
     pipeline = loaded.config.pipeline
     with Client(endpoint) as client:
         standing = models.find_alias(client, pipeline, CHAMPION)
-    with _ray(endpoint, loaded.config):
+    with _ray(endpoint, loaded.config) as workers:
+        if standing is None:
+            workers.ready()
         fitted = None if standing else fit(endpoint, loaded, day, progress)
         if fitted and not fitted.fitted.decision.promote:
             raise GateRefused(
@@ -158,27 +182,46 @@ def run(
         return fitted, score(endpoint, loaded, day, CHAMPION, progress)
 
 
-def plan(endpoint: Endpoint, loaded: Loaded, day: date | None, reference: str) -> tuple[Manifest, planning.Population]:
+def plan(endpoint: Endpoint, loaded: Loaded, day: date | None, reference: str) -> Plan:
     """What `score` would do, without changing anything."""
     with Client(endpoint) as client:
         people = planning.population(client, loaded, day)
         model = models.find(client, loaded.config.pipeline, reference)
         package = load_package(model.artifact_uri, model.artifact_sha256)
-        return planning.manifest(client, loaded, model, package, people, write=False), people
+        manifest = planning.manifest(client, loaded, model, package, people, write=False)
+        targets = [target.table for target in manifest.targets]
+        needed = grants.required(endpoint.database, migrate.schema(), targets)
+        return Plan(
+            manifest,
+            people,
+            sum(part.parts for part in tables.partitions(client, loaded.config.source.table)),
+            {target.table: publish.method(publish.require_target(client, target)) for target in manifest.targets},
+            grants.missing(client, needed),
+        )
 
 
 def _execute(
-    client: Client, config: PipelineConfig, manifest: Manifest, progress: Progress, take_over: bool
+    client: Client,
+    config: PipelineConfig,
+    manifest: Manifest,
+    workers: runtime.Session,
+    progress: Progress,
+    take_over: bool,
 ) -> ScoreOutcome:
     found: list[drift.Drift] = []
+    actors = config.score.actors
+    size = PoolSize(actors.min, actors.max, actors.cpus, actors.restarts)
+
+    def scorer(manifest: Manifest, slices: Sequence[Slice]) -> Iterator[Receipt]:
+        workers.ready()
+        yield from score_slices(client.endpoint, manifest, slices, size)
+        # The rest is ClickHouse's work.
+        workers.release()
 
     def monitor(manifest: Manifest, written: Sequence[Receipt]) -> None:
         found.append(_monitor(client, config, manifest, written))
 
-    actors = config.score.actors
-    size = PoolSize(actors.min, actors.max, actors.cpus, actors.restarts)
-    with _ray(client.endpoint, config):
-        outcome = execute(client, manifest, size, take_over=take_over, progress=progress, monitor=monitor)
+    outcome = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitor)
     return ScoreOutcome(outcome, manifest, found[0])
 
 
@@ -206,7 +249,7 @@ def _monitor(client: Client, config: PipelineConfig, manifest: Manifest, written
     return measured
 
 
-def _ray(endpoint: Endpoint, config: PipelineConfig) -> Any:
+def _ray(endpoint: Endpoint, config: PipelineConfig) -> AbstractContextManager[runtime.Session]:
     return runtime.session(endpoint, address=config.ray.address, cpus=config.ray.cpus)
 
 

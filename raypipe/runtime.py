@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -30,29 +31,61 @@ _WRAPPED = ("cause", "controller_failure", "_base_exc", "__cause__", "__context_
 _TOKEN_NOTICE = "ray._private.authentication.authentication_token_setup"
 
 
+class Session:
+    """A connection to Ray, made when it is needed and given up in the background: ClickHouse's work goes on meanwhile.
+
+    It is made in the foreground: Ray binds its driver to the thread that starts it.
+    """
+
+    def __init__(self, endpoint: Endpoint, address: str | None, cpus: int | None) -> None:
+        self._endpoint = endpoint
+        self._address = address
+        self._cpus = cpus
+        self._is_mine = False
+
+    def ready(self) -> None:
+        """Connects, unless Ray is connected already.
+
+        Raises:
+            UsageError: the endpoint is on loopback while Ray has several nodes.
+        """
+        _prefer(_ENVIRONMENT)
+        if _closing is not None:
+            _closing.join()
+        if not ray.is_initialized():
+            self._is_mine = True
+            _connect(self._address or os.environ.get("RAY_ADDRESS"), self._cpus)
+        _refuse_loopback_on_many_nodes(self._endpoint)
+        _quiet()
+
+    def release(self) -> None:
+        """Gives up a connection that was made here, and returns at once; a Ray that was there before stays."""
+        global _closing
+        if self._is_mine:
+            self._is_mine = False
+            # Python waits for this thread at its exit, so that no process of Ray's is left behind.
+            _closing = threading.Thread(target=ray.shutdown, name="ray-shutdown")
+            _closing.start()
+
+
+# The session that is going away: Ray cannot start and stop at once.
+_closing: threading.Thread | None = None
+
+
 @contextmanager
-def session(endpoint: Endpoint, *, address: str | None = None, cpus: int | None = None) -> Iterator[None]:
-    """A connection to Ray: the cluster at `address`, the one this job runs on, or a local one made for it.
+def session(endpoint: Endpoint, *, address: str | None = None, cpus: int | None = None) -> Iterator[Session]:
+    """A session that connects when it has to be ready, and is released at the end.
 
     Args:
         endpoint: the ClickHouse that the workers will use; an embedded one serves a single node only.
-        address: a Ray address, `auto`, or None for a local Ray.
+        address: a Ray address, `auto`, or None for the cluster this job runs on, else a local Ray made for it.
         cpus: the CPUs of a local Ray; None for all of this machine's.
-
-    Raises:
-        UsageError: the endpoint is on loopback while Ray has several nodes.
     """
-    _prefer(_ENVIRONMENT)
-    started = not ray.is_initialized()
-    if started:
-        _connect(address or os.environ.get("RAY_ADDRESS"), cpus)
+    made = Session(endpoint, address, cpus)
     try:
-        _refuse_loopback_on_many_nodes(endpoint)
-        _quiet()
-        yield
+        yield made
     finally:
-        if started:
-            ray.shutdown()
+        made.release()
 
 
 def _connect(address: str | None, cpus: int | None) -> None:

@@ -107,7 +107,8 @@ def ray_session(endpoint: Endpoint) -> Iterator[None]:
     """A local Ray with two CPUs, started once a session."""
     from raypipe import runtime
 
-    with runtime.session(endpoint, cpus=2):
+    with runtime.session(endpoint, cpus=2) as started:
+        started.ready()
         yield
 
 

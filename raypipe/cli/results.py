@@ -13,26 +13,26 @@ from raypipe.score import runs
 
 if TYPE_CHECKING:
     from raypipe.monitor.drift import Drift
-    from raypipe.nightly import FitOutcome, ScoreOutcome
-    from raypipe.planning import Population
-    from raypipe.score.manifest import Manifest
+    from raypipe.nightly import FitOutcome, Plan, ScoreOutcome
 
 
-def plan_document(manifest: Manifest, people: Population, features: int) -> dict[str, Any]:
+def plan_document(plan: Plan) -> dict[str, Any]:
     """The JSON of a plan."""
+    manifest = plan.manifest
     return {
         "pipeline": manifest.pipeline,
         "date": manifest.date,
         "model_version": manifest.model_version,
         "rows": manifest.source_rows,
+        "parts": plan.parts,
         "slices": len(manifest.slicing.slices),
         "slices_by": manifest.slicing.method,
-        "copied_first": people.copied,
+        "copied_first": plan.population.copied,
         "chunk_rows": manifest.chunk_rows,
-        "features": features,
-        "targets": [target.table for target in manifest.targets],
+        "targets": dict(plan.methods),
         "levels": [name for name, _ in manifest.levels],
         "explained_rows": min(manifest.explain_rows, manifest.source_rows),
+        "missing_grants": None if plan.lacking is None else [str(grant) for grant in plan.lacking],
     }
 
 
@@ -83,12 +83,19 @@ def monitoring_document(scored: ScoreOutcome) -> dict[str, Any]:
     }
 
 
-def show_plan(document: Mapping[str, Any], json: bool) -> None:
+def show_plan(plan: Plan, json: bool) -> None:
     """Prints a plan."""
+    document = plan_document(plan)
     if json:
         output.emit(document)
-    else:
-        output.table(("what", "value"), [(name.replace("_", " "), _words(value)) for name, value in document.items()])
+        return
+    lacking = document["missing_grants"]
+    shown = {
+        **document,
+        "targets": [f"{table} by {how.upper()} PARTITION" for table, how in plan.methods.items()],
+        "missing_grants": "cannot tell: the server does not know CHECK GRANT" if lacking is None else lacking or "none",
+    }
+    output.table(("what", "value"), [(name.replace("_", " "), _words(value)) for name, value in shown.items()])
 
 
 def show_fit(outcome: FitOutcome, json: bool) -> None:

@@ -154,7 +154,7 @@ def plan(
 ) -> None:
     """Say what `score` would do with the same --date, --model and --set; change nothing.
 
-    It finds what `score` would refuse, too: a missing snapshot, model, column or target.
+    It finds what `score` would refuse, too: a missing snapshot, model, column or target, and grants that are missing.
 
     Example: raypipe plan churn --date 2026-01-31
     """
@@ -163,6 +163,5 @@ def plan(
         with pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded):
             from raypipe import nightly
 
-            manifest, people = nightly.plan(endpoint, loaded, day, model)
-            document = results.plan_document(manifest, people, len(loaded.config.features))
-        results.show_plan(document, json)
+            planned = nightly.plan(endpoint, loaded, day, model)
+        results.show_plan(planned, json)

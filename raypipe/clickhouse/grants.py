@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema import Declaration
 from raypipe.clickhouse.statements import identifier
+from raypipe.errors import ServerError
 
 # Tables that get rows by plain inserts; a run's predictions come by partition instead.
 INSERTED = (
@@ -20,6 +21,7 @@ INSERTED = (
     "raypipe_rejected_rows",
     "raypipe_aliases",
 )
+PUBLISHED = ["SELECT", "INSERT", "ALTER DELETE"]
 _SCRATCH = ("SELECT", "INSERT", "CREATE TABLE", "DROP TABLE")
 # What a run does to the tables that it makes for itself, by the kind in their names.
 SCRATCH = {
@@ -32,6 +34,7 @@ SCRATCH = {
     "training": _SCRATCH,
 }
 ENGINES = ("MergeTree", "Null")
+SYNTAX_ERROR = 62
 
 
 @dataclass(frozen=True)
@@ -52,15 +55,26 @@ class Grant:
         return f"{', '.join(self.privileges)} ON {self.on}"
 
 
-def required(database: str, declarations: Iterable[Declaration]) -> Iterator[Grant]:
-    """Every grant that fitting, scoring and publishing need; creating the schema needs CREATE TABLE besides."""
+def required(database: str, declarations: Iterable[Declaration], targets: Iterable[str] = ()) -> Iterator[Grant]:
+    """Every grant that fitting, scoring and publishing need; creating the schema needs CREATE TABLE besides.
+
+    Args:
+        database: where the tables are.
+        declarations: the tables that raypipe knows.
+        targets: a user's own tables that a pipeline publishes into.
+    """
+    known = set()
     for declaration in declarations:
+        known.add(declaration.name)
         privileges = ["SELECT"]
         if declaration.is_published:
-            privileges += ["INSERT", "ALTER DELETE"]
+            privileges = PUBLISHED
         elif declaration.name in INSERTED:
-            privileges.append("INSERT")
+            privileges = ["SELECT", "INSERT"]
         yield _grant(privileges, f"{database}.{declaration.name}")
+    for target in targets:
+        if target not in known:
+            yield _grant(PUBLISHED, target if "." in target else f"{database}.{target}")
     for kind, scratch in SCRATCH.items():
         prefix = f"{database}.raypipe_{kind}_"
         yield Grant(scratch, f"{prefix}*", identifier(f"{prefix}x"))
@@ -73,12 +87,18 @@ def _grant(privileges: Sequence[str], on: str) -> Grant:
     return Grant(tuple(privileges), on, identifier(on))
 
 
-def missing(client: Client, grants: Iterable[Grant]) -> tuple[Grant, ...]:
-    """The grants, or the parts of them, that the client's user does not have.
+def missing(client: Client, grants: Iterable[Grant]) -> tuple[Grant, ...] | None:
+    """The grants, or the parts of them, that the client's user does not have; None where the server cannot tell."""
+    try:
+        return _missing(client, grants)
+    except ServerError as error:
+        # CHECK GRANT is younger than the oldest server that raypipe works with.
+        if error.code != SYNTAX_ERROR:
+            raise
+        return None
 
-    Raises:
-        ServerError: with code 62 where the server is too old for `CHECK GRANT`.
-    """
+
+def _missing(client: Client, grants: Iterable[Grant]) -> tuple[Grant, ...]:
     lacking = []
     for grant in grants:
         absent = () if _has(client, grant) else [name for name in grant.privileges if not _has(client, grant, name)]

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from raypipe.clickhouse.client import Client
+from raypipe.data.slices import Slice
 from raypipe.errors import GateRefused, RaypipeError
 from raypipe.score import explain, gate, ledger, lock, publish, runs, staging
 from raypipe.score.ledger import Receipt
 from raypipe.score.lock import Owner
 from raypipe.score.manifest import Manifest
-from raypipe.score.pool import PoolSize, score_slices
 from raypipe.score.runs import Run
 from raypipe.score.worker import peak_mb
 
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 Monitor = Callable[[Manifest, Sequence[Receipt]], None]
+# Scores slices and yields each receipt as it comes.
+Scorer = Callable[[Manifest, Sequence[Slice]], Iterator[Receipt]]
 
 
 @dataclass
@@ -58,7 +60,7 @@ class Outcome:
 def execute(
     client: Client,
     manifest: Manifest,
-    size: PoolSize,
+    scorer: Scorer,
     *,
     take_over: bool,
     progress: Progress,
@@ -66,13 +68,13 @@ def execute(
 ) -> Outcome:
     """Runs a manifest to its end, from wherever an earlier attempt at it stopped.
 
-    Ray must be connected. Whatever goes wrong, the lock is given back and the run's row says why; what was
+    Whatever goes wrong, the lock is given back and the run's row says why; what was
     staged stays for a resume.
 
     Args:
         client: the ClickHouse of the run.
         manifest: what to do.
-        size: the actors' number and resources.
+        scorer: scores the slices that are not done yet; not asked when all are.
         take_over: whether another owner's lock may be taken.
         progress: told the stage, what is done and what there is to do.
         monitor: writes the monitoring rows, after the gate and before the predictions.
@@ -86,7 +88,7 @@ def execute(
     run = runs.opened(manifest, str(owner))
     try:
         run = runs.save(client, run)
-        return _work(client, manifest, run, owner, size, progress, monitor)
+        return _work(client, manifest, run, owner, scorer, progress, monitor)
     except BaseException as error:
         _record_failure(client, run, error)
         raise
@@ -99,12 +101,12 @@ def _work(
     manifest: Manifest,
     run: Run,
     owner: Owner,
-    size: PoolSize,
+    scorer: Scorer,
     progress: Progress,
     monitor: Monitor,
 ) -> Outcome:
     timings = Timings()
-    written = _stage(client, manifest, size, timings, progress)
+    written = _stage(client, manifest, scorer, timings, progress)
     with timings.of("gate"):
         progress("gate", 0, 1)
         passed = gate.check(client, manifest, written)
@@ -122,7 +124,7 @@ def _work(
     return Outcome(run, tuple(written), peaks)
 
 
-def _stage(client: Client, manifest: Manifest, size: PoolSize, timings: Timings, progress: Progress) -> list[Receipt]:
+def _stage(client: Client, manifest: Manifest, scorer: Scorer, timings: Timings, progress: Progress) -> list[Receipt]:
     """Scores the slices that are not done yet."""
     staging.create(client, manifest)
     staging.check(client, manifest)
@@ -132,7 +134,7 @@ def _stage(client: Client, manifest: Manifest, size: PoolSize, timings: Timings,
     total = len(manifest.slicing.slices)
     progress("score", len(done), total)
     began, first, last = time.time(), None, time.time()
-    for receipt in score_slices(client.endpoint, manifest, todo, size):
+    for receipt in scorer(manifest, todo) if todo else ():
         written.append(receipt)
         first = min(first or receipt.started_at, receipt.started_at)
         last = receipt.finished_at

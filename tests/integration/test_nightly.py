@@ -194,8 +194,11 @@ def test_planning_changes_nothing(fitted_publisher: FittedPublisher, reader: Cli
         "SELECT name, total_rows, metadata_version FROM system.tables WHERE database = currentDatabase() ORDER BY name"
     )
     before = reader.rows(state)
-    manifest, _ = nightly.plan(fitted_publisher.endpoint, churn(fitted_publisher), LAST, "champion")
-    assert manifest.source_rows == reader.value(f"SELECT count() FROM ({SOURCE})", {"date": LAST})
+    planned = nightly.plan(fitted_publisher.endpoint, churn(fitted_publisher), LAST, "champion")
+    assert planned.manifest.source_rows == reader.value(f"SELECT count() FROM ({SOURCE})", {"date": LAST})
+    assert planned.parts >= 1
+    assert planned.methods == {"customer_churn_predictions": "replace", "ml_model_predictions": "replace"}
+    assert planned.lacking == ()
     assert reader.rows(state) == before
 
 
