@@ -20,7 +20,7 @@ from typing import Any
 
 from contest import report
 from contest.arena import arena, job
-from contest.rounds import NAMES, Contest, rounds, say
+from contest.rounds import CONNECTOR, NAMES, Contest, rounds, say
 
 from raypipe.clickhouse.connect import connected
 from raypipe.clickhouse.statements import identifier
@@ -38,8 +38,9 @@ def benchmark(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
             contest = Contest(own, job(own, CHUNK_ROWS, cores, {}), folder)
             say("one run of raypipe that does not count, to compare with")
             contest.reference()
-            if "ray_builtin" in arguments.contenders:
-                contest.tune()
+            for name in CONNECTOR:
+                if name in arguments.contenders:
+                    contest.tune(name)
             results = rounds(contest, arguments.contenders, arguments.repeats, say)
             return report.document(contest, results, arguments.repeats)
 

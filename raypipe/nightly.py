@@ -30,7 +30,7 @@ from raypipe.monitor import drift
 from raypipe.monitor import record as monitoring
 from raypipe.registry import aliases, artifacts, models
 from raypipe.registry.models import Registered
-from raypipe.registry.package import load_package
+from raypipe.registry.package import load_card, load_package
 from raypipe.score import publish, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
@@ -133,8 +133,9 @@ def score(
         progress("plan", 0, 1)
         people = planning.population(client, loaded, day)
         model = models.find(client, loaded.config.pipeline, reference)
-        package = load_package(model.artifact_uri, model.artifact_sha256)
-        manifest = planning.manifest(client, loaded, model, package, people, write=True)
+        # The actors load the model itself, and score its golden rows before anything else.
+        card = load_card(model.artifact_uri, model.artifact_sha256)
+        manifest = planning.manifest(client, loaded, model, card, people, write=True)
         return _execute(client, loaded.config, manifest, workers, progress, take_over)
 
 
@@ -210,7 +211,7 @@ def _execute(
 ) -> ScoreOutcome:
     found: list[drift.Drift] = []
     actors = config.score.actors
-    size = PoolSize(actors.min, actors.max, actors.cpus, actors.restarts)
+    size = PoolSize(actors.max, actors.cpus, actors.restarts)
 
     def scorer(manifest: Manifest, slices: Sequence[Slice]) -> Iterator[Receipt]:
         workers.ready()
@@ -226,10 +227,10 @@ def _execute(
 
 
 def _monitor(client: Client, config: PipelineConfig, manifest: Manifest, written: Sequence[Receipt]) -> drift.Drift:
-    package = load_package(manifest.artifact_uri, manifest.artifact_sha256)
+    card = load_card(manifest.artifact_uri, manifest.artifact_sha256)
     measured = drift.measure(
-        package.bins,
-        package.contract.columns,
+        card.bins,
+        card.contract.columns,
         (receipt.histograms for receipt in written),
         warning=config.monitor.psi_warning,
         alert=config.monitor.psi_alert,

@@ -20,7 +20,7 @@ from raypipe.data.slices import Slicing, cut, has_place, unsliced
 from raypipe.data.split import resolve_date, snapshots
 from raypipe.errors import ConfigError, GateRefused, ServerError, advised
 from raypipe.registry.models import Registered
-from raypipe.registry.package import Package
+from raypipe.registry.package import Card
 from raypipe.score import gate, publish
 from raypipe.score.manifest import Manifest, Target
 
@@ -73,7 +73,7 @@ def population(client: Client, loaded: Loaded, wanted: date | None) -> Populatio
 
 
 def manifest(
-    client: Client, loaded: Loaded, model: Registered, package: Package, people: Population, *, write: bool
+    client: Client, loaded: Loaded, model: Registered, card: Card, people: Population, *, write: bool
 ) -> Manifest:
     """Freezes a run.
 
@@ -81,7 +81,7 @@ def manifest(
         client: where everything is.
         loaded: the pipeline's config.
         model: the version that scores.
-        package: what its artifact holds.
+        card: what its artifact says of it.
         people: whom it scores.
         write: whether the population may be copied where it has to be; False only looks.
 
@@ -90,7 +90,7 @@ def manifest(
         GateRefused: the population is empty.
         ConfigError: a target or its publish statement cannot be used.
     """
-    config, contract = loaded.config, package.contract
+    config, contract = loaded.config, card.contract
     with _written_in(people.features.source):
         contract.check(describe_query(client, unsliced(people.features.text), people.parameters))
     published = [(item.target, load(loaded.sql(item.sql))) for item in config.publish]
@@ -122,15 +122,15 @@ def manifest(
         duplicates=config.score.duplicates,
         explain_rows=config.score.explain.rows,
         explain_features=config.score.explain.features,
-        threshold=package.threshold,
-        levels=package.levels,
+        threshold=card.threshold,
+        levels=card.levels,
         targets=tuple(Target(table, statement.text) for table, statement in published),
         snapshot=None,
     )
     for target, statement in published:
         _require_publishable(client, made, target, statement)
     if people.copied and write:
-        return _copied(client, loaded, made, package, people)
+        return _copied(client, loaded, made, card, people)
     return _cut(client, loaded, made, people, config.source.table, people.pinned)
 
 
@@ -151,10 +151,10 @@ def _cut(
     return replace(made, slicing=slicing, source_rows=rows, source_checksum=checksum)
 
 
-def _copied(client: Client, loaded: Loaded, made: Manifest, package: Package, people: Population) -> Manifest:
+def _copied(client: Client, loaded: Loaded, made: Manifest, card: Card, people: Population) -> Manifest:
     """The manifest of a run that reads its own copy of the features query; without a population there is no copy."""
     name = f"raypipe_snapshot_{made.run_id}"
-    select = package.contract.select(f"SELECT * FROM {identifier(name)} WHERE {{slice}}")
+    select = card.contract.select(f"SELECT * FROM {identifier(name)} WHERE {{slice}}")
     try:
         _copy(client, name, people, made.keys)
         return _cut(client, loaded, replace(made, select=select, snapshot=name), people, name, {})

@@ -56,7 +56,6 @@ class Session:
             self._is_mine = True
             _connect(self._address or os.environ.get("RAY_ADDRESS"), self._cpus)
         _refuse_loopback_on_many_nodes(self._endpoint)
-        _quiet()
 
     def release(self) -> None:
         """Gives up a connection that was made here, and returns at once; a Ray that was there before stays."""
@@ -139,7 +138,10 @@ def _refuse_loopback_on_many_nodes(endpoint: Endpoint) -> None:
         )
 
 
-def _quiet() -> None:
+def quiet_libraries() -> None:
+    """Keeps the progress bars and the logs of Ray Data and Ray Train, which a fit uses, off the terminal."""
+    import ray.data
+
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

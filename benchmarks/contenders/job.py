@@ -32,7 +32,8 @@ class Job:
         features_sql: the pipeline's features query for the day, with plain columns.
         select: the same compiled: the keys and the feature matrix's row as `x`.
         slices: the compiled query cut into disjoint ranges of the sorting key, with literal bounds.
-        view: a view of `select`, for readers that take a table only.
+        view: a view of `features_sql`, for readers that take a table only.
+        compiled_view: a view of `select`.
         insert_into: what follows INSERT INTO: the target, and predictions.sql over `input(…)` of keys and scores.
         target: the table that the predictions go to.
         levels: name and upper bound of each level of the score, ascending.
@@ -56,6 +57,7 @@ class Job:
     select: str
     slices: list[str]
     view: str
+    compiled_view: str
     insert_into: str
     target: str
     levels: list[tuple[str, float]]

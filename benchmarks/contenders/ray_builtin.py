@@ -1,6 +1,7 @@
 """Ray Data's own connector: read_clickhouse → map_batches over an actor pool → write_clickhouse.
 
-A filter would force a single read task, so the day's rows and their matrix are a view. Parallel reads page by
+A filter would force a single read task, so the day's rows are a view: of the plain columns, which an actor encodes, or
+(`ray_builtin_compiled`) of the query that raypipe compiles, whose rows are those of the matrix. Parallel reads page by
 OFFSET and need an order; the three key columns are given as one text, because a list becomes a tuple, which the
 server could not read in the order of the table.
 """
@@ -14,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from contenders.encoding import encode
 from contenders.job import Job, report
 from contenders.predictions import KEYS, matrix, table
 
@@ -25,10 +27,13 @@ class Scorer:
 
     def __init__(self, job: Job, ready: str) -> None:
         self._job = job
+        self._contract = job.contract()
         self._booster = job.booster(max(1, job.cores // job.options["actors"]))
         (Path(ready) / str(os.getpid())).write_text(repr(time.time()))
 
     def __call__(self, rows: pa.Table) -> pa.Table:
+        if not self._job.options["compiled"]:
+            return table(self._job, rows, self._booster.inplace_predict(encode(self._contract, rows)))
         parts = [
             table(self._job, pa.Table.from_batches([batch.select(KEYS)]), self._score(batch))
             for batch in rows.to_batches()
@@ -52,7 +57,7 @@ def main() -> None:
     # As fast as raypipe's own client is told to be.
     client = {"compress": False, "autogenerate_session_id": False}
     ray.data.read_clickhouse(
-        table=job.view,
+        table=job.compiled_view if options["compiled"] else job.view,
         dsn=job.dsn,
         order_by=([", ".join(KEYS)], False),
         client_settings={"output_format_arrow_compression_method": "none"},

@@ -77,5 +77,5 @@ def table(result: dict[str, Any]) -> str:
         if one.get("time"):
             lines.append(f"  {name}: " + "  ".join(f"{part} {value:.2f}" for part, value in one["time"].items()))
     if result["ray_builtin_settings"]:
-        lines.append(f"  ray_builtin at its best: {result['ray_builtin_settings']}")
+        lines += [f"  {name} at its best: {found}" for name, found in result["ray_builtin_settings"].items()]
     return "\n".join(lines)

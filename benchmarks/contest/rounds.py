@@ -19,7 +19,8 @@ from contest.processes import Finished, python, run
 from raypipe.clickhouse.client import Client
 from raypipe.score import ledger, runs
 
-PEERS = ("one_process", "one_process_streamed", "ray_builtin")
+CONNECTOR = ("ray_builtin", "ray_builtin_compiled")
+PEERS = ("one_process", "one_process_streamed", *CONNECTOR)
 NAMES = ("raypipe", *PEERS, "limit")
 
 Result = dict[str, Any]
@@ -36,14 +37,13 @@ class Contest:
 
     Attributes:
         folder: for the contenders' jobs.
-        settings: Ray's own connector at its best, as `tune` found it.
+        settings: Ray's own connector at its best, by contender, as `tune` found it.
     """
 
     arena: Arena
     job: Job
     folder: Path
-    settings: Settings = field(default_factory=dict)
-    _tried: list[tuple[float, Settings]] = field(default_factory=list)
+    settings: dict[str, Settings] = field(default_factory=dict)
 
     def play(self, name: str) -> Result:
         """One contender, once; verified, and everything it wrote removed."""
@@ -62,26 +62,22 @@ class Contest:
         verify.remember(self.arena, self.job.rows)
         verify.verify(self.arena, "raypipe", self.job.rows)
 
-    def tune(self) -> None:
+    def tune(self, name: str) -> None:
         """Finds the settings at which Ray's own connector is fastest: the number of blocks, then what runs at once."""
         cores = self.job.cores
-        first = [
-            {"blocks": blocks, "actors": cores, "task_cpus": 1.0}
-            for blocks in sorted({cores, 4 * cores, max(cores, self.job.rows // 250_000)})
-        ]
-        blocks = {"blocks": self._fastest(first)["blocks"]}
-        self.settings = self._fastest(
-            [{**blocks, "actors": 1, "task_cpus": 1.0}, {**blocks, "actors": cores, "task_cpus": 0.5}]
-        )
+        tried: dict[float, Settings] = {}
+        for blocks in sorted({cores, 4 * cores, max(cores, self.job.rows // 250_000)}):
+            self._try(name, {"blocks": blocks, "actors": cores, "task_cpus": 1.0}, tried)
+        blocks = tried[min(tried)]["blocks"]
+        for actors, cpus in {(1, 1.0), (cores, 0.5)}:
+            self._try(name, {"blocks": blocks, "actors": actors, "task_cpus": cpus}, tried)
+        self.settings[name] = tried[min(tried)]
 
-    def _fastest(self, candidates: list[Settings]) -> Settings:
-        for options in candidates:
-            if options not in [known for _, known in self._tried]:
-                self.settings = options
-                seconds = self.play("ray_builtin")["seconds"]
-                self._tried.append((seconds, options))
-                say(f"  ray_builtin with {_words(options)}: {seconds:.1f} s")
-        return min(self._tried, key=lambda one: one[0])[1]
+    def _try(self, name: str, options: Settings, tried: dict[float, Settings]) -> None:
+        self.settings[name] = options
+        seconds = self.play(name)["seconds"]
+        tried[seconds] = options
+        say(f"  {name} with {_words(options)}: {seconds:.1f} s")
 
     def _raypipe(self) -> Result:
         with Client(self.arena.endpoint) as client:
@@ -99,7 +95,8 @@ class Contest:
 
     def _other(self, name: str) -> Result:
         with tempfile.TemporaryDirectory(dir=self.folder) as ready:
-            job = replace(self.job, batch_id=f"{PIPELINE}_{name}", options={**self.settings, "ready": ready})
+            options = {**self.settings.get(name, {}), "ready": ready, "compiled": name == "ray_builtin_compiled"}
+            job = replace(self.job, batch_id=f"{PIPELINE}_{name}", options=options)
             found = self._peer(name, job)
         steady = found.document.get("since_first_actor", found.document["steady_seconds"])
         parts = {key: value for key, value in found.document.items() if key != "steady_seconds"}
@@ -107,7 +104,8 @@ class Contest:
 
     def _peer(self, name: str, job: Job) -> Finished:
         path = job.write(self.folder / f"{name}.json")
-        return run(python("-m", f"contenders.{name}", str(path)), self.arena.environment)
+        module = "ray_builtin" if name in CONNECTOR else name
+        return run(python("-m", f"contenders.{module}", str(path)), self.arena.environment)
 
 
 def rounds(

@@ -95,18 +95,15 @@ class SplitConfig(Section):
 class Actors(Section):
     """The pool of scoring actors."""
 
-    min: int = Field(default=1, ge=1, description="Actors that are started at once.")
-    max: int | None = Field(default=None, ge=1, description="Actors at most; null: as many as the cluster's CPUs hold.")
+    max: int | None = Field(
+        default=None,
+        ge=1,
+        description="Actors at most; null: as many as the CPUs hold. With more, an autoscaling cluster grows.",
+    )
     cpus: int = Field(default=1, ge=1, description="CPUs reserved for each actor, which are also its threads.")
     restarts: int = Field(
         default=3, ge=0, description="How often an actor that died is started again before the run fails."
     )
-
-    @model_validator(mode="after")
-    def _max_holds_min(self) -> Self:
-        if self.max is not None and self.max < self.min:
-            refuse([Breach("is below actors.min", str(self.max), f"null, or {self.min} and more", ("max",))])
-        return self
 
 
 class Explain(Section):

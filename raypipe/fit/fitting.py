@@ -18,13 +18,11 @@ from raypipe.data.contract import MATRIX, Contract, describe_query, matrix
 from raypipe.data.freeze import DeclaredFeature, freeze
 from raypipe.data.histograms import fit_bins
 from raypipe.data.slices import unsliced
-from raypipe.data.source import read_sql
 from raypipe.errors import ConfigError, RaypipeError
 from raypipe.fit import training_table
 from raypipe.fit.baselines import baselines
 from raypipe.fit.evaluate import Objective, choose_threshold, evaluate, suspicious_features
 from raypipe.fit.promotion import Decision, decide
-from raypipe.fit.trainer import fit as train
 from raypipe.fit.training_table import EVALUATED_ROWS, Shares, Snapshot, TrainingTable
 from raypipe.models.protocol import FitSpec, Matrix, load_family
 from raypipe.registry.package import Package, load_package, pack
@@ -151,6 +149,10 @@ def _freeze(client: Client, recipe: Recipe) -> Contract:
 def _train(
     client: Client, recipe: Recipe, contract: Contract, table: TrainingTable, progress: Progress
 ) -> tuple[dict[str, bytes], Mapping[str, Any]]:
+    # Ray Data and Ray Train take a second to import, which scoring would pay for nothing.
+    from raypipe.data.source import read_sql
+    from raypipe.fit.trainer import fit as train
+
     def part(name: str) -> Any:
         return read_sql(
             training_table.part_query(table),
@@ -222,9 +224,8 @@ def _judge(
     warnings = [*_suspicions(recipe, fit_rows, contract), *([warning] if warning else [])]
     if warnings and decision.promote:
         decision = Decision(False, f"held back: {'; '.join(warnings)}", decision.metric)
-    package = Package(
-        recipe.family, model, contract, fit_bins(fit_rows.x, model.predict(fit_rows.x)), threshold, recipe.levels
-    )
+    bins = fit_bins(fit_rows.x, model.predict(fit_rows.x))
+    package = Package(recipe.family, contract, bins, threshold, recipe.levels, model)
     described = {name: item.to_json() for name, item in simple.items()}
     evaluation = {**metrics, "baselines": described, "decision": decision.to_json(), "history": history}
     return Fitted(

@@ -27,7 +27,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from raypipe.data.contract import MATRIX, matrix
 from raypipe.errors import ConfigError, DataError, ModelError
 from raypipe.models.protocol import Family, FitSpec, Matrix, load_class, load_family
-from raypipe.runtime import causes, original, plain_errors
+from raypipe.runtime import causes, original, plain_errors, quiet_libraries
 
 LABEL = "label"
 # What Ray Data needs to read while the workers hold theirs; without it a fit with workers waits for ever.
@@ -101,6 +101,7 @@ def fit(
     def in_a_worker() -> dict[str, Any]:
         return _train(task, _silent)
 
+    quiet_libraries()
     with tempfile.TemporaryDirectory(prefix="raypipe-fit-") as storage, _interruptible(), _readable_errors():
         trainer = DataParallelTrainer(
             in_a_worker if workers else in_this_process,

@@ -16,6 +16,7 @@ from raypipe.errors import ModelError
 from raypipe.models.protocol import Model, load_family
 from raypipe.registry import artifacts
 
+OURS = ("decision.json", "contract.json", "histograms.json", "evaluation.json", "golden.arrow")
 GOLDEN_ROWS = 256
 GOLDEN_TOLERANCE = 1e-5
 
@@ -23,8 +24,8 @@ Scores = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Package:
-    """A model version, ready to score.
+class Card:
+    """What a model version reads and how its scores are used: all of its artifact but the model.
 
     Attributes:
         family: the dotted path of the class that fitted it.
@@ -33,11 +34,17 @@ class Package:
     """
 
     family: str
-    model: Model
     contract: Contract
     bins: Bins
     threshold: float
     levels: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Package(Card):
+    """A model version, ready to score."""
+
+    model: Model
 
 
 def pack(package: Package, golden_rows: Matrix, evaluation: Mapping[str, Any]) -> dict[str, bytes]:
@@ -60,6 +67,15 @@ def pack(package: Package, golden_rows: Matrix, evaluation: Mapping[str, Any]) -
     }
 
 
+def load_card(uri: str, sha256: str) -> Card:
+    """The card of an artifact, after every byte was verified; a model's library takes a second to import.
+
+    Raises:
+        ModelError: a byte differs, or a file is missing.
+    """
+    return _card(artifacts.load(uri, sha256))
+
+
 def load_package(uri: str, sha256: str) -> Package:
     """The model of an artifact, after every byte was verified and the golden rows were scored again.
 
@@ -71,16 +87,19 @@ def load_package(uri: str, sha256: str) -> Package:
 
 def unpack(files: Mapping[str, bytes]) -> Package:
     """The model of an artifact's verified files."""
-    ours = ("decision.json", "contract.json", "histograms.json", "evaluation.json", "golden.arrow")
-    missing = [name for name in ours if name not in files]
+    card = _card(files)
+    model = load_family(card.family).from_files({name: body for name, body in files.items() if name not in OURS})
+    artifacts.check_golden(model, files["golden.arrow"], GOLDEN_TOLERANCE)
+    return Package(card.family, card.contract, card.bins, card.threshold, card.levels, model)
+
+
+def _card(files: Mapping[str, bytes]) -> Card:
+    missing = [name for name in OURS if name not in files]
     if missing:
         raise ModelError("The model's artifact is incomplete", found=f"no {', '.join(missing)}")
     decision = json.loads(files["decision.json"])
-    model = load_family(decision["family"]).from_files({name: body for name, body in files.items() if name not in ours})
-    artifacts.check_golden(model, files["golden.arrow"], GOLDEN_TOLERANCE)
-    return Package(
+    return Card(
         decision["family"],
-        model,
         Contract.from_json(json.loads(files["contract.json"])),
         Bins.from_json(json.loads(files["histograms.json"])),
         float(decision["threshold"]),

@@ -1,19 +1,22 @@
-"""Slices over a pool of Ray actors; nothing but slice numbers and receipts crosses the object store."""
+"""Slices over a pool of Ray actors; nothing but slices and receipts crosses the object store.
+
+Plain actors instead of a Ray Data dataset: docs/decisions/0008-scoring-pool.md has the measurement.
+"""
 
 from __future__ import annotations
 
-import warnings
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import ray.data
-from ray.data import ActorPoolStrategy
-from ray.util.annotations import RayDeprecationWarning
+import ray
+from ray.exceptions import RayActorError
 
 from raypipe.clickhouse.client import Endpoint
 from raypipe.data.slices import Slice
-from raypipe.errors import UsageError
+from raypipe.errors import ModelError, UsageError
 from raypipe.runtime import cluster_cpus, plain_errors
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
@@ -25,26 +28,38 @@ class PoolSize:
     """How many actors score, and what each may use.
 
     Attributes:
-        smallest: actors that are kept at least.
-        largest: actors at most; None for as many as the cluster's CPUs allow.
+        largest: actors at most; None for as many as the cluster's CPUs hold. Beyond that they wait, and an
+            autoscaling cluster grows for them.
         cpus: CPUs an actor reserves, and threads its model uses.
         restarts: how often an actor may die and a slice be repeated before the run fails.
     """
 
-    smallest: int
     largest: int | None
     cpus: int
     restarts: int
 
 
 class _Actor:
-    def __init__(self, endpoint: Endpoint, manifest: str, cpus: int) -> None:
-        self._manifest = Manifest.from_json(manifest)
-        self._scorer = SliceScorer(endpoint, self._manifest, cpus)
-        self._slices = {piece.index: piece for piece in self._manifest.slicing.slices}
+    """Loads the model at its first call, so that what goes wrong there is raised like any other error."""
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        return {"receipt": [self._scorer.score(self._slices[int(index)]).to_json() for index in batch["slice"]]}
+    def __init__(self, endpoint: Endpoint, manifest: str, cpus: int) -> None:
+        self._endpoint = endpoint
+        self._manifest = manifest
+        self._cpus = cpus
+        self._loaded: SliceScorer | None = None
+
+    def ready(self) -> None:
+        """Loads and checks the model."""
+        self._scorer()
+
+    def score(self, piece: Slice) -> str:
+        """Scores a slice; the receipt as JSON."""
+        return self._scorer().score(piece).to_json()
+
+    def _scorer(self) -> SliceScorer:
+        if self._loaded is None:
+            self._loaded = SliceScorer(self._endpoint, Manifest.from_json(self._manifest), self._cpus)
+        return self._loaded
 
 
 def score_slices(endpoint: Endpoint, manifest: Manifest, slices: Sequence[Slice], size: PoolSize) -> Iterator[Receipt]:
@@ -54,29 +69,43 @@ def score_slices(endpoint: Endpoint, manifest: Manifest, slices: Sequence[Slice]
         UsageError: an actor needs more CPUs than the cluster has.
         RaypipeError: what an actor met and could not repeat.
     """
-    if not slices:
-        return
+    queue = deque(slices)
     count = _actors(len(slices), size)
-    items = ray.data.from_items([{"slice": piece.index} for piece in slices], override_num_blocks=len(slices))
-    with warnings.catch_warnings():
-        # The bounds on restarts have no parameters of their own yet, and Ray warns of the way to pass them. Without
-        # them an actor restarts for ever, so one that always runs out of memory would keep a run alive till morning.
-        warnings.simplefilter("ignore", RayDeprecationWarning)
-        dataset = items.map_batches(
-            _Actor,
-            fn_constructor_args=(endpoint, manifest.to_json(), size.cpus),
-            batch_size=1,
-            batch_format="numpy",
-            compute=ActorPoolStrategy(
-                min_size=min(size.smallest, count), max_size=count, initial_size=count, max_tasks_in_flight_per_actor=2
-            ),
-            num_cpus=size.cpus,
-            max_restarts=size.restarts,
-            max_task_retries=size.restarts,
-        )
-    with plain_errors():
-        for row in dataset.iter_rows():
-            yield Receipt.from_json(row["receipt"])
+    actor = ray.remote(_Actor).options(num_cpus=size.cpus, max_restarts=size.restarts, max_task_retries=size.restarts)
+    pool: list[Any] = [actor.remote(endpoint, manifest.to_json(), size.cpus) for _ in range(count)]
+    # An actor gets a slice when it is ready: one that waits for its node keeps no slice waiting.
+    working = {one.ready.remote(): one for one in pool}
+    unfinished = len(queue)
+    try:
+        while unfinished:
+            with plain_errors(), _named_deaths(size):
+                (done,), _ = ray.wait(list(working), num_returns=1)
+                receipt = ray.get(done)
+            free = working.pop(done)
+            if queue:
+                working[free.score.remote(queue.popleft())] = free
+            else:
+                # Its CPUs, and on an autoscaling cluster its node, are not needed any more.
+                ray.kill(free)
+            if receipt is not None:
+                unfinished -= 1
+                yield Receipt.from_json(receipt)
+    finally:
+        for one in pool:
+            ray.kill(one)
+
+
+@contextmanager
+def _named_deaths(size: PoolSize) -> Iterator[None]:
+    try:
+        yield
+    except RayActorError as error:
+        raise ModelError(
+            f"A scoring actor died more than {size.restarts} times (score.actors.restarts)",
+            found=" ".join(str(error).split()),
+            next_step="an actor that runs out of memory needs fewer actors (score.actors.max) or smaller chunks"
+            " (score.chunk_rows); then finish the run with `raypipe resume`",
+        ) from error
 
 
 def _actors(slices: int, size: PoolSize) -> int:
@@ -88,4 +117,4 @@ def _actors(slices: int, size: PoolSize) -> int:
             found=f"score.actors.cpus = {size.cpus}",
             allowed=f"at most {cpus}",
         )
-    return max(1, min(slices, fitting, size.largest or fitting))
+    return max(1, min(slices, size.largest or fitting))

@@ -250,7 +250,7 @@ def _registered(client: Client, project: Path, artifacts: Path) -> RegisteredMod
     model, _ = XGBoost().fit(rows, rows, spec)
     bins = fit_bins(x, model.predict(x))
     levels = tuple((level.name, level.below) for level in config.levels)
-    package = Package(config.model.class_path, model, contract, bins, 0.5, levels)
+    package = Package(config.model.class_path, contract, bins, 0.5, levels, model)
     artifact = store.save(str(artifacts), pack(package, x, {}))
     at = datetime(2026, 2, 1, tzinfo=UTC)
     record = models.ModelRecord(

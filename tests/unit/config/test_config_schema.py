@@ -110,7 +110,7 @@ def test_an_address_is_a_server_or_an_embedded_path(load: Load, url: str) -> Non
         ("label.kind=number", "evaluate.metric does not fit the label"),
         ("label={kind: number, horizon_days: 7}", "evaluate.metric does not fit the label"),
         ("monitor.psi_alert=0.05", "monitor.psi_alert is not above psi_warning"),
-        ("score.actors={min: 4, max: 2}", "score.actors.max is below actors.min"),
+        ("score.actors={max: 0}", "score.actors.max must be greater than or equal to 1"),
         ("score.chunk_rows=2000000", "score.chunk_rows must be less than or equal to 1000000"),
         ("score.max_rejected=.nan", "score.max_rejected must be a finite number"),
         ("timezone=Mars/Olympus", "timezone is not a known time zone"),
