@@ -219,14 +219,15 @@ def _execute(
         # The rest is ClickHouse's work.
         workers.release()
 
-    def monitor(manifest: Manifest, written: Sequence[Receipt]) -> None:
-        found.append(_monitor(client, config, manifest, written))
+    def monitored(manifest: Manifest, written: Sequence[Receipt]) -> None:
+        found.append(monitor(client, config, manifest, written))
 
-    outcome = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitor)
+    outcome = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitored)
     return ScoreOutcome(outcome, manifest, found[0])
 
 
-def _monitor(client: Client, config: PipelineConfig, manifest: Manifest, written: Sequence[Receipt]) -> drift.Drift:
+def monitor(client: Client, config: PipelineConfig, manifest: Manifest, written: Sequence[Receipt]) -> drift.Drift:
+    """Measures a run's drift from its receipts alone, and writes its monitoring row."""
     card = load_card(manifest.artifact_uri, manifest.artifact_sha256)
     measured = drift.measure(
         card.bins,

@@ -1,9 +1,9 @@
 """Ray Data's own connector: read_clickhouse → map_batches over an actor pool → write_clickhouse.
 
-A filter would force a single read task, so the day's rows are a view: of the plain columns, which an actor encodes, or
-(`ray_builtin_compiled`) of the query that raypipe compiles, whose rows are those of the matrix. Parallel reads page by
-OFFSET and need an order; the three key columns are given as one text, because a list becomes a tuple, which the
-server could not read in the order of the table.
+A filter would force a single read task, so the day's rows are a view: of the features query, whose columns an actor
+encodes, or (`ray_builtin_compiled`) of the query that raypipe compiles, whose rows are those of the matrix. Parallel
+reads page by OFFSET and need an order; the three key columns are given as one text, because a list becomes a tuple,
+which the server could not read in the order of the table.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 
-from contenders.encoding import encode
 from contenders.job import Job, report
-from contenders.predictions import KEYS, matrix, table
+from contenders.one_process import encode
+from contenders.predictions import KEYS, frame, matrix, table
 
 ACTOR_CPUS = 0.5
 
@@ -31,9 +32,19 @@ class Scorer:
         self._booster = job.booster(max(1, job.cores // job.options["actors"]))
         (Path(ready) / str(os.getpid())).write_text(repr(time.time()))
 
+
+class Plain(Scorer):
+    """The code that one would write first: the same functions as `one_process`, a batch at a time."""
+
+    def __call__(self, rows: pd.DataFrame) -> pd.DataFrame:
+        scores = self._booster.inplace_predict(encode(self._contract, rows), validate_features=False)
+        return frame(self._job, rows[KEYS], scores)
+
+
+class Compiled(Scorer):
+    """Rows of a ready matrix to Arrow columns, what is constant stored once."""
+
     def __call__(self, rows: pa.Table) -> pa.Table:
-        if not self._job.options["compiled"]:
-            return table(self._job, rows, self._booster.inplace_predict(encode(self._contract, rows)))
         parts = [
             table(self._job, pa.Table.from_batches([batch.select(KEYS)]), self._score(batch))
             for batch in rows.to_batches()
@@ -65,10 +76,10 @@ def main() -> None:
         ray_remote_args={"num_cpus": options["task_cpus"]},
         override_num_blocks=options["blocks"],
     ).map_batches(
-        Scorer,
+        Compiled if options["compiled"] else Plain,
         fn_constructor_args=(job, str(ready)),
         batch_size=None,
-        batch_format="pyarrow",
+        batch_format="pyarrow" if options["compiled"] else "pandas",
         zero_copy_batch=True,
         compute=ActorPoolStrategy(size=options["actors"]),
         num_cpus=ACTOR_CPUS,

@@ -17,6 +17,7 @@ import pytest
 from raypipe.clickhouse.client import Client
 from raypipe.score import lock, runs
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
+from tests.faults.oracle import assert_exact, assert_nothing_left, newest
 from tests.faults.proxy import Proxy, Rule, proxied
 
 PATIENCE = 120
@@ -66,38 +67,6 @@ def finish(publisher: FittedPublisher, *arguments: str) -> dict[str, object]:
     assert done.returncode == 0, done.stderr.decode()
     document: dict[str, object] = json.loads(done.stdout)
     return document
-
-
-def assert_exact(client: Client, day: date, run_id: str) -> None:
-    """Source and target hold the same keys, each once, all of one run."""
-    rows = client.rows(
-        "SELECT countIf(isNull(p.entity_id)), countIf(isNull(s.user_id)), count(), uniqExact(s.company_id, s.brand_id,"
-        " s.user_id), uniqExact(p.batch_id), any(p.batch_id) FROM (SELECT company_id, brand_id, user_id FROM"
-        " customer_user_features WHERE feature_date = {day:Date} AND active_last_30_days = 1) AS s"
-        " FULL JOIN (SELECT company_id, brand_id, entity_id, batch_id FROM ml_model_predictions"
-        " WHERE prediction_type = 'churn' AND prediction_date = {day:Date}) AS p"
-        " ON p.company_id = s.company_id AND p.brand_id = s.brand_id AND p.entity_id = s.user_id",
-        {"day": day},
-        {"join_use_nulls": 1},
-    )
-    missing, extra, joined, distinct, batches, batch = rows[0]
-    assert (missing, extra, batches, batch) == (0, 0, 1, run_id)
-    assert joined == distinct > 0
-
-
-def assert_nothing_left(client: Client, process: subprocess.Popen[bytes]) -> None:
-    """No table of a run, no lock, no process of the killed command's group."""
-    left = client.rows(
-        "SELECT name FROM system.tables WHERE database = currentDatabase()"
-        " AND match(name, '^raypipe_(staging|twin|explain|snapshot|training|lock)_')"
-    )
-    assert left == []
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
-
-
-def newest(client: Client, day: date) -> runs.Run:
-    return next(run for run in runs.listed(client, "churn") if run.date == day)
 
 
 @pytest.mark.fast

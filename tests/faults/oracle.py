@@ -1,0 +1,106 @@
+"""What every fault test is judged by: the published rows beside the source, by key, and what was left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+import pytest
+
+from raypipe import nightly, planning
+from raypipe.clickhouse.client import Client
+from raypipe.config.load import Loaded, load_pipeline, shipped
+from raypipe.data.slices import Slice
+from raypipe.monitor.drift import Drift
+from raypipe.registry import models
+from raypipe.registry.package import load_card
+from raypipe.score import runs
+from raypipe.score.ledger import Receipt
+from raypipe.score.manifest import Manifest
+from raypipe.score.run import Outcome, execute
+from raypipe.score.worker import SliceScorer
+from tests.conftest import FittedPublisher
+
+_JOINED = """
+SELECT countIf(isNull(p.entity_id)), countIf(isNull(s.user_id)), count(),
+    uniqExact(s.company_id, s.brand_id, s.user_id), uniqExact(p.batch_id), any(p.batch_id)
+FROM (
+    SELECT company_id, brand_id, user_id FROM customer_user_features
+    WHERE feature_date = {day:Date} AND active_last_30_days = 1
+) AS s
+FULL JOIN (
+    SELECT company_id, brand_id, entity_id, batch_id FROM ml_model_predictions
+    WHERE prediction_type = 'churn' AND prediction_date = {day:Date}
+) AS p ON p.company_id = s.company_id AND p.brand_id = s.brand_id AND p.entity_id = s.user_id
+"""
+_LEFT = """
+SELECT name FROM system.tables
+WHERE database = currentDatabase() AND match(name, '^raypipe_(staging|twin|explain|snapshot|training|lock)_')
+"""
+
+
+def assert_exact(client: Client, day: date, run_id: str) -> None:
+    """Source and target hold the same keys, each once, all of one run."""
+    (row,) = client.rows(_JOINED, {"day": day}, {"join_use_nulls": 1})
+    missing, extra, joined, distinct, batches, batch = row
+    assert (missing, extra, batches, batch) == (0, 0, 1, run_id)
+    assert joined == distinct > 0
+
+
+def own_tables(client: Client) -> list[str]:
+    """The tables that runs made for themselves and that still stand, locks among them."""
+    return [name for (name,) in client.rows(_LEFT)]
+
+
+def assert_nothing_left(client: Client, process: subprocess.Popen[bytes] | None = None) -> None:
+    """No table of a run, no lock, no process of the command's group."""
+    assert own_tables(client) == []
+    if process is not None:
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
+
+
+def newest(client: Client, day: date) -> runs.Run:
+    """The latest run of a day, whatever became of it."""
+    return next(run for run in runs.listed(client, "churn", limit=1000) if run.date == day)
+
+
+def loaded(publisher: FittedPublisher, *overrides: str) -> Loaded:
+    """Churn as the fitted publisher needs it."""
+    return load_pipeline("churn", shipped() / "configs", [*publisher.overrides, *overrides], environ={})
+
+
+def planned(publisher: FittedPublisher, day: date, *overrides: str) -> Manifest:
+    """The manifest of a run of the champion, as `raypipe score` freezes it."""
+    config = loaded(publisher, *overrides)
+    with Client(publisher.endpoint) as client:
+        people = planning.population(client, config, day)
+        model = models.find(client, "churn", "champion")
+        card = load_card(model.artifact_uri, model.artifact_sha256)
+        return planning.manifest(client, config, model, card, people, write=True)
+
+
+def in_process(publisher: FittedPublisher, manifest: Manifest, *, take_over: bool = False) -> Outcome:
+    """A run in this process, without Ray, so that a test can switch a guard off; everything else is the real thing.
+
+    `publisher.endpoint` may be that of a proxy.
+    """
+
+    def scorer(manifest: Manifest, slices: Sequence[Slice]) -> Iterator[Receipt]:
+        own = SliceScorer(publisher.endpoint, manifest, 1)
+        for piece in slices:
+            yield own.score(piece)
+
+    measured: list[Drift] = []
+    with Client(publisher.endpoint) as client:
+        config = loaded(publisher).config
+        return execute(
+            client,
+            manifest,
+            scorer,
+            take_over=take_over,
+            progress=lambda stage, done, total: None,
+            monitor=lambda frozen, written: measured.append(nightly.monitor(client, config, frozen, written)),
+        )
