@@ -159,7 +159,7 @@ def _copied(client: Client, loaded: Loaded, made: Manifest, card: Card, people: 
         _copy(client, name, people, made.keys)
         return _cut(client, loaded, replace(made, select=select, snapshot=name), people, name, {})
     except BaseException:
-        client.run(f"DROP TABLE IF EXISTS {identifier(name)} SYNC")
+        client.run(client.topology.drop(name))
         raise
 
 
@@ -218,11 +218,8 @@ def _written_in(source: str, advice: str = ", or the table that it reads") -> It
 def _copy(client: Client, name: str, people: Population, keys: tuple[str, ...]) -> None:
     """Writes the features query to a table in the order of the entity key, in one pass."""
     order = ", ".join(identifier(key) for key in keys)
-    client.run(
-        f"CREATE TABLE {identifier(name)} ENGINE = MergeTree ORDER BY ({order}) SETTINGS allow_nullable_key = 1"
-        f" EMPTY AS\n{unsliced(people.features.text)}",
-        people.parameters,
-    )
+    tail = f" EMPTY AS\n{unsliced(people.features.text)}"
+    client.run(client.topology.create(name, "", order=f"({order})", tail=tail), people.parameters)
     client.run(f"INSERT INTO {identifier(name)}\n{unsliced(people.features.text)}", people.parameters)
 
 

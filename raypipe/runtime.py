@@ -57,6 +57,11 @@ class Session:
             _connect(self._address or os.environ.get("RAY_ADDRESS"), self._cpus)
         _refuse_loopback_on_many_nodes(self._endpoint)
 
+    @property
+    def starts_here(self) -> bool:
+        """Whether Ray is still to be started on this machine, which takes some seconds."""
+        return not (self._address or os.environ.get("RAY_ADDRESS") or ray.is_initialized())
+
     def release(self) -> None:
         """Gives up a connection that was made here, and returns at once; a Ray that was there before stays."""
         global _closing

@@ -126,7 +126,13 @@ class FittedPublisher:
     @property
     def overrides(self) -> tuple[str, ...]:
         """Config overrides that every command on this publisher needs."""
-        return (f"artifacts={self.artifacts}", "score.slice_rows=500", "score.explain.rows=20")
+        return (
+            f"artifacts={self.artifacts}",
+            "score.slice_rows=500",
+            "score.explain.rows=20",
+            # A few thousand users would be scored before Ray's actors are there.
+            "score.actors.head_start=false",
+        )
 
     def environment(self) -> dict[str, str]:
         """The environment of a command in a process of its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -81,7 +82,7 @@ def _no_date(text: str, option: str) -> UsageError:
 def endpoint_of(connection: Connection, *, check: bool = True) -> Iterator[Endpoint]:
     """The ClickHouse that a config or the command line names."""
     with connected(connection.url, connection.password_file, connection.ca_file, check=check) as endpoint:
-        yield endpoint
+        yield replace(endpoint, cluster=connection.cluster)
 
 
 @contextmanager

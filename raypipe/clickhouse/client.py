@@ -25,6 +25,7 @@ from urllib3.exceptions import HTTPError
 
 from raypipe.clickhouse import faults, strict
 from raypipe.clickhouse.statements import identifier
+from raypipe.clickhouse.topology import Topology
 from raypipe.errors import ConfigError, DataError, ServerError, UsageError
 
 PASSWORD_VARIABLE = "RAYPIPE_PASSWORD"
@@ -67,6 +68,7 @@ class Endpoint:
         database: the default database of every statement.
         password_file: a file with the password; without one, the variable RAYPIPE_PASSWORD counts.
         ca_file: a PEM bundle to trust instead of the system's.
+        cluster: the cluster of the server's configuration that tables live on; None for one server.
     """
 
     url: str
@@ -74,6 +76,7 @@ class Endpoint:
     database: str = "default"
     password_file: str | None = None
     ca_file: str | None = None
+    cluster: str | None = None
 
     @classmethod
     def parse(cls, url: str, password_file: str | None = None, ca_file: str | None = None) -> Endpoint:
@@ -140,6 +143,7 @@ class Client:
 
     def __init__(self, endpoint: Endpoint, settings: Settings | None = None) -> None:
         self.endpoint = endpoint
+        self.topology = Topology(endpoint.cluster)
         self._where = str(endpoint)
         parts = urlsplit(endpoint.url)
         with faults.translated(self._where):
@@ -298,6 +302,7 @@ class Client:
         body = sink.getvalue()
         options = {
             **STRICT_INSERT,
+            **self.topology.insert_settings,
             "max_insert_block_size": max(data.num_rows, 1_048_449),
             "max_insert_threads": 1,
             **(settings or {}),

@@ -13,8 +13,8 @@ from raypipe.clickhouse.tables import describe
 # The kinds of tables that a run makes for itself, named raypipe_<kind>_<…run id>.
 KINDS = ("staging", "twin", "explain", "snapshot", "training", "lock")
 LOCK = "lock"
-OVER = frozenset({"PUBLISHED", "SUPERSEDED", "REFUSED", "FAILED"})
-# A run in one of these states is taken up again by `raypipe resume`, which locks first and sets the status later.
+OVER = frozenset({"PUBLISHED", "SUPERSEDED"})
+# A run in one of these states can be finished by `raypipe resume`, for which its tables are kept a while.
 RESUMABLE = frozenset({"REFUSED", "FAILED"})
 PATIENCE = timedelta(hours=24)
 
@@ -36,7 +36,6 @@ class Leftover:
         run_id: the run it belongs to, '' when the ledger knows none that fits.
         status: of that run, '' when unknown.
         age: since the table was made or altered; None where the server does not know.
-        is_locked: whether a lock names the run.
     """
 
     table: str
@@ -44,16 +43,11 @@ class Leftover:
     run_id: str
     status: str
     age: timedelta | None
-    is_locked: bool
 
     def is_over(self, patience: timedelta = PATIENCE) -> bool:
-        """Whether nobody can need the table: its run is over, or unknown and older than `patience`."""
+        """Whether nobody needs the table any more: its run is over, or failed or unknown and older than `patience`."""
         is_old = self.age is not None and self.age >= patience
-        if not self.status:
-            return is_old
-        if self.status in RESUMABLE and self.is_locked:
-            return is_old
-        return self.status in OVER
+        return self.status in OVER or (is_old and (not self.status or self.status in RESUMABLE))
 
 
 def leftovers(client: Client) -> tuple[Leftover, ...]:
@@ -62,7 +56,6 @@ def leftovers(client: Client) -> tuple[Leftover, ...]:
     pattern = f"^raypipe_({'|'.join(KINDS)})_"
     rows = client.rows(_TABLES, {"database": client.endpoint.database, "pattern": pattern})
     owners = {name: _owner(f"{name} {comment}", statuses) for name, comment, *_ in rows}
-    locked = {owners[name] for name, *_ in rows if _kind(name) == LOCK}
     return tuple(
         Leftover(
             table=name,
@@ -71,19 +64,18 @@ def leftovers(client: Client) -> tuple[Leftover, ...]:
             status=statuses.get(owners[name], ""),
             # Where a database keeps no metadata on disk the time is 1970: no reason to call a table old.
             age=timedelta(seconds=seconds) if changed else None,
-            is_locked=owners[name] in locked,
         )
         for name, _, seconds, changed in rows
     )
 
 
 def clean(client: Client, run_ids: Collection[str] | None = None, patience: timedelta = PATIENCE) -> tuple[str, ...]:
-    """Drops the tables of runs that are over, and of unknown runs older than `patience`.
+    """Drops the tables of runs that are over, and of failed or unknown ones older than `patience`.
 
     Args:
         client: its database is cleaned.
         run_ids: only the tables of these runs; None for every run's. A run that is not over is spared either way.
-        patience: how old a table of an unknown run must be.
+        patience: how old a table of a failed or an unknown run must be.
 
     Returns:
         The names of the dropped tables.

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, model_validator
 
 from raypipe.config.evaluate import Evaluate
-from raypipe.config.fields import Breach, ClickHouseUrl, SafeUrl, Section, Share, refuse
+from raypipe.config.fields import Breach, ClickHouseUrl, Column, SafeUrl, Section, Share, refuse
 
 
 def _known_zone(name: str) -> str:
@@ -39,6 +39,10 @@ class Connection(Section):
     )
     ca_file: str | None = Field(
         default=None, min_length=1, description="A PEM bundle to trust instead of the system's, for https."
+    )
+    cluster: Column | None = Field(
+        default=None,
+        description="The cluster of the server's configuration on which the tables live; null: a single server.",
     )
 
 
@@ -99,6 +103,9 @@ class Actors(Section):
         default=None,
         ge=1,
         description="Actors at most; null: as many as the CPUs hold. With more, an autoscaling cluster grows.",
+    )
+    head_start: bool = Field(
+        default=True, description="Whether the command scores by itself while it starts a Ray on its own machine."
     )
     cpus: int = Field(default=1, ge=1, description="CPUs reserved for each actor, which are also its threads.")
     restarts: int = Field(

@@ -24,11 +24,9 @@ def write(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> int
     a JSON object of the features that moved the score most, largest first, in the model's raw units.
     """
     columns = [f"{identifier(name)} {kind}" for name, kind in zip(manifest.keys, manifest.key_types, strict=True)]
-    client.run(f"DROP TABLE IF EXISTS {identifier(manifest.explanations)} SYNC")
-    client.run(
-        f"CREATE TABLE {identifier(manifest.explanations)} ({', '.join(columns)}, contributions String)"
-        " ENGINE = MergeTree ORDER BY tuple() SETTINGS non_replicated_deduplication_window = 100"
-    )
+    columns.append("contributions String")
+    client.run(client.topology.drop(manifest.explanations))
+    client.run(client.topology.create(manifest.explanations, f"({', '.join(columns)})", order="tuple()", window=100))
     if manifest.explain_rows == 0:
         return 0
     package = load_package(manifest.artifact_uri, manifest.artifact_sha256)
@@ -44,7 +42,8 @@ def _riskiest(client: Client, manifest: Manifest, written: Sequence[Receipt]) ->
     keys = ", ".join(identifier(name) for name in manifest.keys)
     sql = (
         f"SELECT {keys}, {MATRIX} FROM (\n{unsliced(manifest.select)}\n) WHERE ({keys}) IN (\n"
-        f"SELECT {keys} FROM {identifier(manifest.staging)} WHERE attempt IN {{attempts:Array(UInt64)}}\n"
+        f"SELECT {keys} FROM {client.topology.everywhere(manifest.staging)}\n"
+        "WHERE attempt IN {attempts:Array(UInt64)}\n"
         f"ORDER BY score DESC, {keys} LIMIT {manifest.explain_rows})"
     )
     return client.table(sql, {**manifest.select_parameters, "attempts": attempts(written)})

@@ -133,7 +133,7 @@ def _distinct(client: Client, manifest: Manifest, written: Sequence[Receipt]) ->
     """The rows that will be published: all staged ones, or one a key where the config says so."""
     where = "WHERE attempt IN {attempts:Array(UInt64)}"
     bound = {"attempts": ledger.attempts(written)}
-    staging = identifier(manifest.staging)
+    staging = client.topology.everywhere(manifest.staging)
     (counted,) = client.rows(f"SELECT count(), uniqExact(key_hash) FROM {staging} {where}", bound)
     rows, distinct = int(counted[0]), int(counted[1])
     if rows == distinct:

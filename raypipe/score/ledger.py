@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 
 from raypipe.clickhouse.client import Client, content_token
-from raypipe.clickhouse.statements import identifier
 from raypipe.score.manifest import Manifest
 
 UINT64 = 1 << 64
@@ -112,8 +111,8 @@ class Staged:
 def staged(client: Client, manifest: Manifest) -> dict[tuple[int, int], Staged]:
     """What the data itself says: staged rows, chunks and key checksum by (slice, attempt)."""
     rows = client.rows(
-        f"SELECT slice, attempt, count(), uniqExact(chunk), sum(key_hash) FROM {identifier(manifest.staging)}"
-        " GROUP BY slice, attempt"
+        "SELECT slice, attempt, count(), uniqExact(chunk), sum(key_hash)"
+        f" FROM {client.topology.everywhere(manifest.staging)} GROUP BY slice, attempt"
     )
     return {(piece, attempt): Staged(count, chunks, checksum) for piece, attempt, count, chunks, checksum in rows}
 
@@ -129,7 +128,8 @@ def reconcile(client: Client, manifest: Manifest) -> list[Receipt]:
     good = [receipt for receipt in written if confirms(found.get((receipt.slice, receipt.attempt)), receipt)]
     kept = {receipt.slice for receipt in good}
     for piece in sorted({piece for piece, _ in found} - kept):
-        client.run(f"ALTER TABLE {identifier(manifest.staging)} DROP PARTITION {piece}")
+        sql, settings = client.topology.drop_partition(manifest.staging, piece)
+        client.run(sql, settings=settings)
     return good
 
 

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import identifier, literal
 from raypipe.errors import Busy, ServerError
 
 TABLE_ALREADY_EXISTS = 57
+REPLICA_ALREADY_EXISTS = 253
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ def lock_table(pipeline: str) -> str:
 def holder(client: Client, pipeline: str) -> Owner | None:
     """Who holds the pipeline's lock, or None."""
     rows = client.rows(
-        "SELECT comment FROM system.tables WHERE database = {database:String} AND name = {name:String}",
+        f"SELECT comment FROM {client.topology.system('tables')}"
+        " WHERE database = {database:String} AND name = {name:String}",
         {"database": client.endpoint.database, "name": lock_table(pipeline)},
     )
     return Owner(**json.loads(rows[0][0])) if rows else None
@@ -72,12 +73,11 @@ def acquire(client: Client, pipeline: str, owner: Owner, *, take_over: bool = Fa
     held = holder(client, pipeline)
     if held is not None and (take_over or (held.run_id == owner.run_id and held.is_dead)):
         release(client, pipeline, held)
-    comment = literal(json.dumps(asdict(owner)))
     try:
         # Without IF NOT EXISTS, so that of two who ask at once one fails.
-        client.run(f"CREATE TABLE {identifier(lock_table(pipeline))} (x UInt8) ENGINE = Null COMMENT {comment}")
+        client.run(client.topology.lock(lock_table(pipeline), json.dumps(asdict(owner))))
     except ServerError as error:
-        if error.code != TABLE_ALREADY_EXISTS:
+        if error.code not in (TABLE_ALREADY_EXISTS, REPLICA_ALREADY_EXISTS):
             raise
         held = holder(client, pipeline)
         gone = " (that process is gone)" if held is not None and held.is_dead else ""
@@ -103,4 +103,4 @@ def require(client: Client, pipeline: str, owner: Owner) -> None:
 def release(client: Client, pipeline: str, owner: Owner) -> None:
     """Gives the lock back, unless somebody else has it by now."""
     if holder(client, pipeline) == owner:
-        client.run(f"DROP TABLE IF EXISTS {identifier(lock_table(pipeline))} SYNC")
+        client.run(client.topology.drop(lock_table(pipeline)))

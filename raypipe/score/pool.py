@@ -6,7 +6,7 @@ Plain actors instead of a Ray Data dataset: docs/decisions/0008-scoring-pool.md 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -62,37 +62,64 @@ class _Actor:
         return self._loaded
 
 
-def score_slices(endpoint: Endpoint, manifest: Manifest, slices: Sequence[Slice], size: PoolSize) -> Iterator[Receipt]:
+def score_slices(endpoint: Endpoint, manifest: Manifest, slices: Iterable[Slice], size: PoolSize) -> Iterator[Receipt]:
     """Scores the slices in parallel and yields each receipt as it comes.
 
     Raises:
         UsageError: an actor needs more CPUs than the cluster has.
         RaypipeError: what an actor met and could not repeat.
     """
-    queue = deque(slices)
-    count = _actors(len(slices), size)
+    yield from score_queue(endpoint, manifest, deque(slices), size, lambda: None)
+
+
+def score_queue(
+    endpoint: Endpoint, manifest: Manifest, queue: deque[Slice], size: PoolSize, on_ready: Callable[[], None]
+) -> Iterator[Receipt]:
+    """Scores the slices of a queue from which others may take, too.
+
+    Args:
+        endpoint: the ClickHouse of the run.
+        manifest: the run.
+        queue: the slices that nobody has taken yet.
+        size: the actors' number and resources.
+        on_ready: told when the first actor could take a slice.
+
+    Raises:
+        UsageError: an actor needs more CPUs than the cluster has.
+        RaypipeError: what an actor met and could not repeat.
+    """
+    count = _actors(len(queue), size)
     actor = ray.remote(_Actor).options(num_cpus=size.cpus, max_restarts=size.restarts, max_task_retries=size.restarts)
     pool: list[Any] = [actor.remote(endpoint, manifest.to_json(), size.cpus) for _ in range(count)]
     # An actor gets a slice when it is ready: one that waits for its node keeps no slice waiting.
     working = {one.ready.remote(): one for one in pool}
-    unfinished = len(queue)
+    scoring = 0
     try:
-        while unfinished:
+        while queue or scoring:
             with plain_errors(), _named_deaths(size):
                 (done,), _ = ray.wait(list(working), num_returns=1)
                 receipt = ray.get(done)
+            on_ready()
             free = working.pop(done)
-            if queue:
-                working[free.score.remote(queue.popleft())] = free
+            scoring -= receipt is not None
+            if piece := _next(queue):
+                working[free.score.remote(piece)] = free
+                scoring += 1
             else:
                 # Its CPUs, and on an autoscaling cluster its node, are not needed any more.
                 ray.kill(free)
             if receipt is not None:
-                unfinished -= 1
                 yield Receipt.from_json(receipt)
     finally:
         for one in pool:
             ray.kill(one)
+
+
+def _next(queue: deque[Slice]) -> Slice | None:
+    try:
+        return queue.popleft()
+    except IndexError:
+        return None
 
 
 @contextmanager

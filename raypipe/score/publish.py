@@ -139,14 +139,9 @@ def publish(client: Client, manifest: Manifest, target: Target, written: Sequenc
         return "present"
     twin = manifest.twin(target)
     partition = _fill(client, manifest, target, table, twin, written, rows)
-    if how == "replace":
-        client.run(
-            f"ALTER TABLE {identifier(target.table)} REPLACE PARTITION ID {literal(partition)} FROM {identifier(twin)}"
-        )
-    else:
-        client.run(
-            f"ALTER TABLE {identifier(twin)} MOVE PARTITION ID {literal(partition)} TO TABLE {identifier(target.table)}"
-        )
+    swap = client.topology.replace if how == "replace" else client.topology.move
+    for sql, settings in swap(target.table, twin, partition):
+        client.run(sql, settings=settings)
     return how
 
 
@@ -163,9 +158,10 @@ def _fill(
     sql = Statement(target.sql, source=f"the publish statement of {target.table}").render(**fragments(manifest))
     parameters = bound(manifest, written)
     columns = _columns(client, sql, parameters, table)
-    client.run(f"DROP TABLE IF EXISTS {identifier(twin)} SYNC")
-    client.run(f"CREATE TABLE {identifier(twin)} AS {identifier(target.table)}")
-    client.run(f"INSERT INTO {identifier(twin)} ({columns}) SELECT {columns} FROM (\n{sql}\n)", parameters, FILLING)
+    client.run(client.topology.drop(twin))
+    client.run(client.topology.twin(twin, target.table, table.engine_full))
+    for statement in client.topology.fill(twin, columns, sql, _shards(client)):
+        client.run(statement, parameters, FILLING)
     condition, values = mark(table, manifest.run_id, manifest.model_version, manifest, manifest.run_at)
     filled = _count(client, twin, condition, values)
     # Rows without the mark would be swapped in with the others.
@@ -178,8 +174,8 @@ def _fill(
             " batch_id, created_at = {run_at:DateTime} and prediction_date = {date:Date}",
         )
     partitions = client.rows(
-        "SELECT DISTINCT partition_id FROM system.parts WHERE active AND database = {database:String}"
-        " AND table = {table:String}",
+        f"SELECT DISTINCT partition_id FROM {client.topology.system('parts')}"
+        " WHERE active AND database = {database:String} AND table = {table:String}",
         {"database": client.endpoint.database, "table": twin},
     )
     if len(partitions) != 1:
@@ -211,7 +207,8 @@ def remove_earlier(client: Client, manifest: Manifest, target: Target, run_id: s
     is_own = values == mark(table, manifest.run_id, manifest.model_version, manifest, manifest.run_at)[1]
     if not is_own and _count(client, target.table, condition, values):
         log.info("removing the rows of %s from %s", run_id, target.table)
-        client.run(f"DELETE FROM {identifier(target.table)} WHERE {condition}", values, {"lightweight_deletes_sync": 2})
+        sql, settings = client.topology.delete(target.table, condition)
+        client.run(sql, values, settings)
 
 
 def verify(client: Client, manifest: Manifest, target: Target, rows: int) -> None:
@@ -233,4 +230,15 @@ def verify(client: Client, manifest: Manifest, target: Target, rows: int) -> Non
 
 
 def _count(client: Client, table: str, condition: str, values: dict[str, Any]) -> int:
-    return int(client.value(f"SELECT count() FROM {identifier(table)} WHERE {condition}", values))
+    return int(client.value(f"SELECT count() FROM {client.topology.everywhere(table)} WHERE {condition}", values))
+
+
+def _shards(client: Client) -> list[str]:
+    """A replica of each shard, as `host:port`; none on a single server."""
+    if client.topology.cluster is None:
+        return []
+    rows = client.rows(
+        "SELECT any(host_name), any(port) FROM system.clusters WHERE cluster = {cluster:String} GROUP BY shard_num",
+        {"cluster": client.topology.cluster},
+    )
+    return [f"{host}:{port}" for host, port in rows]

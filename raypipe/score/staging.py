@@ -12,6 +12,7 @@ from raypipe.score.manifest import Manifest
 # A chunk is remembered for as long as its slice may be retried; ten times the chunks of a run is ample.
 WINDOW_A_CHUNK = 10
 SMALLEST_WINDOW = 1000
+WINDOWS = ("non_replicated_deduplication_window", "replicated_deduplication_window")
 
 
 def chunks_of(manifest: Manifest) -> int:
@@ -20,7 +21,17 @@ def chunks_of(manifest: Manifest) -> int:
 
 
 def create(client: Client, manifest: Manifest) -> None:
-    """Creates the staging table of a run, unless a run that is resumed has it already."""
+    """Creates the staging table of a run, unless a run that is resumed has it already.
+
+    Raises:
+        DataError: the run's copy of its population is gone, so that nothing could be read.
+    """
+    if manifest.snapshot is not None and describe(client, manifest.snapshot) is None:
+        raise DataError(
+            f"The copy of the population that run {manifest.run_id} scores is gone",
+            found=f"no table {manifest.snapshot}",
+            next_step=f"start again with `raypipe score {manifest.pipeline} --date {manifest.date}`",
+        )
     window = max(SMALLEST_WINDOW, WINDOW_A_CHUNK * chunks_of(manifest))
     columns = [
         f"{identifier(name)} {kind}"
@@ -28,12 +39,17 @@ def create(client: Client, manifest: Manifest) -> None:
             (*manifest.keys, *manifest.carry), (*manifest.key_types, *manifest.carry_types), strict=True
         )
     ]
+    own = ["score Float32", "slice UInt32", "chunk UInt32", "attempt UInt64"]
+    own.append(f"key_hash UInt64 MATERIALIZED {key_hash(manifest.keys)}")
     client.run(
-        f"CREATE TABLE IF NOT EXISTS {identifier(manifest.staging)} ({', '.join(columns)}, score Float32, slice UInt32,"
-        f" chunk UInt32, attempt UInt64, key_hash UInt64 MATERIALIZED {key_hash(manifest.keys)})"
-        " ENGINE = MergeTree PARTITION BY slice ORDER BY tuple()"
-        # A published row is copied out within the hour: merging the parts first would be wasted work.
-        f" SETTINGS non_replicated_deduplication_window = {window}, allow_nullable_key = 1"
+        client.topology.create(
+            manifest.staging,
+            f"({', '.join([*columns, *own])})",
+            partition="slice",
+            order="tuple()",
+            window=window,
+            keep=True,
+        )
     )
 
 
@@ -45,11 +61,11 @@ def check(client: Client, manifest: Manifest) -> None:
             f"The staging table {manifest.staging} is gone",
             next_step=f"start again with `raypipe score {manifest.pipeline} --date {manifest.date}`",
         )
-    window = int(table.settings.get("non_replicated_deduplication_window", "0"))
+    window = max(int(table.settings.get(name, "0")) for name in WINDOWS)
     if window < chunks_of(manifest):
         raise DataError(
             f"The staging table {manifest.staging} forgets its inserts too early to be written exactly once",
-            found=f"non_replicated_deduplication_window = {window}",
+            found=f"a deduplication window of {window} inserts",
             allowed=f"at least {chunks_of(manifest)}",
         )
 
@@ -59,4 +75,4 @@ def drop(client: Client, manifest: Manifest) -> None:
     names = [manifest.staging, manifest.explanations, *(manifest.twin(target) for target in manifest.targets)]
     for name in [*names, manifest.snapshot]:
         if name is not None:
-            client.run(f"DROP TABLE IF EXISTS {identifier(name)} SYNC")
+            client.run(client.topology.drop(name))

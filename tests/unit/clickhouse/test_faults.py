@@ -187,6 +187,7 @@ def test_only_what_may_be_done_twice_is_sent_again(
     import pyarrow as pa
 
     from raypipe.clickhouse.client import Client, Endpoint
+    from raypipe.clickhouse.topology import Topology
 
     # `repeat` has its pause as a default argument.
     monkeypatch.setitem(repeat.__kwdefaults__, "pause", lambda _: None)
@@ -194,6 +195,7 @@ def test_only_what_may_be_done_twice_is_sent_again(
     client.endpoint = Endpoint.parse("http://h")
     client._where = WHERE
     client._driver = driver = Driver()  # type: ignore[assignment]
+    client.topology = Topology()
     with pytest.raises(Transient):
         ask(client, pa.table({"k": [1]}))
     assert driver.calls == calls

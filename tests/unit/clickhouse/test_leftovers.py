@@ -12,28 +12,25 @@ DAY = timedelta(hours=24)
 HOUR = timedelta(hours=1)
 
 
-def leftover(status: str = "", age: timedelta | None = HOUR, is_locked: bool = False) -> Leftover:
+def leftover(status: str = "", age: timedelta | None = HOUR) -> Leftover:
     run_id = "churn_20260131_0badcafe" if status else ""
-    return Leftover("raypipe_staging_churn_20260131_0badcafe", "staging", run_id, status, age, is_locked)
+    return Leftover("raypipe_staging_churn_20260131_0badcafe", "staging", run_id, status, age)
 
 
-@pytest.mark.parametrize("status", ["PUBLISHED", "SUPERSEDED", "REFUSED", "FAILED"])
-def test_a_run_with_an_end_is_over(status: str) -> None:
+@pytest.mark.parametrize("status", ["PUBLISHED", "SUPERSEDED"])
+def test_a_published_run_is_over_at_once(status: str) -> None:
     assert leftover(status).is_over()
+
+
+@pytest.mark.parametrize("status", ["REFUSED", "FAILED"])
+def test_a_failed_run_may_be_resumed_for_a_day(status: str) -> None:
+    assert not leftover(status, age=DAY - HOUR).is_over()
+    assert leftover(status, age=DAY).is_over()
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "STAGED", "PUBLISHING"])
 def test_a_run_without_an_end_is_never_over(status: str) -> None:
     assert not leftover(status, age=30 * DAY).is_over()
-
-
-def test_a_failed_run_that_is_locked_may_be_resumed_right_now() -> None:
-    assert not leftover("FAILED", is_locked=True).is_over()
-    assert leftover("FAILED", age=DAY, is_locked=True).is_over()
-
-
-def test_a_published_run_is_over_even_when_its_lock_stands() -> None:
-    assert leftover("PUBLISHED", is_locked=True).is_over()
 
 
 def test_an_unknown_run_is_over_after_a_day() -> None:

@@ -1,0 +1,102 @@
+"""The statements for one server and for a cluster, as text: a cluster is not at hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from raypipe.clickhouse.topology import Topology
+
+ONE = Topology()
+CLUSTER = Topology("news")
+
+
+def test_a_run_s_table_on_one_server_remembers_its_inserts() -> None:
+    assert ONE.create("s", "(a String)", order="tuple()", partition="slice", window=1000, keep=True) == (
+        "CREATE TABLE IF NOT EXISTS `s` (a String) ENGINE = MergeTree PARTITION BY slice ORDER BY tuple()"
+        " SETTINGS allow_nullable_key = 1, non_replicated_deduplication_window = 1000"
+    )
+
+
+def test_a_run_s_table_on_a_cluster_is_replicated_and_remembers_them_for_a_week() -> None:
+    assert CLUSTER.create("s", "(a String)", order="tuple()", partition="slice", window=1000, keep=True) == (
+        "CREATE TABLE IF NOT EXISTS `s` ON CLUSTER `news` (a String) ENGINE = ReplicatedMergeTree PARTITION BY slice"
+        " ORDER BY tuple() SETTINGS allow_nullable_key = 1, replicated_deduplication_window = 1000,"
+        " replicated_deduplication_window_seconds = 604800"
+    )
+
+
+def test_a_copied_population_takes_its_columns_from_the_query() -> None:
+    assert ONE.create("c", "", order="(k)", tail=" EMPTY AS\nSELECT 1 AS k") == (
+        "CREATE TABLE `c` ENGINE = MergeTree ORDER BY (k) SETTINGS allow_nullable_key = 1 EMPTY AS\nSELECT 1 AS k"
+    )
+
+
+def test_one_server_swaps_by_one_statement() -> None:
+    assert ONE.replace("t", "w", "abc") == [("ALTER TABLE `t` REPLACE PARTITION ID 'abc' FROM `w`", {})]
+    assert ONE.move("t", "w", "abc") == [("ALTER TABLE `w` MOVE PARTITION ID 'abc' TO TABLE `t`", {})]
+
+
+def test_a_cluster_catches_up_with_the_twin_before_it_swaps_on_every_replica() -> None:
+    sync = ("SYSTEM SYNC REPLICA ON CLUSTER `news` `w`", {})
+    replace = ("ALTER TABLE `t` ON CLUSTER `news` REPLACE PARTITION ID 'abc' FROM `w`", {"alter_sync": 2})
+    move = ("ALTER TABLE `w` ON CLUSTER `news` MOVE PARTITION ID 'abc' TO TABLE `t`", {"alter_sync": 2})
+    assert CLUSTER.replace("t", "w", "abc") == [sync, replace]
+    assert CLUSTER.move("t", "w", "abc") == [sync, move]
+
+
+def test_an_insert_into_a_cluster_is_answered_by_most_replicas() -> None:
+    assert CLUSTER.insert_settings["insert_quorum"] == "auto"
+    assert ONE.insert_settings == {}
+
+
+def test_each_shard_fills_its_own_twin_from_its_own_rows() -> None:
+    statements = CLUSTER.fill("w", "a", "SELECT a FROM `s`", ["h1:9000", "h2:9000"])
+    assert statements == [
+        f"INSERT INTO FUNCTION remote('{host}', currentDatabase(), 'w') (a)"
+        f" SELECT a FROM remote('{host}', view(SELECT a FROM (\nSELECT a FROM `s`\n)))"
+        for host in ("h1:9000", "h2:9000")
+    ]
+    assert ONE.fill("w", "a", "SELECT a FROM `s`") == ["INSERT INTO `w` (a) SELECT a FROM (\nSELECT a FROM `s`\n)"]
+
+
+@pytest.mark.parametrize(
+    ("told", "made"),
+    [
+        ("ReplicatedMergeTree('/a/{shard}/t', '{replica}') ORDER BY k", "ReplicatedMergeTree() ORDER BY k"),
+        (
+            "ReplicatedReplacingMergeTree('/a/t', '{replica}', updated_at) PARTITION BY d ORDER BY k",
+            "ReplicatedReplacingMergeTree(updated_at) PARTITION BY d ORDER BY k",
+        ),
+        ("ReplicatedMergeTree ORDER BY k", "ReplicatedMergeTree ORDER BY k"),
+    ],
+)
+def test_a_twin_on_a_cluster_gets_a_path_of_its_own(told: str, made: str) -> None:
+    assert CLUSTER.twin("w", "t", told) == f"CREATE TABLE `w` ON CLUSTER `news` AS `t` ENGINE = {made}"
+
+
+def test_a_twin_on_one_server_is_made_like_its_target() -> None:
+    assert ONE.twin("w", "db.t", "MergeTree ORDER BY k") == "CREATE TABLE `w` AS `db`.`t`"
+
+
+def test_a_lock_on_a_cluster_is_a_path_that_only_one_can_make() -> None:
+    assert ONE.lock("l", "it's") == r"CREATE TABLE `l` (x UInt8) ENGINE = Null COMMENT 'it\'s'"
+    assert "ReplicatedMergeTree('/raypipe/locks/l', 'lock') ORDER BY x" in CLUSTER.lock("l", "it's")
+
+
+def test_counts_on_a_cluster_see_all_shards_and_all_nodes() -> None:
+    assert CLUSTER.everywhere("db.t") == "cluster('news', 'db', 't')"
+    assert CLUSTER.everywhere("t") == "cluster('news', currentDatabase(), 't')"
+    assert CLUSTER.system("parts") == "clusterAllReplicas('news', system.parts)"
+    assert (ONE.everywhere("t"), ONE.system("parts")) == ("`t`", "system.parts")
+
+
+def test_dropping_and_deleting_reach_every_node() -> None:
+    assert CLUSTER.drop("t") == "DROP TABLE IF EXISTS `t` ON CLUSTER `news` SYNC"
+    assert CLUSTER.drop_partition("t", 3) == ("ALTER TABLE `t` ON CLUSTER `news` DROP PARTITION 3", {"alter_sync": 2})
+    assert CLUSTER.delete("t", "a = 1")[0] == "DELETE FROM `t` ON CLUSTER `news` WHERE a = 1"
+    assert ONE.drop("t") == "DROP TABLE IF EXISTS `t` SYNC"
+
+
+def test_the_name_of_a_cluster_is_quoted() -> None:
+    with pytest.raises(Exception, match="news`"):
+        Topology("news`; DROP").drop("t")
