@@ -17,7 +17,7 @@ export RAY_ENABLE_UV_RUN_RUNTIME_ENV ?= 0
 DEMO := RAYPIPE_URL= $(BIN)/raypipe
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-unit test-integration lint format faults chaos bench lock clean
+.PHONY: help venv demo test test-unit test-integration test-served lint format faults chaos bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test-unit: $(STAMP) ## without Ray and without a server
 
 test-integration: $(STAMP) ## with the real ClickHouse and the real Ray
 	$(BIN)/pytest tests/integration
+
+test-served: $(STAMP) ## integration tests and the fast faults, on the server that RAYPIPE_TEST_URL names
+	$(BIN)/pytest -m fast tests/integration tests/faults
 
 lint: $(STAMP) ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -34,11 +33,11 @@ from raypipe.registry import aliases, artifacts, models
 from raypipe.registry.models import Registered
 from raypipe.registry.package import load_card, load_package
 from raypipe.score import publish, runs
-from raypipe.score.ahead import PATIENCE_SECONDS, HeadStart
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
-from raypipe.score.pool import PoolSize, score_queue, score_slices
+from raypipe.score.pool import PoolSize, score_slices
 from raypipe.score.run import Outcome, execute
+from raypipe.score.worker import SliceScorer
 
 log = logging.getLogger(__name__)
 
@@ -217,11 +216,12 @@ def _execute(
     size = PoolSize(actors.max, actors.cpus, actors.restarts)
 
     def scorer(manifest: Manifest, slices: Sequence[Slice]) -> Iterator[Receipt]:
-        if actors.head_start and workers.starts_here:
-            yield from _with_head_start(client.endpoint, manifest, slices, size, workers)
-        else:
-            workers.ready()
-            yield from score_slices(client.endpoint, manifest, slices, size)
+        if len(slices) == 1 and workers.starts_here:
+            # It would be done before a Ray on this machine had started.
+            yield SliceScorer(client.endpoint, manifest, os.cpu_count() or 1).score(slices[0])
+            return
+        workers.ready()
+        yield from score_slices(client.endpoint, manifest, slices, size)
         # The rest is ClickHouse's work.
         workers.release()
 
@@ -230,26 +230,6 @@ def _execute(
 
     outcome = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitored)
     return ScoreOutcome(outcome, manifest, found[0])
-
-
-def _with_head_start(
-    endpoint: Endpoint, manifest: Manifest, slices: Sequence[Slice], size: PoolSize, workers: runtime.Session
-) -> Iterator[Receipt]:
-    """Scores while Ray starts, then over its actors; a single slice is done before Ray could help."""
-    queue = deque(slices)
-    ahead = HeadStart(endpoint, manifest, queue, os.cpu_count() or 1)
-    ahead.start()
-    try:
-        if len(slices) > 1:
-            workers.ready()
-            for receipt in score_queue(endpoint, manifest, queue, size, on_ready=ahead.stop):
-                yield receipt
-                yield from ahead.receipts()
-        ahead.wait()
-        yield from ahead.receipts()
-    finally:
-        ahead.stop()
-        ahead.wait(PATIENCE_SECONDS)
 
 
 def monitor(client: Client, config: PipelineConfig, manifest: Manifest, written: Sequence[Receipt]) -> drift.Drift:

@@ -130,8 +130,6 @@ class FittedPublisher:
             f"artifacts={self.artifacts}",
             "score.slice_rows=500",
             "score.explain.rows=20",
-            # A few thousand users would be scored before Ray's actors are there.
-            "score.actors.head_start=false",
         )
 
     def environment(self) -> dict[str, str]:

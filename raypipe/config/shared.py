@@ -104,9 +104,6 @@ class Actors(Section):
         ge=1,
         description="Actors at most; null: as many as the CPUs hold. With more, an autoscaling cluster grows.",
     )
-    head_start: bool = Field(
-        default=True, description="Whether the command scores by itself while it starts a Ray on its own machine."
-    )
     cpus: int = Field(default=1, ge=1, description="CPUs reserved for each actor, which are also its threads.")
     restarts: int = Field(
         default=3, ge=0, description="How often an actor that died is started again before the run fails."

@@ -6,7 +6,7 @@ Plain actors instead of a Ray Data dataset: docs/decisions/0008-scoring-pool.md 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -69,25 +69,7 @@ def score_slices(endpoint: Endpoint, manifest: Manifest, slices: Iterable[Slice]
         UsageError: an actor needs more CPUs than the cluster has.
         RaypipeError: what an actor met and could not repeat.
     """
-    yield from score_queue(endpoint, manifest, deque(slices), size, lambda: None)
-
-
-def score_queue(
-    endpoint: Endpoint, manifest: Manifest, queue: deque[Slice], size: PoolSize, on_ready: Callable[[], None]
-) -> Iterator[Receipt]:
-    """Scores the slices of a queue from which others may take, too.
-
-    Args:
-        endpoint: the ClickHouse of the run.
-        manifest: the run.
-        queue: the slices that nobody has taken yet.
-        size: the actors' number and resources.
-        on_ready: told when the first actor could take a slice.
-
-    Raises:
-        UsageError: an actor needs more CPUs than the cluster has.
-        RaypipeError: what an actor met and could not repeat.
-    """
+    queue = deque(slices)
     count = _actors(len(queue), size)
     actor = ray.remote(_Actor).options(num_cpus=size.cpus, max_restarts=size.restarts, max_task_retries=size.restarts)
     pool: list[Any] = [actor.remote(endpoint, manifest.to_json(), size.cpus) for _ in range(count)]
@@ -99,11 +81,10 @@ def score_queue(
             with plain_errors(), _named_deaths(size):
                 (done,), _ = ray.wait(list(working), num_returns=1)
                 receipt = ray.get(done)
-            on_ready()
             free = working.pop(done)
             scoring -= receipt is not None
-            if piece := _next(queue):
-                working[free.score.remote(piece)] = free
+            if queue:
+                working[free.score.remote(queue.popleft())] = free
                 scoring += 1
             else:
                 # Its CPUs, and on an autoscaling cluster its node, are not needed any more.
@@ -113,13 +94,6 @@ def score_queue(
     finally:
         for one in pool:
             ray.kill(one)
-
-
-def _next(queue: deque[Slice]) -> Slice | None:
-    try:
-        return queue.popleft()
-    except IndexError:
-        return None
 
 
 @contextmanager

@@ -8,7 +8,7 @@ the new rows in one step, after which those of an earlier run are deleted by the
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from raypipe.clickhouse.client import Client
@@ -126,8 +126,23 @@ def require_target(client: Client, target: Target) -> Table:
     return table
 
 
-def publish(client: Client, manifest: Manifest, target: Target, written: Sequence[Receipt], rows: int) -> str:
+def publish(
+    client: Client,
+    manifest: Manifest,
+    target: Target,
+    written: Sequence[Receipt],
+    rows: int,
+    still_allowed: Callable[[], None] = lambda: None,
+) -> str:
     """Puts a run's rows into one target, whole; repeating it changes nothing.
+
+    Args:
+        client: the ClickHouse of the run.
+        manifest: the run.
+        target: where the rows go.
+        written: the receipts of the slices that count.
+        rows: how many rows there must be.
+        still_allowed: asked right before the swap; raises when another run has taken over.
 
     Returns:
         How it was done: `replace`, `move`, or `present` when an interrupted publication had done it.
@@ -139,6 +154,7 @@ def publish(client: Client, manifest: Manifest, target: Target, written: Sequenc
         return "present"
     twin = manifest.twin(target)
     partition = _fill(client, manifest, target, table, twin, written, rows)
+    still_allowed()
     swap = client.topology.replace if how == "replace" else client.topology.move
     for sql, settings in swap(target.table, twin, partition):
         client.run(sql, settings=settings)

@@ -88,10 +88,13 @@ def execute(
     run = runs.opened(manifest, str(owner))
     try:
         run = runs.save(client, run)
-        return _work(client, manifest, run, owner, scorer, progress, monitor)
+        outcome = _work(client, manifest, run, owner, scorer, progress, monitor)
     except BaseException as error:
-        _record_failure(client, run, error)
+        _record_failure(client, run, owner, error)
         raise
+    else:
+        _tidy(client, manifest)
+        return outcome
     finally:
         lock.release(client, manifest.pipeline, owner)
 
@@ -118,8 +121,7 @@ def _work(
     monitor(manifest, written)
     with timings.of("publish"):
         run = _publish(client, manifest, run, owner, written, passed.staged, progress)
-    run = _commit(client, manifest, run, passed.staged, timings)
-    staging.drop(client, manifest)
+    run = _commit(client, run, owner, passed.staged, timings)
     peaks = {"driver": round(peak_mb(), 1), "actor": max((r.peak_mb for r in written), default=0.0)}
     return Outcome(run, tuple(written), peaks)
 
@@ -160,9 +162,13 @@ def _publish(
     run = runs.save(client, run, status=runs.PUBLISHING)
     for number, target in enumerate(manifest.targets):
         progress("publish", number, len(manifest.targets))
-        how = publish.publish(client, manifest, target, written, rows)
+        how = publish.publish(
+            client, manifest, target, written, rows, lambda: lock.require(client, manifest.pipeline, owner)
+        )
         log.info("%s: %d rows by %s", target.table, rows, how)
     for earlier in runs.earlier(client, manifest):
+        # One that took over meanwhile is no earlier one.
+        lock.require(client, manifest.pipeline, owner)
         for target in manifest.targets:
             publish.remove_earlier(client, manifest, target, earlier.run_id, earlier.model_version, earlier.started_at)
     for target in manifest.targets:
@@ -170,9 +176,10 @@ def _publish(
     return run
 
 
-def _commit(client: Client, manifest: Manifest, run: Run, rows: int, timings: Timings) -> Run:
-    """Writes the row that makes the run the current one, and retires the earlier ones with what they left."""
-    committed = runs.save(
+def _commit(client: Client, run: Run, owner: Owner, rows: int, timings: Timings) -> Run:
+    """Writes the row that makes the run the current one."""
+    lock.require(client, run.pipeline, owner)
+    return runs.save(
         client,
         run,
         status=runs.PUBLISHED,
@@ -181,16 +188,29 @@ def _commit(client: Client, manifest: Manifest, run: Run, rows: int, timings: Ti
         timings=json.dumps(timings.seconds),
         published_at=datetime.now(UTC),
     )
-    for earlier in runs.earlier(client, manifest):
-        staging.drop(client, Manifest.from_json(earlier.manifest))
-        runs.save(client, earlier, status=runs.SUPERSEDED)
-    return committed
 
 
-def _record_failure(client: Client, run: Run, error: BaseException) -> None:
+def _tidy(client: Client, manifest: Manifest) -> None:
+    """Drops what the run made for itself, and retires the earlier ones with what they left.
+
+    The run is published by now: what fails here is left to `raypipe doctor --clean`.
+    """
+    try:
+        staging.drop(client, manifest)
+        for earlier in runs.earlier(client, manifest):
+            staging.drop(client, Manifest.from_json(earlier.manifest))
+            runs.save(client, earlier, status=runs.SUPERSEDED)
+    except RaypipeError as error:
+        log.warning("the run is published; something it made was left behind: %s", error.problem)
+
+
+def _record_failure(client: Client, run: Run, owner: Owner, error: BaseException) -> None:
     status = runs.REFUSED if isinstance(error, GateRefused) else runs.FAILED
     text = str(error) if isinstance(error, RaypipeError) else f"{type(error).__name__}: {error}"
     try:
+        if runs.find(client, run.run_id).owner != str(owner):
+            # Somebody else took this very run over; its row is theirs.
+            return
         runs.save(client, run, status=status, error=text[:10_000])
     except RaypipeError as failure:
         # The server may be what failed; the run's row then still says RUNNING, and its lock who ran it.

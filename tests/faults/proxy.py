@@ -1,10 +1,11 @@
-"""A TCP proxy in front of ClickHouse that can hold or cut a request when its bytes match."""
+"""A TCP proxy in front of ClickHouse that can hold, cut, refuse or change a request or its answer when bytes match."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,7 +15,13 @@ PIECE = 1 << 16
 # A request line is found even when it falls on the border of two pieces.
 OVERLAP = 256
 
-Action = Literal["hold", "cut", "cut_after"]
+Action = Literal["hold", "cut", "cut_after", "cut_body", "pass", "answer", "answer_after", "hold_answer", "edit"]
+# What the proxy does to the answer, once the server has given it.
+_OF_ANSWERS = ("cut_after", "answer_after", "hold_answer", "edit")
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding):[^\r\n]*", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 
 
 @dataclass
@@ -25,9 +32,17 @@ class Rule:
         pattern: bytes of the request line or body, such as `raypipe_staging`.
         skip: how many matching requests pass before.
         action: `hold` keeps the request back until `released`; `cut` resets the connection before the server has it;
-            `cut_after` lets the server answer and resets instead of passing the answer on.
+            `cut_body` resets it when the server has half of the body; `cut_after` lets the server answer and resets
+            instead of passing the answer on. `answer` replies in the server's place, which never sees the request;
+            `answer_after` replies with something else than what the server answered. `hold_answer` keeps the server's
+            answer back until `released`; `edit` changes its body. `pass` only takes notice.
         once: whether only one request is hit.
+        times: how many requests are hit, where that is neither one nor every one.
+        answer: the whole of what `answer` and `answer_after` reply, see `reply`.
+        edit: the new body of an answer.
+        complete: whether the edited answer ends as one that is complete, or the connection breaks off.
         hit: set when a request is hit.
+        hits: the requests that were hit, or their first 64 KiB.
         released: set it to let held requests go on.
     """
 
@@ -35,34 +50,73 @@ class Rule:
     action: Action
     skip: int = 0
     once: bool = True
+    times: int | None = None
+    answer: bytes = b""
+    edit: Callable[[bytes], bytes] = bytes
+    complete: bool = True
     hit: threading.Event = field(default_factory=threading.Event)
+    hits: list[bytes] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
     seen: int = 0
 
     def strikes(self, data: bytes) -> bool:
         """Whether this request is to be hit; counts it."""
-        if self.pattern not in data or (self.once and self.hit.is_set()):
+        most = self.times if self.times is not None else 1 if self.once else None
+        if self.pattern not in data or (most is not None and len(self.hits) >= most):
             return False
         self.seen += 1
         if self.seen <= self.skip:
             return False
+        self.hits.append(data)
         self.hit.set()
         return True
+
+
+def reply(status: int, text: str, code: int | None = None) -> bytes:
+    """An answer as ClickHouse gives it, with its error code where there is one."""
+    body = text.encode()
+    said = f"X-ClickHouse-Exception-Code: {code}\r\n" if code is not None else ""
+    return (
+        f"HTTP/1.1 {status} Status\r\nContent-Type: text/plain; charset=UTF-8\r\n{said}"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
+
+
+def exception(code: int, name: str, problem: str = "thrown on the way", status: int = 500) -> bytes:
+    """The answer of a server that throws."""
+    return reply(status, f"Code: {code}. DB::Exception: {problem}. ({name}) (version 26.7.3.1)\n", code)
+
+
+@dataclass
+class _Link:
+    """One client's connection and its way on to the server."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    upstream_reader: asyncio.StreamReader
+    upstream: asyncio.StreamWriter
+    answering: Rule | None = None
+    # What arrives after an answer began is the next request.
+    answered: bool = False
 
 
 class Proxy:
     """The proxy's rules and address; `url` is what a client connects to."""
 
     def __init__(self, target: str) -> None:
-        parts = urlsplit(target)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 8123
         self.rules: list[Rule] = []
         self.url = ""
+        self.redirect(target)
 
     def add(self, rule: Rule) -> Rule:
         """Puts a rule into force."""
         self.rules.append(rule)
         return rule
+
+    def redirect(self, target: str) -> None:
+        """Sends new connections to another address."""
+        parts = urlsplit(target)
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 8123
 
     async def serve(self, ready: threading.Event, stop: asyncio.Event) -> None:
         """Listens on a free port until told to stop."""
@@ -74,53 +128,154 @@ class Proxy:
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            upstream_reader, upstream_writer = await asyncio.open_connection(self._host, self._port)
+            link = _Link(reader, writer, *await asyncio.open_connection(self._host, self._port))
         except OSError:
             writer.transport.abort()
             return
-        swallow = asyncio.Event()
-        back = asyncio.create_task(self._answers(upstream_reader, writer, swallow))
+        back = asyncio.create_task(self._answers(link))
         try:
-            await self._requests(reader, upstream_writer, writer, swallow)
-        except (ConnectionError, asyncio.IncompleteReadError):
+            await self._requests(link)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
-            upstream_writer.close()
+            link.upstream.close()
             back.cancel()
             writer.close()
 
-    async def _requests(
-        self,
-        reader: asyncio.StreamReader,
-        upstream: asyncio.StreamWriter,
-        client: asyncio.StreamWriter,
-        swallow: asyncio.Event,
-    ) -> None:
-        tail = b""
-        while data := await reader.read(PIECE):
+    async def _requests(self, link: _Link) -> None:
+        request = bytearray()
+        seen = sent = 0
+        while data := await link.reader.read(PIECE):
+            if link.answered:
+                request.clear()
+                link.answered, seen, sent = False, 0, 0
+            request += data
+            if _awaits_body(request):
+                # Head and body come apart; a rule that finds its pattern in the body must hit the head, too.
+                continue
+            looked_at = bytes(request[max(0, seen - OVERLAP) :])
+            seen = len(request)
             for rule in self.rules:
-                if rule.strikes(tail + data):
-                    if rule.action == "hold":
-                        await asyncio.to_thread(rule.released.wait)
-                    elif rule.action == "cut":
-                        client.transport.abort()
-                        return
-                    else:
-                        swallow.set()
-            upstream.write(data)
-            await upstream.drain()
-            tail = data[-OVERLAP:]
+                if not rule.strikes(looked_at):
+                    continue
+                if rule.action == "hold":
+                    await asyncio.to_thread(rule.released.wait)
+                elif rule.action == "cut":
+                    link.writer.transport.abort()
+                    return
+                elif rule.action == "cut_body":
+                    await self._rest(link.reader, request)
+                    head = request.index(b"\r\n\r\n") + 4
+                    link.upstream.write(request[sent : (head + len(request)) // 2])
+                    await link.upstream.drain()
+                    link.writer.transport.abort()
+                    return
+                elif rule.action == "answer":
+                    assert sent == 0, "the server has a part of the request already"
+                    await self._rest(link.reader, request)
+                    link.writer.write(rule.answer)
+                    await link.writer.drain()
+                    link.answered = True
+                    break
+                elif rule.action in _OF_ANSWERS:
+                    link.answering = rule
+            else:
+                link.upstream.write(request[sent:])
+                await link.upstream.drain()
+                sent = len(request)
 
-    async def _answers(
-        self, upstream: asyncio.StreamReader, client: asyncio.StreamWriter, swallow: asyncio.Event
-    ) -> None:
-        while data := await upstream.read(PIECE):
-            if swallow.is_set():
-                client.transport.abort()
+    async def _rest(self, reader: asyncio.StreamReader, request: bytearray) -> None:
+        """Adds what is missing of a request."""
+        while (end := request.find(b"\r\n\r\n")) < 0:
+            request += await _some(reader)
+        length = _LENGTH.search(request, 0, end + 2)
+        whole = end + 4 + (int(length[1]) if length else 0)
+        while len(request) < whole:
+            request += await _some(reader)
+
+    async def _answers(self, link: _Link) -> None:
+        try:
+            await self._pass_on(link)
+        except ConnectionError:
+            link.writer.transport.abort()
+
+    async def _pass_on(self, link: _Link) -> None:
+        while data := await link.upstream_reader.read(PIECE):
+            rule, link.answering = link.answering, None
+            if rule is None:
+                link.answered = True
+                link.writer.write(data)
+            elif rule.action == "cut_after":
+                link.writer.transport.abort()
                 return
-            client.write(data)
-            await client.drain()
-        client.close()
+            elif rule.action == "hold_answer":
+                await asyncio.to_thread(rule.released.wait)
+                link.answered = True
+                link.writer.write(data)
+            elif not await self._changed(link, rule, data):
+                return
+            await link.writer.drain()
+        link.writer.close()
+
+    async def _changed(self, link: _Link, rule: Rule, data: bytes) -> bool:
+        """Reads the whole answer and sends another; whether the connection goes on."""
+        while (answer := _parsed(data)) is None:
+            data += await _some(link.upstream_reader)
+        link.answered = True
+        if rule.action == "answer_after":
+            link.writer.write(rule.answer)
+            return True
+        head, body = answer
+        body = rule.edit(body)
+        link.writer.write(_FRAMING.sub(b"", head) + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+        link.writer.write(b"%x\r\n%b\r\n" % (len(body), body) if body else b"")
+        if rule.complete:
+            link.writer.write(b"0\r\n\r\n")
+            return True
+        await link.writer.drain()
+        link.writer.close()
+        return False
+
+
+def _awaits_body(request: bytearray) -> bool:
+    end = request.find(b"\r\n\r\n")
+    if end != len(request) - 4:
+        return end < 0
+    length = _LENGTH.search(request)
+    return length is not None and int(length[1]) > 0
+
+
+async def _some(reader: asyncio.StreamReader) -> bytes:
+    """At least a byte."""
+    data = await reader.read(PIECE)
+    if not data:
+        raise ConnectionResetError("the other side has gone")
+    return data
+
+
+def _parsed(data: bytes) -> tuple[bytes, bytes] | None:
+    """Head and body of an answer; None while something of it is missing."""
+    head, found, body = data.partition(b"\r\n\r\n")
+    if not found:
+        return None
+    if _CHUNKED.search(head):
+        return _joined(head, body)
+    length = _LENGTH.search(head)
+    return (head, body) if len(body) >= (int(length[1]) if length else 0) else None
+
+
+def _joined(head: bytes, chunked: bytes) -> tuple[bytes, bytes] | None:
+    body = bytearray()
+    at = 0
+    while (end := chunked.find(b"\r\n", at)) >= 0:
+        size = int(chunked[at:end], 16)
+        if len(chunked) < end + 4 + size:
+            return None
+        if size == 0:
+            return head, bytes(body)
+        body += chunked[end + 2 : end + 2 + size]
+        at = end + 4 + size
+    return None
 
 
 @contextmanager

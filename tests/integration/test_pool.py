@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -18,9 +17,8 @@ from raypipe.errors import ModelError, UsageError
 from raypipe.registry import models
 from raypipe.registry.package import load_card
 from raypipe.score import staging
-from raypipe.score.ahead import HeadStart
 from raypipe.score.manifest import Manifest
-from raypipe.score.pool import PoolSize, score_queue, score_slices
+from raypipe.score.pool import PoolSize, score_slices
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 
 SIZE = PoolSize(largest=None, cpus=1, restarts=1)
@@ -95,34 +93,3 @@ def test_a_session_leaves_a_ray_that_was_there_before(fitted_publisher: FittedPu
     with runtime.session(fitted_publisher.endpoint) as own:
         own.ready()
     assert ray.is_initialized()
-
-
-def test_a_head_start_scores_until_it_is_stopped_and_leaves_the_rest(
-    fitted_publisher: FittedPublisher, manifest: Manifest
-) -> None:
-    queue = deque(manifest.slicing.slices)
-    ahead = HeadStart(fitted_publisher.endpoint, manifest, queue, 1)
-    ahead.stop()
-    ahead.start()
-    ahead.wait()
-    assert ahead.receipts() == []
-    assert list(queue) == list(manifest.slicing.slices)
-
-
-def test_a_head_start_and_the_actors_share_the_slices(fitted_publisher: FittedPublisher, manifest: Manifest) -> None:
-    queue = deque(manifest.slicing.slices)
-    ahead = HeadStart(fitted_publisher.endpoint, manifest, queue, 1)
-    ahead.start()
-    receipts = list(score_queue(fitted_publisher.endpoint, manifest, queue, SIZE, ahead.stop))
-    ahead.wait()
-    receipts += ahead.receipts()
-    assert sorted(receipt.slice for receipt in receipts) == [piece.index for piece in manifest.slicing.slices]
-
-
-def test_what_goes_wrong_in_a_head_start_is_raised(fitted_publisher: FittedPublisher, manifest: Manifest) -> None:
-    changed = replace(manifest, artifact_sha256="0" * 64)
-    ahead = HeadStart(fitted_publisher.endpoint, changed, deque(manifest.slicing.slices), 1)
-    ahead.start()
-    ahead.wait()
-    with pytest.raises(ModelError, match="is not there"):
-        ahead.receipts()

@@ -1,0 +1,136 @@
+"""Commands as processes: started in a session of their own, stopped at a request, and their scoring actors killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from tests.conftest import FittedPublisher
+from tests.faults.proxy import Rule
+
+T = TypeVar("T")
+
+PATIENCE = 60
+# Ray titles a worker's process after the actor that lives in it.
+TITLE = "ray::_Actor"
+AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+STAGING_INSERT = b"INSERT INTO `raypipe_staging_"
+LEDGER_INSERT = b"INSERT INTO `raypipe_slices`"
+# A run is written down when it opens, is staged, publishes and is committed.
+RUNS_INSERT = b"INSERT INTO `raypipe_runs`"
+SWAP = b"REPLACE PARTITION"
+
+
+def awaited(look: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
+    """What `look` finds, as soon as that is something."""
+    pause = threading.Event()
+    for _ in range(int(seconds * 20)):
+        if found := look():
+            return found
+        pause.wait(0.05)
+    raise AssertionError(f"{what}: not within {seconds:.0f} s")
+
+
+def processes() -> list[tuple[int, int, str]]:
+    """Process id, parent and command line of every process of this machine, those that wait to be reaped left out."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True)
+    rows = [line.split(maxsplit=3) for line in listed.stdout.splitlines()]
+    return [(int(pid), int(parent), "".join(title)) for pid, parent, state, *title in rows if state[0] != "Z"]
+
+
+def _session(pid: int) -> int:
+    with suppress(ProcessLookupError):
+        return os.getsid(pid)
+    return 0
+
+
+def kill(pids: list[int]) -> None:
+    """Kills processes, as far as they still live."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A raypipe command that runs in a session of its own: Ray's workers leave its process group, but not that."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def members(self) -> dict[int, str]:
+        """Its processes, Ray's among them, with their titles."""
+        return {pid: title for pid, _, title in processes() if _session(pid) == self.process.pid}
+
+    @property
+    def actors(self) -> list[int]:
+        """The processes of its scoring actors."""
+        return [pid for pid, title in self.members.items() if title.startswith(TITLE)]
+
+    def kill_actors(self) -> list[int]:
+        """Kills its scoring actors, of which there must be one soon; returns their process ids."""
+        found = awaited(lambda: self.actors, "no scoring actor")
+        kill(found)
+        return found
+
+    def kill(self) -> None:
+        """Kills all of it at once."""
+        kill([self.process.pid])
+        kill(list(self.members))
+        self.process.wait(PATIENCE)
+
+    def gone(self) -> None:
+        """Returns when the last of its processes has ended, but for Ray's agents.
+
+        Those have no work of a run to do. When their cluster was killed they seek it for a minute before they end.
+        """
+
+        def left() -> list[str]:
+            return [title for title in self.members.values() if title not in AGENTS]
+
+        with suppress(AssertionError):
+            awaited(lambda: not left(), "the end of a command's processes", 30)
+        assert left() == []
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended by itself."""
+        return self.process.wait(PATIENCE)
+
+    def until(self, rule: Rule) -> None:
+        """Returns when a request was hit; a command that ends before shows its log."""
+        for _ in range(PATIENCE * 20):
+            if rule.hit.wait(0.05):
+                return
+            assert self.process.poll() is None, self.said
+        raise AssertionError(f"no request with {rule.pattern!r} in {PATIENCE} s:\n{self.said}")
+
+    @property
+    def said(self) -> str:
+        """Its stderr so far."""
+        return self.log.read_text()
+
+
+@contextmanager
+def started(publisher: FittedPublisher, log: Path, *arguments: str, **variables: str) -> Iterator[Command]:
+    """A command as a process; what is left of it in the end is killed."""
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            publisher.command(*arguments),
+            env={**publisher.environment(), **variables},
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    command = Command(process, log)
+    try:
+        yield command
+    finally:
+        command.kill()
