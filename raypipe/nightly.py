@@ -228,6 +228,9 @@ def _execute(
     def monitored(manifest: Manifest, written: Sequence[Receipt]) -> None:
         found.append(monitor(client, config, manifest, written))
 
+    if not workers.starts_here:
+        # A cluster that cannot be used is refused before anything is written.
+        workers.ready()
     outcome = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitored)
     return ScoreOutcome(outcome, manifest, found[0])
 

@@ -10,7 +10,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,7 +24,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import raypipe
-from raypipe import nightly
+from raypipe import nightly, runtime
 from raypipe.cli import app
 from raypipe.clickhouse import embedded
 from raypipe.clickhouse.client import Client, Endpoint
@@ -449,8 +449,12 @@ class TestServer:
 
 @pytest.fixture
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a Ray session, for what ends before a worker is needed."""
-    monkeypatch.setattr(nightly, "_ray", lambda *_: nullcontext())
+    """No Ray may be started: what is tested ends before a worker is needed."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr(runtime, "_connect", refuse)
 
 
 class TestEmbedded:
