@@ -65,7 +65,7 @@ def check(client: Client, manifest: Manifest) -> None:
     if window < chunks_of(manifest):
         raise DataError(
             f"The staging table {manifest.staging} forgets its inserts too early to be written exactly once",
-            found=f"a deduplication window of {window} inserts",
+            found=f"deduplication window = {window}",
             allowed=f"at least {chunks_of(manifest)}",
         )
 

@@ -138,13 +138,13 @@ def test_a_column_that_goes_after_the_plan_fails_the_run_and_a_resume_finishes_i
     night.assert_exact(night.resume(manifest))
 
 
-WIDER = "MODIFY COLUMN total_ad_clicks UInt64"
+WIDER = "MODIFY COLUMN days_active UInt64"
 
 
 def test_a_column_that_became_wider_is_refused_with_both_types(night: Night) -> None:
     before = night.content()
     alter(night, WIDER)
-    with pytest.raises(DataError, match="total_ad_clicks: UInt64 instead of UInt16"):
+    with pytest.raises(DataError, match="days_active: UInt64 instead of UInt16"):
         night.plan()
     assert night.content() == before
     assert own_tables(night.client) == []
@@ -155,7 +155,7 @@ def test_without_the_contract_a_column_of_another_type_is_scored_in_silence(
 ) -> None:
     night.score()
     before = night.client.rows(SCORES)
-    alter(night, "DROP COLUMN total_ad_clicks", "ADD COLUMN total_ad_clicks UInt64 DEFAULT 40000")
+    alter(night, "DROP COLUMN days_active", "ADD COLUMN days_active UInt64 DEFAULT 40000")
     monkeypatch.setattr(Contract, "check", lambda *_: None)
     night.score()
     assert night.client.rows(SCORES) != before
