@@ -29,6 +29,8 @@ _LOCAL_ENVIRONMENT = {"RAY_BACKEND_LOG_LEVEL": "fatal"}
 _WRAPPED = ("cause", "controller_failure", "_base_exc", "__cause__", "__context__")
 # Says that a Ray started here asks for a token, which it makes and uses by itself.
 _TOKEN_NOTICE = "ray._private.authentication.authentication_token_setup"
+# Reports a dashboard that was not waited for (see `raypipe.cli.main`); what matters is raised as well.
+_SERVICES = "ray._private.services"
 
 
 class Session:
@@ -99,6 +101,7 @@ def _connect(address: str | None, cpus: int | None) -> None:
     else:
         _prefer(_LOCAL_ENVIRONMENT)
         logging.getLogger(_TOKEN_NOTICE).setLevel(logging.ERROR)
+        logging.getLogger(_SERVICES).setLevel(logging.CRITICAL)
         with _stderr_closed():
             ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
 

@@ -62,7 +62,7 @@ def main() -> None:
     import ray
     from ray.data import ActorPoolStrategy, SinkMode
 
-    ray.init(include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", include_dashboard=False, log_to_driver=False)
     started = time.perf_counter()
     ray.data.DataContext.get_current().enable_progress_bars = False
     # As fast as raypipe's own client is told to be.

@@ -80,8 +80,9 @@ def score(
     with output.reported(debug, output.RESUMABLE):
         day = parse_date(date)
         with pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded), output.progress() as progress:
-            from raypipe import nightly
+            from raypipe import imports, nightly
 
+            imports.arrow_without_pandas()
             started = time.perf_counter()
             outcome = nightly.score(endpoint, loaded, day, model, progress, take_over=take_over)
         results.show_score(outcome, time.perf_counter() - started, json)
@@ -130,8 +131,9 @@ def resume(
     Example: raypipe resume churn_20260131_4f0c1a2b
     """
     with output.reported(debug, output.RESUMABLE), client_of(config, url) as client:
-        from raypipe import nightly
+        from raypipe import imports, nightly
 
+        imports.arrow_without_pandas()
         started = time.perf_counter()
         with advised("`raypipe runs` lists the runs of this database"):
             run = runs.find(client, run_id)

@@ -77,23 +77,33 @@ def count(values: npt.NDArray[np.float32], edges: Sequence[float]) -> Counts:
 
 
 class Tally:
-    """Counts per bin, added up batch by batch; the features of every 16th row, the scores of all."""
+    """Counts per bin over many batches: the features of every 16th row, the scores of all."""
 
     def __init__(self, bins: Bins) -> None:
         self._bins = bins
-        self.features = [np.zeros(len(edges) + 2, dtype=np.int64) for edges in bins.features]
-        self.scores = np.zeros(len(bins.score) + 2, dtype=np.int64)
+        # Counted together at the end: a batch is small, and a call for each of its features costs more than the rows.
+        self._sample: list[Matrix] = []
+        self._scores: list[npt.NDArray[np.float32]] = []
 
     def add(self, x: Matrix, scores: npt.NDArray[np.float32]) -> None:
-        """Counts a batch: `x` of shape (rows, features) and its scores."""
-        sample = np.ascontiguousarray(x[::STRIDE].T)
-        for total, values, edges in zip(self.features, sample, self._bins.features, strict=True):
-            total += count(values, edges)
-        self.scores += count(scores, self._bins.score)
+        """Takes a batch in: `x` of shape (rows, features) and its scores."""
+        self._sample.append(x[::STRIDE].copy())
+        self._scores.append(scores)
+
+    @property
+    def features(self) -> list[Counts]:
+        """The counts of each feature."""
+        sample = np.concatenate([np.empty((0, len(self._bins.features)), np.float32), *self._sample])
+        return [count(values, edges) for values, edges in zip(sample.T, self._bins.features, strict=True)]
+
+    @property
+    def scores(self) -> Counts:
+        """The counts of the scores."""
+        return count(np.concatenate([np.empty(0, np.float32), *self._scores]), self._bins.score)
 
     def to_json(self) -> dict[str, Any]:
         """The counts as JSON-ready values."""
-        return {"features": [total.tolist() for total in self.features], "scores": self.scores.tolist()}
+        return {"features": [counts.tolist() for counts in self.features], "scores": self.scores.tolist()}
 
 
 def _edges(values: npt.NDArray[np.float32]) -> tuple[float, ...]:

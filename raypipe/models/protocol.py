@@ -118,12 +118,15 @@ class Family(Protocol):
         format: the format of its files, such as `ubj`.
         ray_backend: the Ray Train backend that joins several workers, as `module:Class` of a
             `ray.train.backend.BackendConfig`; None for a family that fits in one process.
+        scores_without: modules that its library imports where they are installed, and that its models do without:
+            a process that only scores, as every scoring actor is, does not load them.
     """
 
     framework: str
     algorithm: str
     format: str
     ray_backend: str | None
+    scores_without: tuple[str, ...]
 
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[Model, History]:
         """Fits on this worker's share of the training rows and on all validation rows.

@@ -30,6 +30,8 @@ class XGBoost:
     algorithm = "gradient boosted trees"
     format = "ubj"
     ray_backend: str | None = "ray.train.xgboost:XGBoostConfig"
+    # Its wrappers for scikit-learn import both: a second and 90 MB for each actor.
+    scores_without: tuple[str, ...] = ("sklearn", "pandas")
 
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[XGBoostModel, History]:
         """Fits with early stopping; the model holds the rounds up to the best one and no more.

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from raypipe.data.contract import Contract, Matrix
 from raypipe.data.histograms import Bins
 from raypipe.errors import ModelError
+from raypipe.imports import without
 from raypipe.models.protocol import Model, load_family
 from raypipe.registry import artifacts
 
@@ -76,20 +77,27 @@ def load_card(uri: str, sha256: str) -> Card:
     return _card(artifacts.load(uri, sha256))
 
 
-def load_package(uri: str, sha256: str) -> Package:
+def load_package(uri: str, sha256: str, *, only_scores: bool = False) -> Package:
     """The model of an artifact, after every byte was verified and the golden rows were scored again.
+
+    Args:
+        uri: where it is.
+        sha256: its digest in the registry.
+        only_scores: whether this process does nothing else, so that what its family scores without is not loaded.
 
     Raises:
         ModelError: a byte differs, a file is missing, or this machine scores the golden rows differently.
     """
-    return unpack(artifacts.load(uri, sha256))
+    return unpack(artifacts.load(uri, sha256), only_scores=only_scores)
 
 
-def unpack(files: Mapping[str, bytes]) -> Package:
+def unpack(files: Mapping[str, bytes], *, only_scores: bool = False) -> Package:
     """The model of an artifact's verified files."""
     card = _card(files)
-    model = load_family(card.family).from_files({name: body for name, body in files.items() if name not in OURS})
-    artifacts.check_golden(model, files["golden.arrow"], GOLDEN_TOLERANCE)
+    family = load_family(card.family)
+    with without(*family.scores_without if only_scores else ()):
+        model = family.from_files({name: body for name, body in files.items() if name not in OURS})
+        artifacts.check_golden(model, files["golden.arrow"], GOLDEN_TOLERANCE)
     return Package(card.family, card.contract, card.bins, card.threshold, card.levels, model)
 
 

@@ -30,6 +30,9 @@ from raypipe.score.manifest import Manifest
 
 SMALLEST_CHUNK = 1000
 SLICE_ATTEMPTS = 4
+# The model's cost a call is spread over so many rows; a wide matrix of them still fits the processor's caches.
+BATCH_ROWS = 32_768
+BATCH_BYTES = 16 << 20
 
 Scores = npt.NDArray[np.float32]
 
@@ -60,7 +63,7 @@ class SliceScorer:
         self._threads = threads
         self._client = Client(endpoint)
         # Loading checks every byte and re-scores the golden rows: another machine's library may differ.
-        self._package = load_package(manifest.artifact_uri, manifest.artifact_sha256)
+        self._package = load_package(manifest.artifact_uri, manifest.artifact_sha256, only_scores=True)
         self._package.model.set_threads(threads)
 
     def score(self, piece: Slice) -> Receipt:
@@ -120,7 +123,12 @@ class _Attempt:
         slicing = self._manifest.slicing
         sql = place(self._manifest.select, slicing, self._piece)
         parameters = {**self._manifest.select_parameters, **slicing.parameters(self._piece)}
-        with self._client.stream(sql, parameters, {"max_threads": self._threads}) as (_, batches):
+        settings = {
+            "max_threads": self._threads,
+            "max_block_size": min(self._manifest.chunk_rows, BATCH_ROWS),
+            "preferred_block_size_bytes": BATCH_BYTES,
+        }
+        with self._client.stream(sql, parameters, settings) as (_, batches):
             while True:
                 with self._timed("read"):
                     batch = next(batches, None)

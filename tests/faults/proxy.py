@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 PIECE = 1 << 16
 # A request line is found even when it falls on the border of two pieces.
@@ -62,7 +62,9 @@ class Rule:
     def strikes(self, data: bytes) -> bool:
         """Whether this request is to be hit; counts it."""
         most = self.times if self.times is not None else 1 if self.once else None
-        if self.pattern not in data or (most is not None and len(self.hits) >= most):
+        # The statement of an insert stands in the request line, that of anything else in the body.
+        line = unquote_to_bytes(data.partition(b"\r\n")[0].replace(b"+", b" "))
+        if (self.pattern not in data and self.pattern not in line) or (most is not None and len(self.hits) >= most):
             return False
         self.seen += 1
         if self.seen <= self.skip:

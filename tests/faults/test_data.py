@@ -351,8 +351,8 @@ def odd_scores(night: Night, patch: pytest.MonkeyPatch) -> list[tuple[str, str, 
         set_value(night, user, "avg_searches", str(value))
     real = worker.load_package
 
-    def load(uri: str, sha256: str) -> Package:
-        package = real(uri, sha256)
+    def load(uri: str, sha256: str, **options: bool) -> Package:
+        package = real(uri, sha256, **options)
         column = package.contract.columns.index("avg_searches")
         return replace(package, model=Odd(package.model, column, MARKS))
 

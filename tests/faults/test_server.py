@@ -98,12 +98,11 @@ def killed_while_running(mortal: Mortal, manifest: Manifest, rule: Rule) -> None
     mortal.start()
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize(
     "rule",
     [
         pytest.param(lambda: Rule(STAGING, "hold", skip=2), id="before-an-insert"),
-        pytest.param(lambda: Rule(STAGING, "hold_answer", skip=2), id="after-an-insert"),
+        pytest.param(lambda: Rule(STAGING, "hold_answer", skip=2), id="after-an-insert", marks=pytest.mark.fast),
         pytest.param(lambda: Rule(LEDGER, "hold", skip=2), id="before-the-ledger"),
     ],
 )

@@ -16,7 +16,6 @@ from urllib.parse import parse_qs, urlsplit
 import pyarrow as pa
 import pytest
 
-from raypipe.clickhouse import client as client_module
 from raypipe.clickhouse import faults
 from raypipe.clickhouse.client import Client, Endpoint
 from raypipe.clickhouse.statements import identifier
@@ -231,9 +230,15 @@ class TestInserts:
         assert len(sent.hits) == sum(receipt.chunks for receipt in outcome.receipts) + 1
         wire.exact(manifest)
 
-    @pytest.mark.fast
     @pytest.mark.parametrize(("action", "answer"), LOST_ANSWERS)
-    @pytest.mark.parametrize("pattern", [STAGING, LEDGER, EXPLANATIONS], ids=["staging", "ledger", "explanations"])
+    @pytest.mark.parametrize(
+        "pattern",
+        [
+            pytest.param(STAGING, id="staging", marks=pytest.mark.fast),
+            pytest.param(LEDGER, id="ledger"),
+            pytest.param(EXPLANATIONS, id="explanations"),
+        ],
+    )
     def test_an_insert_that_was_applied_although_its_answer_says_nothing_of_it_stands_once(
         self, wire: Wire, pattern: bytes, action: str, answer: bytes
     ) -> None:
@@ -568,13 +573,17 @@ def thrown(code: int, tag: str = "abcdefghijklmnop") -> bytes:
     return f"\r\n__exception__\r\n{tag}\r\n{text}{len(text)} {tag}\r\n__exception__\r\n".encode()
 
 
-CUTS = [pytest.param(half, id="inside"), pytest.param(cut_at(3), id="between"), pytest.param(cut_at(0), id="schema")]
+CUTS = [
+    pytest.param(half, id="inside", marks=pytest.mark.fast),
+    pytest.param(cut_at(3), id="between"),
+    pytest.param(cut_at(0), id="schema"),
+]
 
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices that are read in a dozen batches, as large ones are."""
-    monkeypatch.setitem(client_module.ARROW_READ, "max_block_size", 100)
+    monkeypatch.setattr(worker, "BATCH_ROWS", 100)
 
 
 @pytest.fixture
@@ -597,7 +606,6 @@ def _until_it_breaks(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBat
 
 @pytest.mark.usefixtures("small_batches")
 class TestReads:
-    @pytest.mark.fast
     @pytest.mark.parametrize("edit", CUTS)
     def test_a_slice_whose_answer_breaks_off_is_read_again(self, wire: Wire, edit: Callable[[bytes], bytes]) -> None:
         manifest = wire.plan()
@@ -679,7 +687,6 @@ class TestPublishing:
     # More than a driver that repeats by itself would get over.
     LOST = 2
 
-    @pytest.mark.fast
     @pytest.mark.parametrize(("action", "answer"), LOST_ANSWERS)
     def test_a_commit_whose_answer_is_lost_is_one_commit(self, wire: Wire, action: str, answer: bytes) -> None:
         manifest = wire.plan()
