@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray._private import services
 from ray.exceptions import RayError
 
 from raypipe.clickhouse.client import Endpoint
@@ -29,8 +30,6 @@ _LOCAL_ENVIRONMENT = {"RAY_BACKEND_LOG_LEVEL": "fatal"}
 _WRAPPED = ("cause", "controller_failure", "_base_exc", "__cause__", "__context__")
 # Says that a Ray started here asks for a token, which it makes and uses by itself.
 _TOKEN_NOTICE = "ray._private.authentication.authentication_token_setup"
-# Reports a dashboard that was not waited for (see `raypipe.cli.main`); what matters is raised as well.
-_SERVICES = "ray._private.services"
 
 
 class Session:
@@ -101,9 +100,27 @@ def _connect(address: str | None, cpus: int | None) -> None:
     else:
         _prefer(_LOCAL_ENVIRONMENT)
         logging.getLogger(_TOKEN_NOTICE).setLevel(logging.ERROR)
-        logging.getLogger(_SERVICES).setLevel(logging.CRITICAL)
-        with _stderr_closed():
+        with _stderr_closed(), _without_dashboard():
             ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
+
+
+@contextmanager
+def _without_dashboard() -> Iterator[None]:
+    """Keeps Ray from starting its dashboard's process and waiting a second for it, although none was asked for.
+
+    docs/decisions/0009-what-scoring-does-without.md says why Ray's own function is replaced, and what happens when
+    a later Ray has it no more.
+    """
+    starting = getattr(services, "start_api_server", None)
+    if starting is None:
+        yield
+        return
+    # What it answers when the dashboard is switched off, but for the process.
+    services.start_api_server = lambda *_, **__: ("", None)
+    try:
+        yield
+    finally:
+        services.start_api_server = starting
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from raypipe.cli.options import Config, Debug, Json, Url, client_of, endpoint_of
 from raypipe.clickhouse import migrate as migration
 from raypipe.clickhouse.client import Client, Endpoint
 from raypipe.clickhouse.connect import EMBEDDED
+from raypipe.clickhouse.tables import describe
 from raypipe.config.load import load_shared
 from raypipe.demo import publisher
 from raypipe.errors import UsageError
@@ -110,7 +111,7 @@ def demo(
 
 @app.command()
 def doctor(
-    clean: Annotated[bool, typer.Option("--clean", help="Drop the tables that dead runs left behind.")] = False,
+    clean: Annotated[bool, typer.Option("--clean", help="Drop what dead runs left behind.")] = False,
     config: Config = None,
     url: Url = None,
     json: Json = False,
@@ -135,8 +136,13 @@ def doctor(
 
 
 def _clean(endpoint: Endpoint) -> tuple[str, ...]:
+    from raypipe.score.run import retire_superseded
+
     with Client(endpoint) as client:
-        return tuple(examination.clean(client))
+        dropped = examination.clean(client)
+        if describe(client, "raypipe_runs") is None:
+            return dropped
+        return (*dropped, *(f"rows of {run_id}" for run_id in retire_superseded(client)))
 
 
 @app.command()

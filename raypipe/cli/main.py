@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
@@ -41,7 +40,4 @@ def _root(
 
 def main() -> None:
     """Runs the command line."""
-    # Ray waits a second for its dashboard's process although no dashboard is wanted. Without the wait Ray
-    # loses sight of that process, which then ends with this one: right for a command, wrong for a library.
-    os.environ.setdefault("RAY_DASHBOARD_STARTUP_TIMEOUT_S", "0")
     app(prog_name="raypipe")

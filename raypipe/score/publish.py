@@ -2,13 +2,15 @@
 
 Where a target is partitioned by the run's constants, REPLACE PARTITION puts the new rows in and takes an
 earlier run's out in one step. Where it is not (a monthly partition holds many days), MOVE PARTITION adds
-the new rows in one step, after which those of an earlier run are deleted by their mark.
+the new rows in one step, and those of an earlier run are deleted by their mark once the new ones are committed.
+All twins are made before the first target changes.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from raypipe.clickhouse.client import Client
@@ -126,15 +128,22 @@ def require_target(client: Client, target: Target) -> Table:
     return table
 
 
-def publish(
-    client: Client,
-    manifest: Manifest,
-    target: Target,
-    written: Sequence[Receipt],
-    rows: int,
-    still_allowed: Callable[[], None] = lambda: None,
-) -> str:
-    """Puts a run's rows into one target, whole; repeating it changes nothing.
+@dataclass(frozen=True)
+class Prepared:
+    """A target whose new rows stand beside it, ready to be swapped in.
+
+    Attributes:
+        how: `replace`, `move`, or `present` when an interrupted publication had done it.
+        partition: the id of the twin's only partition; '' when present.
+    """
+
+    target: Target
+    how: str
+    partition: str
+
+
+def prepare(client: Client, manifest: Manifest, target: Target, written: Sequence[Receipt], rows: int) -> Prepared:
+    """Makes a target's rows in a twin of it; the target itself is only looked at.
 
     Args:
         client: the ClickHouse of the run.
@@ -142,23 +151,27 @@ def publish(
         target: where the rows go.
         written: the receipts of the slices that count.
         rows: how many rows there must be.
-        still_allowed: asked right before the swap; raises when another run has taken over.
 
-    Returns:
-        How it was done: `replace`, `move`, or `present` when an interrupted publication had done it.
+    Raises:
+        ConfigError: the target or its publish statement cannot be used.
+        GateRefused: the statement does not make the rows that were staged.
+        DataError: they do not fit into one partition.
     """
     table = require_target(client, target)
     condition, values = mark(table, manifest.run_id, manifest.model_version, manifest, manifest.run_at)
     how = method(table)
     if how == "move" and _count(client, target.table, condition, values) == rows:
-        return "present"
-    twin = manifest.twin(target)
-    partition = _fill(client, manifest, target, table, twin, written, rows)
-    still_allowed()
-    swap = client.topology.replace if how == "replace" else client.topology.move
-    for sql, settings in swap(target.table, twin, partition):
+        return Prepared(target, "present", "")
+    return Prepared(target, how, _fill(client, manifest, target, table, manifest.twin(target), written, rows))
+
+
+def swap(client: Client, manifest: Manifest, prepared: Prepared) -> None:
+    """Puts the prepared rows into their target, whole; repeating it changes nothing."""
+    if prepared.how == "present":
+        return
+    swapping = client.topology.replace if prepared.how == "replace" else client.topology.move
+    for sql, settings in swapping(prepared.target.table, manifest.twin(prepared.target), prepared.partition):
         client.run(sql, settings=settings)
-    return how
 
 
 def _fill(

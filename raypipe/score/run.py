@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from raypipe.clickhouse.client import Client
+from raypipe.config.publishing import PREDICTIONS
 from raypipe.data.slices import Slice
-from raypipe.errors import GateRefused, RaypipeError
+from raypipe.errors import Busy, GateRefused, RaypipeError
 from raypipe.score import explain, gate, ledger, lock, publish, runs, staging
 from raypipe.score.ledger import Receipt
 from raypipe.score.lock import Owner
@@ -93,7 +94,7 @@ def execute(
         _record_failure(client, run, owner, error)
         raise
     else:
-        _tidy(client, manifest)
+        _tidy(client, manifest, owner)
         return outcome
     finally:
         lock.release(client, manifest.pipeline, owner)
@@ -159,18 +160,17 @@ def _publish(
     progress: Progress,
 ) -> Run:
     lock.require(client, manifest.pipeline, owner)
-    run = runs.save(client, run, status=runs.PUBLISHING)
+    prepared = []
     for number, target in enumerate(manifest.targets):
         progress("publish", number, len(manifest.targets))
-        how = publish.publish(
-            client, manifest, target, written, rows, lambda: lock.require(client, manifest.pipeline, owner)
-        )
-        log.info("%s: %d rows by %s", target.table, rows, how)
-    for earlier in runs.earlier(client, manifest):
-        # One that took over meanwhile is no earlier one.
+        prepared.append(publish.prepare(client, manifest, target, written, rows))
+    # Of a run that is SWAPPING the view shows the rows as soon as they have taken the place of the earlier ones.
+    replaces = any((item.target.table, item.how) == (PREDICTIONS, "replace") for item in prepared)
+    run = runs.save(client, run, status=runs.SWAPPING if replaces else runs.PUBLISHING)
+    for item in prepared:
         lock.require(client, manifest.pipeline, owner)
-        for target in manifest.targets:
-            publish.remove_earlier(client, manifest, target, earlier.run_id, earlier.model_version, earlier.started_at)
+        publish.swap(client, manifest, item)
+        log.info("%s: %d rows by %s", item.target.table, rows, item.how)
     for target in manifest.targets:
         publish.verify(client, manifest, target, rows)
     return run
@@ -190,27 +190,61 @@ def _commit(client: Client, run: Run, owner: Owner, rows: int, timings: Timings)
     )
 
 
-def _tidy(client: Client, manifest: Manifest) -> None:
-    """Drops what the run made for itself, and retires the earlier ones with what they left.
+def _tidy(client: Client, manifest: Manifest, owner: Owner) -> None:
+    """Drops what the run made for itself, removes the rows of earlier runs, and retires those.
 
-    The run is published by now: what fails here is left to `raypipe doctor --clean`.
+    The run is published by now: what fails here is left to the next run of the day, and to `raypipe doctor --clean`.
     """
     try:
-        staging.drop(client, manifest)
         for earlier in runs.earlier(client, manifest):
-            staging.drop(client, Manifest.from_json(earlier.manifest))
-            runs.save(client, earlier, status=runs.SUPERSEDED)
+            # One that took over meanwhile is no earlier one.
+            lock.require(client, manifest.pipeline, owner)
+            retire(client, manifest, earlier)
+        staging.drop(client, manifest)
     except RaypipeError as error:
         log.warning("the run is published; something it made was left behind: %s", error.problem)
+
+
+def retire(client: Client, current: Manifest, earlier: Run) -> None:
+    """Removes what a run left in the targets and beside them, now that another one is committed for its date."""
+    for target in current.targets:
+        publish.remove_earlier(client, current, target, earlier.run_id, earlier.model_version, earlier.started_at)
+    staging.drop(client, Manifest.from_json(earlier.manifest))
+    runs.save(client, earlier, status=runs.SUPERSEDED)
+
+
+def retire_superseded(client: Client) -> tuple[str, ...]:
+    """Retires the runs whose successor was committed and then died, unless somebody works on their pipeline.
+
+    Returns:
+        Their ids.
+    """
+    retired = []
+    for run, newest in runs.superseded(client):
+        owner = Owner.here(newest.run_id)
+        try:
+            lock.acquire(client, newest.pipeline, owner)
+        except Busy:
+            continue
+        try:
+            retire(client, Manifest.from_json(newest.manifest), run)
+        finally:
+            lock.release(client, newest.pipeline, owner)
+        retired.append(run.run_id)
+    return tuple(retired)
 
 
 def _record_failure(client: Client, run: Run, owner: Owner, error: BaseException) -> None:
     status = runs.REFUSED if isinstance(error, GateRefused) else runs.FAILED
     text = str(error) if isinstance(error, RaypipeError) else f"{type(error).__name__}: {error}"
     try:
-        if runs.find(client, run.run_id).owner != str(owner):
+        found = runs.find(client, run.run_id)
+        if found.owner != str(owner):
             # Somebody else took this very run over; its row is theirs.
             return
+        if found.status == runs.SWAPPING:
+            # Its rows may stand where the earlier ones stood; the view goes on showing whichever are there.
+            status = runs.SWAPPING
         runs.save(client, run, status=status, error=text[:10_000])
     except RaypipeError as failure:
         # The server may be what failed; the run's row then still says RUNNING, and its lock who ran it.

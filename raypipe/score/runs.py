@@ -16,6 +16,8 @@ from raypipe.score.manifest import Manifest
 
 RUNNING = "RUNNING"
 STAGED = "STAGED"
+# Partitions of ml_model_predictions are being replaced: it holds the run before or this one, and never both.
+SWAPPING = "SWAPPING"
 PUBLISHING = "PUBLISHING"
 PUBLISHED = "PUBLISHED"
 REFUSED = "REFUSED"
@@ -145,6 +147,18 @@ def earlier(client: Client, manifest: Manifest) -> list[Run]:
         "pipeline = {pipeline:String} AND date = {date:Date} AND run_id != {run_id:String} AND status != 'SUPERSEDED'"
     )
     return _select(client, condition, {"pipeline": manifest.pipeline, "date": manifest.date, "run_id": manifest.run_id})
+
+
+def superseded(client: Client) -> list[tuple[Run, Run]]:
+    """Published runs that a later one of their pipeline and date stands beside, each with the latest of them."""
+    published = sorted(
+        _select(client, "status = 'PUBLISHED'", {}), key=lambda run: (run.published_at, run.run_id), reverse=True
+    )
+    latest: dict[tuple[str, date], Run] = {}
+    for run in published:
+        latest.setdefault((run.pipeline, run.date), run)
+    pairs = [(run, latest[run.pipeline, run.date]) for run in published]
+    return [(run, newest) for run, newest in pairs if run is not newest]
 
 
 def _select(client: Client, condition: str, parameters: Mapping[str, Any], tail: str = "") -> list[Run]:

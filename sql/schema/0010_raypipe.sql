@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS raypipe_runs
     artifact_sha256 String,
     contract_sha256 String,
     sql_sha256 String,
-    status LowCardinality(String) COMMENT 'RUNNING, STAGED, PUBLISHING, PUBLISHED, REFUSED, FAILED or SUPERSEDED',
+    status LowCardinality(String) COMMENT 'RUNNING, STAGED, PUBLISHING, SWAPPING, PUBLISHED, REFUSED, FAILED or SUPERSEDED',
     manifest String COMMENT 'JSON: the slices and the settings, frozen before any work' CODEC(ZSTD(3)),
     source_rows UInt64,
     source_checksum UInt64 COMMENT 'order-free checksum of the source keys',
@@ -77,13 +77,18 @@ ENGINE = MergeTree
 ORDER BY (pipeline, alias, set_at);
 
 -- grain: as ml_model_predictions, but only the rows of the latest published run of each pipeline and date
+-- SWAPPING: a run that replaces whole partitions: the table holds the run before or this one, so that both are named here
 CREATE VIEW IF NOT EXISTS raypipe_current_predictions
 AS SELECT *
 FROM ml_model_predictions
 WHERE batch_id IN
 (
-    SELECT argMax(run_id, (published_at, run_id))
+    SELECT arrayJoin(arrayFilter(run -> run != '', arrayPushBack(
+        arrayMap(swap -> swap.1, arrayFilter(
+            swap -> swap.2 > maxIf(published_at, status = 'PUBLISHED'),
+            groupArrayIf((run_id, updated_at), status = 'SWAPPING'))),
+        argMaxIf(run_id, (published_at, run_id), status = 'PUBLISHED'))))
     FROM raypipe_runs FINAL
-    WHERE status = 'PUBLISHED'
+    WHERE status IN ('PUBLISHED', 'SWAPPING')
     GROUP BY pipeline, date
 );

@@ -138,10 +138,10 @@ def test_a_driver_killed_while_publishing_is_resumed(
         wait_for(rule, process, log)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(PATIENCE)
-        rule.released.set()
-    run = newest(reader, day)
-    assert run.status == runs.PUBLISHING
-    finish(fitted_publisher, "resume", run.run_id)
+        run = newest(reader, day)
+        assert run.status == runs.SWAPPING
+        finish(fitted_publisher, "resume", run.run_id)
+    # The request at which it died has reached the server now, and changes nothing.
     assert_exact(reader, day, run.run_id)
     assert_nothing_left(reader, process)
 

@@ -24,6 +24,7 @@ from raypipe.score import gate, ledger, lock, publish, run, runs, worker
 from raypipe.score.gate import Passed
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
+from raypipe.score.publish import Prepared
 from raypipe.score.run import Outcome
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher, _fresh_database
 from tests.faults.oracle import assert_exact, assert_nothing_left, in_process, own_tables, planned
@@ -816,9 +817,9 @@ class TestPublishing:
 @pytest.fixture
 def without_presence(monkeypatch: pytest.MonkeyPatch) -> None:
     """A publication that does not look whether the rows are there already."""
-    plain, count = publish.publish, publish._count
+    plain, count = publish.prepare, publish._count
 
-    def blind(client: Client, manifest: Manifest, target: Any, written: Sequence[Receipt], rows: int) -> str:
+    def blind(client: Client, manifest: Manifest, target: Any, written: Sequence[Receipt], rows: int) -> Prepared:
         def of_twins(client: Client, table: str, condition: str, values: dict[str, Any]) -> int:
             return -1 if table == target.table else count(client, table, condition, values)
 
@@ -826,7 +827,7 @@ def without_presence(monkeypatch: pytest.MonkeyPatch) -> None:
             patch.setattr(publish, "_count", of_twins)
             return plain(client, manifest, target, written, rows)
 
-    monkeypatch.setattr(publish, "publish", blind)
+    monkeypatch.setattr(publish, "prepare", blind)
 
 
 def lost_move(monthly: Wire, target: int = 1, action: Any = "cut_after", answer: bytes = b"") -> Manifest:

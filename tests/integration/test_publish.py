@@ -47,9 +47,10 @@ def schema(request: pytest.FixtureRequest, client: Client) -> str:
 def put(run: Any, target: Target, rows: int = 10) -> str:
     """Stages the run and publishes it into one target."""
     run = run.with_manifest(targets=(target,))
-    how = publish.publish(run.client, run.manifest, target, run.staged(), rows)
+    prepared = publish.prepare(run.client, run.manifest, target, run.staged(), rows)
+    publish.swap(run.client, run.manifest, prepared)
     publish.verify(run.client, run.manifest, target, rows)
-    return how
+    return prepared.how
 
 
 def batches(client: Client) -> dict[str, int]:
@@ -106,7 +107,7 @@ def test_a_publication_that_stopped_before_the_swap_is_finished(schema: str, sco
     twin = run.manifest.twin(PREDICTIONS)
     run.client.run(f"CREATE TABLE {twin} AS ml_model_predictions")
     run.client.run(f"INSERT INTO {twin} (batch_id) VALUES ('half')")
-    publish.publish(run.client, run.manifest, PREDICTIONS, written, 10)
+    publish.swap(run.client, run.manifest, publish.prepare(run.client, run.manifest, PREDICTIONS, written, 10))
     assert batches(run.client) == {run.manifest.run_id: 10}
 
 
