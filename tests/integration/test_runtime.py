@@ -1,0 +1,40 @@
+"""A Ray that a command starts for itself, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import os, subprocess
+from raypipe import runtime
+from raypipe.clickhouse.client import Endpoint
+import ray
+
+with runtime.session(Endpoint.parse("http://default@127.0.0.1:1/default"), cpus=1) as session:
+    {connect}
+    listed = subprocess.run(["ps", "-A", "-ww", "-o", "ppid=,args="], capture_output=True, text=True, check=True).stdout
+    print([line.split(maxsplit=1)[1] for line in listed.splitlines() if int(line.split()[0]) == os.getpid()])
+    ray.shutdown()
+"""
+
+
+def children(connect: str) -> str:
+    """The processes that a program starts when it connects."""
+    program = PROGRAM.format(connect=connect)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=Path.cwd())
+    assert "/raylet/raylet" in done.stdout
+    return done.stdout
+
+
+def test_a_ray_that_is_started_here_has_no_dashboard() -> None:
+    assert "/dashboard/dashboard.py" not in children("session.ready()")
+
+
+def test_without_leaving_it_out_ray_starts_a_dashboard_that_nobody_asked_for() -> None:
+    assert "/dashboard/dashboard.py" in children('ray.init(address="local", num_cpus=1, include_dashboard=False)')
+
+def test_a_ray_that_cannot_leave_it_out_starts_all_the_same() -> None:
+    missing = "runtime.services = object()"
+    assert "/dashboard/dashboard.py" in children(f"{missing}; session.ready()")
