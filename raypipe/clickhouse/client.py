@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
@@ -385,7 +386,17 @@ def content_token(*parts: object) -> str:
 
 def _bound(sql: str, parameters: Parameters | None) -> dict[str, Any]:
     # Values for a query without a placeholder would make the driver format the text itself, by its `%` signs.
-    return dict(parameters) if parameters and _PLACEHOLDER.search(sql) else {}
+    if not parameters or not _PLACEHOLDER.search(sql):
+        return {}
+    return {name: _instant(value) for name, value in parameters.items()}
+
+
+def _instant(value: Any) -> Any:
+    """An instant as seconds since 1970, which no time zone of the session or the server can shift."""
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        return value
+    seconds = int(value.timestamp() // 1)
+    return f"{seconds}.{value.microsecond:06d}" if value.microsecond else str(seconds)
 
 
 def _unusable(url: str) -> UsageError:

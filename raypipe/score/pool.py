@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import OutOfMemoryError, RayActorError
 
 from raypipe.clickhouse.client import Endpoint
 from raypipe.data.slices import Slice
@@ -100,7 +100,7 @@ def score_slices(endpoint: Endpoint, manifest: Manifest, slices: Iterable[Slice]
 def _named_deaths(size: PoolSize) -> Iterator[None]:
     try:
         yield
-    except RayActorError as error:
+    except (RayActorError, OutOfMemoryError) as error:
         raise ModelError(
             f"A scoring actor died more than {size.restarts} times (score.actors.restarts)",
             found=" ".join(str(error).split()),

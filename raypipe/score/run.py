@@ -245,7 +245,7 @@ def _record_failure(client: Client, run: Run, owner: Owner, error: BaseException
         if found.status == runs.SWAPPING:
             # Its rows may stand where the earlier ones stood; the view goes on showing whichever are there.
             status = runs.SWAPPING
-        runs.save(client, run, status=status, error=text[:10_000])
+        runs.save(client, found, status=status, error=text[:10_000])
     except RaypipeError as failure:
         # The server may be what failed; the run's row then still says RUNNING, and its lock who ran it.
         log.warning("the run's failure could not be written down: %s", failure.problem)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -181,7 +182,7 @@ class _Attempt:
     def _reject(
         self, batch: pa.RecordBatch, x: Matrix, scores: Scores, positions: npt.NDArray[np.int64], first: int
     ) -> None:
-        keys = batch.select(list(self._manifest.keys)).take(pa.array(positions)).to_pylist()
+        keys = _shown(batch.select(list(self._manifest.keys)).take(pa.array(positions)))
         rows = []
         for position, key in zip(positions.tolist(), keys, strict=True):
             missing = [name for name, value in key.items() if value is None]
@@ -209,6 +210,20 @@ class _Attempt:
             yield
         finally:
             self._seconds[stage] += time.perf_counter() - started
+
+
+def _shown(keys: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Keys as JSON can hold them; a ClickHouse String may be any bytes."""
+    columns = [
+        [
+            None if value is None else value.decode("utf-8", errors="backslashreplace")
+            for value in column.cast(pa.binary()).to_pylist()
+        ]
+        if pa.types.is_string(column.type)
+        else column.to_pylist()
+        for column in keys.columns
+    ]
+    return [dict(zip(keys.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def _keyed(batch: pa.RecordBatch, keys: tuple[str, ...]) -> npt.NDArray[np.bool_]:

@@ -283,7 +283,7 @@ def test_without_counting_keys_a_user_who_stands_twice_is_published_twice(
 ) -> None:
     double(night)
 
-    def all_rows(client: Client, manifest: Manifest, written: list[Receipt]) -> int:
+    def all_rows(client: Client, manifest: Manifest, written: list[Receipt], alone: bool) -> int:
         return sum(receipt.rows_staged for receipt in written)
 
     monkeypatch.setattr(gate, "_distinct", all_rows)

@@ -35,6 +35,7 @@ def test_a_ray_that_is_started_here_has_no_dashboard() -> None:
 def test_without_leaving_it_out_ray_starts_a_dashboard_that_nobody_asked_for() -> None:
     assert "/dashboard/dashboard.py" in children('ray.init(address="local", num_cpus=1, include_dashboard=False)')
 
+
 def test_a_ray_that_cannot_leave_it_out_starts_all_the_same() -> None:
     missing = "runtime.services = object()"
     assert "/dashboard/dashboard.py" in children(f"{missing}; session.ready()")

@@ -11,6 +11,7 @@ one valid stream in bounded memory: chDB's own streaming API would hand out one 
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ MEMORY_SHARE = 0.5
 _OPTIONS = f"max_server_memory_usage_to_ram_ratio={MEMORY_SHARE}&implicit_select=0"
 
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
+# The clause at the end of an INSERT, before which the INFILE stands.
+_SETTINGS = re.compile(rb"\bSETTINGS\s+[A-Za-z_]\w*\s*=", re.IGNORECASE)
 _INPUT = b"_raypipe_input"
 
 Parameters = Mapping[str, str]
@@ -81,34 +84,36 @@ class Engine:
 
 
 class Inserter:
-    """An INSERT that takes its data piece by piece; nothing of it shows before `finish`, unless it is large."""
+    """An INSERT that takes its data piece by piece; nothing is inserted before `finish`.
+
+    The data waits in a file without a name, which the statement then names as its INFILE. chDB's own streaming
+    insert reports no error that the table raises (a full disk, too many parts, a constraint): the rows would be lost
+    in silence.
+    """
 
     def __init__(self, session: Session, head: bytes, format_name: str) -> None:
         self._session = session
-        with session.failing():
-            self._stream = session.connection.send_insert(head, format_name)
+        self._head = head
+        self._format = format_name
+        self._data = tempfile.TemporaryFile()  # noqa: SIM115 - closed by finish or cancel
 
     def append(self, piece: bytes) -> None:
         """Hands over the next piece of the data."""
-        with self._session.failing():
-            self._stream.append(piece)
+        self._data.write(piece)
 
     def finish(self) -> Counts:
-        """Commits the rows."""
-        with self._session.failing():
-            result = self._stream.finish()
-        return Counts(
-            read_rows=result.rows_written,
-            read_bytes=result.bytes_written,
-            written_rows=result.rows_written,
-            written_bytes=result.bytes_written,
-            seconds=result.elapsed,
-        )
+        """Inserts the rows."""
+        with self._data:
+            self._data.flush()
+            infile = f" FROM INFILE '/dev/fd/{self._data.fileno()}' ".encode()
+            settings = _SETTINGS.search(self._head)
+            at = settings.start() if settings else len(self._head)
+            text = self._head[:at] + infile + self._head[at:] + f"\nFORMAT {self._format}".encode()
+            return self._session.run(text, "Null", {})[1]
 
     def cancel(self) -> None:
-        """Gives up: rows not yet committed are dropped."""
-        with self._session.failing():
-            self._stream.cancel()
+        """Gives up: nothing was inserted."""
+        self._data.close()
 
 
 class Session:
