@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 # Loaded on first use: `raypipe.read_sql` brings Ray along, and a command that needs none should not wait for it.
 _PUBLIC = {
     "Client": "raypipe.clickhouse.client",
-    "Endpoint": "raypipe.clickhouse.client",
+    "Endpoint": "raypipe.clickhouse.endpoint",
     "connected": "raypipe.clickhouse.connect",
     "read_sql": "raypipe.data.source",
     "load_user_features": "raypipe.data.loaders",

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from raypipe.clickhouse import grants
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.leftovers import PATIENCE, clean, leftovers
 from raypipe.clickhouse.migrate import SYSTEM, database_exists, plan, schema
 from raypipe.clickhouse.version import require_version

@@ -17,7 +17,8 @@ from datetime import UTC, date, datetime, timedelta
 
 from raypipe import planning, runtime
 from raypipe.clickhouse import grants, migrate, tables
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import load
 from raypipe.config.load import Loaded
 from raypipe.config.schema import PipelineConfig

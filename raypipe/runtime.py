@@ -13,7 +13,7 @@ import ray
 from ray._private import services
 from ray.exceptions import RayError
 
-from raypipe.clickhouse.client import Endpoint
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.errors import RaypipeError, UsageError
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier
 
 TEST_URL = "RAYPIPE_TEST_URL"

@@ -16,7 +16,8 @@ from contenders.predictions import KEYS
 from contest.processes import Finished, python, run
 from raypipe import planning
 from raypipe.clickhouse import migrate
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier, literal, load
 from raypipe.config.load import Loaded, load_pipeline, shipped
 from raypipe.data.contract import describe_query

@@ -14,8 +14,9 @@ from raypipe import doctor as examination
 from raypipe.cli import output
 from raypipe.cli.options import Config, Debug, Json, Url, client_of, endpoint_of, parse_date
 from raypipe.clickhouse import migrate as migration
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import EMBEDDED
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.tables import describe
 from raypipe.config.load import load_shared
 from raypipe.demo import publisher

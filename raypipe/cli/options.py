@@ -11,8 +11,9 @@ from typing import Annotated
 
 import typer
 
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.load import Loaded, load_pipeline, load_shared
 from raypipe.config.schema import Connection
 from raypipe.errors import UsageError

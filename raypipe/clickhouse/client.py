@@ -8,28 +8,24 @@ inserts are repeated only with a deduplication token.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect import common
-from urllib3.exceptions import HTTPError
 
 from raypipe.clickhouse import faults, strict
+from raypipe.clickhouse.body import Body
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.topology import Topology
-from raypipe.errors import ConfigError, DataError, ServerError, UsageError
+from raypipe.errors import DataError, ServerError
 
-PASSWORD_VARIABLE = "RAYPIPE_PASSWORD"
 CONNECT_TIMEOUT_SECONDS = 10
 READ_TIMEOUT_SECONDS = 600
 
@@ -46,88 +42,14 @@ ARROW_READ = {
     "output_format_arrow_string_as_string": 1,
     "output_format_arrow_low_cardinality_as_dictionary": 0,
 }
-LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 # A setting that the server does not know is an error of the server, never dropped on the way.
 common.set_setting("autogenerate_session_id", False)
-
-_SERVER_EXCEPTION = re.compile(r"Code: (\d+)\. DB::Exception: .*?(?=\s+\d+ \w+\s+__exception__|\Z)", re.DOTALL)
 
 _PLACEHOLDER = re.compile(r"\{\w+:[^}]+\}")
 
 Parameters = Mapping[str, Any]
 Settings = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where a ClickHouse answers. Holds a reference to the password, never the password, so it may be pickled.
-
-    Attributes:
-        url: scheme, host and port, such as `https://clickhouse.example:8443`.
-        user: the ClickHouse user.
-        database: the default database of every statement.
-        password_file: a file with the password; without one, the variable RAYPIPE_PASSWORD counts.
-        ca_file: a PEM bundle to trust instead of the system's.
-        cluster: the cluster of the server's configuration that tables live on; None for one server.
-    """
-
-    url: str
-    user: str = "default"
-    database: str = "default"
-    password_file: str | None = None
-    ca_file: str | None = None
-    cluster: str | None = None
-
-    @classmethod
-    def parse(cls, url: str, password_file: str | None = None, ca_file: str | None = None) -> Endpoint:
-        """An endpoint from `http(s)://user@host:port/database`; a password in the URL is refused."""
-        try:
-            parts = urlsplit(url)
-            port = parts.port or (8443 if parts.scheme == "https" else 8123)
-        except ValueError as error:
-            # A password with a `/` or `#` in it looks like a wrong port; the cause would print it.
-            raise _unusable(url) from (None if "@" in url else error)
-        database = unquote(parts.path.strip("/")) or "default"
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise _unusable(url)
-        if parts.password:
-            raise UsageError(
-                "The URL of ClickHouse carries a password",
-                found=_masked(url),
-                allowed="a URL without a password: it would show in process lists and logs",
-                next_step=f"put it into {PASSWORD_VARIABLE} or a file named by password_file",
-            )
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        identifier(database)
-        if "." in database:
-            raise _unusable(url)
-        return cls(
-            f"{parts.scheme}://{host}:{port}", unquote(parts.username or "default"), database, password_file, ca_file
-        )
-
-    def __str__(self) -> str:
-        scheme, _, rest = self.url.partition("://")
-        return f"{scheme}://{self.user}@{rest}/{self.database}"
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether the address is this machine's own."""
-        return (urlsplit(self.url).hostname or "") in LOOPBACK
-
-    def password(self) -> str:
-        """The password, read where it is needed; empty when none is configured."""
-        if not self.password_file:
-            return os.environ.get(PASSWORD_VARIABLE, "")
-        path = Path(self.password_file)
-        try:
-            readable_by_others = path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
-            text = path.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ConfigError(f"The password file {path} cannot be read", found=error.strerror) from error
-        if readable_by_others:
-            raise ConfigError(f"The password file {path} is readable by others", next_step=f"chmod 600 {path}")
-        return text
 
 
 class Client:
@@ -235,7 +157,7 @@ class Client:
         with faults.translated(self._where):
             body = self._driver.raw_stream(sql, parameters=_bound(sql, parameters), settings=options, fmt="ArrowStream")
         try:
-            yield self._read_arrow(pa.PythonFile(_Body(body, self._where), mode="r"))
+            yield self._read_arrow(pa.PythonFile(Body(body, self._where), mode="r"))
         finally:
             body.close()  # type: ignore[union-attr]
 
@@ -337,40 +259,6 @@ class Client:
         strict.require_names(table, columns, data.schema.names)
 
 
-class _Body:
-    """The body of a streamed answer; finds the server's own error in what a broken answer ends with."""
-
-    def __init__(self, body: Any, where: str) -> None:
-        self._body = body
-        self._where = where
-        self.closed = False
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            return self._body.read(size) if size >= 0 else self._body.read()  # type: ignore[no-any-return]
-        except HTTPError as error:
-            raise self._cause(error) from error
-
-    def _cause(self, error: HTTPError) -> Exception:
-        # ClickHouse writes an exception that happens after the headers into the body and then breaks the
-        # chunked encoding; http.client keeps what it had read when it noticed.
-        partial = getattr(error.args[1], "partial", b"") if len(error.args) > 1 else b""
-        match = _SERVER_EXCEPTION.search(partial.decode("utf-8", errors="replace"))
-        if match is None:
-            return error
-        failed = ServerError(
-            f"A query on ClickHouse at {self._where} failed while its answer was read", found=match[0].strip()
-        )
-        failed.code = int(match[1])
-        return failed
-
-    def close(self) -> None:
-        self.closed = True
-
-
 def content_token(*parts: object) -> str:
     """A deduplication token over everything that makes an insert what it is.
 
@@ -397,16 +285,3 @@ def _instant(value: Any) -> Any:
         return value
     seconds = int(value.timestamp() // 1)
     return f"{seconds}.{value.microsecond:06d}" if value.microsecond else str(seconds)
-
-
-def _unusable(url: str) -> UsageError:
-    return UsageError(
-        "The URL of ClickHouse cannot be used",
-        found=_masked(url),
-        allowed="http(s)://user@host:port/database, or chdb:PATH for the embedded engine",
-    )
-
-
-def _masked(url: str) -> str:
-    shown = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
-    return re.sub(r"\?.*", "?***", shown)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import raypipe
-from raypipe.clickhouse.client import PASSWORD_VARIABLE, Endpoint
+from raypipe.clickhouse.endpoint import PASSWORD_VARIABLE, Endpoint
 from raypipe.clickhouse.facade.folder import Folder, State
 from raypipe.errors import Busy, ConfigError, Unreachable
 

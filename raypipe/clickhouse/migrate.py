@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.differences import Difference, compare
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema import Declaration, declared
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import describe_all

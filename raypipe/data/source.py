@@ -12,7 +12,8 @@ import ray.data
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import Slice, Slicing, cut, has_place, place
 from raypipe.errors import UsageError

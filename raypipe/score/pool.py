@@ -14,7 +14,7 @@ from typing import Any
 import ray
 from ray.exceptions import OutOfMemoryError, RayActorError
 
-from raypipe.clickhouse.client import Endpoint
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.data.slices import Slice
 from raypipe.errors import ModelError, UsageError
 from raypipe.runtime import cluster_cpus, plain_errors

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raypipe.clickhouse import faults
-from raypipe.clickhouse.client import Client, Endpoint, content_token
+from raypipe.clickhouse.client import Client, content_token
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.data.contract import KEY_HASH, MATRIX, Matrix, matrix
 from raypipe.data.histograms import Tally
 from raypipe.data.slices import Slice, place

@@ -29,8 +29,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from raypipe.clickhouse import leftovers
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.embedded import open_embedded
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.migrate import migrate
 from raypipe.errors import GateRefused, RaypipeError
 from raypipe.score import runs

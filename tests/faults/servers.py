@@ -18,8 +18,9 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.embedded import Lease, open_embedded
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.migrate import migrate
 from raypipe.clickhouse.statements import identifier, load_all
 from tests.conftest import TEST_URL, FittedPublisher

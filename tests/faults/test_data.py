@@ -17,7 +17,8 @@ import pytest
 
 from raypipe import planning
 from raypipe.clickhouse import strict
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import literal
 from raypipe.data.contract import MATRIX, Contract, FrozenFeature, matrix
 from raypipe.data.slices import Slice, unsliced

@@ -20,7 +20,8 @@ import pytest
 from raypipe import nightly
 from raypipe.clickhouse import client as client_module
 from raypipe.clickhouse import faults, leftovers
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier, literal, load_all
 from raypipe.config.load import shipped
 from raypipe.data.slices import Slice

@@ -28,7 +28,8 @@ from typer.testing import CliRunner
 
 from raypipe.cli import app
 from raypipe.clickhouse import topology
-from raypipe.clickhouse.client import PASSWORD_VARIABLE, Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import PASSWORD_VARIABLE, Endpoint
 from raypipe.clickhouse.statements import literal
 from raypipe.config.load import shipped
 from raypipe.data import contract

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pytest
 
 from raypipe.clickhouse import faults, leftovers
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier
 from raypipe.errors import Busy, Denied, GateRefused, RaypipeError, ServerError, Transient, Unreachable
 from raypipe.score import gate, ledger, lock, publish, run, runs, worker

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.data.contract import key_hash
 from raypipe.data.slices import Slice, Slicing
 from raypipe.score import gate, ledger, staging

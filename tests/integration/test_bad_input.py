@@ -27,7 +27,8 @@ import raypipe
 from raypipe import nightly, runtime
 from raypipe.cli import app
 from raypipe.clickhouse import embedded
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.facade.folder import Folder, State
 from raypipe.clickhouse.statements import identifier
 from raypipe.config.load import load_pipeline

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.migrate import migrate
 from raypipe.clickhouse.statements import load
 from raypipe.config.load import shipped

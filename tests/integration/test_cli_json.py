@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from raypipe.cli import app
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.load import load_pipeline
 from raypipe.score import runs
 

@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from raypipe.clickhouse.client import PASSWORD_VARIABLE, Client, Endpoint, content_token
+from raypipe.clickhouse.client import Client, content_token
 from raypipe.clickhouse.connect import connected
+from raypipe.clickhouse.endpoint import PASSWORD_VARIABLE, Endpoint
 from raypipe.errors import DataError, Denied, ServerError, Unreachable, UsageError
 
 HOSTILE = ["a'b", "a\\b", "a\nb", "a\tb", "é😀", "", "\\N", "100% %(x)s", "a\0b", "{x:String}", "a&b=c+d"]

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.migrate import migrate
 from raypipe.demo import Summary, build
 from raypipe.demo.publisher import FILLED_TABLES, TRUTH_TABLES

@@ -10,7 +10,8 @@ import pytest
 
 from raypipe import doctor
 from raypipe.clickhouse import version
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.leftovers import clean
 from raypipe.clickhouse.migrate import migrate, plan
 from raypipe.clickhouse.statements import Statement, identifier, load_all

@@ -11,7 +11,8 @@ from threading import Barrier
 
 import pytest
 
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.errors import Busy, UsageError
 from raypipe.score import lock
 from raypipe.score.lock import Owner

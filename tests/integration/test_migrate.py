@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.differences import compare
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.migrate import database_exists, migrate, migrate_at, plan, plan_at, schema
 from raypipe.clickhouse.statements import identifier, load_all
 from raypipe.clickhouse.tables import describe, describe_all, partitions

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from raypipe import nightly
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import load_all
 from raypipe.config.load import Loaded, load_pipeline, shipped
 from raypipe.demo.publisher import best_reachable

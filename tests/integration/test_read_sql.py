@@ -11,7 +11,8 @@ import ray.data
 import ray.exceptions
 
 from raypipe import runtime
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.data import source
 from raypipe.data.slices import cut
 from raypipe.data.source import SlicedQuery, read_sql

@@ -9,7 +9,7 @@ from pathlib import Path
 PROGRAM = """
 import os, subprocess
 from raypipe import runtime
-from raypipe.clickhouse.client import Endpoint
+from raypipe.clickhouse.endpoint import Endpoint
 import ray
 
 with runtime.session(Endpoint.parse("http://default@127.0.0.1:1/default"), cpus=1) as session:

@@ -13,7 +13,8 @@ from types import ModuleType
 import pytest
 
 from raypipe import nightly
-from raypipe.clickhouse.client import Client, Endpoint
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.migrate import migrate
 from raypipe.config.load import Loaded, load_pipeline
 from raypipe.errors import DataError

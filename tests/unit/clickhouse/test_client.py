@@ -9,7 +9,9 @@ import pyarrow as pa
 import pytest
 from urllib3.exceptions import ProtocolError
 
-from raypipe.clickhouse.client import PASSWORD_VARIABLE, Client, Endpoint, _Body, _bound, content_token
+from raypipe.clickhouse.body import Body
+from raypipe.clickhouse.client import Client, _bound, content_token
+from raypipe.clickhouse.endpoint import PASSWORD_VARIABLE, Endpoint
 from raypipe.clickhouse.strict import require_names, require_ranges
 from raypipe.errors import ConfigError, DataError, ServerError, UsageError
 
@@ -161,13 +163,13 @@ class Broken:
 def test_a_body_that_ends_in_the_servers_exception_raises_that() -> None:
     text = b"\x00\xff__exception__\r\nab\r\nCode: 241. DB::Exception: Memory limit exceeded\n 51 ab\r\n__exception__"
     with pytest.raises(ServerError, match="Memory limit exceeded") as failed:
-        _Body(Broken(text), "http://h").read(10)
+        Body(Broken(text), "http://h").read(10)
     assert failed.value.code == 241
 
 
 def test_a_body_that_ends_without_one_stays_a_broken_connection() -> None:
     with pytest.raises(ProtocolError):
-        _Body(Broken(b"\x00\xff"), "http://h").read(10)
+        Body(Broken(b"\x00\xff"), "http://h").read(10)
 
 
 def test_columns_that_are_missing_or_unknown_are_named() -> None:

@@ -186,7 +186,8 @@ def test_only_what_may_be_done_twice_is_sent_again(
 ) -> None:
     import pyarrow as pa
 
-    from raypipe.clickhouse.client import Client, Endpoint
+    from raypipe.clickhouse.client import Client
+    from raypipe.clickhouse.endpoint import Endpoint
     from raypipe.clickhouse.topology import Topology
 
     # `repeat` has its pause as a default argument.

@@ -1,0 +1,46 @@
+"""The body of an answer, as a file that pyarrow reads."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from urllib3.exceptions import HTTPError
+
+from raypipe.errors import ServerError
+
+_SERVER_EXCEPTION = re.compile(r"Code: (\d+)\. DB::Exception: .*?(?=\s+\d+ \w+\s+__exception__|\Z)", re.DOTALL)
+
+
+class Body:
+    """The body of a streamed answer; finds the server's own error in what a broken answer ends with."""
+
+    def __init__(self, body: Any, where: str) -> None:
+        self._body = body
+        self._where = where
+        self.closed = False
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._body.read(size) if size >= 0 else self._body.read()  # type: ignore[no-any-return]
+        except HTTPError as error:
+            raise self._cause(error) from error
+
+    def _cause(self, error: HTTPError) -> Exception:
+        # ClickHouse writes an exception that happens after the headers into the body and then breaks the
+        # chunked encoding; http.client keeps what it had read when it noticed.
+        partial = getattr(error.args[1], "partial", b"") if len(error.args) > 1 else b""
+        match = _SERVER_EXCEPTION.search(partial.decode("utf-8", errors="replace"))
+        if match is None:
+            return error
+        failed = ServerError(
+            f"A query on ClickHouse at {self._where} failed while its answer was read", found=match[0].strip()
+        )
+        failed.code = int(match[1])
+        return failed
+
+    def close(self) -> None:
+        self.closed = True

@@ -1,0 +1,100 @@
+"""Where a ClickHouse is, and how its password is found."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from raypipe.clickhouse.statements import identifier
+from raypipe.errors import ConfigError, UsageError
+
+PASSWORD_VARIABLE = "RAYPIPE_PASSWORD"
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a ClickHouse answers. Holds a reference to the password, never the password, so it may be pickled.
+
+    Attributes:
+        url: scheme, host and port, such as `https://clickhouse.example:8443`.
+        user: the ClickHouse user.
+        database: the default database of every statement.
+        password_file: a file with the password; without one, the variable RAYPIPE_PASSWORD counts.
+        ca_file: a PEM bundle to trust instead of the system's.
+        cluster: the cluster of the server's configuration that tables live on; None for one server.
+    """
+
+    url: str
+    user: str = "default"
+    database: str = "default"
+    password_file: str | None = None
+    ca_file: str | None = None
+    cluster: str | None = None
+
+    @classmethod
+    def parse(cls, url: str, password_file: str | None = None, ca_file: str | None = None) -> Endpoint:
+        """An endpoint from `http(s)://user@host:port/database`; a password in the URL is refused."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port or (8443 if parts.scheme == "https" else 8123)
+        except ValueError as error:
+            # A password with a `/` or `#` in it looks like a wrong port; the cause would print it.
+            raise _unusable(url) from (None if "@" in url else error)
+        database = unquote(parts.path.strip("/")) or "default"
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise _unusable(url)
+        if parts.password:
+            raise UsageError(
+                "The URL of ClickHouse carries a password",
+                found=_masked(url),
+                allowed="a URL without a password: it would show in process lists and logs",
+                next_step=f"put it into {PASSWORD_VARIABLE} or a file named by password_file",
+            )
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        identifier(database)
+        if "." in database:
+            raise _unusable(url)
+        return cls(
+            f"{parts.scheme}://{host}:{port}", unquote(parts.username or "default"), database, password_file, ca_file
+        )
+
+    def __str__(self) -> str:
+        scheme, _, rest = self.url.partition("://")
+        return f"{scheme}://{self.user}@{rest}/{self.database}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the address is this machine's own."""
+        return (urlsplit(self.url).hostname or "") in LOOPBACK
+
+    def password(self) -> str:
+        """The password, read where it is needed; empty when none is configured."""
+        if not self.password_file:
+            return os.environ.get(PASSWORD_VARIABLE, "")
+        path = Path(self.password_file)
+        try:
+            readable_by_others = path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
+            text = path.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(f"The password file {path} cannot be read", found=error.strerror) from error
+        if readable_by_others:
+            raise ConfigError(f"The password file {path} is readable by others", next_step=f"chmod 600 {path}")
+        return text
+
+
+def _unusable(url: str) -> UsageError:
+    return UsageError(
+        "The URL of ClickHouse cannot be used",
+        found=_masked(url),
+        allowed="http(s)://user@host:port/database, or chdb:PATH for the embedded engine",
+    )
+
+
+def _masked(url: str) -> str:
+    shown = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"\?.*", "?***", shown)
