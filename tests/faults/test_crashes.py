@@ -121,7 +121,8 @@ def test_actors_killed_in_the_course_of_a_run_cost_their_slices_alone(
             rule.released.set()
             assert command.wait() == 0, command.said
             after = finished(reader, run_id)
-            assert before.items() <= after.items()
+            # One of the two stands at its ledger row; the other may die with its receipt on the way to the driver.
+            assert len(before.items() - after.items()) <= 1
             assert len(after) == slices
             assert_exact(reader, DAY, run_id)
             assert_nothing_left(reader, command.process)
