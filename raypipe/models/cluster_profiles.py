@@ -78,7 +78,7 @@ def describe(
         features: so many traits at most make a name.
     """
     traits = [_traits(columns, values[at], deviations[at], words) for at in range(len(numbers))]
-    names = [", ".join(trait.words for trait in own[:features]) or "near the average" for own in traits]
+    names = [_name(own[:features], columns) or "near the average" for own in traits]
     often = Counter(names)
     names = [name if often[name] == 1 else f"{name} ({number})" for name, number in zip(names, numbers, strict=True)]
     total = int(sizes.sum())
@@ -98,12 +98,19 @@ def describe(
     return sorted(profiles, key=lambda profile: profile.number)
 
 
+def _name(strongest: Sequence[Trait], columns: Sequence[str]) -> str:
+    """In the order of the columns, so that it stays when two traits change places in strength."""
+    return ", ".join(trait.words for trait in sorted(strongest, key=lambda trait: columns.index(trait.column)))
+
+
 def _traits(
     columns: Sequence[str], values: Floats, deviations: Floats, words: Mapping[str, tuple[str, str]]
 ) -> tuple[Trait, ...]:
     order = np.argsort(-np.abs(deviations), kind="stable")
     return tuple(
-        Trait(columns[at], _words(columns[at], deviations[at] > 0, words), float(values[at]), float(deviations[at]))
+        Trait(
+            columns[at], _words(columns[at], bool(deviations[at] > 0), words), float(values[at]), float(deviations[at])
+        )
         for at in order.tolist()
         if abs(deviations[at]) >= STANDS_OUT
     )
