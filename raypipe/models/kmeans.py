@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from raypipe.errors import ConfigError, DataError, ModelError
 from raypipe.models.clusters import FILE, LARGEST_NUMBER, Clusters
+from raypipe.models.preparation import library, prepare
 from raypipe.models.protocol import FitSpec, History, Matrix
 
 # Centroids gain nothing from more rows than this.
@@ -43,7 +43,7 @@ class KMeans:
             DataError: there are fewer rows than clusters.
             ModelError: scikit-learn refused a parameter's value.
         """
-        cluster = _library("sklearn.cluster")
+        cluster = library("sklearn.cluster")
         wanted, own = _parameters(cluster.KMeans, spec)
         if len(train) < wanted:
             raise DataError(
@@ -54,14 +54,13 @@ class KMeans:
         x = train.x
         if len(x) > FIT_ROWS:
             x = x[np.sort(np.random.default_rng(spec.seed).choice(len(x), FIT_ROWS, replace=False))]
-        fill, scale = _preparation()
         # Float64 where sums decide: two rows at the same distance must not change sides between runs.
-        z = scale.fit_transform(fill.fit_transform(x).astype(np.float64))
+        ((_, fill), (_, scale)), z = prepare(x, np.float64, scaled=True)
         derived = {"n_init": RESTARTS, "max_iter": spec.rounds, "random_state": spec.seed}
         try:
-            with warnings.catch_warnings(), _library("threadpoolctl").threadpool_limits(1):
+            with warnings.catch_warnings(), library("threadpoolctl").threadpool_limits(1):
                 # Fewer distinct rows than clusters: the empty ones are taken out below.
-                warnings.simplefilter("ignore", _library("sklearn.exceptions").ConvergenceWarning)
+                warnings.simplefilter("ignore", library("sklearn.exceptions").ConvergenceWarning)
                 found = cluster.KMeans(wanted, **{**derived, **own}).fit(z)
         except (ValueError, TypeError) as error:
             raise ModelError("scikit-learn refused to fit", found=str(error), next_step="check model.params") from error
@@ -111,17 +110,3 @@ def _parameters(estimator: Any, spec: FitSpec) -> tuple[int, dict[str, Any]]:
             next_step="; ".join(hints) or "correct the name in model.params, or take it out",
         )
     return clusters, own
-
-
-def _preparation() -> tuple[Any, Any]:
-    fill = _library("sklearn.impute").SimpleImputer(strategy="median", keep_empty_features=True)
-    return fill, _library("sklearn.preprocessing").StandardScaler(copy=False)
-
-
-def _library(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(
-            "The model class needs scikit-learn, which is not installed", next_step="pip install 'raypipe[sklearn]'"
-        ) from error

@@ -7,11 +7,10 @@ and a binary label of one class would pass as a number instead of being refused.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import warnings
 from abc import ABC
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar
 
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from raypipe.errors import ConfigError, DataError, ModelError
 from raypipe.models.epochs import fit_with_early_stopping
+from raypipe.models.preparation import Steps, library, prepare
 from raypipe.models.protocol import FitSpec, FloatArray, History, Matrix, load_class
 from raypipe.models.sklearn_models import ForestModel, LinearModel, NetworkModel, SklearnModel
 from raypipe.models.skops_file import FILE, load
@@ -27,12 +27,6 @@ from raypipe.models.skops_file import FILE, load
 log = logging.getLogger(__name__)
 
 BALANCES = ("none", "scale_pos_weight")
-FILLED: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
-    # A column without any value is kept as zeros, so that columns keep their places.
-    ("fill", "sklearn.impute:SimpleImputer", {"strategy": "median", "keep_empty_features": True}),
-)
-# In place, since filling made a copy.
-STANDARDISED = (*FILLED, ("scale", "sklearn.preprocessing:StandardScaler", {"copy": False}))
 # State of a fit that scoring does without; the weights of a forest's rows alone would fill the file.
 _ONLY_FOR_FITTING = (
     "_sample_weight",
@@ -45,7 +39,6 @@ _ONLY_FOR_FITTING = (
 )
 
 Labels = npt.NDArray[Any]
-Steps = Sequence[tuple[str, str, Mapping[str, Any]]]
 # The validation rows as the estimator sees them, for a family that looks at them while it fits.
 HeldOut = Callable[[], Matrix]
 
@@ -63,8 +56,6 @@ class _SklearnFamily(ABC):
     model: type[SklearnModel]
     # Parameters that raypipe does not pass on, and what to set instead.
     instead: ClassVar[Mapping[str, str]] = {}
-    # Linear solvers lose in float32 what tells correlated columns apart.
-    precision: type = np.float64
 
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[SklearnModel, History]:
         """Fits on one machine; the model's steps are filling, scaling and the estimator, as far as it needs them.
@@ -74,17 +65,16 @@ class _SklearnFamily(ABC):
             DataError: there is nothing to learn from: no rows, a single class, labels of another task.
             ModelError: scikit-learn refused the parameters' values or the rows.
         """
-        pipelines = _library("sklearn.pipeline")
+        pipelines = library("sklearn.pipeline")
         task, own = self._task(spec.params)
         estimator_class = load_class(self.estimators[task], "the estimator")
         self._check_names(estimator_class, own)
         labels, weights = _labels(train, task), _weights(train, task, spec, own)
         params = {**self._derived(spec), **own}
         with _refusals(), _blas_threads(spec.threads):
-            steps = [(name, load_class(path, name)(**given)) for name, path, given in self._steps(params)]
-            preparation = pipelines.Pipeline([*steps, ("model", "passthrough")])
-            x = preparation.fit_transform(train.x).astype(self.precision, copy=False)
+            steps, x = self._prepared(train.x, params)
             estimator = estimator_class(**params)
+            preparation = pipelines.Pipeline([*steps, ("model", "passthrough")])
 
             def held_out() -> Matrix:
                 return Matrix(preparation.transform(validation.x), validation.y) if len(validation) else validation
@@ -113,8 +103,9 @@ class _SklearnFamily(ABC):
         _ignored_constraints(self.algorithm, spec)
         return {"random_state": spec.seed, "max_iter": spec.rounds}
 
-    def _steps(self, params: Mapping[str, Any]) -> Steps:
-        return STANDARDISED
+    def _prepared(self, x: FloatArray, params: Mapping[str, Any]) -> tuple[Steps, npt.NDArray[Any]]:
+        # Linear solvers lose in float32 what tells correlated columns apart.
+        return prepare(x, np.float64, scaled=True)
 
     def _train(
         self, estimator: Any, x: FloatArray, y: Labels, weights: Any, held_out: HeldOut, spec: FitSpec
@@ -177,14 +168,13 @@ class RandomForest(_SklearnFamily):
         "number": "sklearn.ensemble:RandomForestRegressor",
     }
     model = ForestModel
-    precision = np.float32
 
     def _derived(self, spec: FitSpec) -> dict[str, Any]:
         derived = {"random_state": spec.seed, "n_estimators": spec.rounds, "n_jobs": spec.threads or -1}
         return {**derived, "monotonic_cst": list(spec.monotone)} if any(spec.monotone) else derived
 
-    def _steps(self, params: Mapping[str, Any]) -> Steps:
-        return () if params.get("monotonic_cst") is None else FILLED
+    def _prepared(self, x: FloatArray, params: Mapping[str, Any]) -> tuple[Steps, npt.NDArray[Any]]:
+        return ([], x) if params.get("monotonic_cst") is None else prepare(x, np.float32, scaled=False)
 
     def _train(
         self, estimator: Any, x: FloatArray, y: Labels, weights: Any, held_out: HeldOut, spec: FitSpec
@@ -211,7 +201,9 @@ class MLP(_SklearnFamily):
         ("early_stopping", "validation_fraction"),
         "set model.early_stopping_rounds: raypipe's own validation rows decide, not a random part of the training rows",
     )
-    precision = np.float32
+
+    def _prepared(self, x: FloatArray, params: Mapping[str, Any]) -> tuple[Steps, npt.NDArray[Any]]:
+        return prepare(x, np.float32, scaled=True)
 
     def _train(
         self, estimator: Any, x: FloatArray, y: Labels, weights: Any, held_out: HeldOut, spec: FitSpec
@@ -220,7 +212,7 @@ class MLP(_SklearnFamily):
             return fit_with_early_stopping(estimator, x, y, weights, held_out(), spec.early_stopping_rounds)
         with warnings.catch_warnings():
             # That all epochs were used is what was asked for.
-            warnings.simplefilter("ignore", _library("sklearn.exceptions").ConvergenceWarning)
+            warnings.simplefilter("ignore", library("sklearn.exceptions").ConvergenceWarning)
             estimator.fit(x, y, sample_weight=weights)
         curve = [float(loss) for loss in getattr(estimator, "loss_curve_", ())]
         return History(len(x), int(estimator.n_iter_), {"train": {"loss": curve}} if curve else {})
@@ -284,12 +276,3 @@ def _blas_threads(threads: int) -> Any:
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(threads)
-
-
-def _library(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(
-            "The model class needs scikit-learn, which is not installed", next_step="pip install 'raypipe[sklearn]'"
-        ) from error
