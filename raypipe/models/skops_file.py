@@ -1,7 +1,7 @@
 """Estimators as skops files of listed types: any other type is refused before something is imported or constructed.
 
-skops itself trusts every estimator and every function of scikit-learn, NumPy and SciPy that it knows to be harmless,
-and imports some of what a file names while it still looks at it. Here the file's schema is read first, as plain JSON.
+skops itself trusts every estimator of scikit-learn and every ufunc of NumPy and SciPy, and early versions imported some
+of what a file names while they still looked at it. Here the file's schema is read first, as plain JSON.
 """
 
 from __future__ import annotations

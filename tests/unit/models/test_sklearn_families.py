@@ -231,6 +231,20 @@ def test_epochs_one_by_one_are_the_epochs_of_scikit_learn() -> None:
     assert np.allclose(together.predict(VALIDATION.x), apart.predict(VALIDATION.x), atol=1e-6)
 
 
+def test_every_epoch_shuffles_the_rows_anew() -> None:
+    model, history = MLP().fit(TRAIN, VALIDATION, replace(SPEC, rounds=4, early_stopping_rounds=4))
+    assert history.rounds == 4
+    z = _standardised().fit(TRAIN.x)
+    anew = MLPClassifier(random_state=np.random.RandomState(3))
+    alike = MLPClassifier(random_state=3)
+    for _ in range(4):
+        anew.partial_fit(z.transform(TRAIN.x), TRAIN.y, classes=[0, 1])
+        alike.partial_fit(z.transform(TRAIN.x), TRAIN.y, classes=[0, 1])
+    scores, held_out = model.predict(VALIDATION.x), z.transform(VALIDATION.x)
+    assert np.allclose(scores, anew.predict_proba(held_out)[:, 1], atol=1e-5)
+    assert not np.allclose(scores, alike.predict_proba(held_out)[:, 1], atol=1e-3)
+
+
 def test_early_stopping_without_validation_rows_is_refused() -> None:
     with pytest.raises(DataError, match="no validation rows"):
         MLP().fit(TRAIN, NO_ROWS, replace(SPEC, early_stopping_rounds=5))

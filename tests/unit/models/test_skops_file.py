@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -62,21 +65,31 @@ def test_a_real_file_with_a_foreign_type_is_refused_though_skops_trusts_it(pipel
         Family().from_files({"model.skops": foreign})
 
 
-def test_a_foreign_module_is_refused_before_it_is_imported(
-    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "intruder.py").write_text(f"open({str(tmp_path / 'was-here')!r}, 'w').close()\nclass Loss: pass\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+LOAD_ELSEWHERE = """
+import sys
+from pathlib import Path
+from raypipe.errors import ModelError
+from raypipe.models.skops_file import load
+try:
+    load(Path(sys.argv[1]).read_bytes())
+except ModelError as error:
+    print(error.found, sorted({"intruder", "skops", "sklearn"} & set(sys.modules)))
+"""
 
+
+def test_a_foreign_module_is_refused_before_anything_is_imported(content: bytes, tmp_path: Path) -> None:
     def intrude(schema: dict[str, Any]) -> None:
         node = {"__class__": "Loss", "__module__": "intruder", "__loader__": "LossNode"}
         plain = {"__class__": "tuple", "__module__": "builtins", "__loader__": "TupleNode", "content": []}
         schema["content"]["content"]["verbose"] = {**node, "__reduce__": {"args": plain}, "content": plain}
 
-    changed = _with_schema(content, intrude)
-    with pytest.raises(ModelError, match=r"intruder\.Loss"):
-        Family().from_files({"model.skops": changed})
-    assert not (tmp_path / "was-here").exists()
+    file = tmp_path / "model.skops"
+    file.write_bytes(_with_schema(content, intrude))
+    (tmp_path / "intruder.py").write_text("class Loss: pass\n")
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    command = [sys.executable, "-c", LOAD_ELSEWHERE, str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+    assert done.stdout == "intruder.Loss by LossNode []\n", done.stderr
 
 
 def test_a_listed_type_beside_a_loader_that_makes_another_is_refused(content: bytes) -> None:
