@@ -55,7 +55,7 @@ class KMeans:
         if len(x) > FIT_ROWS:
             x = x[np.sort(np.random.default_rng(spec.seed).choice(len(x), FIT_ROWS, replace=False))]
         # Float64 where sums decide: two rows at the same distance must not change sides between runs.
-        ((_, fill), (_, scale)), z = prepare(x, np.float64, scaled=True)
+        ((_, fill), (_, scale)), z = prepare(x, np.float64)
         derived = {"n_init": RESTARTS, "max_iter": spec.rounds, "random_state": spec.seed}
         try:
             with warnings.catch_warnings(), library("threadpoolctl").threadpool_limits(1):

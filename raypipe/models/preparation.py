@@ -14,23 +14,22 @@ from raypipe.models.protocol import FloatArray
 Steps = list[tuple[str, Any]]
 
 
-def prepare(x: FloatArray, precision: type, *, scaled: bool) -> tuple[Steps, npt.NDArray[Any]]:
+def prepare(x: FloatArray, precision: type) -> tuple[Steps, npt.NDArray[Any]]:
     """Fitted steps of a pipeline, and the matrix after them; `x` itself is left as it is.
+
+    Columns are standardised; a constant one becomes zeros.
 
     Args:
         x: (rows, columns), with NaN for missing values; they become the column's median, and 0 where it has none.
         precision: of the resulting matrix.
-        scaled: whether columns are standardised, too; a constant one becomes zeros.
     """
     filler = library("sklearn.impute").SimpleImputer(strategy="median", keep_empty_features=True)
     # The median of a single row is the row. By itself scikit-learn takes ten times as long, on a masked copy of all.
     filler.fit(np.array([[_median(x[:, at]) for at in range(x.shape[1])]], x.dtype))
-    steps, filled = [("fill", filler)], filler.transform(x).astype(precision, copy=False)
-    if scaled:
-        # In place, since filling made a copy.
-        scaler = library("sklearn.preprocessing").StandardScaler(copy=False)
-        steps, filled = [*steps, ("scale", scaler)], scaler.fit_transform(filled)
-    return steps, filled
+    # In place, since filling made a copy.
+    scaler = library("sklearn.preprocessing").StandardScaler(copy=False)
+    scaled = scaler.fit_transform(filler.transform(x).astype(precision, copy=False))
+    return [("fill", filler), ("scale", scaler)], scaled
 
 
 def library(module: str) -> Any:

@@ -72,7 +72,7 @@ class _SklearnFamily(ABC):
         labels, weights = _labels(train, task), _weights(train, task, spec, own)
         params = {**self._derived(spec), **own}
         with _refusals(), _blas_threads(spec.threads):
-            steps, x = self._prepared(train.x, params)
+            steps, x = self._prepared(train.x)
             estimator = estimator_class(**params)
             preparation = pipelines.Pipeline([*steps, ("model", "passthrough")])
 
@@ -103,9 +103,9 @@ class _SklearnFamily(ABC):
         _ignored_constraints(self.algorithm, spec)
         return {"random_state": spec.seed, "max_iter": spec.rounds}
 
-    def _prepared(self, x: FloatArray, params: Mapping[str, Any]) -> tuple[Steps, npt.NDArray[Any]]:
+    def _prepared(self, x: FloatArray) -> tuple[Steps, npt.NDArray[Any]]:
         # Linear solvers lose in float32 what tells correlated columns apart.
-        return prepare(x, np.float64, scaled=True)
+        return prepare(x, np.float64)
 
     def _train(
         self, estimator: Any, x: FloatArray, y: Labels, weights: Any, held_out: HeldOut, spec: FitSpec
@@ -158,8 +158,7 @@ class Ridge(_SklearnFamily):
 class RandomForest(_SklearnFamily):
     """A random forest of `rounds` trees; more trees never overfit, so that there is no early stopping.
 
-    Missing values go the way that splits best. Under a constraint on a column's direction scikit-learn's trees take
-    none, and they are filled with medians.
+    Missing values go the way that splits best, and constraints on a column's direction hold.
     """
 
     algorithm = "random forest"
@@ -173,8 +172,8 @@ class RandomForest(_SklearnFamily):
         derived = {"random_state": spec.seed, "n_estimators": spec.rounds, "n_jobs": spec.threads or -1}
         return {**derived, "monotonic_cst": list(spec.monotone)} if any(spec.monotone) else derived
 
-    def _prepared(self, x: FloatArray, params: Mapping[str, Any]) -> tuple[Steps, npt.NDArray[Any]]:
-        return ([], x) if params.get("monotonic_cst") is None else prepare(x, np.float32, scaled=False)
+    def _prepared(self, x: FloatArray) -> tuple[Steps, npt.NDArray[Any]]:
+        return [], x
 
     def _train(
         self, estimator: Any, x: FloatArray, y: Labels, weights: Any, held_out: HeldOut, spec: FitSpec
@@ -202,8 +201,8 @@ class MLP(_SklearnFamily):
         "set model.early_stopping_rounds: raypipe's own validation rows decide, not a random part of the training rows",
     )
 
-    def _prepared(self, x: FloatArray, params: Mapping[str, Any]) -> tuple[Steps, npt.NDArray[Any]]:
-        return prepare(x, np.float32, scaled=True)
+    def _prepared(self, x: FloatArray) -> tuple[Steps, npt.NDArray[Any]]:
+        return prepare(x, np.float32)
 
     def _train(
         self, estimator: Any, x: FloatArray, y: Labels, weights: Any, held_out: HeldOut, spec: FitSpec
