@@ -20,7 +20,7 @@ from raypipe.registry.features import FeatureRecord, record_features, summarise
 from raypipe.registry.record import CANDIDATE, PRODUCTION, ModelRecord, Registered, model_id
 from raypipe.registry.training_runs import Outcome, TrainingRun
 
-LIBRARIES = ("raypipe", "ray", "xgboost-cpu", "xgboost", "scikit-learn", "numpy", "pyarrow")
+LIBRARIES = ("raypipe", "ray", "xgboost-cpu", "xgboost", "scikit-learn", "skops", "numpy", "pyarrow")
 
 
 @dataclass(frozen=True)
