@@ -1,0 +1,35 @@
+-- grain: (company_id, brand_id, user_id), one row of customer_conversion_predictions for every staged score
+-- parameters: run_id String, model_version String, date Date, run_at DateTime
+-- placeholders: staging (the run's table), explanations (keys and contributions of the likeliest)
+-- units: conversion_probability and model_confidence from 0 to 1; conversion_value is the expected price of a month, in the
+--     currency of monthly_prices below: the publisher's tables hold no prices, so put your own there
+-- conversion_tier: the paid tier that the brand sold most often in the 90 days up to the snapshot; '' where it sold none
+WITH map('basic', 5., 'premium', 12.) AS monthly_prices
+SELECT
+    UUIDNumToString(murmurHash3_128({run_id:String}, company_id, brand_id, user_id)) AS prediction_id,
+    user_id,
+    company_id,
+    brand_id,
+    {date:Date} AS prediction_date,
+    score AS conversion_probability,
+    sold.tier AS conversion_tier,
+    toFloat32(score * monthly_prices[sold.tier]) AS conversion_value,
+    {model_version:String} AS model_version,
+    toFloat32(greatest(score, 1 - score)) AS model_confidence,
+    explanation.contributions AS feature_importance,
+    0 AS did_convert,
+    toDateTime(0) AS converted_at,
+    '' AS actual_tier,
+    {run_at:DateTime} AS created_at
+FROM {staging} AS staged
+ANY LEFT JOIN {explanations} AS explanation USING (company_id, brand_id, user_id)
+ANY LEFT JOIN (
+    SELECT company_id, brand_id, argMax(subscription_tier, sales) AS tier
+    FROM (
+        SELECT company_id, brand_id, subscription_tier, count() AS sales
+        FROM user_accounts FINAL
+        WHERE subscription_tier NOT IN ('free', '') AND subscription_start_date BETWEEN {date:Date} - 89 AND {date:Date}
+        GROUP BY company_id, brand_id, subscription_tier
+    )
+    GROUP BY company_id, brand_id
+) AS sold USING (company_id, brand_id)
