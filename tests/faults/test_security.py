@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import secrets
 import shutil
 import socket
 import ssl
@@ -29,7 +28,9 @@ from typer.testing import CliRunner
 from raypipe.cli import app
 from raypipe.clickhouse import topology
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.embedded import open_embedded
 from raypipe.clickhouse.endpoint import PASSWORD_VARIABLE, Endpoint
+from raypipe.clickhouse.migrate import migrate
 from raypipe.clickhouse.statements import literal
 from raypipe.config.load import shipped
 from raypipe.data import contract
@@ -40,7 +41,7 @@ from raypipe.registry import artifacts, golden, package
 from raypipe.registry.package import load_card, load_package
 from raypipe.score import runs, staging
 from raypipe.score.manifest import Manifest, Target
-from tests.conftest import FittedPublisher
+from tests.conftest import FittedPublisher, _fresh_database, fit_publisher
 from tests.faults.oracle import in_process
 from tests.faults.proxy import Rule, proxied
 from tests.faults.test_data import promote
@@ -373,9 +374,28 @@ def test_without_the_golden_rows_it_is_published(night: Night, tmp_path: Path, m
 
 
 @pytest.fixture(scope="module")
-def canary(fitted_publisher: FittedPublisher) -> str:
-    """The server's own password; where it takes any, one that is made up."""
-    return fitted_publisher.endpoint.password() or f"canary-{secrets.token_hex(16)}"
+def guarded(fitted_publisher: FittedPublisher, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FittedPublisher]:
+    """A fitted publisher on a server that asks for a password: an embedded engine where the server at hand does not."""
+    if fitted_publisher.endpoint.password():
+        yield fitted_publisher
+        return
+    folder = tmp_path_factory.mktemp("guarded")
+    with open_embedded(folder / "clickhouse") as lease, _fresh_database(lease.endpoint) as filled:
+        with Client(filled) as connected:
+            migrate(connected)
+        yield fit_publisher(filled, folder / "artifacts")
+
+
+@pytest.fixture(scope="module")
+def canary(guarded: FittedPublisher) -> str:
+    """The server's own password."""
+    return guarded.endpoint.password()
+
+
+@pytest.fixture
+def guarded_night(guarded: FittedPublisher) -> Iterator[Night]:
+    with own_night(guarded) as made:
+        yield made
 
 
 def command_lines() -> dict[str, bytes]:
@@ -412,11 +432,11 @@ def short_folder() -> Iterator[Path]:
 
 
 def test_a_password_is_on_no_command_line_in_no_log_and_in_no_row(
-    night: Night, canary: str, short_folder: Path, tmp_path: Path
+    guarded_night: Night, canary: str, short_folder: Path, tmp_path: Path
 ) -> None:
-    with proxied(night.publisher.endpoint.url) as proxy:
-        at = replace(night.publisher.endpoint, url=proxy.url, password_file=None)
-        publisher = replace(night.publisher, endpoint=at)
+    with proxied(guarded_night.publisher.endpoint.url) as proxy:
+        at = replace(guarded_night.publisher.endpoint, url=proxy.url, password_file=None)
+        publisher = replace(guarded_night.publisher, endpoint=at)
         environment = {**publisher.environment(), PASSWORD_VARIABLE: canary, "RAY_TMPDIR": str(short_folder)}
         held = proxy.add(Rule(b"INSERT INTO `raypipe_staging_", "hold"))
         with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
@@ -438,34 +458,34 @@ def test_a_password_is_on_no_command_line_in_no_log_and_in_no_row(
     assert list(short_folder.rglob("*.out"))
     assert holding(canary, short_folder) == []
     for table in ("raypipe_runs", "raypipe_slices", "raypipe_rejected_rows", "ml_model_monitoring", "raypipe_aliases"):
-        assert rows_holding(night.client, canary, table) == 0
-    night.assert_exact(json.loads((tmp_path / "out").read_text())["run_id"])
+        assert rows_holding(guarded_night.client, canary, table) == 0
+    guarded_night.assert_exact(json.loads((tmp_path / "out").read_text())["run_id"])
 
 
-def test_a_password_is_not_in_the_servers_log_of_queries(night: Night, canary: str) -> None:
-    night.score()
-    if not night.client.value("EXISTS TABLE system.query_log"):
+def test_a_password_is_not_in_the_servers_log_of_queries(guarded_night: Night, canary: str) -> None:
+    guarded_night.score()
+    if not guarded_night.client.value("EXISTS TABLE system.query_log"):
         # There is nothing that could hold it.
         return
-    night.client.run("SYSTEM FLUSH LOGS")
+    guarded_night.client.run("SYSTEM FLUSH LOGS")
     sql = (
         "SELECT count() FROM system.query_log WHERE position(concat(query, exception, toString(Settings)), {it:String})"
     )
-    assert night.client.value(f"{sql} > 0 AND current_database = currentDatabase()", {"it": canary}) == 0
+    assert guarded_night.client.value(f"{sql} > 0 AND current_database = currentDatabase()", {"it": canary}) == 0
 
 
 def test_a_password_is_in_no_pickle_text_or_runtime_environment(
-    night: Night, canary: str, monkeypatch: pytest.MonkeyPatch
+    guarded_night: Night, canary: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PASSWORD_VARIABLE, canary)
-    endpoint = replace(night.publisher.endpoint, password_file=None)
+    endpoint = replace(guarded_night.publisher.endpoint, password_file=None)
     with Client(endpoint) as client:
         assert endpoint.password() == canary
         for dumps in (pickle.dumps, cloudpickle.dumps):
             assert canary.encode() not in dumps(endpoint)
             with pytest.raises(TypeError, match="pickle"):
                 dumps(client)
-        shown = f"{endpoint!r} {endpoint} {client!r} {vars(endpoint)} {night.plan().to_json()}"
+        shown = f"{endpoint!r} {endpoint} {client!r} {vars(endpoint)} {guarded_night.plan().to_json()}"
         assert canary not in shown
         with pytest.raises(ServerError) as refused:
             client.run("SELECT throwIf(1)")
@@ -477,11 +497,11 @@ def test_a_password_is_in_no_pickle_text_or_runtime_environment(
 
 @pytest.mark.parametrize("url", [NOWHERE, None], ids=["nowhere", "failing"])
 def test_a_password_is_in_no_traceback(
-    night: Night, canary: str, monkeypatch: pytest.MonkeyPatch, url: str | None
+    guarded_night: Night, canary: str, monkeypatch: pytest.MonkeyPatch, url: str | None
 ) -> None:
     monkeypatch.setenv(PASSWORD_VARIABLE, canary)
     monkeypatch.delenv("RAYPIPE_PASSWORD_FILE", raising=False)
-    result = command("sql", "SELECT throwIf(1)", "--debug", url=url or str(night.publisher.endpoint))
+    result = command("sql", "SELECT throwIf(1)", "--debug", url=url or str(guarded_night.publisher.endpoint))
     assert result.exit_code == 1
     assert "Traceback" in result.stderr
     assert canary not in result.output
