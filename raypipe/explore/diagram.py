@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from raypipe.explore.facts import Relation
 
-ROW, BOX_HEIGHT, GAP, MARGIN = 30.0, 20.0, 120.0, 8.0
+ROW, BOX_HEIGHT, GAP, MARGIN = 42.0, 20.0, 110.0, 8.0
 LETTER = 6.7
 LONGEST_NAME = 36
 SWEEPS = 4
@@ -30,6 +30,8 @@ class Box:
 class Line:
     """All references from one table to another: an SVG path, what they are, and whether every one holds."""
 
+    child: str
+    parent: str
     path: str
     title: str
     holds: bool
@@ -57,14 +59,15 @@ def draw(relations: Sequence[Relation]) -> Diagram:
     layers = _layers(parents)
     _untangle(layers, parents)
     boxes: dict[str, Box] = {}
+    tallest = max((len(layer) for layer in layers), default=0)
     x = MARGIN
     for layer in layers:
+        top = MARGIN + (tallest - len(layer)) * ROW / 2
         labels = {table: _short(table) for table in layer}
         width = max(len(label) for label in labels.values()) * LETTER + 12
         for number, table in enumerate(layer):
-            boxes[table] = Box(table, labels[table], x, MARGIN + number * ROW, round(width, 1))
+            boxes[table] = Box(table, labels[table], round(x, 1), top + number * ROW, round(width, 1))
         x += width + GAP
-    tallest = max((len(layer) for layer in layers), default=0)
     lines = [_line(child, parent, held, boxes) for child in parents for parent in sorted(parents[child])]
     return Diagram(
         round(x - GAP + MARGIN if layers else 0, 1), tallest * ROW + MARGIN, tuple(boxes.values()), tuple(lines)
@@ -129,7 +132,7 @@ def _line(child: str, parent: str, held: Sequence[Relation], boxes: Mapping[str,
         f"{child}.{relation.column} → {parent}.{relation.parent_column}: {relation.coverage:.1%} of values"
         for relation in these
     )
-    return Line(path, title, all((relation.coverage or 0) >= HOLDS for relation in these))
+    return Line(child, parent, path, title, all((relation.coverage or 0) >= HOLDS for relation in these))
 
 
 def _short(name: str) -> str:

@@ -20,6 +20,8 @@ from raypipe.explore.profile import document, profile
 from raypipe.explore.questions import Questions, Unanswered
 
 PATIENCE_SECONDS = 30
+# A busy machine should not decide what a test finds.
+PATIENT = Limits(table_seconds=600, query_seconds=300)
 TAKEN_AT = datetime(2030, 1, 1, tzinfo=UTC)
 EVIL = "<script>alert(1)</script>"
 
@@ -91,7 +93,7 @@ def odd(endpoint: Endpoint) -> Iterator[tuple[Endpoint, Report]]:
             with Client(place) as client:
                 for statement in ODD:
                     client.run(statement)
-                yield place, profile(client, taken_at=TAKEN_AT, limits=Limits(sample_rows=10_000))
+                yield place, profile(client, taken_at=TAKEN_AT, limits=replace(PATIENT, sample_rows=10_000))
         finally:
             admin.run(f"DROP DATABASE IF EXISTS {name} SYNC")
 
@@ -166,7 +168,7 @@ def test_an_outlier_does_not_flatten_a_histogram(client: Client) -> None:
     client.run("CREATE TABLE t (x Float64) ENGINE = MergeTree ORDER BY x")
     client.run("INSERT INTO t SELECT number FROM numbers(1000)")
     client.run("INSERT INTO t VALUES (1e12)")
-    (table,) = profile(client, taken_at=TAKEN_AT).tables
+    (table,) = profile(client, taken_at=TAKEN_AT, limits=PATIENT).tables
     histogram = table.columns[0].histogram
     assert histogram is not None
     assert histogram.high < 1000
@@ -231,7 +233,7 @@ def test_a_large_table_is_sampled_evenly_over_its_parts(client: Client) -> None:
         "INSERT INTO t SELECT toDate('2026-01-01') + number % 4, number, number % 4, number < 200000"
         " FROM numbers(400000)"
     )
-    (table,) = profile(client, taken_at=TAKEN_AT, limits=Limits(sample_rows=100_000)).tables
+    (table,) = profile(client, taken_at=TAKEN_AT, limits=replace(PATIENT, sample_rows=100_000)).tables
     assert (table.rows, table.sample.method) == (400_000, "granules")
     assert table.sample.rows == pytest.approx(100_000, rel=0.2)
     found = columns(table)
@@ -249,7 +251,7 @@ def test_a_keys_second_row_is_found_wherever_it_is(client: Client) -> None:
     client.run("SYSTEM STOP MERGES t")
     client.run("INSERT INTO t SELECT toString(number), number FROM numbers(100000)")
     client.run("INSERT INTO t SELECT toString(number), number + 1000000 FROM numbers(10000)")
-    (table,) = profile(client, taken_at=TAKEN_AT, limits=Limits(sample_rows=20_000)).tables
+    (table,) = profile(client, taken_at=TAKEN_AT, limits=replace(PATIENT, sample_rows=20_000)).tables
     key = table.keys[0]
     # An examined key comes with all its rows, so what is counted is exact for the keys examined.
     assert key.one_in == 6
@@ -267,7 +269,7 @@ def test_correlations_are_those_of_the_data(client: Client) -> None:
         "INSERT INTO t SELECT number, 1e9 + number % 10, -2 * (number % 10), if(number % 2, NULL, intDiv(number, 10)),"
         " 7 FROM numbers(1000)"
     )
-    (table,) = profile(client, taken_at=TAKEN_AT).tables
+    (table,) = profile(client, taken_at=TAKEN_AT, limits=PATIENT).tables
     assert table.correlations is not None
     assert table.correlations.columns == ("x", "y", "z")
     x, _, z = table.correlations.matrix
@@ -289,7 +291,7 @@ def test_references_are_looked_up(client: Client) -> None:
         "INSERT INTO sessions VALUES (1, 'a', '00000000-0000-0000-0000-000000000001', ''), (2, 'a', '', ''),"
         " (3, 'b', 'x', ''), (4, 'gone', 'x', ''), (5, NULL, 'x', ''), (6, '', 'x', '')"
     )
-    found = {one.column: one for one in profile(client, taken_at=TAKEN_AT).relations}
+    found = {one.column: one for one in profile(client, taken_at=TAKEN_AT, limits=PATIENT).relations}
     brand, user, other = (found[name] for name in ("brand_id", "user_id", "other_brand_id"))
     assert (brand.parent, brand.values, brand.known, brand.rows, brand.known_rows) == ("brands", 3, 2, 4, 3)
     assert brand.coverage == pytest.approx(2 / 3)
@@ -339,7 +341,7 @@ def test_a_table_that_does_not_exist_is_refused_by_name(client: Client) -> None:
 @pytest.fixture(scope="module")
 def published(publisher: Endpoint) -> Report:
     with Client(publisher) as client:
-        return profile(client, taken_at=TAKEN_AT, limits=Limits(sample_rows=50_000))
+        return profile(client, taken_at=TAKEN_AT, limits=replace(PATIENT, sample_rows=50_000))
 
 
 def test_nothing_of_the_publisher_fails(published: Report) -> None:
