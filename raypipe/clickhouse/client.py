@@ -107,22 +107,35 @@ class Client:
         return str(self._driver.server_version)
 
     def rows(
-        self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None
+        self,
+        sql: str,
+        parameters: Parameters | None = None,
+        settings: Settings | None = None,
+        *,
+        attempts: int = faults.ATTEMPTS,
     ) -> list[tuple[Any, ...]]:
-        """Every row of a query's result, as Python values."""
-        return self.named_rows(sql, parameters, settings)[1]
+        """Every row of a query's result, as Python values; see `named_rows`."""
+        return self.named_rows(sql, parameters, settings, attempts=attempts)[1]
 
     def named_rows(
-        self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None
+        self,
+        sql: str,
+        parameters: Parameters | None = None,
+        settings: Settings | None = None,
+        *,
+        attempts: int = faults.ATTEMPTS,
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """The column names and every row of a query's result, as Python values."""
+        """The column names and every row of a query's result, as Python values.
+
+        A query with a time limit of its own is asked once (`attempts=1`): that it took too long is its answer.
+        """
 
         def ask() -> tuple[list[str], list[tuple[Any, ...]]]:
             with faults.translated(self._where):
                 result = self._driver.query(sql, parameters=_bound(sql, parameters), settings=dict(settings or {}))
                 return list(result.column_names), [tuple(row) for row in result.result_rows]
 
-        return faults.repeat(ask)
+        return faults.repeat(ask, attempts=attempts)
 
     def value(self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None) -> Any:
         """The single value of a query that yields one row and one column."""

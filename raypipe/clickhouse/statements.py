@@ -118,6 +118,11 @@ def identifier(name: str) -> str:
     return ".".join(f"`{part}`" for part in parts)
 
 
+def quoted(name: str) -> str:
+    """A quoted identifier for one name that the server itself told, whatever letters it has; see `identifier`."""
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
 def literal(value: object) -> str:
     """A SQL literal for a value that cannot be bound (a partition, a comment)."""
     if isinstance(value, bool):

@@ -17,7 +17,7 @@ from raypipe.errors import UsageError
 
 BASE = "base"
 # Folders under sql/ that are raypipe's own, whatever project is configured.
-OWN_SQL = ("schema", "shared", "demo", "features", "loaders")
+OWN_SQL = ("schema", "shared", "demo", "explore", "features", "loaders")
 
 
 @dataclass(frozen=True)

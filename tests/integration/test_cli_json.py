@@ -131,6 +131,29 @@ def test_doctor_of_a_database_without_tables(registered_model: Any, database: En
     assert [check["next_step"] for check in found["checks"] if check["name"] == "tables"] == ["raypipe migrate"]
 
 
+def test_explore(registered_model: Any, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    arguments = ["explore", "--table", "customer_user_features", "--table", "brands", "--output", str(file)]
+    found = said(registered_model, *arguments)
+    wanted = documented("explore")
+    assert found.keys() == wanted.keys()
+    table = next(table for table in found["tables"] if table["table"] == "customer_user_features")
+    assert table["rows"] == 600
+    assert table.keys() == wanted["tables"][0].keys()
+    for part in ("columns", "keys", "targets", "hazards"):
+        assert table[part][0].keys() == wanted["tables"][0][part][0].keys()
+    assert {relation["parent"] for relation in found["relations"]} == {"brands"}
+    assert found["relations"][0].keys() == wanted["relations"][0].keys()
+    assert "customer_user_features" in file.read_text(encoding="utf-8")
+
+
+def test_explore_refuses_a_file_that_cannot_be_written_before_any_work(registered_model: Any, tmp_path: Path) -> None:
+    arguments = ["explore", "--output", str(tmp_path / "no_such_folder" / "report.html")]
+    result = CliRunner().invoke(app, [*arguments, "--url", "http://127.0.0.1:9/nobody"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no_such_folder" in result.stderr
+
+
 def test_config_show(registered_model: Any) -> None:
     found = said(registered_model, "config", "show", "churn", "--set", "model.rounds=7")
     assert (found["model.rounds"], found["connection.url"]["source"]) == (

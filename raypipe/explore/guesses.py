@@ -1,0 +1,98 @@
+"""Which columns seem to name rows of another table, guessed from names, types and keys; `relations` asks the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from raypipe.explore.facts import Relation, Table
+from raypipe.explore.kinds import NUMBER, TEXT, bare, kind_of
+from raypipe.explore.names import identifies, singular, words
+
+# Names that identify a row of their own table, or of whichever table they are qualified by.
+GENERIC = {("id",), ("uuid",), ("guid",), ("key",), ("code",)}
+
+
+@dataclass(frozen=True)
+class _Parent:
+    """A column that can be referred to, and whether the table is named for what it identifies."""
+
+    table: Table
+    column: str
+    type: str
+    words: tuple[str, ...]
+    named: bool
+
+
+def guess(tables: Sequence[Table]) -> list[Relation]:
+    """The references that names suggest, in the tables' order.
+
+    A parent is a table of which a single column identifies a row, because it is the sorting key or because it proved
+    unique. A column refers to it when its name is the key's (`brand_id`), ends with it (`preferred_brand_id`,
+    `parent_brand_id`), or is the table's name before a generic key (`user_id` for `users.id`). Of several parents the
+    table named for the key wins; of two tables that could refer to each other the smaller one refers.
+    """
+    parents = [parent for table in tables for parent in _parents(table)]
+    found = [
+        Relation(table.table, column.column, parent.table.table, parent.column)
+        for table in tables
+        for column in table.columns
+        if identifies(column.column) and column.default_kind != "ALIAS"
+        for parent in _best(table, column.column, column.type, parents)
+    ]
+    return [relation for relation in found if not _reversed(relation, found, tables)]
+
+
+def _parents(table: Table) -> Iterator[_Parent]:
+    single = [key.columns[0].strip("`") for key in table.keys if len(key.columns) == 1 and (key.unique or key.sorting)]
+    if len(table.sorting_key) == 1:
+        single.append(table.sorting_key[0].strip("`"))
+    name = tuple(singular(word) for word in words(table.table))
+    for column in table.columns:
+        if column.column not in single or not identifies(column.column):
+            continue
+        own = words(column.column)
+        if own in GENERIC:
+            yield _Parent(table, column.column, column.type, (*name[-1:], *own), True)
+        else:
+            stem = tuple(singular(word) for word in own[:-1])
+            named = name[-len(stem) :] == stem
+            # A unique column alone, such as an external id, is no table's key unless the table is named for it.
+            if named or table.sorting_key == (column.column,):
+                yield _Parent(table, column.column, column.type, own, named)
+
+
+def _best(child: Table, column: str, type_: str, parents: Sequence[_Parent]) -> list[_Parent]:
+    own = words(column)
+    fitting = [
+        parent
+        for parent in parents
+        if (parent.table.table, parent.column) != (child.table, column)
+        and _comparable(type_, parent.type)
+        and own[-len(parent.words) :] == parent.words
+    ]
+    # A table may refer to itself only by another name than its key's: parent_category_id.
+    longest = max((len(parent.words) for parent in fitting), default=0)
+    fitting = [parent for parent in fitting if len(parent.words) == longest]
+    named = [parent for parent in fitting if parent.named]
+    if any(parent.table.table == child.table for parent in named) and own == named[0].words:
+        return []
+    return named or fitting
+
+
+def _comparable(one: str, other: str) -> bool:
+    """Whether values of the two types can be equal: both numbers, or both texts (a UUID in a String included)."""
+    kinds = {kind_of(one), kind_of(other)}
+    return kinds in ({NUMBER}, {TEXT}) and not any(
+        bare(type_).startswith(("Float", "Decimal")) for type_ in (one, other)
+    )
+
+
+def _reversed(relation: Relation, found: Sequence[Relation], tables: Sequence[Table]) -> bool:
+    """Whether the opposite reference was found too, and is the likelier one."""
+    opposite = Relation(relation.parent, relation.parent_column, relation.table, relation.column)
+    if opposite not in found:
+        return False
+    rows = {table.table: table.rows or 0 for table in tables}
+    mine, others = (rows[relation.table], relation.table), (rows[relation.parent], relation.parent)
+    return mine > others

@@ -1,0 +1,103 @@
+"""Where the marks of a plot go. The page's template draws them, so that one mechanism escapes all text.
+
+A database has thousands of columns. A bar chart of twenty rectangles is two kilobytes of SVG, where a plotting library
+takes ten or more, tens of milliseconds a plot, and itself as a dependency.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from raypipe.explore.facts import Column, Correlations
+from raypipe.explore.kinds import TIME, bare
+
+WIDTH, HEIGHT = 160.0, 36.0
+CELL = 14.0
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """A mark, in pixels from the plot's upper left; the title is what a pointer over it shows."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    title: str
+    fill: str = ""
+
+
+def bars(column: Column) -> list[Rectangle]:
+    """A column's histogram; nothing where it has none. The outermost bars, narrow ones, are what lies outside."""
+    histogram = column.histogram
+    if histogram is None or not histogram.counts:
+        return []
+    step = (histogram.high - histogram.low) / len(histogram.counts)
+    edges = [histogram.low + number * step for number in range(len(histogram.counts) + 1)]
+    named = [
+        (f"below {edge(edges[0], column)}", histogram.below),
+        *(
+            (f"{edge(low, column)} to {edge(high, column)}", count)
+            for low, high, count in zip(edges, edges[1:], histogram.counts, strict=False)
+        ),
+        (f"above {edge(edges[-1], column)}", histogram.above),
+    ]
+    tallest = max(count for _, count in named) or 1
+    wide = WIDTH / len(named)
+    return [
+        Rectangle(
+            round(number * wide, 1),
+            round(HEIGHT * (1 - count / tallest), 1),
+            round(wide - 1, 1),
+            # A few rows beside millions should still be seen.
+            round(max(1.0, HEIGHT * count / tallest), 1),
+            f"{title}: {count:,} rows",
+            "outside" if number in (0, len(named) - 1) else "",
+        )
+        for number, (title, count) in enumerate(named)
+        if count
+    ]
+
+
+def edge(value: float, column: Column) -> str:
+    """A histogram's edge as people write it."""
+    if column.kind != TIME:
+        return f"{value:.4g}"
+    days = bare(column.type) in ("Date", "Date32")
+    try:
+        moment = EPOCH + (timedelta(days=value) if days else timedelta(seconds=value))
+    except OverflowError:
+        return f"{value:.4g}"
+    return f"{moment:%Y-%m-%d}" if days else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def cells(correlations: Correlations) -> list[Rectangle]:
+    """The lower triangle of a correlation matrix: blue for positive, red for negative, the paler the weaker."""
+    names = correlations.columns
+    return [
+        Rectangle(
+            column * CELL,
+            row * CELL,
+            CELL - 1,
+            CELL - 1,
+            f"{names[row]} and {names[column]}: {value:.2f}",
+            f"rgba({'31,90,180' if value >= 0 else '190,50,40'},{abs(value):.2f})",
+        )
+        for row in range(len(names))
+        for column in range(row)
+        if (value := correlations.matrix[row][column]) is not None and not math.isnan(value)
+    ]
+
+
+def strongest(correlations: Correlations, most: int = 10, least: float = 0.3) -> list[tuple[str, str, float]]:
+    """The pairs of columns that move together most, in either direction."""
+    pairs = [
+        (name, correlations.columns[other], value)
+        for row, name in enumerate(correlations.columns)
+        for other in range(row)
+        if (value := correlations.matrix[row][other]) is not None and abs(value) >= least
+    ]
+    return sorted(pairs, key=lambda pair: -abs(pair[2]))[:most]
