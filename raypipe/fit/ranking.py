@@ -67,6 +67,29 @@ def leave_last_out(interactions: Interactions, count: int = 1, *, since: int = 0
     return HeldOut(interactions.take(~held), interactions.take(held))
 
 
+def next_reads(before: Interactions, after: Interactions, *, since: int) -> HeldOut:
+    """What readers with a history read next and had not read before: the question that a nightly run answers.
+
+    Args:
+        before: what was known at the time.
+        after: pairs of a later time, with the same numbers of users and items (`interactions.read_together`).
+        since: that time, in seconds since 1970; an earlier pair of `after` does not count.
+
+    Raises:
+        DataError: nobody read anything new.
+    """
+    known = before.users.astype(np.int64) * before.item_count + before.items
+    later = after.users.astype(np.int64) * after.item_count + after.items
+    new = (after.times >= since) & ~np.isin(later, known) & np.isin(after.users, before.users)
+    if not new.any():
+        raise DataError(
+            "No reader with a history read anything new",
+            found=f"{len(before)} pairs before, {len(after)} after",
+            next_step="check the two dates of interactions.sql",
+        )
+    return HeldOut(before, after.take(new))
+
+
 def evaluate(
     lists: Array, held: HeldOut, candidates: int, *, k: int = 10, resamples: int = 200, seed: int = 0
 ) -> Evaluation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,20 +48,23 @@ class Catalogue:
         return len(self.ids)
 
 
-def read(table: pa.Table, *, content: Sequence[str] = (), width: int = 0, use: Array | None = None) -> Catalogue:
+def read(
+    table: pa.Table, *, content: Mapping[str, float] | None = None, width: int = 0, use: Array | None = None
+) -> Catalogue:
     """The catalogue in a table of items.
 
     Args:
         table: article_id, brand_id, category_id, published_at (a timestamp in UTC or seconds since 1970) and, unless
             `use` is given, popularity: how much an item is used, such as its recent views.
-        content: the columns, strings, whose values say what an item is about.
+        content: the columns, strings, whose values say what an item is about, and how much each of them counts.
         width: the length of the content vectors.
         use: (items,), instead of the column popularity; an evaluation counts the training interactions alone.
 
     Raises:
         DataError: a column is missing, an id is empty or stands twice, or there are no items.
     """
-    wanted = (*COLUMNS, *content, *(() if use is not None else ("popularity",)))
+    fields = content or {}
+    wanted = (*COLUMNS, *fields, *(() if use is not None else ("popularity",)))
     absent = sorted({name for name in wanted if name not in table.column_names})
     if absent:
         raise DataError("The catalogue lacks a column", found=", ".join(absent), next_step="select it in articles.sql")
@@ -86,7 +89,7 @@ def read(table: pa.Table, *, content: Sequence[str] = (), width: int = 0, use: A
         categories,
         seconds_of(table.column("published_at")),
         relative_popularity(used, brands),
-        content_vectors(brands, [_text(table, name) for name in content], width),
+        content_vectors(brands, {name: _text(table, name) for name in fields}, fields, width),
     )
 
 

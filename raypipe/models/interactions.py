@@ -28,7 +28,7 @@ class Interactions:
         items: (pairs,), the position of the item in the catalogue.
         weights: (pairs,), float32, above 0.
         times: (pairs,), seconds since 1970 of the pair's last event; 0 where the table had no times.
-        user_count: users with a pair.
+        user_count: users with a pair, here or in a table that was read together with this one.
         item_count: items in the catalogue, read or not.
         dropped: rows of the table that are not here: an item that the catalogue lacks, or no weight above 0.
     """
@@ -64,9 +64,13 @@ class Interactions:
         starts = np.concatenate(([0], ends)).astype(np.int32 if len(self) < 2**31 else np.int64)
         return csr_matrix((self.weights, self.items, starts), shape=(self.user_count, self.item_count))
 
-    def popularity(self) -> Array:
-        """The sum of the weights of each item, (items,), float32."""
-        return np.bincount(self.items, weights=self.weights, minlength=self.item_count).astype(np.float32)
+    def popularity(self, as_of: datetime | None = None, half_life_days: float = 0.0) -> Array:
+        """How many users each item has, (items,), float64, each halved every `half_life_days` before `as_of`."""
+        decay = None
+        if as_of is not None and half_life_days:
+            decay = np.exp2((self.times - epoch(as_of)) / (DAY_SECONDS * half_life_days))
+        counted: Array = np.bincount(self.items, weights=decay, minlength=self.item_count).astype(np.float64)
+        return counted
 
 
 def read(
@@ -91,31 +95,63 @@ def read(
     Raises:
         DataError: a column is missing.
     """
-    absent = [name for name in (*keys, item, weight, *([time] if time else [])) if name not in table.column_names]
+    return read_together([table], item_ids, keys=keys, item=item, weight=weight, time=time)[0]
+
+
+def read_together(
+    tables: Sequence[pa.Table],
+    item_ids: pa.Array,
+    *,
+    keys: Sequence[str],
+    item: str = "article_id",
+    weight: str = "weight",
+    time: str | None = "last_interaction_at",
+) -> list[Interactions]:
+    """What `read` gives for each table, with the same numbers for the same users in all of them."""
+    wanted = (*keys, item, weight, *([time] if time else []))
+    rows = pa.concat_tables([_selected(table, wanted) for table in tables])
+    positions = positions_of(rows.column(item), item_ids)
+    weights = numbers(rows.column(weight), np.float64)
+    seconds = seconds_of(rows.column(time)) if time else np.zeros(len(rows), np.int64)
+    kept = (positions >= 0) & (weights > 0) & np.isfinite(weights)
+    users = np.zeros(len(rows), np.int64)
+    users[kept], user_count = _codes(rows.filter(pa.array(kept)), keys)
+    found, start = [], 0
+    for table in tables:
+        own = start + np.flatnonzero(kept[start : start + len(table)])
+        pairs = users[own] * len(item_ids) + positions[own]
+        found.append(_paired(pairs, weights[own], seconds[own], user_count, len(item_ids), len(table) - len(own)))
+        start += len(table)
+    return found
+
+
+def _selected(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    absent = [name for name in columns if name not in table.column_names]
     if absent:
         raise DataError(
             "The interactions lack a column", found=", ".join(absent), next_step="select it in interactions.sql"
         )
-    positions = positions_of(table.column(item), item_ids)
-    weights = numbers(table.column(weight), np.float64)
-    kept = (positions >= 0) & (weights > 0) & np.isfinite(weights)
-    users, user_count = _codes(table.filter(pa.array(kept)), keys)
-    seconds = seconds_of(table.column(time))[kept] if time else np.zeros(int(kept.sum()), np.int64)
-    pairs = users * len(item_ids) + positions[kept]
+    return table.select(list(columns))
+
+
+def _paired(
+    pairs: Array, weights: Array, seconds: Array, user_count: int, item_count: int, dropped: int
+) -> Interactions:
+    """Interactions from rows whose pair is user · items + item."""
     order = np.argsort(pairs, kind="stable")
     pairs = pairs[order]
     starts = np.flatnonzero(np.diff(pairs, prepend=-1))
     if not len(starts):
-        empty = np.empty(0, np.int64)
-        return Interactions(empty, empty, empty.astype(np.float32), empty, 0, len(item_ids), table.num_rows)
+        none = np.empty(0, np.int64)
+        return Interactions(none, none, none.astype(np.float32), none, user_count, item_count, dropped)
     return Interactions(
-        (pairs[starts] // len(item_ids)).astype(np.int32),
-        (pairs[starts] % len(item_ids)).astype(np.int32),
-        np.add.reduceat(weights[kept][order], starts).astype(np.float32),
+        (pairs[starts] // item_count).astype(np.int32),
+        (pairs[starts] % item_count).astype(np.int32),
+        np.add.reduceat(weights[order], starts).astype(np.float32),
         np.maximum.reduceat(seconds[order], starts),
         user_count,
-        len(item_ids),
-        table.num_rows - int(kept.sum()),
+        item_count,
+        dropped,
     )
 
 

@@ -80,7 +80,8 @@ class Ranker:
         self._n = n
         self._threads = threads
         self._fold_in = FoldIn(recommender.factors, recommender.params.factorisation)
-        items = candidates.eligible(recommender, epoch(at))
+        self._at = epoch(at)
+        items = candidates.eligible(recommender, self._at)
         brands = recommender.catalogue.brands[items]
         order = np.argsort(brands, kind="stable")
         self._items = {int(brands[rows[0]]): items[rows] for rows in _runs(brands, order)}
@@ -148,7 +149,7 @@ class Ranker:
 
     def _candidates(self, brand: int) -> Candidates:
         if brand not in self._made:
-            self._made[brand] = candidates.of_brand(self._recommender, self._items[brand])
+            self._made[brand] = candidates.of_brand(self._recommender, self._items[brand], self._at)
         return self._made[brand]
 
 

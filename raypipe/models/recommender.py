@@ -16,6 +16,18 @@ from raypipe.models.interactions import Interactions
 
 Array = npt.NDArray[Any]
 
+_NUMBERS = (
+    "als",
+    "content",
+    "popularity",
+    "freshness",
+    "content_width",
+    "max_age_days",
+    "half_life_days",
+    "popularity_half_life_days",
+    "freshness_half_life_days",
+)
+CONTENT_FIELDS = {"category_id": 1.0, "author_id": 0.5, "article_type": 0.25, "engagement_band": 0.25}
 EVENT_WEIGHTS = {"view": 1.0, "click": 2.0, "share": 3.0}
 
 
@@ -23,39 +35,55 @@ EVENT_WEIGHTS = {"view": 1.0, "click": 2.0, "share": 3.0}
 class Hybrid:
     """Every parameter of a recommender.
 
-    A user's score of an item is als · preference + content · similarity + popularity · prior, where the preference is
-    that of the factorisation (about 0 to 1), the similarity the cosine between the item and what the user read
-    (0 to 1), and the prior the item's relative popularity (0 to 1).
+    A user's score of an item is als · preference + content · similarity + popularity · use + freshness · youth: the
+    preference is that of the factorisation (about 0 to 1), the similarity the cosine between the item and what the user
+    read, the use the item's relative popularity, and the youth halves every so many days from 1 (all 0 to 1).
 
     Attributes:
         als: the weight of the factorisation.
         content: the weight of the content.
         popularity: the weight of the popularity.
+        freshness: the weight of the youth; among news it tells most of what will be read tomorrow.
+        content_fields: the columns of articles.sql that say what an article is about, and how much each counts.
         content_width: the length of the content vectors.
         max_age_days: an article is recommended for so many days after its publication; 0 for ever.
         event_weights: what an event of a type counts; a type that is not named counts nothing.
-        half_life_days: an event counts half as much every so many days; 0 for no decay.
+        half_life_days: an event counts half as much every so many days, for what a user likes; 0 for no decay.
+        popularity_half_life_days: the same for how popular an item is, which in news passes within days.
+        freshness_half_life_days: the youth halves every so many days, above 0 where freshness counts.
         factorisation: the parameters of the ALS.
     """
 
-    als: float = 1.0
-    content: float = 0.5
-    popularity: float = 0.5
+    als: float = 0.5
+    content: float = 1.0
+    popularity: float = 1.0
+    freshness: float = 3.0
+    content_fields: Mapping[str, float] = field(default_factory=lambda: dict(CONTENT_FIELDS))
     content_width: int = 32
     max_age_days: float = 14.0
     event_weights: Mapping[str, float] = field(default_factory=lambda: dict(EVENT_WEIGHTS))
     half_life_days: float = 14.0
+    popularity_half_life_days: float = 1.0
+    freshness_half_life_days: float = 3.0
     factorisation: Factorisation = field(default_factory=Factorisation)
 
     def __post_init__(self) -> None:
-        for name in ("als", "content", "popularity", "content_width", "max_age_days", "half_life_days"):
+        for name in _NUMBERS:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < np.inf:
                 raise ConfigError(f"The recommender's {name} cannot be used", found=value, allowed="a number from 0")
         if not isinstance(self.content_width, int):
             raise ConfigError("content_width is not a whole number", found=self.content_width, allowed="such as 32")
-        if not self.als and not self.content and not self.popularity:
-            raise ConfigError("The hybrid has no weight above 0", allowed="als, content or popularity above 0")
+        for name in ("content_fields", "event_weights"):
+            for key, value in getattr(self, name).items():
+                if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < np.inf:
+                    raise ConfigError(f"{name}.{key} cannot be used", found=value, allowed="a number from 0")
+        if not any((self.als, self.content, self.popularity, self.freshness)):
+            raise ConfigError(
+                "The hybrid has no weight above 0", allowed="als, content, popularity or freshness above 0"
+            )
+        if self.freshness and not self.freshness_half_life_days:
+            raise ConfigError("Freshness counts, but has no half-life", allowed="freshness_half_life_days above 0")
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Hybrid:

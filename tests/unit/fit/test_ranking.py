@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from raypipe.errors import DataError
-from raypipe.fit.ranking import HeldOut, evaluate, gain, leave_last_out, per_user
+from raypipe.fit.ranking import HeldOut, evaluate, gain, leave_last_out, next_reads, per_user
 from raypipe.models.interactions import Interactions
 
 
@@ -43,6 +43,15 @@ def test_users_who_were_last_there_before_the_window_stay_in_training() -> None:
 def test_nothing_to_hold_out_is_refused() -> None:
     with pytest.raises(DataError, match="nothing to hold out"):
         leave_last_out(pairs((0, 1, 1), (1, 1, 1)))
+
+
+def test_next_is_what_known_users_had_not_read_before() -> None:
+    after = pairs((0, 5, 200), (0, 9, 200), (0, 8, 90), (1, 4, 150), (2, 2, 10))
+    split = next_reads(pairs((0, 5, 10), (2, 1, 10)), after, since=100)
+    assert held(split.test) == [(0, 9)]
+    assert len(split.train) == 2
+    with pytest.raises(DataError, match="anything new"):
+        next_reads(after, after, since=0)
 
 
 def split_of(*wanted: tuple[int, int]) -> HeldOut:

@@ -19,8 +19,16 @@ AT = datetime(2026, 1, 31, tzinfo=UTC)
 NOW = int(AT.timestamp())
 DAY = 86_400
 BRANDS, ARTICLES, TOPICS, READERS = 2, 80, 4, 300
+CONTENT = {"category_id": 1.0, "author_id": 1.0}
 KEYS = ("company_id", "brand_id", "user_id")
-PARAMS = Hybrid(max_age_days=0, factorisation=Factorisation(factors=8, iterations=8, regularization=0.1))
+PARAMS = Hybrid(
+    als=1.0,
+    content=0.5,
+    popularity=0.5,
+    freshness=0.1,
+    max_age_days=0,
+    factorisation=Factorisation(factors=8, iterations=8, regularization=0.1),
+)
 
 
 def articles() -> pa.Table:
@@ -59,7 +67,7 @@ def events(seed: int = 0) -> pa.Table:
 
 
 def read_catalogue(params: Hybrid = PARAMS) -> Catalogue:
-    return catalogues.read(articles(), content=["category_id", "author_id"], width=params.content_width)
+    return catalogues.read(articles(), content=CONTENT, width=params.content_width)
 
 
 def read_interactions(table: pa.Table | None = None) -> Interactions:

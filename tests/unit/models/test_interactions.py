@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from raypipe.errors import DataError, UsageError
-from raypipe.models.interactions import read, weigh
+from raypipe.models.interactions import read, read_together, weigh
 
 ITEMS = pa.array(["x", "y", "z"])
 AT = datetime(2026, 1, 31, tzinfo=UTC)
@@ -96,3 +96,20 @@ def test_an_unknown_type_and_an_event_after_the_date_count_nothing() -> None:
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(UsageError, match="zone"):
         weigh(pa.array(["v"]), pa.array([1]), event_weights={}, half_life_days=1, as_of=datetime(2026, 1, 1))
+
+
+def test_tables_that_are_read_together_number_users_alike() -> None:
+    one = table(("b", "v", "x", 1.0, 1))
+    other = table(("b", "u", "x", 1.0, 1), ("b", "v", "y", 1.0, 1), ("b", "v", "gone", 1.0, 1))
+    first, second = read_together([one, other], ITEMS, keys=("brand_id", "user_id"))
+    assert first.users.tolist() == [second.users[second.items == 1][0]]
+    assert first.matrix().shape == second.matrix().shape == (2, 3)
+    assert (first.dropped, second.dropped) == (0, 1)
+
+
+def test_popularity_counts_users_and_halves_with_age() -> None:
+    week = 7 * 86_400
+    rows = table(("b", "u", "x", 5.0, int(AT.timestamp())), ("b", "v", "x", 1.0, int(AT.timestamp()) - week))
+    found = read(rows, ITEMS, keys=("user_id",))
+    assert found.popularity().tolist() == [2, 0, 0]
+    assert found.popularity(AT, half_life_days=7).tolist() == [1.5, 0, 0]

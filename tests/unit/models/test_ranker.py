@@ -20,6 +20,7 @@ from tests.unit.models.readers import (
     ARTICLES,
     AT,
     BRANDS,
+    CONTENT,
     DAY,
     KEYS,
     NOW,
@@ -86,14 +87,15 @@ def test_nothing_is_recommended_from_after_the_date_or_too_old(recommender: Reco
 
 
 def test_the_score_is_the_weighted_sum_of_its_parts(recommender: Recommender) -> None:
-    params = replace(PARAMS, als=0.7, content=0.3, popularity=0.2)
+    params = replace(PARAMS, als=0.7, content=0.3, popularity=0.2, freshness=0.4, freshness_half_life_days=3)
     audience = users(("brand 1", "", {"a81": 1.0, "a85": 2.0}))
     found = Ranker(replace(recommender, params=params), at=AT).rank(audience)
     catalogue, weights = recommender.catalogue, histories_of(audience, recommender.catalogue).weights
     preference = recommender.factors @ FoldIn(recommender.factors, params.factorisation)(weights)[0]
     profile = (weights @ catalogue.content)[0]
     similarity = catalogue.content @ profile / np.linalg.norm(profile)
-    expected = 0.7 * preference + 0.3 * similarity + 0.2 * catalogue.popularity
+    youth = np.exp2(-(NOW - catalogue.published) / DAY / 3)
+    expected = 0.7 * preference + 0.3 * similarity + 0.2 * catalogue.popularity + 0.4 * youth
     np.testing.assert_allclose(found.scores, expected[found.items], atol=1e-5)
     rest = np.setdiff1d(np.arange(ARTICLES, 2 * ARTICLES), [*found.items, 81, 85])
     assert expected[rest].max() <= found.scores.min() + 1e-5
@@ -102,7 +104,7 @@ def test_the_score_is_the_weighted_sum_of_its_parts(recommender: Recommender) ->
 def test_without_content_and_popularity_the_order_is_that_of_implicit() -> None:
     from implicit.cpu.als import AlternatingLeastSquares
 
-    params = replace(PARAMS, content=0.0, popularity=0.0)
+    params = replace(PARAMS, als=1.0, content=0.0, popularity=0.0, freshness=0.0)
     recommender = fitted(params)
     audience = users(("brand 0", "", TOPIC_1))
     found = Ranker(recommender, at=AT).rank(audience)
@@ -190,7 +192,7 @@ def test_no_users_get_no_recommendations(recommender: Recommender) -> None:
 
 def test_three_users_and_two_articles_are_enough() -> None:
     few = articles().slice(0, 2)
-    catalogue = catalogues.read(few, content=["category_id", "author_id"], width=4)
+    catalogue = catalogues.read(few, content=CONTENT, width=4)
     rows = pa.table(
         {
             "company_id": ["c"] * 3,

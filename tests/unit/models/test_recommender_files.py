@@ -98,4 +98,6 @@ def test_parameters_come_from_a_mapping_and_unknown_ones_are_named() -> None:
     with pytest.raises(ConfigError, match="speed"):
         Hybrid.from_mapping({"factorisation": {"speed": 1}})
     with pytest.raises(ConfigError, match="above 0"):
-        Hybrid.from_mapping({"als": 0, "content": 0, "popularity": 0})
+        Hybrid.from_mapping({"als": 0, "content": 0, "popularity": 0, "freshness": 0})
+    with pytest.raises(ConfigError, match="half-life"):
+        Hybrid.from_mapping({"freshness_half_life_days": 0})
