@@ -1,0 +1,208 @@
+"""Top-n lists for every user: raypipe's ranker against the library implicit's own `recommend`, in one process.
+
+    python benchmarks/recommending.py                                        # 20,000 users × 2,000 articles
+    python benchmarks/recommending.py --users 1000000 --articles 20000 --json
+
+Both use the factors of one fit on the same made-up interactions, filter what a user has read, and use as many
+threads. implicit takes each user's factors from its fit; raypipe keeps none, folds every history in, and adds content,
+popularity and freshness. `implicit_fold_in` is implicit's `recommend(recalculate_user=True)`, which folds in as well.
+Contenders take turns, after a round on a few users that does not count; seconds are medians. All articles are
+candidates of one brand, the worst case: with several brands raypipe looks at a user's own brand only.
+Before anything counts, a sample of users is ranked by the factorisation alone, and must get the lists that
+implicit's fold-in gives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from raypipe.models import catalogue as catalogues
+from raypipe.models.als import Factorisation, one_blas_thread
+from raypipe.models.histories import Users
+from raypipe.models.ranker import Ranker
+from raypipe.models.recommender import Hybrid, Recommender
+
+AT = datetime(2026, 1, 31, tzinfo=UTC)
+BATCH = 100_000
+SAMPLE = 1_000
+PURE = {"als": 1.0, "content": 0.0, "popularity": 0.0, "freshness": 0.0}
+ALIKE = 0.999
+
+
+@dataclass(frozen=True)
+class Arena:
+    """What both rank with: a csr_matrix (users, articles) of weights, implicit's fit on it, and raypipe's model."""
+
+    weights: Any
+    confidence: Any
+    library: Any
+    recommender: Recommender
+    n: int
+    threads: int
+
+
+def interactions(users: int, articles: int, reads: int, seed: int) -> Any:
+    """Reads by popularity (Zipf) and one of 50 topics, as a csr_matrix of weights."""
+    from scipy.sparse import csr_matrix
+
+    rng = np.random.default_rng(seed)
+    lengths = np.minimum(rng.geometric(1 / reads, users), 10 * reads)
+    rows = np.repeat(np.arange(users), lengths)
+    popular = (articles * rng.random(len(rows)) ** 3).astype(np.int64)
+    topic = np.repeat(rng.integers(0, 50, users), lengths)
+    columns = np.where(rng.random(len(rows)) < 0.7, (popular // 50 * 50 + topic) % articles, popular)
+    weights = rng.choice(np.array([1, 2, 3], np.float32), len(rows), p=[0.85, 0.1, 0.05])
+    return csr_matrix((weights, (rows, columns)), shape=(users, articles))
+
+
+def arena(users: int, articles: int, reads: int, factors: int, n: int, threads: int, seed: int) -> Arena:
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    params = Hybrid(max_age_days=0, factorisation=Factorisation(factors=factors, iterations=3, seed=seed))
+    weights = interactions(users, articles, reads, seed)
+    confidence = weights.copy()
+    confidence.data = 1 + np.float32(params.factorisation.alpha) * confidence.data
+    with one_blas_thread():
+        library = AlternatingLeastSquares(
+            factors=factors,
+            regularization=params.factorisation.regularization,
+            iterations=params.factorisation.iterations,
+            random_state=seed,
+            num_threads=threads,
+        )
+        library.fit(confidence, show_progress=False)
+    numbers = np.arange(articles)
+    table = pa.table(
+        {
+            "article_id": [f"article {number}" for number in numbers],
+            "brand_id": ["brand"] * articles,
+            "category_id": [f"topic {number % 50}" for number in numbers],
+            "author_id": [f"author {number % 200}" for number in numbers],
+            "published_at": pa.array(int(AT.timestamp()) - 1 - numbers * 60, pa.int64()),
+        }
+    )
+    catalogue = catalogues.read(
+        table,
+        content={"category_id": 1.0, "author_id": 0.5},
+        width=params.content_width,
+        use=np.bincount(weights.indices, minlength=articles),
+    )
+    return Arena(weights, confidence, library, Recommender(params, catalogue, library.item_factors), n, threads)
+
+
+def batch(weights: Any) -> Users:
+    """Users as scoring reads them, by the positions of their articles."""
+    ends = pa.array(weights.indptr, pa.int32())
+    count = weights.shape[0]
+    return Users(
+        pa.array(["brand"] * count),
+        pa.array([""] * count),
+        pa.ListArray.from_arrays(ends, pa.array(weights.indices, pa.int32())),
+        pa.ListArray.from_arrays(ends, pa.array(weights.data, pa.float32())),
+    )
+
+
+def with_raypipe(arena: Arena, ranker: Ranker, users: int) -> int:
+    return sum(len(ranker.rank(batch(arena.weights[at : min(at + BATCH, users)]))) for at in range(0, users, BATCH))
+
+
+def with_implicit(arena: Arena, users: int, *, fold_in: bool) -> int:
+    found = 0
+    for at in range(0, users, BATCH):
+        rows = np.arange(at, min(at + BATCH, users))
+        items, _ = arena.library.recommend(rows, arena.confidence[rows], N=arena.n, recalculate_user=fold_in)
+        found += items.size
+    return found
+
+
+def contenders(arena: Arena) -> dict[str, Callable[[int], int]]:
+    ranker = Ranker(arena.recommender, at=AT, n=arena.n, threads=arena.threads)
+    return {
+        "raypipe": lambda users: with_raypipe(arena, ranker, users),
+        "implicit": lambda users: with_implicit(arena, users, fold_in=False),
+        "implicit_fold_in": lambda users: with_implicit(arena, users, fold_in=True),
+    }
+
+
+def alike(arena: Arena) -> float:
+    """The share of places at which raypipe's lists, by the factorisation alone, are those of implicit."""
+    rows = np.arange(min(SAMPLE, arena.weights.shape[0]))
+    params = replace(arena.recommender.params, **PURE)
+    found = Ranker(replace(arena.recommender, params=params), at=AT, n=arena.n).rank(batch(arena.weights[rows]))
+    theirs, _ = arena.library.recommend(rows, arena.confidence[rows], N=arena.n, recalculate_user=True)
+    return float(np.mean(found.lists(len(rows), arena.n) == theirs))
+
+
+def benchmark(arena: Arena, rounds: int) -> dict[str, Any]:
+    users = arena.weights.shape[0]
+    same = alike(arena)
+    if same < ALIKE:
+        raise SystemExit(f"raypipe's lists differ from implicit's: only {same:.2%} of the places are the same")
+    runs = contenders(arena)
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for run in runs.values():
+        run(min(users, SAMPLE))
+    for number in range(rounds):
+        order = list(runs) if number % 2 == 0 else list(reversed(runs))
+        for name in order:
+            started = time.perf_counter()
+            made = runs[name](users)
+            seconds[name].append(time.perf_counter() - started)
+            if made != users * arena.n:
+                raise SystemExit(f"{name} made {made} recommendations instead of {users * arena.n}")
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    return {
+        "users": users,
+        "articles": arena.weights.shape[1],
+        "reads": int(arena.weights.nnz),
+        "factors": arena.recommender.factors.shape[1],
+        "n": arena.n,
+        "threads": arena.threads,
+        "rounds": rounds,
+        "alike": round(same, 5),
+        "contenders": {
+            name: {"seconds": round(value, 3), "users_per_second": round(users / value)}
+            for name, value in medians.items()
+        },
+        "ratios": {name: round(medians[name] / medians["raypipe"], 2) for name in medians if name != "raypipe"},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int, default=20_000)
+    parser.add_argument("--articles", type=int, default=2_000)
+    parser.add_argument("--reads", type=int, default=15, help="mean articles of a user")
+    parser.add_argument("--factors", type=int, default=64)
+    parser.add_argument("--n", type=int, default=10, help="length of a list")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    asked = parser.parse_args()
+    with one_blas_thread():
+        made = arena(asked.users, asked.articles, asked.reads, asked.factors, asked.n, asked.threads, asked.seed)
+        result = benchmark(made, asked.rounds)
+    if asked.json:
+        print(json.dumps(result))
+        return
+    print(
+        f"{result['users']} users × {result['articles']} articles, {result['reads']} reads, {result['threads']} threads"
+    )
+    for name, found in result["contenders"].items():
+        print(f"  {name:18} {found['seconds']:8.3f} s  {found['users_per_second']:>9,} users a second")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+-- grain: (company_id, brand_id, user_id, article_id), what known readers did with articles in the days up to date
+-- parameters: date Date (the last day), days UInt16 (length of the window), event_types Array(String), event_weights Array(Float64) (what an event of each type counts; of other types nothing), half_life_days Float64 (an event counts half as much every so many days before the end of date; 0 for no decay), timezone String (of the days)
+-- units: weight is a sum of decayed event weights; last_interaction_at in UTC
+-- missing: anonymous readers (user_id '') and events without an article are left out; so are brands that no company has
+-- why: events carry no company; a brand has one, and is read FINAL and joined ANY because its key can stand twice
+SELECT
+    brand.company_id AS company_id,
+    event.brand_id AS brand_id,
+    event.user_id AS user_id,
+    event.article_id AS article_id,
+    event.weight AS weight,
+    event.last_interaction_at AS last_interaction_at
+FROM
+(
+    SELECT
+        brand_id,
+        user_id,
+        article_id,
+        toFloat32(sum(
+            transform(event_type, {event_types:Array(String)}, {event_weights:Array(Float64)}, 0.)
+            * if({half_life_days:Float64} = 0, 1., exp2((toInt64(event_timestamp) - toInt64(toDateTime({date:Date} + 1, {timezone:String}))) / (86400 * {half_life_days:Float64})))
+        )) AS weight,
+        -- A DateTime would reach Arrow as a bare number.
+        toDateTime64(max(event_timestamp), 0, 'UTC') AS last_interaction_at
+    FROM editorial_content_events
+    PREWHERE event_timestamp >= toDateTime({date:Date} + 1 - {days:UInt16}, {timezone:String})
+        AND event_timestamp < toDateTime({date:Date} + 1, {timezone:String})
+    WHERE user_id != '' AND article_id != '' AND event_type IN {event_types:Array(String)}
+    GROUP BY brand_id, user_id, article_id
+) AS event
+ANY LEFT JOIN (SELECT brand_id AS id, company_id FROM brands FINAL) AS brand ON brand.id = event.brand_id
+WHERE brand.company_id != ''
