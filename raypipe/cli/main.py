@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from raypipe import __version__
-from raypipe.cli import data, listing, output, scoring
+from raypipe.cli import data, features, listing, output, scoring
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,7 +19,7 @@ app = typer.Typer(
     "Begin with `raypipe demo`, then `raypipe run churn`. Exit codes: 0 done, 1 failed, 2 unusable arguments or config,"
     " 3 a gate refused.",
 )
-for part in (data, scoring, listing):
+for part in (data, features, scoring, listing):
     app.registered_commands += part.app.registered_commands
     app.registered_groups += part.app.registered_groups
 
