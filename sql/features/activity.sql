@@ -44,8 +44,12 @@ FROM
             toUInt8({date:Date} - toDate(event_timestamp, 'UTC')) AS age,
             toFloat64(0) AS engagement,
             arrayMap(type -> toUInt32(event_type = type), {event_types:Array(String)}) AS types,
+            -- An array would be taken for the values of the tuple in order.
             CAST(
-                JSONExtract(engagement_metrics, 'Tuple(time_on_page Nullable(Float64), scroll_depth Nullable(Float64))'),
+                JSONExtract(
+                    if(startsWith(trimLeft(engagement_metrics), '{'), engagement_metrics, ''),
+                    'Tuple(time_on_page Nullable(Float64), scroll_depth Nullable(Float64))'
+                ),
                 'Tuple(Nullable(Float64), Nullable(Float64))'
             ) AS measured,
             -- Only what yielded nothing is parsed once more: most events without a reading say '{}'.
