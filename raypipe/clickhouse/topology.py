@@ -126,6 +126,14 @@ class Topology:
         sql = f"ALTER TABLE {identifier(twin)}{self._on} MOVE PARTITION ID {literal(partition)}"
         return [*self._synced(twin), (f"{sql} TO TABLE {identifier(target)}", self.alter_settings)]
 
+    def attach(self, twin: str, target: str, partition: str) -> Statement:
+        """The statement that adds the target's partition to a twin, which shares its files; the target keeps it.
+
+        Unlike the others it must not be repeated: each time adds the rows once more.
+        """
+        sql = f"ALTER TABLE {identifier(twin)}{self._on} ATTACH PARTITION ID {literal(partition)}"
+        return f"{sql} FROM {identifier(target)}", self.alter_settings
+
     def drop_partition(self, table: str, partition: int) -> Statement:
         """The statement that drops a partition of a run's own table."""
         return f"ALTER TABLE {identifier(table)}{self._on} DROP PARTITION {partition}", self.alter_settings

@@ -16,6 +16,7 @@ from typing import Any
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier, load, load_all
 from raypipe.config.load import shipped
+from raypipe.data.contract import describe_query
 from raypipe.demo.plan import EVENT_DAYS, Plan
 from raypipe.errors import DataError
 
@@ -144,7 +145,7 @@ def _fill(client: Client, plan: Plan, say: Progress) -> None:
     _run(client, "summary.sql", plan.parameters)
     for snapshot in plan.snapshots:
         say(f"user features as of {snapshot}")
-        _run(client, "../features/user_features.sql", {**plan.parameters, "date": snapshot})
+        _snapshot(client, {**plan.parameters, "date": snapshot})
 
 
 def best_reachable(client: Client, date: date, until: date) -> list[tuple[str, str, str, float]]:
@@ -157,6 +158,14 @@ def best_reachable(client: Client, date: date, until: date) -> list[tuple[str, s
 def _run(client: Client, file: str, parameters: Mapping[str, Any]) -> None:
     for statement in load_all(_folder() / file):
         client.run(statement.text, {name: parameters[name] for name in statement.parameters}, SETTINGS)
+
+
+def _snapshot(client: Client, parameters: Mapping[str, Any]) -> None:
+    select = load(shipped() / "sql" / "features" / "user_features.sql")
+    values = {name: parameters[name] for name in select.parameters}
+    columns = ", ".join(identifier(name) for name in describe_query(client, select.text, values))
+    for statement in client.topology.fill("customer_user_features", columns, select.text):
+        client.run(statement, values, SETTINGS)
 
 
 def _folder() -> Path:

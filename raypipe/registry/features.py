@@ -39,6 +39,7 @@ class FeatureRecord:
     kind: str = "number"
     description: str = ""
     default: str = "NaN"
+    data_type: str = "Float32"
 
 
 def summarise(x: npt.NDArray[np.float32], columns: Sequence[str], importance: Sequence[float]) -> list[FeatureRecord]:
@@ -70,7 +71,7 @@ def _row(model_id: str, rank: int, feature: FeatureRecord, at: datetime) -> dict
         "feature_name": feature.name,
         "feature_code": feature.name,
         "feature_type": feature.kind,
-        "feature_data_type": "Float32",
+        "feature_data_type": feature.data_type,
         "description": feature.description,
         "default_value": feature.default,
         "feature_importance": feature.importance,

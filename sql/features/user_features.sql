@@ -1,16 +1,8 @@
--- grain: (company_id, brand_id, user_id), every user with a session up to the end of the day
+-- grain: (company_id, brand_id, user_id), a row of customer_user_features for every user with a session up to the end of the day
 -- parameters: date Date (the snapshot, a day in UTC), run_at DateTime (when this is written)
 -- units: durations in seconds, engagement as in customer_sessions, newsletter_signup_rate in sign-ups a session
 -- ties: a preferred value is the most frequent one, of equals the first in order; current values are those of the last session
 -- left out: churn_risk_score and churn_probability, which are another model's output, keep their defaults
-INSERT INTO customer_user_features
-    (user_feature_id, user_id, company_id, brand_id, feature_date, total_sessions, avg_session_duration_sec, min_session_duration_sec,
-     max_session_duration_sec, std_session_duration_sec, avg_events_per_session, avg_pages_per_session, avg_categories_diversity,
-     avg_article_views, avg_article_clicks, avg_video_plays, avg_searches, total_newsletter_signups, total_ad_clicks,
-     avg_engagement_score, max_engagement_score, min_engagement_score, has_newsletter, newsletter_signup_rate, preferred_brand_id,
-     preferred_category_id, preferred_device_type_id, preferred_os_id, preferred_browser_id, primary_country_code, primary_city_id,
-     current_subscription_tier, current_user_segment, first_session_date, last_session_date, days_active, days_since_last_session,
-     active_today, active_last_7_days, active_last_30_days, ml_features, created_at, updated_at)
 WITH
     toDateTime({date:Date} + 1, 'UTC') AS day_end,
     -- Small numbers instead of long ids while counting: less time and a tenth of the memory.

@@ -22,6 +22,7 @@ from raypipe.clickhouse.migrate import migrate
 from raypipe.clickhouse.statements import identifier, load, load_all
 from raypipe.config.load import shipped
 from raypipe.data import loaders
+from raypipe.data.contract import describe_query
 from raypipe.errors import ServerError, UsageError
 
 DAY = date(2026, 1, 31)
@@ -369,8 +370,10 @@ def test_session_features_have_the_columns_and_types_of_a_snapshot(reader: Clien
 def test_session_features_are_what_the_features_pipeline_would_write(writer: Client) -> None:
     computed = loaders.load_session_features(writer, DAY)
     writer.run("TRUNCATE TABLE customer_user_features")
-    write = load(shipped() / "sql" / "features" / "user_features.sql")
-    writer.run(write.text, {"date": DAY, "run_at": datetime(2026, 2, 1, tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%S")})
+    select = load(shipped() / "sql" / "features" / "user_features.sql").text
+    values = {"date": DAY, "run_at": datetime(2026, 2, 1, tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%S")}
+    columns = ", ".join(describe_query(writer, select, values))
+    writer.run(f"INSERT INTO customer_user_features ({columns}) {select}", values)
     snapshot = loaders.load_user_features(writer, DAY).select(computed.column_names)
     # The one without an id is nobody, and no row of the fallback.
     assert computed.equals(snapshot.filter(pc.not_equal(snapshot["user_id"], "")))

@@ -16,6 +16,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.migrate import migrate
 from raypipe.clickhouse.statements import load
 from raypipe.config.load import shipped
+from raypipe.data.contract import describe_query
 from raypipe.demo import build
 
 LAST = date(2026, 1, 31)
@@ -34,7 +35,9 @@ def demo(client: Client) -> Client:
 def compute(client: Client, day: date) -> None:
     statement = load(shipped() / "sql" / "features" / "user_features.sql")
     client.run("TRUNCATE TABLE customer_user_features")
-    client.run(statement.text, {"date": day, "run_at": datetime(2026, 2, 1)})
+    values = {"date": day, "run_at": datetime(2026, 2, 1)}
+    columns = ", ".join(describe_query(client, statement.text, values))
+    client.run(f"INSERT INTO customer_user_features ({columns}) {statement.text}", values)
 
 
 def rows_of(client: Client, table: str) -> list[Row]:

@@ -44,6 +44,14 @@ def test_a_cluster_catches_up_with_the_twin_before_it_swaps_on_every_replica() -
     assert CLUSTER.move("t", "w", "abc") == [sync, move]
 
 
+def test_a_twin_gets_a_partition_s_files_from_its_target() -> None:
+    assert ONE.attach("w", "t", "abc") == ("ALTER TABLE `w` ATTACH PARTITION ID 'abc' FROM `t`", {})
+    assert CLUSTER.attach("w", "t", "abc") == (
+        "ALTER TABLE `w` ON CLUSTER `news` ATTACH PARTITION ID 'abc' FROM `t`",
+        {"alter_sync": 2},
+    )
+
+
 def test_an_insert_into_a_cluster_is_answered_by_most_replicas() -> None:
     assert CLUSTER.insert_settings["insert_quorum"] == "auto"
     assert ONE.insert_settings == {}

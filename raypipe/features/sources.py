@@ -1,0 +1,119 @@
+"""What the features are computed from: the tables that must hold rows, their days, and the types of their events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import Statement, load
+from raypipe.clickhouse.tables import describe_all
+from raypipe.config.load import shipped
+from raypipe.errors import DataError
+from raypipe.features.catalogue import WINDOW_DAYS
+
+SESSIONS, EVENTS, CONTENT = "customer_sessions", "customer_events", "editorial_content_events"
+USER_FEATURES, DOCUMENTED = "customer_user_features", "ml_model_features"
+SOURCES = (SESSIONS, EVENTS, CONTENT, "editorial_article_performance", "editorial_articles", "categories")
+MOMENTS = {SESSIONS: "session_start", EVENTS: "event_timestamp", CONTENT: "event_timestamp"}
+# More types than any publisher has; a table that has an event's id for its type would make endless JSON.
+MOST_TYPES = 50
+
+
+@dataclass(frozen=True)
+class Window:
+    """What the sources hold of the 28 days up to and including a date.
+
+    Attributes:
+        event_types: of customer_events, the most frequent first.
+        content_types: of editorial_content_events.
+        knows_sessions: whether customer_sessions has any row in the window.
+        warnings: what the features of this date will lack, for people.
+    """
+
+    event_types: tuple[str, ...]
+    content_types: tuple[str, ...]
+    knows_sessions: bool
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """What ml_features.sql binds of it."""
+        return {
+            "event_types": list(self.event_types),
+            "content_types": list(self.content_types),
+            "knows_sessions": int(self.knows_sessions),
+            "knows_events": int(bool(self.event_types)),
+            "knows_content": int(bool(self.content_types)),
+        }
+
+
+def statement(name: str) -> Statement:
+    """One of the pipeline's own SQL files."""
+    return load(shipped() / "sql" / "features" / f"{name}.sql")
+
+
+def require_tables(client: Client) -> None:
+    """Refuses a database in which a table is missing, or a source holds no row, naming each.
+
+    Raises:
+        DataError: nothing was computed.
+    """
+    found = describe_all(client, names=[*SOURCES, USER_FEATURES, DOCUMENTED])
+    missing = [name for name in (*SOURCES, USER_FEATURES, DOCUMENTED) if name not in found]
+    any_row = "SELECT count() FROM (SELECT 1 FROM {} LIMIT 1)"
+    empty = [
+        name for name in SOURCES if name in found and not client.value(any_row.format(client.topology.everywhere(name)))
+    ]
+    if missing or empty:
+        raise DataError(
+            "Features cannot be computed: tables that they are made of are missing or empty",
+            found=", ".join([*(f"{name} is missing" for name in missing), *(f"{name} is empty" for name in empty)]),
+            next_step="`raypipe migrate` creates the missing ones; the empty ones have to be filled"
+            if missing
+            else "fill them, or take a database that has them; nothing was changed",
+        )
+
+
+def days(client: Client, table: str) -> tuple[date, date] | None:
+    """The first and the last day, in UTC, on which a table of moments has rows; None without any."""
+    sql = statement("days").render(events=client.topology.everywhere(table), moment=MOMENTS[table])
+    ((first, last),) = client.rows(sql)
+    return None if first is None else (first, last)
+
+
+def window(client: Client, day: date) -> Window:
+    """What the sources hold of the window that ends with a day."""
+    types = {table: _types(client, table, day) for table in (EVENTS, CONTENT)}
+    counting = statement("sessions_in_window").render(sessions=client.topology.everywhere(SESSIONS))
+    sessions = bool(client.value(counting, {"date": day}))
+    known = {SESSIONS: sessions, **{table: bool(types[table]) for table in types}}
+    return Window(
+        tuple(types[EVENTS][:MOST_TYPES]),
+        tuple(types[CONTENT][:MOST_TYPES]),
+        sessions,
+        (*_gaps(client, day, known), *_too_many(types)),
+    )
+
+
+def _types(client: Client, table: str, day: date) -> list[str]:
+    sql = statement("event_types").render(events=client.topology.everywhere(table))
+    return [str(name) for name, _ in client.rows(sql, {"date": day})]
+
+
+def _gaps(client: Client, day: date, known: Mapping[str, bool]) -> Iterator[str]:
+    since = day - timedelta(days=WINDOW_DAYS - 1)
+    for table, has_rows in known.items():
+        covered = days(client, table)
+        if not has_rows:
+            yield f"{table} has no row from {since} to {day}: its features are null"
+        elif covered is not None and covered[0] > since:
+            yield f"{table} begins on {covered[0]}: features over {WINDOW_DAYS} days know {(day - covered[0]).days + 1}"
+
+
+def _too_many(types: Mapping[str, list[str]]) -> Iterator[str]:
+    for table, names in types.items():
+        if len(names) > MOST_TYPES:
+            yield f"{table} has {len(names)} event types: only the {MOST_TYPES} most frequent are counted one by one"

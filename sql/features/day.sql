@@ -1,0 +1,6 @@
+-- grain: one row, the rows of a day and how many of them have no ml_features yet
+-- parameters: date Date (the snapshot)
+-- placeholders: features (customer_user_features or a twin of it)
+SELECT count(), countIf(ml_features IN ('', '{}'))
+FROM {features}
+WHERE feature_date = {date:Date}

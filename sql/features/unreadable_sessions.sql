@@ -1,0 +1,7 @@
+-- grain: one row, the known readers' sessions up to the end of the day whose categories_visited are no JSON array
+-- parameters: date Date (in UTC)
+-- placeholders: sessions (the table)
+SELECT countIf(toString(JSONType(categories_visited)) != 'Array')
+FROM {sessions}
+PREWHERE session_start < toDateTime({date:Date} + 1, 'UTC')
+WHERE user_id != '' AND categories_visited NOT IN ('', '[]')
