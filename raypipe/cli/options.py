@@ -95,9 +95,19 @@ def client_of(config: Path | None, url: str | None) -> Iterator[Client]:
 
 @contextmanager
 def pipeline_of(
-    name: str, config: Path | None, url: str | None, overrides: list[str] | None
+    name: str, config: Path | None, url: str | None, overrides: list[str] | None, *, bandits: bool = False
 ) -> Iterator[tuple[Endpoint, Loaded]]:
-    """A pipeline's config, and the ClickHouse that it names."""
+    """A pipeline's config, and the ClickHouse that it names.
+
+    Raises:
+        UsageError: the pipeline is a bandit, and the command is not for `bandits`.
+    """
     loaded = load_pipeline(name, config, overrides or (), url=url)
+    if loaded.config.ads is not None and not bandits:
+        raise UsageError(
+            f"{name} learns and scores at once, so there is nothing to do in steps",
+            found="a config with a section ads",
+            next_step=f"`raypipe run {name}`",
+        )
     with endpoint_of(loaded.config.connection) as endpoint:
         yield endpoint, loaded

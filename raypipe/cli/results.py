@@ -13,6 +13,7 @@ from raypipe.registry.record import Registered
 from raypipe.score import runs
 
 if TYPE_CHECKING:
+    from raypipe.ads import AdsOutcome
     from raypipe.monitor.drift import Drift
     from raypipe.nightly import FitOutcome, Plan, ScoreOutcome
 
@@ -54,7 +55,7 @@ def fit_document(outcome: FitOutcome) -> dict[str, Any]:
     }
 
 
-def score_document(scored: ScoreOutcome, seconds: float) -> dict[str, Any]:
+def score_document(scored: ScoreOutcome | AdsOutcome, seconds: float) -> dict[str, Any]:
     """The JSON of a published run."""
     run = scored.outcome.run
     return {

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from raypipe.cli import output, results
+from raypipe.cli import bandits, output, results
 from raypipe.cli.options import (
     Config,
     Date,
@@ -100,16 +100,24 @@ def run(
 ) -> None:
     """Do a night of one pipeline: fit where there is no champion, then score, publish and measure drift.
 
-    A first version that is no better than the baselines is not published: exit code 3.
+    A first version that is no better than the baselines is not published: exit code 3. A bandit, such as `ads`, learns
+    anew every night, and is not published when it is worse than what was shown.
 
     Example: raypipe run churn --date 2026-01-31
     """
     with output.reported(debug, output.RESUMABLE):
         day = parse_date(date)
-        with pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded):
+        with pipeline_of(pipeline, config, url, overrides, bandits=True) as (endpoint, loaded):
+            started = time.perf_counter()
+            if loaded.config.ads is not None:
+                from raypipe import ads
+
+                with output.progress() as progress:
+                    published = ads.run(endpoint, loaded, day, progress)
+                bandits.show(endpoint, loaded, published, time.perf_counter() - started, json)
+                return
             from raypipe import nightly
 
-            started = time.perf_counter()
             with output.progress() as progress:
                 fitted, scored = nightly.run(endpoint, loaded, day, progress)
             results.show_run(endpoint, fitted, scored, time.perf_counter() - started, url, json)
@@ -131,13 +139,20 @@ def resume(
     Example: raypipe resume churn_20260131_4f0c1a2b
     """
     with output.reported(debug, output.RESUMABLE), client_of(config, url) as client:
-        from raypipe import imports, nightly
-
-        imports.arrow_without_pandas()
         started = time.perf_counter()
         with advised("`raypipe runs` lists the runs of this database"):
             run = runs.find(client, run_id)
         loaded = load_pipeline(run.pipeline, config, url=url)
+        if loaded.config.ads is not None:
+            from raypipe import ads
+
+            with output.progress() as progress:
+                published = ads.resume(client.endpoint, loaded, run_id, progress, take_over=take_over)
+            bandits.show(client.endpoint, loaded, published, time.perf_counter() - started, json)
+            return
+        from raypipe import imports, nightly
+
+        imports.arrow_without_pandas()
         with output.progress() as progress:
             outcome = nightly.resume(client.endpoint, loaded, run_id, progress, take_over=take_over)
         results.show_score(outcome, time.perf_counter() - started, json)

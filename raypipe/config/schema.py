@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from raypipe.config.ads import Ads
 from raypipe.config.evaluate import BINARY_METRICS, Evaluate
 from raypipe.config.features import Entity, Feature, FeatureEntry, Label, Source
 from raypipe.config.fields import (
@@ -32,6 +33,7 @@ from raypipe.config.shared import (
 
 __all__ = [
     "Actors",
+    "Ads",
     "Connection",
     "Entity",
     "Evaluate",
@@ -106,6 +108,10 @@ class PipelineConfig(SharedConfig):
     publish: Targets = Field(
         min_length=1,
         description="The tables that a run's rows are published to, in this order, ml_model_predictions last.",
+    )
+    ads: Ads | None = Field(
+        default=None,
+        description="How ads are chosen; with it the pipeline is a bandit, which learns and scores at once.",
     )
 
     @field_validator("pipeline")

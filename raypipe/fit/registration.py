@@ -81,7 +81,7 @@ def complete(client: Client, attempt: Attempt, recipe: Recipe, fitted: Fitted, a
         training_rows=fitted.rows["train"],
         training_seconds=fitted.seconds,
         training_source=attempt.run.training_source,
-        environment=_environment(),
+        environment=environment(),
         metrics={"validation": fitted.validation},
         evaluation={"test": fitted.test, "baselines": dict(fitted.baselines), "decision": fitted.decision.to_json()},
         importance=weights,
@@ -141,7 +141,8 @@ def _dates(recipe: Recipe, part: str) -> str:
     return ", ".join(day.isoformat() for day in days)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """The versions of Python and of the libraries that a fit may depend on."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:

@@ -161,5 +161,6 @@ def test_config_show(registered_model: Any) -> None:
         "RAYPIPE_URL",
     )
     assert all(item.keys() == {"value", "source"} for item in found.values())
-    assert said(registered_model, "config", "show") == {"pipelines": ["churn"]}
+    files = {path.stem for path in (registered_model.project / "configs").glob("*.yaml")}
+    assert said(registered_model, "config", "show") == {"pipelines": sorted(files - {"base"})}
     assert found["model.rounds"]["value"] != load_pipeline("churn", environ={}).config.model.rounds
