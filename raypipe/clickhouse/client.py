@@ -46,7 +46,7 @@ ARROW_READ = {
 # A setting that the server does not know is an error of the server, never dropped on the way.
 common.set_setting("autogenerate_session_id", False)
 
-_PLACEHOLDER = re.compile(r"\{\w+:[^}]+\}")
+_PLACEHOLDER = re.compile(r"\{(\w+):([^}]+)\}")
 
 Parameters = Mapping[str, Any]
 Settings = Mapping[str, Any]
@@ -287,14 +287,15 @@ def content_token(*parts: object) -> str:
 
 def _bound(sql: str, parameters: Parameters | None) -> dict[str, Any]:
     # Values for a query without a placeholder would make the driver format the text itself, by its `%` signs.
-    if not parameters or not _PLACEHOLDER.search(sql):
+    kinds = dict(_PLACEHOLDER.findall(sql))
+    if not parameters or not kinds:
         return {}
-    return {name: _instant(value) for name, value in parameters.items()}
+    return {name: _instant(value, kinds.get(name, "")) for name, value in parameters.items()}
 
 
-def _instant(value: Any) -> Any:
+def _instant(value: Any, kind: str) -> Any:
     """An instant as seconds since 1970, which no time zone of the session or the server can shift."""
     if not isinstance(value, datetime) or value.tzinfo is None:
         return value
     seconds = int(value.timestamp() // 1)
-    return f"{seconds}.{value.microsecond:06d}" if value.microsecond else str(seconds)
+    return f"{seconds}.{value.microsecond:06d}" if "DateTime64" in kind else str(seconds)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
@@ -139,6 +141,17 @@ def test_values_are_bound_only_where_a_typed_placeholder_asks() -> None:
     assert _bound("SELECT 1 % 2", given) == {}
     assert _bound("SELECT {slice}", given) == {}
     assert _bound("SELECT {date:Date}", None) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "bound"),
+    [("DateTime", "1762061400"), ("DateTime64(6)", "1762061400.250000"), ("Nullable(DateTime)", "1762061400")],
+)
+def test_an_instant_is_bound_as_seconds_that_no_time_zone_shifts(kind: str, bound: str) -> None:
+    at = datetime(2025, 11, 2, 1, 30, 0, 250_000, tzinfo=ZoneInfo("America/New_York"))
+    assert _bound(f"SELECT {{at:{kind}}}", {"at": at}) == {"at": bound}
+    naive = at.replace(tzinfo=None)
+    assert _bound(f"SELECT {{at:{kind}}}", {"at": naive}) == {"at": naive}
 
 
 def test_a_token_depends_on_every_part_and_on_where_it_ends() -> None:
