@@ -92,6 +92,10 @@ class PipelineConfig(SharedConfig):
     # Checks between sections are made on the later field, with what stands above it: the order matters.
     pipeline: Slug = Field(description="The pipeline's name: its file is configs/NAME.yaml, its SQL is in sql/NAME/.")
     description: str = Field(default="", description="What is predicted, for whom, in one sentence.")
+    enabled: bool = Field(default=True, description="Whether `raypipe nightly` runs it.")
+    after: Items[Slug] = Field(
+        default=(), description="Pipelines whose rows it reads, or `features`: `raypipe nightly` runs them first."
+    )
     entity: Entity = Field(description="What one row of the population is.")
     source: Source = Field(description="The table the population comes from.")
     carry: Columns = Field(

@@ -1,0 +1,79 @@
+"""A whole night on a real ClickHouse and a real Ray."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from raypipe.cli import app
+from raypipe.clickhouse.client import Client
+from raypipe.config.load import shipped
+from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> Path:
+    """The shipped folder with churn, ads and a pipeline whose table is missing."""
+    shutil.copytree(shipped() / "sql", tmp_path / "sql")
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    for name in ("base", "churn", "ads"):
+        shutil.copy(shipped() / "configs" / f"{name}.yaml", folder)
+    broken = yaml.safe_load((folder / "churn.yaml").read_text())
+    broken |= {"pipeline": "broken", "after": ["churn"], "source": {**broken["source"], "table": "nobodys_table"}}
+    (folder / "broken.yaml").write_text(yaml.safe_dump(broken))
+    shutil.copytree(tmp_path / "sql" / "churn", tmp_path / "sql" / "broken")
+    off = {**broken, "pipeline": "off", "enabled": False, "after": []}
+    (folder / "off.yaml").write_text(yaml.safe_dump(off))
+    return folder
+
+
+def nightly(publisher: FittedPublisher, configs: Path, *arguments: str) -> tuple[int, dict[str, dict[str, object]]]:
+    overrides = [part for item in publisher.overrides for part in ("--set", item)]
+    command = [
+        "nightly",
+        "--date",
+        str(PUBLISHER_LAST_DATE),
+        "--config",
+        str(configs),
+        "--json",
+        *overrides,
+        *arguments,
+    ]
+    environment = {key: value for key, value in publisher.environment().items() if key.startswith("RAYPIPE_")}
+    result = CliRunner().invoke(app, command, env=environment, prog_name="raypipe")
+    return result.exit_code, {step["name"]: step for step in json.loads(result.stdout)["pipelines"]}
+
+
+def test_a_pipeline_that_fails_does_not_stop_the_others_and_the_command_says_so(
+    fitted_publisher: FittedPublisher, configs: Path
+) -> None:
+    code, steps = nightly(fitted_publisher, configs)
+    assert code == 1
+    assert next(iter(steps)) == "features"
+    assert {name: step["status"] for name, step in steps.items()} == {
+        "features": "done",
+        "ads": "done",
+        "churn": "done",
+        "broken": "failed",
+    }
+    assert list(steps).index("churn") < list(steps).index("broken")
+    assert "nobodys_table" in str(steps["broken"]["said"])
+    with Client(fitted_publisher.endpoint) as client:
+        for name in ("ads", "churn"):
+            found = client.value(
+                "SELECT count() FROM raypipe_current_predictions"
+                " WHERE prediction_type = {name:String} AND prediction_date = {date:Date}",
+                {"name": name, "date": PUBLISHER_LAST_DATE},
+            )
+            assert found == steps[name]["rows"] > 0
+
+
+def test_only_what_was_asked_for_runs_enabled_or_not(fitted_publisher: FittedPublisher, configs: Path) -> None:
+    code, steps = nightly(fitted_publisher, configs, "--only", "ads")
+    assert (code, list(steps)) == (0, ["features", "ads"])
