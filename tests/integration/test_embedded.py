@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from clickhouse_connect.driver.exceptions import Error as DriverError
@@ -83,10 +84,11 @@ def is_alive(pid: int) -> bool:
 
 def wait_for(condition: Callable[[], bool], seconds: float = SECONDS_TO_END) -> bool:
     deadline = time.monotonic() + seconds
+    tick = threading.Event()
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.02)
+        tick.wait(0.02)
     return True
 
 
@@ -373,7 +375,6 @@ class TestOtherTools:
         driver.command("DROP TABLE things")
 
     def test_a_frame_is_inserted(self, driver: object) -> None:
-        pd = pytest.importorskip("pandas")
         driver.command("CREATE TABLE frame (a Int64, b String) ENGINE = MergeTree ORDER BY a")
         driver.insert_df("frame", pd.DataFrame({"a": range(10), "b": list("abcdefghij")}))
         assert driver.query_df("SELECT b FROM frame ORDER BY a")["b"].tolist() == list("abcdefghij")
