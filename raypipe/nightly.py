@@ -156,7 +156,7 @@ def resume(
             raise UsageError(
                 f"Run {run_id} needs no resuming",
                 found=run.status,
-                allowed="a run that is RUNNING, STAGED, PUBLISHING, SWAPPING, REFUSED or FAILED",
+                allowed="a run that is RUNNING, STAGED, PUBLISHING, REFUSED or FAILED",
                 next_step=f"`raypipe score {run.pipeline} --date {run.date}` makes a new run",
             )
         return _execute(client, loaded.config, Manifest.from_json(run.manifest), workers, progress, take_over)

@@ -37,7 +37,7 @@ def runs(
 ) -> None:
     """List the scoring runs, newest first.
 
-    A run that is RUNNING without a process, STAGED, PUBLISHING, SWAPPING or FAILED is finished with `raypipe resume`.
+    A run that is RUNNING without a process, STAGED, PUBLISHING or FAILED is finished with `raypipe resume`.
     """
     with output.reported(debug), client_of(config, url) as client:
         found = scoring_runs.listed(client, pipeline, limit)

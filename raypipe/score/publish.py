@@ -74,10 +74,15 @@ def _level(manifest: Manifest) -> str:
 
 def swaps_whole_runs(target: Table) -> bool:
     """Whether a partition of the target holds the rows of one run key and nothing else."""
-    parts = {part.strip() for part in target.partition_key.strip("()").split(",")} - {""}
+    parts = _parts(target)
     # Where several pipelines share a table, a partition of the date alone holds the rows of them all.
     shared = target.column("prediction_type") is not None and "prediction_type" not in parts
     return "prediction_date" in parts and parts <= RUN_CONSTANTS and not shared
+
+
+def _parts(target: Table) -> set[str]:
+    """The expressions of a table's partition key."""
+    return {part.strip() for part in target.partition_key.strip("()").split(",")} - {""}
 
 
 def method(target: Table) -> str:
@@ -135,11 +140,13 @@ class Prepared:
     Attributes:
         how: `replace`, `move`, or `present` when an interrupted publication had done it.
         partition: the id of the twin's only partition; '' when present.
+        takes_place: whether the rows take the place of every other run's of the date, whatever model scored it.
     """
 
     target: Target
     how: str
     partition: str
+    takes_place: bool
 
 
 def prepare(client: Client, manifest: Manifest, target: Target, written: Sequence[Receipt], rows: int) -> Prepared:
@@ -161,8 +168,9 @@ def prepare(client: Client, manifest: Manifest, target: Target, written: Sequenc
     condition, values = mark(table, manifest.run_id, manifest.model_version, manifest, manifest.run_at)
     how = method(table)
     if how == "move" and _count(client, target.table, condition, values) == rows:
-        return Prepared(target, "present", "")
-    return Prepared(target, how, _fill(client, manifest, target, table, manifest.twin(target), written, rows))
+        return Prepared(target, "present", "", False)
+    partition = _fill(client, manifest, target, table, manifest.twin(target), written, rows)
+    return Prepared(target, how, partition, how == "replace" and not _parts(table) & {"model_id", "model_version"})
 
 
 def swap(client: Client, manifest: Manifest, prepared: Prepared) -> None:

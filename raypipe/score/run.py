@@ -164,9 +164,9 @@ def _publish(
     for number, target in enumerate(manifest.targets):
         progress("publish", number, len(manifest.targets))
         prepared.append(publish.prepare(client, manifest, target, written, rows))
-    # Of a run that is SWAPPING the view shows the rows as soon as they have taken the place of the earlier ones.
-    replaces = any((item.target.table, item.how) == (PREDICTIONS, "replace") for item in prepared)
-    run = runs.save(client, run, status=runs.SWAPPING if replaces else runs.PUBLISHING)
+    # The view shows such a run as soon as its rows have taken the place of the earlier ones.
+    replaces = any(item.target.table == PREDICTIONS and item.takes_place for item in prepared)
+    run = runs.save(client, run, status=runs.PUBLISHING, replaces=int(replaces))
     for item in prepared:
         lock.require(client, manifest.pipeline, owner)
         publish.swap(client, manifest, item)
@@ -242,9 +242,6 @@ def _record_failure(client: Client, run: Run, owner: Owner, error: BaseException
         if found.owner != str(owner):
             # Somebody else took this very run over; its row is theirs.
             return
-        if found.status == runs.SWAPPING:
-            # Its rows may stand where the earlier ones stood; the view goes on showing whichever are there.
-            status = runs.SWAPPING
         runs.save(client, found, status=status, error=text[:10_000])
     except RaypipeError as failure:
         # The server may be what failed; the run's row then still says RUNNING, and its lock who ran it.

@@ -16,8 +16,6 @@ from raypipe.score.manifest import Manifest
 
 RUNNING = "RUNNING"
 STAGED = "STAGED"
-# Partitions of ml_model_predictions are being replaced: it holds the run before or this one, and never both.
-SWAPPING = "SWAPPING"
 PUBLISHING = "PUBLISHING"
 PUBLISHED = "PUBLISHED"
 REFUSED = "REFUSED"
@@ -45,6 +43,7 @@ SCHEMA = pa.schema(
         ("rows_read", pa.uint64()),
         ("rows_published", pa.uint64()),
         ("rows_rejected", pa.uint64()),
+        ("replaces", pa.uint8()),
         ("owner", pa.string()),
         ("error", pa.string()),
         ("timings", pa.string()),
@@ -57,7 +56,10 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Run:
-    """A run as `raypipe_runs` keeps it; `manifest` and `timings` are JSON text."""
+    """A run as `raypipe_runs` keeps it; `manifest` and `timings` are JSON text.
+
+    `replaces` is 1 when its predictions took the place of every other run's of the date in one step.
+    """
 
     run_id: str
     pipeline: str
@@ -75,6 +77,7 @@ class Run:
     rows_read: int = 0
     rows_published: int = 0
     rows_rejected: int = 0
+    replaces: int = 0
     owner: str = ""
     error: str = ""
     timings: str = "{}"

@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS raypipe_runs
     artifact_sha256 String,
     contract_sha256 String,
     sql_sha256 String,
-    status LowCardinality(String) COMMENT 'RUNNING, STAGED, PUBLISHING, SWAPPING, PUBLISHED, REFUSED, FAILED or SUPERSEDED',
+    status LowCardinality(String) COMMENT 'RUNNING, STAGED, PUBLISHING, PUBLISHED, REFUSED, FAILED or SUPERSEDED',
     manifest String COMMENT 'JSON: the slices and the settings, frozen before any work' CODEC(ZSTD(3)),
     source_rows UInt64,
     source_checksum UInt64 COMMENT 'order-free checksum of the source keys',
@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS raypipe_runs
     rows_read UInt64,
     rows_published UInt64,
     rows_rejected UInt64,
+    replaces UInt8 COMMENT 'whether its rows took the place of those of every other run of the date, in one step',
     owner String COMMENT 'host and process that runs it',
     error String,
     timings String COMMENT 'JSON: seconds of each stage',
@@ -77,18 +78,16 @@ ENGINE = MergeTree
 ORDER BY (pipeline, alias, set_at);
 
 -- grain: as ml_model_predictions, but only the rows of the latest published run of each pipeline and date
--- SWAPPING: a run that replaces whole partitions: the table holds the run before or this one, so that both are named here
+-- replaces: where a run takes the place of the one before, the table itself holds one of the two, whole, at any moment. Asked which of
+--     them is committed, a query could read the table before a swap and the answer after it, and see neither.
 CREATE VIEW IF NOT EXISTS raypipe_current_predictions
 AS SELECT *
 FROM ml_model_predictions
-WHERE batch_id IN
-(
-    SELECT arrayJoin(arrayFilter(run -> run != '', arrayPushBack(
-        arrayMap(swap -> swap.1, arrayFilter(
-            swap -> swap.2 > maxIf(published_at, status = 'PUBLISHED'),
-            groupArrayIf((run_id, updated_at), status = 'SWAPPING'))),
-        argMaxIf(run_id, (published_at, run_id), status = 'PUBLISHED'))))
-    FROM raypipe_runs FINAL
-    WHERE status IN ('PUBLISHED', 'SWAPPING')
-    GROUP BY pipeline, date
-);
+WHERE batch_id IN (SELECT run_id FROM raypipe_runs WHERE replaces = 1)
+    OR batch_id IN
+    (
+        SELECT argMax(run_id, (published_at, run_id))
+        FROM raypipe_runs FINAL
+        WHERE status = 'PUBLISHED'
+        GROUP BY pipeline, date
+    );

@@ -413,7 +413,7 @@ def test_without_attempt_numbers_and_gate_a_stale_actors_rows_are_published_twic
     [
         (RUNS_INSERT, 1, runs.RUNNING),
         (RUNS_INSERT, 2, runs.STAGED),
-        (SWAP, 1, runs.SWAPPING),
+        (SWAP, 1, runs.PUBLISHING),
     ],
     ids=["after-the-gate", "between-gate-and-publication", "between-two-swaps"],
 )

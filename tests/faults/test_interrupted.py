@@ -139,7 +139,7 @@ def test_a_driver_killed_while_publishing_is_resumed(
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(PATIENCE)
         run = newest(reader, day)
-        assert run.status == runs.SWAPPING
+        assert run.status == runs.PUBLISHING
         finish(fitted_publisher, "resume", run.run_id)
     # The request at which it died has reached the server now, and changes nothing.
     assert_exact(reader, day, run.run_id)

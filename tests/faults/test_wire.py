@@ -103,14 +103,13 @@ class Wire:
             )
         )
 
-    def fails(self, manifest: Manifest, error: type[RaypipeError], *said: str, swapping: bool = False) -> None:
+    def fails(self, manifest: Manifest, error: type[RaypipeError], *said: str) -> None:
         """The run ends with this error and says so; nothing is published, the lock is back, what was staged is kept."""
         before = self.content()
         with pytest.raises(error) as raised:
             self.run(manifest)
         found = runs.find(self.client, manifest.run_id)
-        over = runs.REFUSED if error is GateRefused else runs.FAILED
-        assert found.status == (runs.SWAPPING if swapping else over)
+        assert found.status == (runs.REFUSED if error is GateRefused else runs.FAILED)
         for text in said:
             assert text in found.error
             assert text in str(raised.value)
@@ -441,8 +440,7 @@ class TestAnswersThatRefuse:
         denied = wire.add(
             pattern, "answer", skip=skip, once=False, answer=exception(497, "ACCESS_DENIED", reason, status=403)
         )
-        swapping = pattern == b"REPLACE PARTITION"
-        wire.fails(manifest, Denied, "ACCESS_DENIED", "Not enough privileges", "sql/grants.sql", swapping=swapping)
+        wire.fails(manifest, Denied, "ACCESS_DENIED", "Not enough privileges", "sql/grants.sql")
         assert (len(denied.hits), pauses) == (1, [])
         wire.resume(manifest)
         wire.exact(manifest)
@@ -733,8 +731,7 @@ class TestPublishing:
         with pytest.raises(Unreachable):
             wire.run(manifest)
         assert len(swap.hits) == 1
-        # The view goes on showing whichever run stands in the table.
-        assert wire.status(manifest) == runs.SWAPPING
+        assert wire.status(manifest) == runs.FAILED
         table = manifest.targets[target].table
         assert wire.client.value(
             f"SELECT countIf(created_at = {{at:DateTime}}) = count() FROM {table} WHERE prediction_date = {{day:Date}}",
@@ -751,7 +748,7 @@ class TestPublishing:
     ) -> None:
         manifest = wire.plan()
         lie = wire.add(b"REPLACE PARTITION", "answer", once=False, answer=reply(200, ""))
-        wire.fails(manifest, GateRefused, "does not hold its rows", swapping=True)
+        wire.fails(manifest, GateRefused, "does not hold its rows")
         assert len(lie.hits) == 2
         wire.resume(manifest)
         wire.exact(manifest)

@@ -185,17 +185,17 @@ def test_the_view_of_current_predictions_follows_the_latest_published_run(client
     assert seen == [("of churn_2",), ("of clicks_1",)]
 
 
-def test_the_view_shows_a_run_that_is_being_swapped_in_unless_another_was_published_since(client: Client) -> None:
+def test_the_view_shows_a_run_that_takes_the_place_of_others_whatever_is_committed(client: Client) -> None:
     migrate(client)
     publish(client, "churn_1", "churn", "PUBLISHED", 1)
-    publish(client, "churn_2", "churn", "SWAPPING", 0)
     client.run("ALTER TABLE ml_model_predictions DELETE WHERE batch_id = 'churn_1' SETTINGS mutations_sync = 1")
-    assert client.rows("SELECT prediction_id FROM raypipe_current_predictions") == [("of churn_2",)]
-    client.run(
-        "INSERT INTO raypipe_runs (run_id, pipeline, date, status, published_at)"
-        " VALUES ('churn_3', 'churn', '2026-01-31', 'PUBLISHED', now64(6) + 60)"
-    )
+    publish(client, "churn_2", "churn", "PUBLISHING", 0)
     assert client.rows("SELECT prediction_id FROM raypipe_current_predictions") == []
+    client.run(
+        "INSERT INTO raypipe_runs (run_id, pipeline, date, status, replaces)"
+        " VALUES ('churn_2', 'churn', '2026-01-31', 'PUBLISHING', 1)"
+    )
+    assert client.rows("SELECT prediction_id FROM raypipe_current_predictions") == [("of churn_2",)]
 
 
 def test_a_published_run_that_is_superseded_leaves_the_view(client: Client) -> None:
