@@ -187,6 +187,26 @@ class TestStreaming:
         # 800 MB of rows
         assert read(20_000_000) < small + 150
 
+    def test_requests_leave_no_file_open(self, lease: Lease, own: Client) -> None:
+        own.run("CREATE TABLE kept (k UInt64) ENGINE = MergeTree ORDER BY k")
+
+        def open_files() -> int:
+            return len(list(Path(f"/proc/{lease.pid}/fd").iterdir()))
+
+        def work(times: int) -> None:
+            for number in range(times):
+                own.insert("kept", pa.table({"k": pa.array([number], pa.uint64())}), columns=["k"])
+                own.rows("SELECT count() FROM kept")
+                with pytest.raises(ServerError):
+                    own.rows("SELECT throwIf(1)")
+
+        work(10)
+        before = open_files()
+        work(100)
+        # Connections and parts come and go; a file a request would be 300.
+        assert open_files() < before + 50
+        own.run("DROP TABLE kept")
+
     def test_a_reader_that_goes_away_ends_its_query(self, own: Client) -> None:
         with own.stream("SELECT number FROM numbers(100000000000)") as (_, batches):
             next(batches)

@@ -112,6 +112,7 @@ class Protocol:
             first, is_all = await pipe.read_first()
             if is_all:
                 counts = await work
+                pipe.close_reader()
                 return whole(first, headers(self._engine, asked, counts, format_name), asked.accepts)
             if asked.buffers_all:
                 body = await held_back(first, pipe, self._folder)
