@@ -151,7 +151,13 @@ class TestConfig:
 
     def test_an_unknown_pipeline(self, project: Project) -> None:
         for command in ("plan", "score", "fit", "run"):
-            refused(project.run(command, "chrun", "--json"), 2, "'chrun'", "allowed: ads, churn, conversion, engagement", "did you mean churn?")
+            refused(
+                project.run(command, "chrun", "--json"),
+                2,
+                "'chrun'",
+                "allowed: ads, churn, conversion, engagement",
+                "did you mean churn?",
+            )
 
     @pytest.mark.parametrize("command", ["runs", "models"])
     def test_an_unknown_pipeline_in_a_list(self, project: Project, command: str) -> None:
