@@ -88,7 +88,8 @@ def execute(
     lock.acquire(client, manifest.pipeline, owner, take_over=take_over)
     run = runs.opened(manifest, str(owner))
     try:
-        run = runs.save(client, run)
+        # What an earlier attempt swapped in stays in view while it is resumed.
+        run = runs.save(client, run, replaces=runs.replaces(client, run.run_id))
         outcome = _work(client, manifest, run, owner, scorer, progress, monitor)
     except BaseException as error:
         _record_failure(client, run, owner, error)

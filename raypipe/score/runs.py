@@ -135,6 +135,11 @@ def find(client: Client, run_id: str) -> Run:
     return found[0]
 
 
+def replaces(client: Client, run_id: str) -> int:
+    """What an earlier attempt at a run noted of its swap; 0 for a new run."""
+    return max((run.replaces for run in _select(client, "run_id = {run_id:String}", {"run_id": run_id})), default=0)
+
+
 def listed(client: Client, pipeline: str | None = None, limit: int = 20) -> list[Run]:
     """The latest runs, newest first, of one pipeline or of all."""
     condition = "pipeline = {pipeline:String}" if pipeline else "1"

@@ -455,6 +455,24 @@ def test_an_owner_whose_own_run_was_taken_over_and_finished_does_not_take_its_co
     assert current(night) == manifest.source_rows
 
 
+def test_a_run_that_failed_behind_its_swap_stays_in_view_while_it_is_resumed(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = night.plan()
+
+    def fail(*_: Any) -> None:
+        raise ServerError("the answer was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "verify", fail)
+        with pytest.raises(ServerError):
+            night.run(manifest)
+    seen: list[int] = []
+    before_call(monkeypatch, gate, "check", lambda: seen.append(current(night)))
+    night.resume(manifest)
+    assert seen == [manifest.source_rows]
+
+
 def key(night: Night, which: str) -> tuple[str, str, str]:
     """The first or the last active user of the day, in the order of the key."""
     order = ", ".join(f"{name} {'ASC' if which == 'first' else 'DESC'}" for name in KEYS.split(", "))
