@@ -46,7 +46,7 @@ class Arena:
 
     weights: Any
     confidence: Any
-    library: Any
+    implicit: Any
     recommender: Recommender
     n: int
     threads: int
@@ -121,7 +121,7 @@ def with_implicit(arena: Arena, users: int, *, fold_in: bool) -> int:
     found = 0
     for at in range(0, users, BATCH):
         rows = np.arange(at, min(at + BATCH, users))
-        items, _ = arena.library.recommend(rows, arena.confidence[rows], N=arena.n, recalculate_user=fold_in)
+        items, _ = arena.implicit.recommend(rows, arena.confidence[rows], N=arena.n, recalculate_user=fold_in)
         found += items.size
     return found
 
@@ -140,7 +140,7 @@ def alike(arena: Arena) -> float:
     rows = np.arange(min(SAMPLE, arena.weights.shape[0]))
     params = replace(arena.recommender.params, **PURE)
     found = Ranker(replace(arena.recommender, params=params), at=AT, n=arena.n).rank(batch(arena.weights[rows]))
-    theirs, _ = arena.library.recommend(rows, arena.confidence[rows], N=arena.n, recalculate_user=True)
+    theirs, _ = arena.implicit.recommend(rows, arena.confidence[rows], N=arena.n, recalculate_user=True)
     return float(np.mean(found.lists(len(rows), arena.n) == theirs))
 
 
