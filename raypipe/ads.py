@@ -9,8 +9,9 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 
+from raypipe import planning
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import load
@@ -190,7 +191,7 @@ def _manifest(client: Client, loaded: Loaded, window: Window, version: Registere
     texts = "\x00".join([arms.text, *(statement.text for _, statement in targets)])
     return Manifest(
         run_id=run_id,
-        run_at=datetime.now(UTC).replace(microsecond=0),
+        run_at=planning.run_at(client, config.pipeline),
         pipeline=config.pipeline,
         date=window.day,
         entity_type=config.entity.type,
@@ -217,6 +218,10 @@ def _manifest(client: Client, loaded: Loaded, window: Window, version: Registere
         explain_features=0,
         threshold=0.0,
         levels=(),
+        timezone=config.timezone,
+        inputs=(),
+        outputs=(),
+        values={},
         targets=tuple(Target(table, statement.text) for table, statement in targets),
         snapshot=sums,
     )

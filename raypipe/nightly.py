@@ -26,7 +26,7 @@ from raypipe.data import split
 from raypipe.data.slices import Slice
 from raypipe.errors import GateRefused, UsageError
 from raypipe.fit import registration
-from raypipe.fit.fitting import Champion, Fitted, Recipe, fit_version
+from raypipe.fit.fitting import Champion, Fitted, Recipe, fitter
 from raypipe.fit.training_table import Shares, Snapshot
 from raypipe.monitor import drift
 from raypipe.monitor import record as monitoring
@@ -98,8 +98,9 @@ def fit(endpoint: Endpoint, loaded: Loaded, as_of: date | None, progress: Progre
         champion = Champion(standing.artifact_uri, standing.artifact_sha256) if standing else None
         attempt = registration.begin(recipe, datetime.now(UTC))
         with registration.recorded(client, attempt), _ray(endpoint, config) as workers:
-            workers.ready()
-            fitted = fit_version(
+            if _trains(config):
+                workers.ready()
+            fitted = fitter(recipe.family)(
                 client,
                 recipe,
                 f"raypipe_training_{config.pipeline}_{secrets.token_hex(4)}",
@@ -165,7 +166,7 @@ def resume(
 def run(
     endpoint: Endpoint, loaded: Loaded, day: date | None, progress: Progress
 ) -> tuple[FitOutcome | None, ScoreOutcome]:
-    """Fits where there is no champion, then scores.
+    """Fits where there is no champion, or every night where the config says so, then scores with the champion.
 
     Raises:
         GateRefused: the first version did not earn its promotion.
@@ -173,11 +174,12 @@ def run(
     pipeline = loaded.config.pipeline
     with Client(endpoint) as client:
         standing = models.find_alias(client, pipeline, CHAMPION)
+    due = standing is None or loaded.config.model.refit == "nightly"
     with _ray(endpoint, loaded.config) as workers:
-        if standing is None:
+        if due and _trains(loaded.config):
             workers.ready()
-        fitted = None if standing else fit(endpoint, loaded, day, progress)
-        if fitted and not fitted.fitted.decision.promote:
+        fitted = fit(endpoint, loaded, day, progress) if due else None
+        if fitted and standing is None and not fitted.fitted.decision.promote:
             raise GateRefused(
                 f"The first version of {pipeline} is not good enough to publish",
                 found=fitted.fitted.decision.reason,
@@ -265,24 +267,33 @@ def _ray(endpoint: Endpoint, config: PipelineConfig) -> AbstractContextManager[r
     return runtime.session(endpoint, address=config.ray.address, cpus=config.ray.cpus)
 
 
+def _trains(config: PipelineConfig) -> bool:
+    """Whether a fit needs Ray's workers; what learns without labels fits in this process."""
+    return config.label is not None
+
+
 def _recipe(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
     """The config's plain values, and the snapshots to read."""
     config = loaded.config
+    label = config.label
     snapshots, test_date = _snapshots(client, config, as_of)
     return Recipe(
         pipeline=config.pipeline,
         keys=config.entity.keys,
         carry=config.carry,
+        inputs=config.inputs,
+        parameters=config.parameters,
         entity_id=config.entity.id,
         features=config.features,
+        folder=loaded.sql(config.pipeline),
         features_sql=load(loaded.sql(f"{config.pipeline}/features.sql")),
-        labels_sql=load(loaded.sql(f"{config.pipeline}/labels.sql")),
+        labels_sql=load(loaded.sql(f"{config.pipeline}/labels.sql")) if label else None,
         snapshots=snapshots,
         test_date=test_date,
         shares=Shares(
             config.split.test_share, config.split.validation_share, config.split.max_train_rows, config.split.seed
         ),
-        label_kind=config.label.kind,
+        label_kind=label.kind if label else "none",
         family=config.model.class_path,
         params=config.model.params,
         rounds=config.model.rounds,
@@ -300,13 +311,20 @@ def _recipe(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
 
 
 def _snapshots(client: Client, config: PipelineConfig, as_of: date | None) -> tuple[tuple[Snapshot, ...], date]:
-    source, horizon = config.source, config.label.horizon_days
-    if source.date_column is None or horizon is None:
-        today = as_of or datetime.now(UTC).date()
-        return (Snapshot(today, ("train", "validation", "test"), {"date": today, "until": today}),), today
+    source, horizon = config.source, config.label.horizon_days if config.label else None
+    if source.date_column is None:
+        return _one_snapshot(config, as_of or datetime.now(UTC).date())
     found = split.snapshots(client, source.table, source.date_column)
+    if horizon is None:
+        return _one_snapshot(config, split.resolve_date(found, as_of, source.table))
     last = as_of or split.resolve_date(found, None, source.table)
     dates = split.choose_dates(found, last, horizon, config.split.train_snapshots)
     days = [(day, ("train", "validation")) for day in dates.train] + [(dates.test, ("test",))]
-    chosen = tuple(Snapshot(day, parts, {"date": day, "until": day + timedelta(days=horizon)}) for day, parts in days)
+    chosen = tuple(
+        Snapshot(day, parts, split.parameters(day, day + timedelta(days=horizon), config)) for day, parts in days
+    )
     return chosen, dates.test
+
+
+def _one_snapshot(config: PipelineConfig, day: date) -> tuple[tuple[Snapshot, ...], date]:
+    return (Snapshot(day, ("train", "validation", "test"), split.parameters(day, day, config)),), day

@@ -8,17 +8,18 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.faults import STATEMENT
 from raypipe.clickhouse.statements import Statement, identifier, literal, load
 from raypipe.config.load import Loaded
+from raypipe.data import split
 from raypipe.data.contract import describe_query
 from raypipe.data.slices import Slicing, cut, has_place, unsliced
-from raypipe.data.split import resolve_date, snapshots
 from raypipe.errors import ConfigError, GateRefused, ServerError, advised
+from raypipe.models.protocol import explains
 from raypipe.registry.models import Registered
 from raypipe.registry.package import Card
 from raypipe.score import gate, publish
@@ -66,10 +67,10 @@ def population(client: Client, loaded: Loaded, wanted: date | None) -> Populatio
         pinned = {}
     else:
         with advised(f"choose one of these with --date, or write the snapshot of that date to {source.table} first"):
-            day = resolve_date(snapshots(client, source.table, source.date_column), wanted, source.table)
+            day = split.resolve_date(split.snapshots(client, source.table, source.date_column), wanted, source.table)
         pinned = {source.date_column: day}
     copied = bool(_HEAVY.search(features.text)) if source.snapshot is None else source.snapshot
-    return Population(day, features, {"date": day}, pinned, copied)
+    return Population(day, features, split.parameters(day, day, loaded.config), pinned, copied)
 
 
 def manifest(
@@ -91,13 +92,15 @@ def manifest(
         ConfigError: a target or its publish statement cannot be used.
     """
     config, contract = loaded.config, card.contract
+    # Whatever the config says by now, a version reads with the values that it was fitted with.
+    people = replace(people, parameters={**people.parameters, **contract.parameters})
     with _written_in(people.features.source):
         contract.check(describe_query(client, unsliced(people.features.text), people.parameters))
-    published = [(item.target, load(loaded.sql(item.sql))) for item in config.publish]
+    published = [(item, load(loaded.sql(item.sql))) for item in config.publish]
     run_id = f"{config.pipeline}_{people.date:%Y%m%d}_{secrets.token_hex(4)}"
     made = Manifest(
         run_id=run_id,
-        run_at=datetime.now(UTC).replace(microsecond=0),
+        run_at=run_at(client, config.pipeline),
         pipeline=config.pipeline,
         date=people.date,
         entity_type=config.entity.type,
@@ -120,18 +123,33 @@ def manifest(
         chunk_rows=config.score.chunk_rows,
         max_rejected=config.score.max_rejected,
         duplicates=config.score.duplicates,
-        explain_rows=config.score.explain.rows,
+        explain_rows=config.score.explain.rows if explains(card.family) else 0,
         explain_features=config.score.explain.features,
         threshold=card.threshold,
         levels=card.levels,
-        targets=tuple(Target(table, statement.text) for table, statement in published),
+        timezone=config.timezone,
+        inputs=contract.inputs,
+        outputs=tuple(card.outputs.items()),
+        values=card.values,
+        targets=tuple(Target(item.target, statement.text, item.rows, item.current) for item, statement in published),
         snapshot=None,
     )
-    for target, statement in published:
+    for target, (_, statement) in zip(made.targets, published, strict=True):
         _require_publishable(client, made, target, statement)
     if people.copied and write:
         return _copied(client, loaded, made, card, people)
     return _cut(client, loaded, made, people, config.source.table, people.pinned)
+
+
+def run_at(client: Client, pipeline: str) -> datetime:
+    """The time of a new run, in whole seconds: some targets tell runs apart by it, so no two may share one."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    seconds = client.value(
+        "SELECT toUnixTimestamp64Micro(max(started_at)) FROM raypipe_runs WHERE pipeline = {pipeline:String}",
+        {"pipeline": pipeline},
+    )
+    last = datetime.fromtimestamp(int(seconds) // 1_000_000, UTC)
+    return max(now, last + timedelta(seconds=1))
 
 
 def _cut(
@@ -163,9 +181,9 @@ def _copied(client: Client, loaded: Loaded, made: Manifest, card: Card, people: 
         raise
 
 
-def _require_publishable(client: Client, made: Manifest, target: str, statement: Statement) -> None:
+def _require_publishable(client: Client, made: Manifest, target: Target, statement: Statement) -> None:
     """Refuses a publish statement that could not be run, before anything is scored for it."""
-    table = publish.require_target(client, Target(target, statement.text))
+    table = publish.require_target(client, target)
     publish.mark(table, made.run_id, made.model_version, made, made.run_at)
     source = statement.source
     with advised(f"correct it in {source}"):
@@ -185,11 +203,9 @@ def _require_publishable(client: Client, made: Manifest, target: str, statement:
 
 def _stand_ins(made: Manifest) -> dict[str, str]:
     """Empty rows of the types that the run's own tables will have, which do not exist yet."""
-    kinds = dict(zip((*made.keys, *made.carry), (*made.key_types, *made.carry_types), strict=True))
-    of_keys = {name: kinds[name] for name in made.keys}
-    staged = {**kinds, "score": "Float32", "slice": "UInt32", "chunk": "UInt32", "attempt": "UInt64"}
+    of_keys = dict(zip(made.keys, made.key_types, strict=True))
     return {
-        "staging": _no_rows({**staged, "key_hash": "UInt64"}),
+        "staging": _no_rows({**made.staged_types, "key_hash": "UInt64"}),
         "explanations": _no_rows({**of_keys, "contributions": "String"}),
     }
 

@@ -151,14 +151,17 @@ def _print_registered(version: Registered) -> None:
 
 def _print_metrics(version: Registered, judged: Mapping[str, Any], baselines: Mapping[str, Any]) -> None:
     test = judged["model (test)"]
-    rows: list[list[object]] = [[name, *_metrics(found)] for name, found in judged.items()]
+    rows: list[list[object]] = [[name, *_metrics(found)] for name, found in judged.items() if found]
     rows += [[f"baseline: {name}", *_metrics(found)] for name, found in baselines.items()]
     title = f"{version.pipeline} {version.version}: {version.status.lower()}"
     output.table(["", *(name for name in METRICS if name in test)], rows, title)
 
 
-METRICS = ("auc", "log_loss", "brier", "f1", "rmse", "mae", "r2")
-WITH_INTERVAL = ("auc", "rmse")
+METRICS = (
+    *("auc", "log_loss", "brier", "f1", "rmse", "mae", "r2"),
+    *("precision", "ndcg", "recall", "coverage", "silhouette"),
+)
+WITH_INTERVAL = ("auc", "rmse", "precision", "ndcg", "silhouette")
 SHOWN_DRIFT = 3
 
 
@@ -219,7 +222,7 @@ def _print_next(scored: ScoreOutcome, url: str | None) -> None:
     first = scored.manifest.targets[0].table
     output.say(
         f"next: raypipe runs{where}, raypipe models{where}, or\n"
-        f"      raypipe sql{where} \"SELECT * FROM {first} WHERE prediction_date = '{scored.manifest.date}' LIMIT 5\""
+        f'      raypipe sql{where} "SELECT * FROM {first} LIMIT 5"'
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from raypipe.config.fields import Breach, Items, Section, Slug, SqlPath, Table, refuse, repeated
+from raypipe.config.fields import Breach, Column, Items, Section, Slug, SqlPath, Table, refuse, repeated
 
 PREDICTIONS = "ml_model_predictions"
 
@@ -27,6 +27,17 @@ class Publish(Section):
     target: Table = Field(description="The table that is published to.")
     sql: SqlPath = Field(
         description="The SELECT that maps staged rows to the target's columns, as a path inside the sql folder."
+    )
+    rows: str = Field(
+        default="count()",
+        min_length=1,
+        description="How many rows that SELECT has to yield, as an aggregate over the staged rows, such as "
+        "sum(length(articles)) where a list becomes a row an item.",
+    )
+    current: Column | None = Field(
+        default=None,
+        description="A 0/1 column of the target that is 1 in each entity's newest row alone; rows of earlier dates get "
+        "0 once a run is committed.",
     )
 
 

@@ -13,6 +13,7 @@ from raypipe.config.features import Entity, Feature, FeatureEntry, Label, Source
 from raypipe.config.fields import (
     Breach,
     ClassPath,
+    Column,
     Columns,
     Items,
     Section,
@@ -53,8 +54,21 @@ __all__ = [
     "json_schema",
 ]
 
-# Names with a folder of raypipe's own under sql/, and base.yaml itself.
-RESERVED = ("base", "demo", "features", "loaders", "schema", "shared")
+# Names with a folder of raypipe's own under sql/ that is no pipeline's, and base.yaml itself.
+RESERVED = ("base", "demo", "explore", "features", "loaders", "registry", "schema", "shared")
+# What raypipe binds itself.
+BOUND = (
+    "date",
+    "until",
+    "timezone",
+    "part",
+    "keep",
+    "parts",
+    "split_seed",
+    "test_share",
+    "held_share",
+    "snapshot_date",
+)
 
 
 class ModelConfig(Section):
@@ -84,6 +98,10 @@ class ModelConfig(Section):
     cpus_per_worker: int = Field(
         default=1, ge=1, description="CPUs reserved for each worker; leave the cluster some for the reads."
     )
+    refit: Literal["once", "nightly"] = Field(
+        default="once",
+        description="When `raypipe run` fits: once, where there is no champion; or nightly, before every scoring.",
+    )
 
 
 class PipelineConfig(SharedConfig):
@@ -101,7 +119,16 @@ class PipelineConfig(SharedConfig):
     carry: Columns = Field(
         default=(), description="Further columns of features.sql that publish.sql needs; the keys are always there."
     )
-    label: Label = Field(description="What is predicted.")
+    inputs: Columns = Field(
+        default=(), description="Columns of features.sql that the model gets as they are, beside the features' matrix."
+    )
+    parameters: dict[Column, Any] = Field(
+        default={},
+        description="Values that the pipeline's SQL binds, as {name:Type}; they stay with a fitted version.",
+    )
+    label: Label | None = Field(
+        default=None, description="What is predicted; left out where the model's family learns without labels."
+    )
     features: Items[FeatureEntry] = Field(
         min_length=1, description="The features, in the order of the matrix; a bare name is a number."
     )
@@ -137,10 +164,21 @@ class PipelineConfig(SharedConfig):
         )
         return carry
 
+    @field_validator("parameters")
+    @classmethod
+    def _not_bound_by_raypipe(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        refuse(
+            Breach("is bound by raypipe itself", name, f"any other name than {', '.join(BOUND)}, slice_…", (name,))
+            for name in parameters
+            if name in BOUND or name.startswith("slice_")
+        )
+        return parameters
+
     @field_validator("label")
     @classmethod
-    def _fits_source_and_metric(cls, label: Label, info: ValidationInfo) -> Label:
-        refuse(_label_breaches(label, info.data.get("source"), info.data.get("evaluate")))
+    def _fits_source_and_metric(cls, label: Label | None, info: ValidationInfo) -> Label | None:
+        if label is not None:
+            refuse(_label_breaches(label, info.data.get("source"), info.data.get("evaluate")))
         return label
 
     @field_validator("features")

@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -99,13 +99,21 @@ class FrozenFeature:
 
 @dataclass(frozen=True)
 class Contract:
-    """What a model reads: entity keys, columns carried through to publishing, and the feature matrix."""
+    """What a model reads: entity keys, columns carried through to publishing, and the feature matrix.
+
+    Attributes:
+        inputs: columns that the model gets as they are, beside the matrix.
+        parameters: the values of the config's `parameters` that the queries were fitted with.
+    """
 
     keys: tuple[str, ...]
     key_types: tuple[str, ...]
     carry: tuple[str, ...]
     carry_types: tuple[str, ...]
     features: tuple[FrozenFeature, ...]
+    inputs: tuple[str, ...] = ()
+    input_types: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -131,12 +139,13 @@ class Contract:
         return key_hash(self.keys)
 
     def select(self, features_sql: str) -> str:
-        """The compiled query: keys, carried columns, the key's hash and the matrix `x`.
+        """The compiled query: keys, carried columns, inputs, the key's hash and the matrix `x`.
 
         Args:
             features_sql: the pipeline's features query, its `{slice}` already filled in.
         """
-        plain = ", ".join(identifier(name) for name in (*self.keys, *self.carry))
+        # A column may be both carried and an input; it is read once.
+        plain = ", ".join(identifier(name) for name in dict.fromkeys((*self.keys, *self.carry, *self.inputs)))
         return (
             f"SELECT {plain}, {self.key_expression()} AS {KEY_HASH}, {self.matrix_expression()} AS {MATRIX}\n"
             f"FROM (\n{features_sql}\n)"
@@ -145,6 +154,7 @@ class Contract:
     def check(self, types: Types) -> None:
         """Refuses a features query whose columns are not those of the fit any more, listing each difference."""
         expected = dict(zip((*self.keys, *self.carry), (*self.key_types, *self.carry_types), strict=True))
+        expected |= dict(zip(self.inputs, self.input_types, strict=True))
         expected |= {feature.name: feature.type for feature in self.features}
         changes = [
             f"{name}: {types.get(name, 'missing')} instead of {wanted}"
@@ -170,8 +180,9 @@ class Contract:
                 FrozenFeature(**{**item, "vocabulary": tuple(item["vocabulary"]), "missing": tuple(item["missing"])})
                 for item in document["features"]
             )
-            keys, key_types = tuple(document["keys"]), tuple(document["key_types"])
-            return cls(keys, key_types, tuple(document["carry"]), tuple(document["carry_types"]), features)
+            names = ("keys", "key_types", "carry", "carry_types", "inputs", "input_types")
+            columns = {name: tuple(document[name]) for name in names}
+            return cls(**columns, features=features, parameters=document["parameters"])
         except (KeyError, TypeError) as error:
             raise ModelError(
                 "The model's contract.json is not one that this raypipe wrote", found=repr(error)

@@ -1,8 +1,9 @@
-"""A day as an argument: a date, or its ISO text."""
+"""A day as an argument, a date or its ISO text, and where it ends."""
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from raypipe.errors import UsageError
 
@@ -20,6 +21,13 @@ def as_day(name: str, value: date | str) -> date:
     if isinstance(day, datetime) or not isinstance(day, date):
         raise _not_a_day(name, value)
     return day
+
+
+def end_of_day(day: date, timezone: str) -> datetime:
+    """The moment at which a day ends in a zone, an IANA name."""
+    # UTC needs no time zone database, which a small image may lack.
+    zone = UTC if timezone == "UTC" else ZoneInfo(timezone)
+    return datetime.combine(day + timedelta(days=1), time(), zone)
 
 
 def _not_a_day(name: str, value: object) -> UsageError:

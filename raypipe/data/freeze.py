@@ -38,6 +38,9 @@ def freeze(
     features_sql: str,
     fit_parameters: Sequence[Mapping[str, Any]],
     source: str,
+    *,
+    inputs: Sequence[str] = (),
+    parameters: Mapping[str, Any] | None = None,
 ) -> Contract:
     """The contract with the types and vocabularies of the training dates.
 
@@ -49,12 +52,15 @@ def freeze(
         features_sql: the features query, its `{slice}` filled with a true condition.
         fit_parameters: the bound parameters of each training date; the vocabularies come from these alone.
         source: the name of the SQL file, for errors.
+        inputs: columns that the model gets as they are.
+        parameters: those of the bound values that stay with the version.
     """
     types = describe_query(client, features_sql, fit_parameters[0])
     require_columns(types, keys, "key", source)
     require_columns(types, carry, "carried column", source)
+    require_columns(types, inputs, "input", source)
     require_columns(types, [feature.name for feature in declared], "feature", source)
-    clash = RESERVED & {*keys, *carry}
+    clash = RESERVED & {*keys, *carry, *inputs}
     if clash:
         raise ConfigError(f"{source} uses a column name that raypipe needs itself", found=", ".join(sorted(clash)))
     words = _vocabularies(client, [f for f in declared if f.kind == "category"], features_sql, fit_parameters)
@@ -64,6 +70,9 @@ def freeze(
         tuple(carry),
         tuple(types[name] for name in carry),
         tuple(_frozen(feature, types[feature.name], words.get(feature.name, ())) for feature in declared),
+        tuple(inputs),
+        tuple(types[name] for name in inputs),
+        dict(parameters or {}),
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any, Protocol
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
@@ -22,6 +23,26 @@ class Dates:
     def until(self, snapshot: date) -> date:
         """The last day that a snapshot's labels look at."""
         return snapshot + self.horizon
+
+
+class Settings(Protocol):
+    """What a pipeline's config says of the values that its queries bind."""
+
+    @property
+    def timezone(self) -> str: ...
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
+
+
+def parameters(snapshot: date, until: date, settings: Settings) -> dict[str, Any]:
+    """What features.sql and labels.sql bind for a snapshot.
+
+    Args:
+        snapshot: the last day that features look at.
+        until: the last day that labels look at; the snapshot itself when there is none to look at yet.
+        settings: the pipeline's config.
+    """
+    return {"date": snapshot, "until": until, "timezone": settings.timezone, **settings.parameters}
 
 
 def snapshots(client: Client, table: str, date_column: str) -> list[date]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,15 +36,22 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is fitted, on what, and how it is judged; plain values of a pipeline's config."""
+    """What is fitted, on what, and how it is judged; plain values of a pipeline's config.
+
+    Attributes:
+        folder: where the pipeline's SQL is.
+    """
 
     pipeline: str
     keys: tuple[str, ...]
     carry: tuple[str, ...]
+    inputs: tuple[str, ...]
+    parameters: Mapping[str, Any]
     entity_id: str
     features: Sequence[DeclaredFeature]
+    folder: Path
     features_sql: Statement
-    labels_sql: Statement
+    labels_sql: Statement | None
     snapshots: tuple[Snapshot, ...]
     test_date: date
     shares: Shares
@@ -101,6 +110,16 @@ class Champion:
     artifact_sha256: str
 
 
+FitVersion = Callable[[Client, Recipe, str, Champion | None, Progress], Fitted]
+
+
+def fitter(family: str) -> FitVersion:
+    """What fits a family's versions: `fit_version` here, or that of the module which the family names."""
+    module = getattr(load_family(family), "fitter", None)
+    found: FitVersion = fit_version if module is None else importlib.import_module(module).fit_version
+    return found
+
+
 def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | None, progress: Progress) -> Fitted:
     """Fits and judges one version; Ray must be connected.
 
@@ -111,8 +130,14 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | 
         champion: what to compare with.
         progress: told in words what is going on.
     """
+    if recipe.labels_sql is None:
+        raise ConfigError(
+            f"{recipe.pipeline} has no label, and its model learns from one",
+            found=recipe.family,
+            allowed=f"a section `label` in the config, and sql/{recipe.pipeline}/labels.sql",
+        )
     started = time.perf_counter()
-    contract = _freeze(client, recipe)
+    contract = frozen(client, recipe)
     try:
         progress("reading features and labels")
         table = training_table.build(
@@ -133,7 +158,8 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | 
         client.run(f"DROP TABLE IF EXISTS {identifier(name)} SYNC")
 
 
-def _freeze(client: Client, recipe: Recipe) -> Contract:
+def frozen(client: Client, recipe: Recipe) -> Contract:
+    """The contract of a recipe, from its training snapshots."""
     train_parameters = [item.parameters for item in recipe.snapshots if "train" in item.parts]
     return freeze(
         client,
@@ -143,6 +169,8 @@ def _freeze(client: Client, recipe: Recipe) -> Contract:
         unsliced(recipe.features_sql.text),
         train_parameters,
         recipe.features_sql.source,
+        inputs=recipe.inputs,
+        parameters=recipe.parameters,
     )
 
 

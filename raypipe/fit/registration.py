@@ -11,6 +11,8 @@ from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import numpy as np
+
 from raypipe.clickhouse.client import Client
 from raypipe.fit.fitting import Fitted, Recipe
 from raypipe.models.protocol import load_family
@@ -20,7 +22,8 @@ from raypipe.registry.features import FeatureRecord, record_features, summarise
 from raypipe.registry.record import CANDIDATE, PRODUCTION, ModelRecord, Registered, model_id
 from raypipe.registry.training_runs import Outcome, TrainingRun
 
-LIBRARIES = ("raypipe", "ray", "xgboost-cpu", "xgboost", "scikit-learn", "skops", "numpy", "pyarrow")
+MODEL_TYPES = {"binary": "classification", "number": "regression"}
+LIBRARIES = ("raypipe", "ray", "xgboost-cpu", "xgboost", "scikit-learn", "implicit", "skops", "numpy", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,17 @@ def complete(client: Client, attempt: Attempt, recipe: Recipe, fitted: Fitted, a
     """Registers the version as a candidate, with its features and its completed run."""
     now = datetime.now(UTC)
     family = load_family(recipe.family)
-    importance = fitted.package.model.importance()
     columns = fitted.package.contract.columns
+    importance = fitted.package.model.importance()
+    if not len(importance):
+        # Its matrix is for the drift alone.
+        importance = np.zeros(len(columns), np.float32)
     weights = {name: round(float(value), 6) for name, value in zip(columns, importance, strict=True)}
     record = ModelRecord(
         pipeline=recipe.pipeline,
         version=attempt.version,
         status=CANDIDATE,
-        model_type="classification" if recipe.label_kind == "binary" else "regression",
+        model_type=MODEL_TYPES.get(recipe.label_kind, family.algorithm),
         framework=family.framework,
         algorithm=family.algorithm,
         format=family.format,

@@ -40,7 +40,7 @@ class Profile:
         number: the cluster's number.
         code: made of the number alone, `segment_03`: it lasts as long as the number does, whatever the words.
         name: the words of its strongest traits, as `reads often, long sessions`; distinct among the clusters.
-        description: size and values, in a sentence.
+        description: size and strongest traits, in a sentence.
         rows: training rows in it.
         share: of all training rows, 0 to 1.
         traits: all columns in which it stands out, the strongest first.
@@ -131,5 +131,5 @@ def _description(rows: int, total: int, traits: Sequence[Trait]) -> str:
     size = f"{rows:,} of {total:,} ({rows / total:.1%})"
     if not traits:
         return f"{size}; no feature is far from the average."
-    parts = [f"{trait.column.replace('_', ' ')} {trait.value:.4g} ({trait.deviation:+.1f} sd)" for trait in traits]
-    return f"{size}; on average {', '.join(parts)}."
+    parts = [f"{trait.words} ({trait.deviation:+.1f} standard deviations)" for trait in traits]
+    return f"{size}; {', '.join(parts)}."

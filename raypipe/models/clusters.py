@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from raypipe.errors import ModelError
 from raypipe.models.chunks import in_chunks
 from raypipe.models.cluster_profiles import Profile, describe
-from raypipe.models.protocol import FloatArray
+from raypipe.models.protocol import Answer, FloatArray, Rows
 
 FILE = "clusters.json"
 # A row's cluster is a UInt8.
@@ -56,6 +58,8 @@ class Centroids:
 class Clusters:
     """A k-means model behind raypipe's protocol.
 
+    Its answers have the column `cluster`, a number of a cluster beside the confidence, which is the score.
+
     Args:
         columns: the names of the matrix's columns.
         fill: (columns,), what a missing value becomes.
@@ -64,7 +68,10 @@ class Clusters:
         centroids: (clusters, columns), in the columns' own units.
         sizes: (clusters,), training rows of each cluster.
         numbers: (clusters,), distinct, up to 255.
+        words: per column what few and what many of it mean, for `profile`.
     """
+
+    outputs: Mapping[str, str] = MappingProxyType({"cluster": "UInt8"})
 
     def __init__(
         self,
@@ -75,13 +82,31 @@ class Clusters:
         centroids: npt.ArrayLike,
         sizes: npt.ArrayLike,
         numbers: npt.ArrayLike,
+        words: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._columns = tuple(columns)
         self._fill, self._mean, self._scale = (np.asarray(part, np.float64) for part in (fill, mean, scale))
         self._values = np.asarray(centroids, np.float64)
         self._sizes, self._numbers = np.asarray(sizes, np.int64), np.asarray(numbers, np.int64)
+        self._words = {column: (few, many) for column, (few, many) in (words or {}).items()}
         self._centres = (self._values - self._mean) / self._scale
         self._threads = 0
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The clusters for people, as publish.sql binds them: arrays in the order of `segment_numbers`."""
+        profiles = self.profile()
+        return {
+            "segment_numbers": [one.number for one in profiles],
+            "segment_codes": [one.code for one in profiles],
+            "segment_names": [one.name for one in profiles],
+            "segment_descriptions": [one.description for one in profiles],
+        }
+
+    def answer(self, rows: Rows) -> Answer:
+        """The confidence as the score, and the cluster's number."""
+        found = self.assign(rows.x)
+        return Answer(found.confidence, {"cluster": pa.array(found.numbers, pa.uint8())})
 
     @property
     def centroids(self) -> Centroids:
@@ -135,7 +160,8 @@ class Clusters:
         followed = {row: previous.numbers[other] for row, other in zip(mine.tolist(), earlier.tolist(), strict=True)}
         free = (number for number in range(LARGEST_NUMBER + 1) if number not in previous.numbers)
         numbers = [followed[row] if row in followed else next(free) for row in range(len(self._numbers))]
-        return Clusters(self._columns, self._fill, self._mean, self._scale, self._values, self._sizes, numbers)
+        parts = (self._fill, self._mean, self._scale, self._values, self._sizes)
+        return Clusters(self._columns, *parts, numbers, self._words)
 
     def silhouette(self, x: FloatArray, sample: int = SILHOUETTE_ROWS, seed: int = 0) -> float:
         """The mean silhouette coefficient of a sample of rows, -1 to 1; 0 where fewer than two clusters have rows.
@@ -145,22 +171,27 @@ class Clusters:
         self._check(x)
         if len(x) > sample:
             x = x[np.sort(np.random.default_rng(seed).choice(len(x), sample, replace=False))]
-        numbers = self.assign(x).numbers
-        if not 2 <= len(np.unique(numbers)) < len(x):
-            return 0.0
-        from sklearn.metrics import silhouette_score
+        return float(np.mean(self.silhouettes(x))) if len(x) else 0.0
 
-        return float(silhouette_score(self._standardised(x), numbers))
-
-    def profile(self, words: Mapping[str, tuple[str, str]] | None = None, features: int = 3) -> list[Profile]:
-        """What each cluster is like, by number.
+    def silhouettes(self, x: FloatArray, numbers: npt.NDArray[np.uint8] | None = None) -> Floats:
+        """The silhouette coefficient of each row, (rows,), with distances on this model's standardised columns.
 
         Args:
-            words: per column what few and what many of it mean, as `{"sessions": ("reads rarely", "reads often")}`.
-            features: so many columns at most make a cluster's name.
+            x: (rows, columns).
+            numbers: (rows,), another model's clusters, to compare the two on one scale; None for this model's own.
         """
+        self._check(x)
+        numbers = self.assign(x).numbers if numbers is None else numbers
+        if not 2 <= len(np.unique(numbers)) < len(x):
+            return np.zeros(len(x))
+        from sklearn.metrics import silhouette_samples
+
+        return np.asarray(silhouette_samples(self._standardised(x), numbers), np.float64)
+
+    def profile(self, features: int = 3) -> list[Profile]:
+        """What each cluster is like, by number; so many columns at most make its name."""
         return describe(
-            self._columns, self._values, self._centres, self._sizes, self._numbers.tolist(), words or {}, features
+            self._columns, self._values, self._centres, self._sizes, self._numbers.tolist(), self._words, features
         )
 
     def explain(self, x: FloatArray) -> FloatArray:
@@ -187,6 +218,7 @@ class Clusters:
             "centroids": self._values.tolist(),
             "sizes": self._sizes.tolist(),
             "numbers": self._numbers.tolist(),
+            "words": self._words,
         }
         return {FILE: json.dumps(content, indent=1, allow_nan=False).encode()}
 

@@ -16,6 +16,9 @@ from raypipe.models.interactions import numbers, positions_of
 
 Array = npt.NDArray[Any]
 
+# The columns of features.sql that a history is read from.
+INPUTS = ("brand_id", "category_id", "read_articles", "read_weights")
+
 
 @dataclass(frozen=True)
 class Users:
@@ -35,16 +38,15 @@ class Users:
 
     @classmethod
     def from_table(cls, table: pa.Table | pa.RecordBatch) -> Users:
-        """Users from the columns brand_id, category_id, articles and weights of histories.sql.
+        """Users from the columns brand_id, category_id, read_articles and read_weights of features.sql.
 
         Raises:
             DataError: a column is missing.
         """
-        wanted = ("brand_id", "category_id", "articles", "weights")
-        absent = [name for name in wanted if name not in table.schema.names]
+        absent = [name for name in INPUTS if name not in table.schema.names]
         if absent:
-            raise DataError("The users lack a column", found=", ".join(absent), next_step="select it in histories.sql")
-        return cls(*(_whole(table.column(name)) for name in wanted))
+            raise DataError("The users lack a column", found=", ".join(absent), next_step="select it in features.sql")
+        return cls(*(_whole(table.column(name)) for name in INPUTS))
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def histories_of(users: Users, catalogue: Catalogue) -> Histories:
         raise DataError(
             "A user's articles and weights differ in number",
             found=f"row {at}: {lengths[at]} and {_lengths(users.weights)[at]}",
-            next_step="build both arrays from the same rows in histories.sql",
+            next_step="build both arrays from the same rows in features.sql",
         )
     brands = positions_of(users.brand_ids, catalogue.brand_ids)
     known = positions_of(users.category_ids, catalogue.category_ids)

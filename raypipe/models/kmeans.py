@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,14 +24,18 @@ _INSTEAD = {"n_clusters": "set clusters", "verbose": "take it out", "copy_x": "t
 class KMeans:
     """The family; `model.params.clusters` is k, `rounds` bounds the iterations, labels are not looked at.
 
-    Other parameters are those of scikit-learn's KMeans. Missing values count as the training median. A model's
-    clusters are numbered by size, the largest 0, until `Clusters.match` gives them the numbers of an earlier model.
+    `model.params.words` says what few and what many of a column mean, `{sessions: [reads rarely, reads often]}`: the
+    clusters' names are made of them. Other parameters are those of scikit-learn's KMeans. Missing values count as the
+    training median. A model's clusters are numbered by size, the largest 0, until `Clusters.match` gives them the
+    numbers of an earlier model.
     """
 
     framework = "scikit-learn"
     algorithm = "k-means"
     format = "json"
     ray_backend: str | None = None
+    fitter = "raypipe.fit.clusters"
+    explains = False
     # Scoring does not import scikit-learn in the first place; pyarrow would look for pandas to read the golden rows.
     scores_without: tuple[str, ...] = ("pandas",)
 
@@ -44,7 +48,7 @@ class KMeans:
             ModelError: scikit-learn refused a parameter's value.
         """
         cluster = library("sklearn.cluster")
-        wanted, own = _parameters(cluster.KMeans, spec)
+        wanted, words, own = _parameters(cluster.KMeans, spec)
         if len(train) < wanted:
             raise DataError(
                 "There are fewer training rows than clusters",
@@ -76,6 +80,7 @@ class KMeans:
             scale.inverse_transform(found.cluster_centers_[order]),
             sizes[order],
             np.arange(len(order)),
+            words,
         )
         inertia = float(found.inertia_) / len(z)
         return model, History(len(train), int(found.n_iter_), {"train": {"inertia": [inertia]}})
@@ -87,8 +92,8 @@ class KMeans:
         return Clusters.from_json(files[FILE])
 
 
-def _parameters(estimator: Any, spec: FitSpec) -> tuple[int, dict[str, Any]]:
-    """The number of clusters, and scikit-learn's own parameters."""
+def _parameters(estimator: Any, spec: FitSpec) -> tuple[int, dict[str, tuple[str, str]], dict[str, Any]]:
+    """The number of clusters, the words for people, and scikit-learn's own parameters."""
     if spec.balance != "none":
         raise ConfigError("model.balance has no meaning for k-means", found=spec.balance, allowed="none")
     own = dict(spec.params)
@@ -99,6 +104,7 @@ def _parameters(estimator: Any, spec: FitSpec) -> tuple[int, dict[str, Any]]:
             found="nothing" if clusters is None else repr(clusters),
             allowed=f"1 to {LARGEST_NUMBER + 1}",
         )
+    words = _words(own.pop("words", {}), spec.columns)
     allowed = sorted(set(estimator().get_params()) - _INSTEAD.keys())
     unknown = sorted(set(own) - set(allowed))
     if unknown:
@@ -106,7 +112,22 @@ def _parameters(estimator: Any, spec: FitSpec) -> tuple[int, dict[str, Any]]:
         raise ConfigError(
             "model.params has names that KMeans does not take",
             found=", ".join(unknown),
-            allowed=", ".join(["clusters", *allowed]),
+            allowed=", ".join(["clusters", "words", *allowed]),
             next_step="; ".join(hints) or "correct the name in model.params, or take it out",
         )
-    return clusters, own
+    return clusters, words, own
+
+
+def _words(given: Any, columns: Sequence[str]) -> dict[str, tuple[str, str]]:
+    if not isinstance(given, Mapping):
+        raise ConfigError("model.params.words is not a mapping", found=repr(given), allowed="{column: [few, many]}")
+    for column, pair in given.items():
+        if column not in columns:
+            raise ConfigError("model.params.words names no feature", found=str(column), allowed=", ".join(columns))
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+            raise ConfigError(
+                f"model.params.words.{column} is not two texts",
+                found=repr(pair),
+                allowed="[what few of it mean, what many of it mean]",
+            )
+    return {column: (few, many) for column, (few, many) in given.items()}

@@ -9,10 +9,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from raypipe.errors import ConfigError
 
@@ -108,9 +110,62 @@ class Model(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Rows to score, for a model that wants more than a matrix.
+
+    Attributes:
+        x: (rows, features), as `Model.predict` gets it.
+        inputs: the columns of features.sql that the config lists as `inputs`, (rows,) each, as ClickHouse sent them.
+        at: the end of the day that is scored, with its zone.
+    """
+
+    x: FloatArray
+    inputs: Mapping[str, pa.Array]
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of rows.
+
+    Attributes:
+        scores: (rows,), float32; a row whose score is not finite is rejected.
+        columns: the model's output columns by name, (rows,) each.
+    """
+
+    scores: FloatArray
+    columns: Mapping[str, pa.Array] = field(default_factory=dict)
+
+
+@runtime_checkable
+class WideModel(Model, Protocol):
+    """A model whose answer is more than a score: a cluster's number, a list of articles.
+
+    Attributes:
+        outputs: the columns of its answers, in order, with their ClickHouse types; publish.sql finds them in staging.
+        values: what publish.sql may bind beside the run's own parameters, JSON-ready: names of clusters, for example.
+    """
+
+    outputs: Mapping[str, str]
+    values: Mapping[str, Any]
+
+    def answer(self, rows: Rows) -> Answer:
+        """The scores and the output columns of a batch of rows."""
+        ...
+
+
+def answer(model: Model, rows: Rows) -> Answer:
+    """What any model says of rows."""
+    return model.answer(rows) if isinstance(model, WideModel) else Answer(model.predict(rows.x))
+
+
 @runtime_checkable
 class Family(Protocol):
     """A way to fit a kind of model.
+
+    Two attributes more may be there: `fitter`, the module whose `fit_version` fits it, of a family that does not learn
+    from labels; and `explains = False` of one whose models have no explanations.
 
     Attributes:
         framework: the library, such as `xgboost`.
@@ -143,6 +198,11 @@ class Family(Protocol):
             ModelError: the files do not hold a model of this family.
         """
         ...
+
+
+def explains(family: str) -> bool:
+    """Whether the models of a family, named by its dotted path, have explanations."""
+    return bool(getattr(load_family(family), "explains", True))
 
 
 def load_class(path: str, purpose: str) -> type:

@@ -28,6 +28,7 @@ _NUMBERS = (
     "freshness_half_life_days",
 )
 CONTENT_FIELDS = {"category_id": 1.0, "author_id": 0.5, "article_type": 0.25, "engagement_band": 0.25}
+LONGEST_LIST = 1000
 EVENT_WEIGHTS = {"view": 1.0, "click": 2.0, "share": 3.0}
 
 
@@ -51,6 +52,7 @@ class Hybrid:
         half_life_days: an event counts half as much every so many days, for what a user likes; 0 for no decay.
         popularity_half_life_days: the same for how popular an item is, which in news passes within days.
         freshness_half_life_days: the youth halves every so many days, above 0 where freshness counts.
+        length: articles of a list.
         factorisation: the parameters of the ALS.
     """
 
@@ -65,6 +67,7 @@ class Hybrid:
     half_life_days: float = 14.0
     popularity_half_life_days: float = 1.0
     freshness_half_life_days: float = 3.0
+    length: int = 10
     factorisation: Factorisation = field(default_factory=Factorisation)
 
     def __post_init__(self) -> None:
@@ -72,6 +75,8 @@ class Hybrid:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < np.inf:
                 raise ConfigError(f"The recommender's {name} cannot be used", found=value, allowed="a number from 0")
+        if type(self.length) is not int or not 1 <= self.length <= LONGEST_LIST:
+            raise ConfigError("length is not that of a list", found=self.length, allowed=f"1 to {LONGEST_LIST}")
         if not isinstance(self.content_width, int):
             raise ConfigError("content_width is not a whole number", found=self.content_width, allowed="such as 32")
         for name in ("content_fields", "event_weights"):

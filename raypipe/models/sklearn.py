@@ -54,6 +54,7 @@ class _SklearnFamily(ABC):
     algorithm: str
     estimators: ClassVar[Mapping[str, str]]
     model: type[SklearnModel]
+    explains: ClassVar[bool] = False
     # Parameters that raypipe does not pass on, and what to set instead.
     instead: ClassVar[Mapping[str, str]] = {}
 
@@ -145,6 +146,7 @@ class LogisticRegression(_SklearnFamily):
     algorithm = "logistic regression"
     estimators: ClassVar = {"binary": "sklearn.linear_model:LogisticRegression"}
     model = LinearModel
+    explains = True
 
 
 class Ridge(_SklearnFamily):
@@ -153,6 +155,7 @@ class Ridge(_SklearnFamily):
     algorithm = "ridge regression"
     estimators: ClassVar = {"number": "sklearn.linear_model:Ridge"}
     model = LinearModel
+    explains = True
 
 
 class RandomForest(_SklearnFamily):

@@ -24,9 +24,6 @@ from typing import Any
 import fsspec
 
 from raypipe.errors import ModelError
-from raypipe.registry.golden import check_golden, golden
-
-__all__ = ["Artifact", "check_golden", "golden", "load", "save"]
 
 MANIFEST = "manifest.json"
 CODE_SUFFIXES = {".pkl", ".pickle", ".joblib", ".dill", ".cloudpickle", ".pt", ".pth"}

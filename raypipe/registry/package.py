@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from raypipe.data.contract import Contract, Matrix
 from raypipe.data.histograms import Bins
 from raypipe.errors import ModelError
 from raypipe.imports import without
-from raypipe.models.protocol import Model, load_family
-from raypipe.registry import artifacts
+from raypipe.models.protocol import Model, Rows, WideModel, answer, load_family
+from raypipe.registry import artifacts, golden
 
 OURS = ("decision.json", "contract.json", "histograms.json", "evaluation.json", "golden.arrow")
 GOLDEN_ROWS = 256
@@ -32,6 +32,8 @@ class Card:
         family: the dotted path of the class that fitted it.
         threshold: the score from which the answer is yes; chosen on validation rows.
         levels: name and upper bound of each level of the score, ascending; may be empty.
+        outputs: the columns of the model's answers beside the score, with their ClickHouse types.
+        values: what publish.sql may bind of the model.
     """
 
     family: str
@@ -39,6 +41,8 @@ class Card:
     bins: Bins
     threshold: float
     levels: tuple[tuple[str, float], ...]
+    outputs: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    values: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -48,23 +52,33 @@ class Package(Card):
     model: Model
 
 
-def pack(package: Package, golden_rows: Matrix, evaluation: Mapping[str, Any]) -> dict[str, bytes]:
+def pack(package: Package, golden_rows: Matrix | Rows, evaluation: Mapping[str, Any]) -> dict[str, bytes]:
     """The files of an artifact.
 
     Args:
         package: the model and what it needs.
-        golden_rows: rows of shape (rows, features) whose scores are stored with the model; the first 256 count.
+        golden_rows: rows whose scores are stored with the model, as a matrix (rows, features) or with their inputs;
+            the first 256 count.
         evaluation: the metrics of the fit, kept with the model.
     """
-    decision = {"family": package.family, "threshold": package.threshold, "levels": package.levels}
-    rows = golden_rows[:GOLDEN_ROWS]
+    wide = package.model if isinstance(package.model, WideModel) else None
+    decision = {
+        "family": package.family,
+        "threshold": package.threshold,
+        "levels": package.levels,
+        "outputs": dict(wide.outputs) if wide else {},
+        "values": dict(wide.values) if wide else {},
+    }
+    rows = golden_rows if isinstance(golden_rows, Rows) else Rows(golden_rows, {}, golden.ANY_DAY)
+    inputs = {name: column[:GOLDEN_ROWS] for name, column in rows.inputs.items()}
+    rows = Rows(rows.x[:GOLDEN_ROWS], inputs, rows.at)
     return {
         **package.model.files(),
         "decision.json": _json(decision),
         "contract.json": _json(package.contract.to_json()),
         "histograms.json": _json(package.bins.to_json()),
         "evaluation.json": _json(evaluation),
-        "golden.arrow": artifacts.golden(rows, package.model.predict(rows)),
+        "golden.arrow": golden.golden(rows, answer(package.model, rows).scores),
     }
 
 
@@ -97,8 +111,17 @@ def unpack(files: Mapping[str, bytes], *, only_scores: bool = False) -> Package:
     family = load_family(card.family)
     with without(*family.scores_without if only_scores else ()):
         model = family.from_files({name: body for name, body in files.items() if name not in OURS})
-        artifacts.check_golden(model, files["golden.arrow"], GOLDEN_TOLERANCE)
-    return Package(card.family, card.contract, card.bins, card.threshold, card.levels, model)
+        golden.check_golden(model, files["golden.arrow"], GOLDEN_TOLERANCE)
+    return Package(
+        card.family,
+        card.contract,
+        card.bins,
+        card.threshold,
+        card.levels,
+        model,
+        outputs=card.outputs,
+        values=card.values,
+    )
 
 
 def _card(files: Mapping[str, bytes]) -> Card:
@@ -112,6 +135,8 @@ def _card(files: Mapping[str, bytes]) -> Card:
         Bins.from_json(json.loads(files["histograms.json"])),
         float(decision["threshold"]),
         tuple((name, float(bound)) for name, bound in decision["levels"]),
+        outputs=decision["outputs"],
+        values=decision["values"],
     )
 
 

@@ -12,16 +12,26 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime
 from typing import Any
 
+from raypipe.data.days import end_of_day
 from raypipe.data.slices import Slicing
 from raypipe.errors import DataError
+
+OWN_COLUMNS = {"score": "Float32", "slice": "UInt32", "chunk": "UInt32", "attempt": "UInt64"}
 
 
 @dataclass(frozen=True)
 class Target:
-    """A table that the run publishes into, and the SELECT that yields its rows."""
+    """A table that the run publishes into, and the SELECT that yields its rows.
+
+    Attributes:
+        rows: how many rows that SELECT must yield, as an aggregate over the staged rows.
+        current: a 0/1 column of the table that is 1 in each entity's newest row alone; None where there is none.
+    """
 
     table: str
     sql: str
+    rows: str = "count()"
+    current: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,10 @@ class Manifest:
         source_rows: the population's size when the run was planned.
         source_checksum: the sum of the population's key hashes, modulo 2^64: the order does not matter.
         levels: name and upper bound of each level of the score, ascending; may be empty.
+        inputs: columns of the query that the model gets as they are.
+        timezone: the zone in which the run's date is cut, an IANA name.
+        outputs: name and ClickHouse type of each column that the model answers with, beside the score.
+        values: what publish statements may bind of the model.
         snapshot: the run's own copy of the features query, or None.
     """
 
@@ -67,8 +81,23 @@ class Manifest:
     explain_features: int
     threshold: float
     levels: tuple[tuple[str, float], ...]
+    timezone: str
+    inputs: tuple[str, ...]
+    outputs: tuple[tuple[str, str], ...]
+    values: Mapping[str, Any]
     targets: tuple[Target, ...]
     snapshot: str | None
+
+    @property
+    def day_end(self) -> datetime:
+        """The end of the run's date in its zone."""
+        return end_of_day(self.date, self.timezone)
+
+    @property
+    def staged_types(self) -> dict[str, str]:
+        """The columns of the staging table with their types: the entity, what is carried, and the answer."""
+        kinds = dict(zip((*self.keys, *self.carry), (*self.key_types, *self.carry_types), strict=True))
+        return {**kinds, **dict(self.outputs), **OWN_COLUMNS}
 
     @property
     def staging(self) -> str:
@@ -109,7 +138,8 @@ class Manifest:
             document["slicing"] = Slicing.from_json(document["slicing"])
             document["targets"] = tuple(Target(**item) for item in document["targets"])
             document["levels"] = tuple((name, bound) for name, bound in document["levels"])
-            for name in ("keys", "key_types", "carry", "carry_types"):
+            document["outputs"] = tuple((name, kind) for name, kind in document["outputs"])
+            for name in ("keys", "key_types", "carry", "carry_types", "inputs"):
                 document[name] = tuple(document[name])
             return cls(**document)
         except (ValueError, KeyError, TypeError) as error:

@@ -27,7 +27,7 @@ RUN_CONSTANTS = {"prediction_type", "prediction_date", "model_id", "model_versio
 # ANY of them identifies a run's rows; a table without them cannot be published into exactly once.
 # Several threads write a twin, and its parts are written as they come: half the time for the same rows.
 FILLING = {"max_insert_threads": 4, "optimize_on_insert": 0}
-MARKS = ("batch_id", "created_at", "predicted_at", "model_version", "prediction_date")
+MARKS = ("batch_id", "created_at", "predicted_at", "model_version", "prediction_date", "assignment_date")
 
 
 def fragments(manifest: Manifest) -> dict[str, str]:
@@ -60,7 +60,28 @@ def bound(manifest: Manifest, written: Sequence[Receipt]) -> dict[str, Any]:
         "run_at": manifest.run_at,
         "threshold": manifest.threshold,
         "attempts": attempts(written),
+        **manifest.values,
     }
+
+
+def expected(client: Client, manifest: Manifest, target: Target, written: Sequence[Receipt], staged: int) -> int:
+    """The rows that a target's publish statement must yield of the staged ones.
+
+    Raises:
+        GateRefused: none at all.
+    """
+    if target.rows == "count()":
+        return staged
+    sql = f"SELECT toInt64({target.rows}) FROM {fragments(manifest)['staging']}"
+    rows = int(client.value(sql, bound(manifest, written)))
+    if not rows:
+        raise GateRefused(
+            f"Run {manifest.run_id} was not published: there is nothing to write into {target.table}",
+            found=f"{target.rows} = 0 over {staged} staged rows",
+            allowed="at least one row",
+            next_step="look at what the model answers: the columns it adds are in the run's staging table",
+        )
+    return rows
 
 
 def _level(manifest: Manifest) -> str:
@@ -99,13 +120,16 @@ def mark(table: Table, run_id: str, model_version: str, manifest: Manifest, run_
         "predicted_at": ("DateTime", run_at),
         "model_version": ("String", model_version),
         "prediction_date": ("Date", manifest.date),
+        "assignment_date": ("Date", manifest.date),
     }
     used = [name for name in MARKS if name in names]
-    if "batch_id" not in names and not {"created_at", "prediction_date"} <= names:
+    # Two runs of a pipeline never begin in the same second (`planning.run_at`), those of two pipelines may.
+    tells = "created_at" in names and names & {"model_version", "prediction_date", "assignment_date"}
+    if "batch_id" not in names and not tells:
         raise ConfigError(
             f"{table.name} has no column that tells one run's rows from another's",
             found=", ".join(sorted(names)),
-            allowed="batch_id, or created_at and prediction_date",
+            allowed="batch_id, or created_at with model_version or prediction_date",
             next_step="publish into another table, or add a batch_id column",
         )
     condition = " AND ".join(f"{identifier(name)} = {{mark_{name}:{values[name][0]}}}" for name in used)
@@ -246,6 +270,48 @@ def remove_earlier(client: Client, manifest: Manifest, target: Target, run_id: s
         log.info("removing the rows of %s from %s", run_id, target.table)
         sql, settings = client.topology.delete(target.table, condition)
         client.run(sql, values, settings)
+
+
+def close_earlier(client: Client, manifest: Manifest, target: Target) -> None:
+    """Marks the earlier rows of the run's entities as no longer current; repeating it changes nothing.
+
+    The column is part of the target's sorting key, which cannot be updated: a copy that is not current is written, then
+    the row goes. Between the swap and this, an entity has two current rows, never none.
+
+    Raises:
+        ConfigError: the target has no such column, or none that holds the run's date.
+    """
+    table = require_target(client, target)
+    names = [column.name for column in table.columns]
+    day = next((name for name in ("prediction_date", "assignment_date") if name in names), None)
+    if target.current not in names or day is None:
+        raise ConfigError(
+            f"{table.name} cannot tell which rows are current",
+            found=", ".join(names),
+            allowed=f"a column {target.current}, and prediction_date or assignment_date",
+            next_step="correct `current` in the pipeline's `publish`, or take it out",
+        )
+    current, keys = identifier(target.current), ", ".join(identifier(name) for name in manifest.keys)
+    condition, values = mark(table, manifest.run_id, manifest.model_version, manifest, manifest.run_at)
+    everywhere = client.topology.everywhere(target.table)
+    values = {**values, "closing": manifest.date}
+    outdated = (
+        f"{current} = 1 AND {identifier(day)} < {{closing:Date}}"
+        f" AND ({keys}) IN (SELECT {keys} FROM {everywhere} WHERE {condition} AND {current} = 1)"
+    )
+    if not _count(client, target.table, outdated, values):
+        return
+    columns = ", ".join(identifier(name) for name in names)
+    copied = ", ".join(f"0 AS {current}" if name == target.current else identifier(name) for name in names)
+    closed = f"SELECT {keys}, {identifier(day)} FROM {everywhere} WHERE {current} = 0"
+    client.run(
+        f"INSERT INTO {identifier(target.table)} ({columns}) SELECT {copied} FROM {identifier(target.table)}"
+        f" WHERE {outdated} AND ({keys}, {identifier(day)}) NOT IN ({closed})",
+        values,
+        {"prefer_column_name_to_alias": 1},
+    )
+    sql, settings = client.topology.delete(target.table, outdated)
+    client.run(sql, values, settings)
 
 
 def verify(client: Client, manifest: Manifest, target: Target, rows: int) -> None:

@@ -161,19 +161,20 @@ def _publish(
     progress: Progress,
 ) -> Run:
     lock.require(client, manifest.pipeline, owner)
+    expected = {target.table: publish.expected(client, manifest, target, written, rows) for target in manifest.targets}
     prepared = []
     for number, target in enumerate(manifest.targets):
         progress("publish", number, len(manifest.targets))
-        prepared.append(publish.prepare(client, manifest, target, written, rows))
+        prepared.append(publish.prepare(client, manifest, target, written, expected[target.table]))
     # The view shows such a run as soon as its rows have taken the place of the earlier ones.
     replaces = any(item.target.table == PREDICTIONS and item.takes_place for item in prepared)
     run = runs.save(client, run, status=runs.PUBLISHING, replaces=int(replaces))
     for item in prepared:
         lock.require(client, manifest.pipeline, owner)
         publish.swap(client, manifest, item)
-        log.info("%s: %d rows by %s", item.target.table, rows, item.how)
+        log.info("%s: %d rows by %s", item.target.table, expected[item.target.table], item.how)
     for target in manifest.targets:
-        publish.verify(client, manifest, target, rows)
+        publish.verify(client, manifest, target, expected[target.table])
     return run
 
 
@@ -192,11 +193,15 @@ def _commit(client: Client, run: Run, owner: Owner, rows: int, timings: Timings)
 
 
 def _tidy(client: Client, manifest: Manifest, owner: Owner) -> None:
-    """Drops what the run made for itself, removes the rows of earlier runs, and retires those.
+    """Closes what is no longer current, removes the rows of earlier runs, retires those, drops what the run made.
 
     The run is published by now: what fails here is left to the next run of the day, and to `raypipe doctor --clean`.
     """
     try:
+        for target in manifest.targets:
+            if target.current is not None:
+                lock.require(client, manifest.pipeline, owner)
+                publish.close_earlier(client, manifest, target)
         for earlier in runs.earlier(client, manifest):
             # One that took over meanwhile is no earlier one.
             lock.require(client, manifest.pipeline, owner)

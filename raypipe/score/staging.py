@@ -33,18 +33,12 @@ def create(client: Client, manifest: Manifest) -> None:
             next_step=f"start again with `raypipe score {manifest.pipeline} --date {manifest.date}`",
         )
     window = max(SMALLEST_WINDOW, WINDOW_A_CHUNK * chunks_of(manifest))
-    columns = [
-        f"{identifier(name)} {kind}"
-        for name, kind in zip(
-            (*manifest.keys, *manifest.carry), (*manifest.key_types, *manifest.carry_types), strict=True
-        )
-    ]
-    own = ["score Float32", "slice UInt32", "chunk UInt32", "attempt UInt64"]
-    own.append(f"key_hash UInt64 MATERIALIZED {key_hash(manifest.keys)}")
+    columns = [f"{identifier(name)} {kind}" for name, kind in manifest.staged_types.items()]
+    columns.append(f"key_hash UInt64 MATERIALIZED {key_hash(manifest.keys)}")
     client.run(
         client.topology.create(
             manifest.staging,
-            f"({', '.join([*columns, *own])})",
+            f"({', '.join(columns)})",
             partition="slice",
             order="tuple()",
             window=window,

@@ -25,6 +25,7 @@ from raypipe.data.contract import KEY_HASH, MATRIX, Matrix, matrix
 from raypipe.data.histograms import Tally
 from raypipe.data.slices import Slice, place
 from raypipe.errors import ServerError
+from raypipe.models.protocol import Rows, answer
 from raypipe.registry.package import Package, load_package
 from raypipe.score import ledger
 from raypipe.score.ledger import UINT64, Receipt
@@ -88,6 +89,7 @@ class _Attempt:
         self._piece = piece
         self._threads = threads
         self._width = len(package.contract.columns)
+        self._at = manifest.day_end
         self._tally = Tally(package.bins)
         self._attempt = secrets.randbits(63)
         self._chunks = self._read = self._staged = self._rejected = 0
@@ -143,12 +145,16 @@ class _Attempt:
         hashes = batch.column(KEY_HASH)
         with self._timed("predict"):
             x = matrix(batch.column(MATRIX), self._width)
-            scores = self._model.predict(x).astype(np.float32, copy=False)
+            inputs = {name: batch.column(name) for name in self._manifest.inputs}
+            found = answer(self._model, Rows(x, inputs, self._at))
+            scores = found.scores.astype(np.float32, copy=False)
             self._tally.add(x, scores)
         first = self._read
         self._read += batch.num_rows
         self._checksum = _add(self._checksum, hashes)
         table = pa.Table.from_batches([batch.select([*self._manifest.keys, *self._manifest.carry, KEY_HASH])])
+        for name, _ in self._manifest.outputs:
+            table = table.append_column(name, found.columns[name])
         usable = np.isfinite(scores) & _keyed(batch, self._manifest.keys)
         if not usable.all():
             self._reject(batch, x, scores, np.flatnonzero(~usable), first)

@@ -146,6 +146,10 @@ def scoring(client: Client) -> Callable[..., Scoring]:
             explain_features=5,
             threshold=0.25,
             levels=(("low", 0.15), ("high", 1.01)),
+            timezone="UTC",
+            inputs=(),
+            outputs=(),
+            values={},
             targets=(Target("ml_model_predictions", ""),),
             snapshot=None,
         )

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from raypipe import planning
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import load, load_all
 from raypipe.config.load import shipped
 from raypipe.errors import ConfigError, DataError, GateRefused
-from raypipe.score import publish
+from raypipe.score import publish, runs
 from raypipe.score.manifest import Target
 
 PUBLISHER = Path(__file__).parents[1] / "publisher" / "schema.sql"
@@ -51,6 +52,39 @@ def put(run: Any, target: Target, rows: int = 10) -> str:
     publish.swap(run.client, run.manifest, prepared)
     publish.verify(run.client, run.manifest, target, rows)
     return prepared.how
+
+
+def test_a_target_has_the_rows_that_its_config_counts_in_staging(schema: str, scoring: Make) -> None:
+    thrice = replace(PREDICTIONS, rows="3 * count()")
+    run = scoring().with_manifest(targets=(thrice,))
+    written = run.staged()
+    assert publish.expected(run.client, run.manifest, thrice, written, 10) == 30
+    assert publish.expected(run.client, run.manifest, PREDICTIONS, written, 10) == 10
+
+
+def test_rows_that_the_statement_does_not_make_are_refused(schema: str, scoring: Make) -> None:
+    run = scoring().with_manifest(targets=(PREDICTIONS,))
+    wrong = replace(PREDICTIONS, rows="count() + 1")
+    written = run.staged()
+    rows = publish.expected(run.client, run.manifest, wrong, written, 10)
+    with pytest.raises(GateRefused, match="the rows made for ml_model_predictions"):
+        publish.prepare(run.client, run.manifest, wrong, written, rows)
+    assert batches(run.client) == {}
+
+
+def test_a_target_that_nothing_would_be_written_to_is_refused(schema: str, scoring: Make) -> None:
+    run = scoring()
+    with pytest.raises(GateRefused, match="nothing to write into ml_model_predictions"):
+        publish.expected(run.client, run.manifest, replace(PREDICTIONS, rows="sum(0)"), run.staged(), 10)
+
+
+def test_two_runs_of_a_pipeline_never_begin_in_the_same_second(scoring: Make) -> None:
+    run = scoring()
+    future = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    assert planning.run_at(run.client, "churn") < future
+    runs.save(run.client, runs.opened(replace(run.manifest, run_at=future), "a test"))
+    assert planning.run_at(run.client, "churn") == future + timedelta(seconds=1)
+    assert planning.run_at(run.client, "another") < future
 
 
 def batches(client: Client) -> dict[str, int]:

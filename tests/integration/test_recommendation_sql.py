@@ -168,39 +168,39 @@ def test_the_performance_of_a_key_is_put_together_before_it_is_weighed(tables: C
 
 
 def test_every_user_of_the_snapshot_has_one_history_and_some_have_none(audience: Client) -> None:
-    found = query(audience, "histories")
+    found = query(audience, "features")
     snapshot = audience.table(f"SELECT {', '.join(KEYS)} FROM customer_user_features WHERE feature_date = '{LAST}'")
     order = [(name, "ascending") for name in KEYS]
     assert found.select(KEYS).sort_by(order).equals(snapshot.sort_by(order).cast(found.select(KEYS).schema))
-    lengths = pc.list_value_length(found.column("articles"))
+    lengths = pc.list_value_length(found.column("read_articles"))
     assert pc.min(lengths).as_py() == 0
     assert pc.max(lengths).as_py() > 20
 
 
 def unnested(histories: pa.Table) -> dict[tuple[str, str, str], float]:
-    rows = histories.select(["brand_id", "user_id", "articles", "weights"]).to_pylist()
+    rows = histories.select(["brand_id", "user_id", "read_articles", "read_weights"]).to_pylist()
     return {
         (row["brand_id"], row["user_id"], article): weight
         for row in rows
-        for article, weight in zip(row["articles"], row["weights"], strict=True)
+        for article, weight in zip(row["read_articles"], row["read_weights"], strict=True)
     }
 
 
 def test_histories_hold_what_the_model_was_fitted_on(audience: Client) -> None:
     read = pairs(query(audience, "interactions"))
-    assert unnested(query(audience, "histories")) == pytest.approx(read, rel=1e-6)
+    assert unnested(query(audience, "features")) == pytest.approx(read, rel=1e-6)
 
 
 def test_slices_hold_each_history_once(audience: Client) -> None:
-    whole = query(audience, "histories")
-    halves = [query(audience, "histories", slice_predicate=f"{no} (user_id < '8')") for no in ("", "NOT")]
+    whole = query(audience, "features")
+    halves = [query(audience, "features", slice_predicate=f"{no} (user_id < '8')") for no in ("", "NOT")]
     assert all(half.num_rows for half in halves)
     assert unnested(pa.concat_tables(halves)) == unnested(whole)
 
 
 def test_a_long_history_keeps_its_latest(audience: Client) -> None:
-    longest = query(audience, "histories", longest=3)
-    lengths = pc.list_value_length(longest.column("articles"))
+    longest = query(audience, "features", longest=3)
+    lengths = pc.list_value_length(longest.column("read_articles"))
     assert pc.max(lengths).as_py() == 3
     read = query(audience, "interactions")
     latest = read.group_by(["brand_id", "user_id"]).aggregate([("last_interaction_at", "max")])
@@ -209,8 +209,10 @@ def test_a_long_history_keeps_its_latest(audience: Client) -> None:
         (row["brand_id"], row["user_id"], row["article_id"]): row["last_interaction_at"] for row in read.to_pylist()
     }
     for row in longest.to_pylist():
-        if row["articles"]:
-            assert seen[row["brand_id"], row["user_id"], row["articles"][0]] == times[row["brand_id"], row["user_id"]]
+        if row["read_articles"]:
+            assert (
+                seen[row["brand_id"], row["user_id"], row["read_articles"][0]] == times[row["brand_id"], row["user_id"]]
+            )
 
 
 def parts(client: Client, day: date) -> tuple[HeldOut, Catalogue, Users]:
@@ -296,11 +298,11 @@ def test_a_last_article_that_was_left_out_is_found_better_than_by_popularity(aud
 def test_every_user_of_the_snapshot_gets_a_full_list_of_unread_articles(audience: Client) -> None:
     catalogue = catalogues.read(query(audience, "articles"), content=CONTENT_FIELDS, width=PARAMS.content_width)
     pairs = interactions.read(query(audience, "interactions"), catalogue.ids, keys=KEYS)
-    histories = query(audience, "histories")
+    histories = query(audience, "features")
     found = Ranker(fit(pairs, catalogue, PARAMS, threads=1), at=end_of(LAST)).rank(Users.from_table(histories))
     assert np.bincount(found.users, minlength=histories.num_rows).tolist() == [10] * histories.num_rows
-    empty = numbers(pc.equal(pc.list_value_length(histories.column("articles")), 0), np.bool_)
+    empty = numbers(pc.equal(pc.list_value_length(histories.column("read_articles")), 0), np.bool_)
     assert np.array_equal(np.unique(found.users[found.popular]), np.flatnonzero(empty))
-    read = histories.column("articles").to_pylist()
+    read = histories.column("read_articles").to_pylist()
     ids = catalogue.ids.to_pylist()
     assert not any(ids[item] in read[user] for user, item in zip(found.users, found.items, strict=True))

@@ -49,6 +49,19 @@ def test_the_models_parameters_pass_through_as_they_are(load: Load) -> None:
     assert params == {"eta": 0.001, "eval_metric": ["auc", "logloss"], "max_depth": 6}
 
 
+def test_parameters_pass_through_as_they_are(load: Load) -> None:
+    assert load("parameters={days: 30, kinds: [a, b]}").config.parameters == {"days": 30, "kinds": ["a", "b"]}
+
+
+@pytest.mark.parametrize("name", ["date", "until", "timezone", "slice_lower_0"])
+def test_what_raypipe_binds_is_no_parameter_of_a_pipeline(load: Load, name: str) -> None:
+    assert f"parameters.{name} is bound by raypipe itself" in refused(load, f"parameters={{{name}: 1}}")
+
+
+def test_a_pipeline_without_a_label_is_for_a_family_that_needs_none(load: Load) -> None:
+    assert load("label=null").config.label is None
+
+
 def test_a_configuration_cannot_be_changed(load: Load) -> None:
     with pytest.raises(ValidationError):
         load().config.model.rounds = 5  # type: ignore[misc]

@@ -42,6 +42,28 @@ def test_the_contract_survives_its_json() -> None:
     assert restored.sha256 == CONTRACT.sha256
 
 
+WIDE = replace(
+    CONTRACT, inputs=("name", "words"), input_types=("String", "Array(String)"), parameters={"days": 30, "kinds": ["a"]}
+)
+
+
+def test_inputs_and_parameters_travel_with_the_contract() -> None:
+    restored = Contract.from_json(json.loads(json.dumps(WIDE.to_json())))
+    assert restored == WIDE
+    assert restored.sha256 == WIDE.sha256
+    assert WIDE.sha256 not in (CONTRACT.sha256, replace(WIDE, parameters={"days": 31, "kinds": ["a"]}).sha256)
+
+
+def test_a_column_that_is_carried_and_an_input_is_read_once() -> None:
+    assert WIDE.select("SELECT 1").startswith("SELECT `user`, `name`, `words`, cityHash64(")
+
+
+def test_an_input_of_another_type_is_refused() -> None:
+    types = {"user": "String", "name": "String", "words": "String", "sessions": "UInt32", "tier": "String"}
+    with pytest.raises(DataError, match=r"words: String instead of Array\(String\)"):
+        WIDE.check({**types, "device": "String"})
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -46,8 +46,8 @@ def spec(clusters: int = 4, **params: Any) -> FitSpec:
     return FitSpec(COLUMNS, params={"clusters": clusters, **params}, rounds=100, seed=3, threads=1)
 
 
-def fitted(data: Matrix, clusters: int = 4) -> Clusters:
-    return KMeans().fit(data, data, spec(clusters))[0]
+def fitted(data: Matrix, clusters: int = 4, **params: Any) -> Clusters:
+    return KMeans().fit(data, data, spec(clusters, **params))[0]
 
 
 DATA, KIND = readers()
@@ -72,6 +72,9 @@ def test_clusters_equal_those_of_scikit_learn() -> None:
     assert np.allclose(found.distance, reference.transform(z).min(axis=1), atol=1e-5)
     expected = silhouette_score(z, reference.labels_)
     assert NIGHT.silhouette(DATA.x) == pytest.approx(expected, abs=1e-6)
+    assert NIGHT.silhouettes(DATA.x).shape == (len(DATA),)
+    # Another model's clusters, on this one's scale.
+    assert NIGHT.silhouettes(DATA.x, np.roll(NIGHT.assign(DATA.x).numbers, 1)).mean() < expected / 2
     assert expected > 0.5
 
 
@@ -185,16 +188,22 @@ def test_models_without_a_common_column_cannot_be_matched() -> None:
 
 def test_profiles_say_what_stands_out_in_words_for_people() -> None:
     words = {
-        "sessions_per_week": ("reads rarely", "reads often"),
-        "avg_session_duration_sec": ("short sessions", "long sessions"),
+        "sessions_per_week": ["reads rarely", "reads often"],
+        "avg_session_duration_sec": ["short sessions", "long sessions"],
     }
-    profiles = NIGHT.profile(words)
+    named = fitted(DATA, 4, words=words)
+    profiles = named.profile()
+    assert KMeans().from_files(named.files()).profile() == profiles
     number = int(np.bincount(NIGHT.assign(DATA.x).numbers[KIND == 3]).argmax())
     best = next(profile for profile in profiles if profile.number == number)
     assert best.name == "reads often, long sessions, tier often premium"
     assert best.code == f"segment_{number:02d}"
     assert best.means["sessions_per_week"] == pytest.approx(9, abs=0.3)
     assert f"{best.rows:,} of 2,000" in best.description
+    assert "reads often (+" in best.description
+    at = named.values["segment_numbers"].index(number)
+    assert named.values["segment_names"][at] == best.name
+    assert named.values["segment_codes"][at] == best.code
     assert [profile.number for profile in profiles] == [0, 1, 2, 3]
     assert sum(profile.share for profile in profiles) == pytest.approx(1)
     assert len({profile.name for profile in profiles}) == 4
@@ -318,6 +327,9 @@ def test_columns_that_are_constant_or_all_missing_do_no_harm() -> None:
         ({"clusters": True}, "True"),
         ({"clusters": 3, "n_clusters": 3}, "set clusters"),
         ({"clusters": 3, "tols": 1}, "tols"),
+        ({"clusters": 3, "words": ["few"]}, "['few']"),
+        ({"clusters": 3, "words": {"visits": ["few", "many"]}}, "visits"),
+        ({"clusters": 3, "words": {"sessions_per_week": "few"}}, "'few'"),
     ],
 )
 def test_parameters_that_mean_nothing_are_refused(params: dict[str, Any], message: str) -> None:

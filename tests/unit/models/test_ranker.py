@@ -179,8 +179,8 @@ def test_a_user_gets_the_same_in_any_batch_block_and_thread(
 
 
 def test_a_sliced_batch_reads_its_own_rows(recommender: Recommender) -> None:
-    table = pa.table({"brand_id": ["brand 0"] * 3, "category_id": [""] * 3, "articles": [["a0"], ["a1"], ["a2", "a6"]],
-                      "weights": [[1.0], [1.0], [1.0, 1.0]]})  # fmt: skip
+    read = {"read_articles": [["a0"], ["a1"], ["a2", "a6"]], "read_weights": [[1.0], [1.0], [1.0, 1.0]]}
+    table = pa.table({"brand_id": ["brand 0"] * 3, "category_id": [""] * 3, **read})
     whole = Ranker(recommender, at=AT).rank(Users.from_table(table))
     tail = Ranker(recommender, at=AT).rank(Users.from_table(table.to_batches()[0].slice(2)))
     assert tail.items.tolist() == whole.items[whole.users == 2].tolist()

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from raypipe.errors import ModelError
+from raypipe.models.protocol import Answer, Rows
 from raypipe.registry.golden import check_golden, golden
 
 X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
@@ -49,3 +54,36 @@ def test_a_score_that_became_nan_is_refused() -> None:
 def test_what_is_no_arrow_file_is_refused() -> None:
     with pytest.raises(ModelError, match=r"golden\.arrow"):
         check_golden(Sum(), b"garbage")
+
+
+class Longest:
+    """A model whose score is the length of a list; it answers with the list, and reads no matrix."""
+
+    outputs: Mapping[str, str] = {"words": "Array(String)"}
+    values: Mapping[str, Any] = {}
+
+    def __init__(self, more: int = 0) -> None:
+        self.more = more
+        self.asked_at: datetime | None = None
+
+    def answer(self, rows: Rows) -> Answer:
+        self.asked_at = rows.at
+        words = rows.inputs["words"]
+        lengths = np.array([len(value) + self.more for value in words.to_pylist()], np.float32)
+        return Answer(lengths, {"words": words})
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        raise AssertionError("a wide model is asked for its answer")
+
+    explain = importance = files = set_threads = predict
+
+
+def test_inputs_and_the_day_are_stored_beside_the_matrix() -> None:
+    at = datetime(2026, 2, 1, tzinfo=UTC)
+    rows = Rows(X[:2], {"words": pa.array([["a", "b"], []], pa.list_(pa.string()))}, at)
+    stored = golden(rows, Longest().answer(rows).scores)
+    again = Longest()
+    assert check_golden(again, stored) == 2
+    assert again.asked_at == at
+    with pytest.raises(ModelError, match="2 of 2 rows differ"):
+        check_golden(Longest(more=1), stored)

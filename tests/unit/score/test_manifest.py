@@ -41,6 +41,10 @@ MANIFEST = Manifest(
     explain_features=5,
     threshold=0.123456789,
     levels=(("low", 0.3), ("high", 1.01)),
+    timezone="Europe/Helsinki",
+    inputs=("history",),
+    outputs=(("articles", "Array(String)"),),
+    values={"names": ["a", "b"]},
     targets=(Target("news.t", "SELECT 1"), Target("u", "SELECT '2'")),
     snapshot=None,
 )

@@ -32,6 +32,7 @@ def manifest(**changes: Any) -> Manifest:
         "levels": (),
         "threshold": 0.4,
         "duplicates": "refuse",
+        "values": {},
         "staging": "raypipe_staging_churn_1",
         "explanations": "raypipe_explain_churn_1",
         **changes,
@@ -102,7 +103,8 @@ def test_only_rows_of_attempts_that_count_are_read_and_one_a_key_where_the_confi
 
 def test_the_values_that_a_publish_statement_may_bind() -> None:
     receipt = cast(Receipt, SimpleNamespace(attempt=7))
-    known = publish.bound(manifest(), [receipt])
+    known = publish.bound(manifest(values={"names": ["a"]}), [receipt])
+    assert known["names"] == ["a"]
     assert known["attempts"] == [7]
     assert (known["run_id"], known["date"], known["run_at"], known["threshold"]) == (
         "churn_1",
@@ -124,9 +126,11 @@ def test_a_run_is_marked_by_every_column_that_tells_it() -> None:
     assert len(values) == 5
 
 
-def test_time_and_date_stand_in_for_a_batch_id() -> None:
-    condition, _ = publish.mark(table("", "created_at", "prediction_date"), "churn_1", "v", manifest(), AT)
+@pytest.mark.parametrize("beside", ["prediction_date", "assignment_date", "model_version"])
+def test_time_and_a_date_or_version_stand_in_for_a_batch_id(beside: str) -> None:
+    condition, _ = publish.mark(table("", "created_at", beside), "churn_1", "v", manifest(), AT)
     assert "created_at" in condition
+    assert beside in condition
 
 
 @pytest.mark.parametrize("columns", [("score",), ("created_at",), ("prediction_date", "model_version")])

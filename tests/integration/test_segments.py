@@ -1,0 +1,141 @@
+"""Segments: everybody in one, under numbers that last, with one current row whatever is run again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import pytest
+
+from raypipe import nightly
+from raypipe.clickhouse.client import Client
+from raypipe.config.load import Loaded, load_pipeline, shipped
+from raypipe.data.slices import unsliced
+from raypipe.models.clusters import Clusters
+from raypipe.registry.package import load_package
+from raypipe.score import publish, runs
+from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
+
+LAST = PUBLISHER_LAST_DATE
+EARLIER = LAST - timedelta(days=15)
+ENTITY = "company_id, brand_id, user_id"
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Hears nothing."""
+
+
+@dataclass(frozen=True)
+class Nights:
+    """The segments of two dates, the later one run last."""
+
+    publisher: FittedPublisher
+    loaded: Loaded
+    earlier: nightly.ScoreOutcome
+    later: nightly.ScoreOutcome
+    versions: tuple[nightly.FitOutcome, nightly.FitOutcome]
+
+    def run(self, day: date) -> nightly.ScoreOutcome:
+        return nightly.run(self.publisher.endpoint, self.loaded, day, silent)[1]
+
+
+@pytest.fixture(scope="module")
+def nights(fitted_publisher: FittedPublisher) -> Nights:
+    overrides = [*fitted_publisher.overrides, "evaluate.bootstrap=50", "score.slice_rows=5000"]
+    loaded = load_pipeline("segmentation", shipped() / "configs", overrides, environ={})
+    found = [nightly.run(fitted_publisher.endpoint, loaded, day, silent) for day in (EARLIER, LAST)]
+    (first, earlier), (second, later) = found
+    assert first is not None
+    assert second is not None
+    return Nights(fitted_publisher, loaded, earlier, later, (first, second))
+
+
+@pytest.fixture
+def reader(nights: Nights) -> Iterator[Client]:
+    with Client(nights.publisher.endpoint) as client:
+        yield client
+
+
+def population(nights: Nights, reader: Client, day: date) -> int:
+    sql = unsliced(nights.loaded.sql("segmentation/features.sql").read_text())
+    return int(reader.value(f"SELECT count() FROM ({sql})", {"date": day}))
+
+
+def assigned(reader: Client) -> dict[tuple[date, int], tuple[int, int]]:
+    rows = reader.rows(
+        f"SELECT assignment_date, is_current, count(), uniqExact({ENTITY}) FROM customer_user_segment_assignments"
+        " GROUP BY 1, 2"
+    )
+    return {(day, current): (count, distinct) for day, current, count, distinct in rows}
+
+
+def as_it_should_be(nights: Nights, reader: Client) -> None:
+    before, now = population(nights, reader, EARLIER), population(nights, reader, LAST)
+    assert assigned(reader) == {(EARLIER, 0): (before, before), (LAST, 1): (now, now)}
+
+
+def test_everybody_has_one_current_segment_and_the_earlier_day_is_closed(nights: Nights, reader: Client) -> None:
+    assert nights.later.outcome.run.rows_published == population(nights, reader, LAST)
+    as_it_should_be(nights, reader)
+
+
+def test_closing_again_changes_nothing(nights: Nights, reader: Client) -> None:
+    target = nights.later.manifest.targets[1]
+    publish.close_earlier(reader, nights.later.manifest, target)
+    as_it_should_be(nights, reader)
+
+
+def test_a_day_can_be_run_again_and_an_earlier_one_after_it_is_not_current(nights: Nights, reader: Client) -> None:
+    again = [nights.run(day) for day in (LAST, EARLIER)]
+    as_it_should_be(nights, reader)
+    known = runs.listed(reader, "segmentation", limit=100)
+    standing = {run.run_id for run in known if run.status == runs.PUBLISHED}
+    assert standing == {one.manifest.run_id for one in again}
+    found = reader.rows("SELECT DISTINCT assignment_date, model_version FROM customer_user_segment_assignments")
+    assert set(found) == {(one.manifest.date, one.manifest.model_version) for one in again}
+
+
+def test_a_segment_has_one_row_a_brand_and_counts_its_readers(nights: Nights, reader: Client) -> None:
+    ((rows, ids, users, unnamed),) = reader.rows(
+        "SELECT count(), uniqExact(segment_id), sum(user_count), countIf(segment_name = '')"
+        " FROM customer_user_segments FINAL WHERE updated_at = toDateTime({date:Date} + 1, 'UTC')",
+        {"date": LAST},
+    )
+    assert rows == ids
+    assert (users, unnamed) == (population(nights, reader, LAST), 0)
+    ((dangling,),) = reader.rows(
+        "SELECT count() FROM customer_user_segment_assignments WHERE is_current = 1 AND segment_id NOT IN"
+        " (SELECT segment_id FROM customer_user_segments)"
+    )
+    assert dangling == 0
+
+
+def test_numbers_follow_the_clusters_of_the_champion(nights: Nights) -> None:
+    first, second = (
+        load_package(one.version.artifact_uri, one.version.artifact_sha256).model for one in nights.versions
+    )
+    assert isinstance(first, Clusters)
+    assert isinstance(second, Clusters)
+    assert second.match(first.centroids).centroids.numbers == second.centroids.numbers
+    assert set(first.centroids.numbers) & set(second.centroids.numbers)
+
+
+def test_k_is_the_one_with_the_highest_silhouette(nights: Nights) -> None:
+    for outcome in nights.versions:
+        curve = outcome.fitted.history["silhouette_by_clusters"]
+        best = max(curve, key=lambda k: curve[k])
+        assert list(curve) == ["3", "4", "5", "6", "7", "8"]
+        assert outcome.fitted.test["clusters"] == int(best)
+        assert 0 < outcome.fitted.test["silhouette"]["low"] < outcome.fitted.test["silhouette"]["high"] < 0.99
+
+
+def test_the_report_names_segments_and_readers(nights: Nights, reader: Client) -> None:
+    run = runs.listed(reader, "segmentation", limit=100)
+    newest = next(one for one in run if one.date == LAST and one.status == runs.PUBLISHED)
+    names, report = reader.named_rows(
+        nights.loaded.sql("segmentation/report.sql").read_text(), {"run_id": newest.run_id, "date": LAST}
+    )
+    assert len(report) == newest.rows_published
+    for name in ("brand_name", "segment_name", "device_type_name", "country_name", "category_name"):
+        assert all(row[names.index(name)] for row in report), name
