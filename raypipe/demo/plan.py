@@ -10,7 +10,8 @@ from typing import Any
 from raypipe.errors import UsageError
 
 ACTIVE_DAYS = 30
-EVENT_DAYS = 30
+# Twice the window that content features look back: what is learned from past days needs its own history.
+EVENT_DAYS = 60
 EVENT_READERS = 200_000
 NO_DATE = date(1970, 1, 1)
 

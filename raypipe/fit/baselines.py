@@ -58,6 +58,7 @@ def baselines(
     threshold: Objective = "f1",
     resamples: int = 200,
     seed: int = 0,
+    is_linear: bool = False,
 ) -> dict[str, Baseline]:
     """The baselines by name, fitted on training rows, with thresholds from validation, evaluated on test rows.
 
@@ -70,9 +71,12 @@ def baselines(
         threshold: the objective of the decision threshold, for a binary label.
         resamples: of each interval.
         seed: of the draw and the resamples.
+        is_linear: whether the model that is compared is a linear one, which cannot be better than itself.
     """
     train, validation = _drawn(train, seed), _drawn(validation, seed)
-    rules = [_prior(train), _one_feature(kind, train, validation, columns), _linear(kind, train, seed)]
+    rules = [_prior(train), _one_feature(kind, train, validation, columns)]
+    if not is_linear:
+        rules.append(_linear(kind, train, seed))
     found: dict[str, Baseline] = {}
     for rule in rules:
         if rule.predict is None:

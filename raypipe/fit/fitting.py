@@ -225,7 +225,8 @@ def _judge(
     width = len(contract.columns)
     parts = {name: training_table.read_part(client, table, name, width) for name in training_table.PARTS}
     fit_rows, validation, test = parts["train"], parts["validation"], parts["test"]
-    model = load_family(recipe.family).from_files(files)
+    family = load_family(recipe.family)
+    model = family.from_files(files)
     on_validation, on_test = model.predict(validation.x), model.predict(test.x)
     threshold = (
         choose_threshold(validation.y, on_validation, recipe.threshold) if recipe.label_kind == "binary" else 0.0
@@ -243,6 +244,7 @@ def _judge(
         threshold=recipe.threshold,
         resamples=recipe.resamples,
         seed=recipe.shares.seed,
+        is_linear=getattr(family, "is_linear", False),
     )
     rival, warning = _champion_scores(client, recipe, table, champion, len(test))
     known = {item.name: item.prediction for item in simple.values() if item.prediction is not None}

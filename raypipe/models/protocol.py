@@ -164,8 +164,9 @@ def answer(model: Model, rows: Rows) -> Answer:
 class Family(Protocol):
     """A way to fit a kind of model.
 
-    Two attributes more may be there: `fitter`, the module whose `fit_version` fits it, of a family that does not learn
-    from labels; and `explains = False` of one whose models have no explanations.
+    More attributes may be there: `fitter`, the module whose `fit_version` fits it, of a family that does not learn
+    from labels; `explains = False` of one whose models have no explanations; `is_linear = True` of one that a
+    linear baseline would only repeat.
 
     Attributes:
         framework: the library, such as `xgboost`.

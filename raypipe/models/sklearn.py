@@ -55,6 +55,7 @@ class _SklearnFamily(ABC):
     estimators: ClassVar[Mapping[str, str]]
     model: type[SklearnModel]
     explains: ClassVar[bool] = False
+    is_linear: ClassVar[bool] = False
     # Parameters that raypipe does not pass on, and what to set instead.
     instead: ClassVar[Mapping[str, str]] = {}
 
@@ -147,6 +148,7 @@ class LogisticRegression(_SklearnFamily):
     estimators: ClassVar = {"binary": "sklearn.linear_model:LogisticRegression"}
     model = LinearModel
     explains = True
+    is_linear = True
 
 
 class Ridge(_SklearnFamily):
@@ -156,6 +158,7 @@ class Ridge(_SklearnFamily):
     estimators: ClassVar = {"number": "sklearn.linear_model:Ridge"}
     model = LinearModel
     explains = True
+    is_linear = True
 
 
 class RandomForest(_SklearnFamily):

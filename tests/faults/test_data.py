@@ -524,7 +524,7 @@ def test_a_snapshot_that_is_late_is_refused_with_those_there_are_and_scored_once
 def test_without_looking_for_the_snapshot_its_population_is_empty_and_refused_as_that(
     night: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "resolve_date", lambda found, wanted, table: wanted)
+    monkeypatch.setattr(planning.split, "resolve_date", lambda found, wanted, table: wanted)
     with pytest.raises(GateRefused, match="is empty"):
         night.plan(day=LATE)
     assert loaded(night.publisher).config.source.date_column == "feature_date"

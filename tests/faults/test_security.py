@@ -352,11 +352,11 @@ def other_golden(night: Night) -> dict[str, bytes]:
     """The golden rows with one score a little off."""
     manifest = night.plan()
     model = load_package(manifest.artifact_uri, manifest.artifact_sha256).model
-    x, scores = golden._rows(files_of(night)["golden.arrow"])
-    assert np.allclose(model.predict(x), scores, atol=1e-5)
+    rows, scores = golden._rows(files_of(night)["golden.arrow"])
+    assert np.allclose(model.predict(rows.x), scores, atol=1e-5)
     changed = np.array(scores, np.float32)
     changed[len(changed) // 2] += 0.001
-    return {"golden.arrow": golden.golden(x, changed)}
+    return {"golden.arrow": golden.golden(rows, changed)}
 
 
 def test_one_golden_row_that_is_scored_differently_stops_the_run(night: Night, tmp_path: Path) -> None:
@@ -369,7 +369,7 @@ def test_one_golden_row_that_is_scored_differently_stops_the_run(night: Night, t
 
 def test_without_the_golden_rows_it_is_published(night: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = own_model(night, tmp_path, other_golden(night))
-    monkeypatch.setattr(artifacts, "check_golden", lambda *_: 0)
+    monkeypatch.setattr(golden, "check_golden", lambda *_: 0)
     night.assert_exact(night.run(manifest))
 
 

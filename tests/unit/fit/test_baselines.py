@@ -32,6 +32,12 @@ def test_the_prior_ranks_nobody() -> None:
     assert len(np.unique(prior.prediction)) == 1
 
 
+def test_a_linear_model_is_not_compared_with_itself() -> None:
+    parts = [_rows(seed) for seed in range(3)]
+    assert set(_fitted()) == {"prior", "one_feature", "linear"}
+    assert set(baselines("binary", *parts, COLUMNS, resamples=0, is_linear=True)) == {"prior", "one_feature"}
+
+
 def test_the_best_single_feature_need_not_be_monotone() -> None:
     one = _fitted()["one_feature"]
     assert "bump" in one.description
