@@ -14,12 +14,13 @@ from typing import Any
 from raypipe.clickhouse.client import Client
 from raypipe.fit.fitting import Fitted, Recipe
 from raypipe.models.protocol import load_family
-from raypipe.registry import aliases, models, training_runs
+from raypipe.registry import life, models, training_runs
 from raypipe.registry.artifacts import Artifact
 from raypipe.registry.features import FeatureRecord, record_features, summarise
-from raypipe.registry.record import CANDIDATE, PRODUCTION, ModelRecord, Registered, model_id
+from raypipe.registry.record import CANDIDATE, ModelRecord, Registered, model_id
 from raypipe.registry.training_runs import Outcome, TrainingRun
 
+SET_BY = "raypipe fit"
 LIBRARIES = ("raypipe", "ray", "xgboost-cpu", "xgboost", "scikit-learn", "skops", "numpy", "pyarrow")
 
 
@@ -109,10 +110,12 @@ def complete(client: Client, attempt: Attempt, recipe: Recipe, fitted: Fitted, a
 
 def promote(client: Client, model: Registered, reason: str) -> Registered:
     """Makes a version the champion."""
-    now = datetime.now(UTC)
-    promoted = models.set_status(client, model, PRODUCTION, now)
-    aliases.assign(client, model.pipeline, aliases.CHAMPION, promoted, reason, "raypipe fit", now)
-    return promoted
+    return life.promote(client, model, reason, SET_BY, datetime.now(UTC))
+
+
+def challenge(client: Client, model: Registered, reason: str) -> None:
+    """Makes a version that did not beat the champion the challenger."""
+    life.challenge(client, model, reason, SET_BY, datetime.now(UTC))
 
 
 def _features(recipe: Recipe, fitted: Fitted, weights: Mapping[str, float]) -> list[FeatureRecord]:

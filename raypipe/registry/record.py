@@ -93,3 +93,8 @@ class Registered:
     updated_at: datetime
     evaluation: Mapping[str, Any]
     metadata: Mapping[str, Any]
+
+    @property
+    def pruned_at(self) -> str:
+        """When its artifact was removed to make room, '' where it was not."""
+        return str(self.metadata.get("pruned_at", ""))
