@@ -273,6 +273,37 @@ def prune(
         _show_pruned(done, orphans=orphans, dry_run=dry_run, json=json)
 
 
+@models_app.command()
+def export(
+    pipeline: Pipeline,
+    version: Version,
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="URI", help="MLflow's tracking URI: http(s)://host:5000, or sqlite:///mlflow.db."),
+    ],
+    config: Config = None,
+    url: Url = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Bring a version to MLflow: a run with its parameters, metrics and files, and a version of a registered model.
+
+    Needs the extra `mlflow`. A second export of a version only moves its aliases along.
+
+    Example: raypipe models export churn champion --to http://mlflow.example:5000
+    """
+    with output.reported(debug), client_of(config, url) as client:
+        from raypipe.registry import mlflow_export
+
+        done = mlflow_export.export(client, registry.find(client, pipeline, version), to)
+        if json:
+            output.emit(vars(done))
+        else:
+            verb = "exported as" if done.created else "was there already as"
+            names = f", {', '.join(done.aliases)}" if done.aliases else ""
+            output.say(f"{pipeline} {version} {verb} models:/{done.name}/{done.version}{names}")
+
+
 def _show_rollback(pipeline: str, done: RolledBack, seconds: float, json: bool) -> None:
     days = [vars(day) for day in done.days]
     if json:
