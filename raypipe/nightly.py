@@ -106,7 +106,11 @@ def fit(
         if champion and not changed_contract:
             _require_contract(client, recipe, champion)
         attempt = registration.begin(recipe, datetime.now(UTC))
-        with registration.recorded(client, attempt), _ray(endpoint, config) as workers:
+        with (
+            registration.recorded(client, attempt),
+            registration.in_training(client, attempt, recipe),
+            _ray(endpoint, config) as workers,
+        ):
             workers.ready()
             fitted = fit_version(
                 client,

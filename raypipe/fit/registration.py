@@ -5,19 +5,20 @@ from __future__ import annotations
 import platform
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from raypipe.clickhouse.client import Client
+from raypipe.errors import RaypipeError
 from raypipe.fit.fitting import Fitted, Recipe
 from raypipe.models.protocol import load_family
 from raypipe.registry import life, models, training_runs
 from raypipe.registry.artifacts import Artifact
 from raypipe.registry.features import FeatureRecord, record_features, summarise
-from raypipe.registry.record import CANDIDATE, ModelRecord, Registered, model_id
+from raypipe.registry.record import CANDIDATE, FAILED, TRAINING, ModelRecord, Registered, model_id
 from raypipe.registry.training_runs import Outcome, TrainingRun
 
 SET_BY = "raypipe fit"
@@ -57,6 +58,24 @@ def recorded(client: Client, attempt: Attempt) -> Iterator[None]:
         yield
     except BaseException as error:
         training_runs.fail_run(client, attempt.run, error, datetime.now(UTC))
+        raise
+
+
+@contextmanager
+def in_training(client: Client, attempt: Attempt, recipe: Recipe) -> Iterator[None]:
+    """Inside, the version is TRAINING in the registry until `complete` makes it a candidate; an error: FAILED."""
+    family = load_family(recipe.family)
+    kind = "classification" if recipe.label_kind == "binary" else "regression"
+    known = (kind, family.framework, family.algorithm, family.format, attempt.run.started_at)
+    made = models.register(
+        client, ModelRecord(recipe.pipeline, attempt.version, TRAINING, *known), attempt.run.started_at
+    )
+    try:
+        yield
+    except BaseException:
+        # Why the fit failed is worth more than why that could not be written down.
+        with suppress(RaypipeError):
+            models.set_status(client, made, FAILED, datetime.now(UTC))
         raise
 
 

@@ -14,6 +14,8 @@ PRODUCTION = "PRODUCTION"
 ARCHIVED = "ARCHIVED"
 FAILED = "FAILED"
 STATUSES = (TRAINING, CANDIDATE, PRODUCTION, ARCHIVED, FAILED)
+# A fit that goes on, or failed, has a version too, but nothing to score with.
+NOT_FITTED = (TRAINING, FAILED)
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "raypipe:model")
 

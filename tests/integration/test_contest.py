@@ -1,4 +1,4 @@
-"""A promotion by evidence: two registered versions on the same test rows of a table of one's own."""
+"""How a fit's version begins and ends, and a promotion by evidence: on the same test rows of a table of one's own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from raypipe.data.contract import matrix
 from raypipe.data.freeze import freeze
 from raypipe.data.histograms import fit_bins
 from raypipe.data.slices import unsliced
-from raypipe.fit import contest
+from raypipe.fit import contest, registration
 from raypipe.models.protocol import FitSpec, Matrix
 from raypipe.models.xgboost import XGBoost
 from raypipe.registry import aliases, artifacts, models
@@ -170,3 +170,37 @@ def test_the_rows_are_those_that_the_split_sets_aside_on_the_newest_labelled_day
     )
     assert 0 < len(seen) < PEOPLE
     assert sorted(zip(x[:, 0].tolist(), y.tolist(), strict=True)) == sorted(seen)
+
+
+def test_a_version_is_training_until_its_fit_fails(versions: Contest) -> None:
+    loaded = load_pipeline("leavers", versions.folder / "configs", environ={})
+    recipe = nightly.recipe_of(versions.client, loaded, None)
+    attempt = registration.begin(recipe, datetime.now(UTC))
+
+    def status() -> str:
+        return models.find(versions.client, "leavers", attempt.version).status
+
+    def fail() -> None:
+        assert status() == "TRAINING"
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), registration.in_training(versions.client, attempt, recipe):
+        fail()
+    assert status() == "FAILED"
+    result = versions.command("models", "promote", "leavers", attempt.version, "--reason", "x")
+    assert (result.exit_code, "has no artifact" in result.stderr) == (1, True)
+    assert models.find(versions.client, "leavers", "latest").version == TWIN
+
+
+def test_a_fit_on_drifted_features_is_refused_with_the_difference_before_it_begins(versions: Contest) -> None:
+    assert versions.command("models", "promote", "leavers", GOOD, "--reason", "the first").exit_code == 0
+    drifted = FEATURES.replace("visits, noise", "toFloat64(visits) AS visits, noise AS hum")
+    (versions.folder / "sql" / "leavers" / "features.sql").write_text(drifted)
+    (versions.folder / "configs" / "leavers.yaml").write_text(CONFIG.replace("{name: noise}", "{name: hum}"))
+    result = versions.command("fit", "leavers")
+    assert (result.exit_code, result.stdout) == (1, "")
+    difference = "visits: Float64 instead of UInt32; noise: missing instead of Float32; hum: added, Float32"
+    assert difference in result.stderr
+    assert "raypipe fit --changed-contract" in result.stderr
+    assert versions.client.value("SELECT count() FROM ml_model_training_runs") == 0
+    assert len(models.list_models(versions.client, "leavers")) == 3
