@@ -72,7 +72,7 @@ bench: $(STAMP) ## scoring side by side with its peers (BENCH_USERS=1000000)
 lock: $(STAMP) ## resolves pyproject.toml again into requirements.lock
 	env -u UV_FIND_LINKS -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_DEFAULT_INDEX \
 	$(BIN)/uv --no-config pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-	  --extra all-cpu --extra dev --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	  --extra all-cpu --extra mlflow --extra dev --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	  --output-file requirements.lock
 
 clean: ## removes .venv, caches and builds; keeps the data in .raypipe

@@ -23,8 +23,9 @@ from raypipe.clickhouse.statements import load
 from raypipe.config.load import Loaded
 from raypipe.config.schema import PipelineConfig
 from raypipe.data import split
-from raypipe.data.slices import Slice
-from raypipe.errors import GateRefused, UsageError
+from raypipe.data.contract import describe_query
+from raypipe.data.slices import Slice, unsliced
+from raypipe.errors import GateRefused, ModelError, UsageError
 from raypipe.fit import registration
 from raypipe.fit.fitting import Champion, Fitted, Recipe, fitter
 from raypipe.fit.training_table import Shares, Snapshot
@@ -82,22 +83,34 @@ class Plan:
     lacking: tuple[grants.Grant, ...] | None
 
 
-def fit(endpoint: Endpoint, loaded: Loaded, as_of: date | None, progress: Progress) -> FitOutcome:
-    """Fits, judges and registers a version; the best so far becomes the champion.
+def fit(
+    endpoint: Endpoint, loaded: Loaded, as_of: date | None, progress: Progress, *, changed_contract: bool = False
+) -> FitOutcome:
+    """Fits, judges and registers a version; the best so far becomes the champion, another one the challenger.
 
     Args:
         endpoint: the ClickHouse.
         loaded: the pipeline's config.
         as_of: the last day whose data may be used; None for the newest snapshot.
         progress: told the stage, what is done and what there is to do.
+        changed_contract: whether the features query may lack what the champion reads; then the two cannot be compared.
+
+    Raises:
+        DataError: the features query does not yield what the champion was fitted on.
     """
     config = loaded.config
     with Client(endpoint) as client:
-        recipe = _recipe(client, loaded, as_of)
+        recipe = recipe_of(client, loaded, as_of)
         standing = models.find_alias(client, config.pipeline, CHAMPION)
         champion = Champion(standing.artifact_uri, standing.artifact_sha256) if standing else None
+        if champion and not changed_contract:
+            _require_contract(client, recipe, champion)
         attempt = registration.begin(recipe, datetime.now(UTC))
-        with registration.recorded(client, attempt), _ray(endpoint, config) as workers:
+        with (
+            registration.recorded(client, attempt),
+            registration.in_training(client, attempt, recipe),
+            _ray(endpoint, config) as workers,
+        ):
             if _trains(config):
                 workers.ready()
             fitted = fitter(recipe.family)(
@@ -111,6 +124,8 @@ def fit(endpoint: Endpoint, loaded: Loaded, as_of: date | None, progress: Progre
             version = registration.complete(client, attempt, recipe, fitted, artifact)
         if fitted.decision.promote:
             version = registration.promote(client, version, fitted.decision.reason)
+        else:
+            registration.challenge(client, version, fitted.decision.reason)
     return FitOutcome(version, fitted)
 
 
@@ -272,7 +287,7 @@ def _trains(config: PipelineConfig) -> bool:
     return config.label is not None
 
 
-def _recipe(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
+def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
     """The config's plain values, and the snapshots to read."""
     config = loaded.config
     label = config.label
@@ -308,6 +323,18 @@ def _recipe(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
         levels=tuple((level.name, level.below) for level in config.levels),
         slice_rows=config.score.slice_rows,
     )
+
+
+def _require_contract(client: Client, recipe: Recipe, champion: Champion) -> None:
+    """Refuses, before the fit, a features query that has drifted away from what the champion reads."""
+    try:
+        contract = load_card(champion.artifact_uri, champion.artifact_sha256).contract
+    except ModelError:
+        # A champion that cannot be read is no reason not to fit another; the fit's warnings will name it.
+        return
+    parameters = next(item.parameters for item in recipe.snapshots if "test" in item.parts)
+    found = describe_query(client, unsliced(recipe.features_sql.text), {**parameters, **contract.parameters})
+    contract.check(found)
 
 
 def _snapshots(client: Client, config: PipelineConfig, as_of: date | None) -> tuple[tuple[Snapshot, ...], date]:

@@ -1,4 +1,4 @@
-"""The commands that look at runs, models and the configuration."""
+"""The commands that look at runs and the configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from raypipe.config.leaves import show
 from raypipe.config.load import list_pipelines, load_pipeline
 from raypipe.config.schema import json_schema
 from raypipe.errors import UsageError
-from raypipe.registry import models as registry
 from raypipe.score import runs as scoring_runs
 
 app = typer.Typer()
@@ -42,7 +41,7 @@ def runs(
     with output.reported(debug), client_of(config, url) as client:
         found = scoring_runs.listed(client, pipeline, limit)
         if not found:
-            _require_pipeline(pipeline, config)
+            require_pipeline(pipeline, config)
         names = (
             "run_id",
             "pipeline",
@@ -63,30 +62,6 @@ def runs(
             shown = ("run_id", "date", "status", "model_version", "rows_published", "started_at", "error")
             rows = [[_first_line(document[name]) for name in shown] for document in documents]
             output.table(shown, rows)
-
-
-@app.command()
-def models(
-    pipeline: Only = None,
-    limit: Limit = 20,
-    config: Config = None,
-    url: Url = None,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """List the registered model versions, newest first.
-
-    The one in PRODUCTION is the champion, which `raypipe score` takes when --model names no other.
-    """
-    with output.reported(debug), client_of(config, url) as client:
-        found = registry.list_models(client, pipeline)[:limit]
-        if not found:
-            _require_pipeline(pipeline, config)
-        if json:
-            output.emit({"models": [vars(model) for model in found]})
-        else:
-            rows = [(m.pipeline, m.version, m.status, _auc(m), m.artifact_sha256[:12], m.created_at) for m in found]
-            output.table(("pipeline", "version", "status", "test auc", "artifact", "registered"), rows)
 
 
 @config_app.command("show")
@@ -129,7 +104,7 @@ def config_schema(json: Json = False, debug: Debug = False) -> None:
         output.emit(json_schema())
 
 
-def _require_pipeline(name: str | None, config: Path | None) -> None:
+def require_pipeline(name: str | None, config: Path | None) -> None:
     """Tells a pipeline of which there is nothing yet from one that does not exist."""
     known = list_pipelines(config)
     if name is not None and name not in known:
@@ -138,12 +113,6 @@ def _require_pipeline(name: str | None, config: Path | None) -> None:
             allowed=", ".join(known),
             next_step="correct the name, or leave it out to see everything",
         )
-
-
-def _auc(model: registry.Registered) -> str:
-    test = model.evaluation.get("test", {})
-    value = test.get("auc", {}).get("value") if isinstance(test, dict) else None
-    return f"{value:.4f}" if isinstance(value, float) else ""
 
 
 def _first_line(value: object) -> object:

@@ -36,6 +36,10 @@ def fit(
     as_of: Annotated[
         str, typer.Option("--as-of", metavar="DATE", help="The last day whose data may be used: YYYY-MM-DD, or latest.")
     ] = "latest",
+    changed_contract: Annotated[
+        bool,
+        typer.Option("--changed-contract", help="The features query may lack columns that the champion reads."),
+    ] = False,
     config: Config = None,
     url: Url = None,
     overrides: Set = None,
@@ -45,7 +49,8 @@ def fit(
     """Fit, evaluate and register a version of a pipeline's model.
 
     Features are as of past snapshots and labels from the days after them; the newest snapshot with complete labels is
-    the test. The version becomes the champion when it beats the standing one by more than noise.
+    the test. The version becomes the champion when it beats the standing one by more than noise, else the challenger.
+    A features query that lacks what the champion reads is refused with the difference, unless --changed-contract.
 
     Example: raypipe fit churn --as-of 2026-01-31 --set model.params.max_depth=6
     """
@@ -54,7 +59,7 @@ def fit(
         with pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded), output.progress() as progress:
             from raypipe import nightly
 
-            outcome = nightly.fit(endpoint, loaded, day, progress)
+            outcome = nightly.fit(endpoint, loaded, day, progress, changed_contract=changed_contract)
         results.show_fit(outcome, json)
 
 

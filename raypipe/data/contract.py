@@ -151,21 +151,25 @@ class Contract:
             f"FROM (\n{features_sql}\n)"
         )
 
+    @property
+    def schema(self) -> dict[str, str]:
+        """The columns that it reads of a features query, with their ClickHouse types."""
+        plain = dict(zip((*self.keys, *self.carry), (*self.key_types, *self.carry_types), strict=True))
+        plain |= dict(zip(self.inputs, self.input_types, strict=True))
+        return plain | {feature.name: feature.type for feature in self.features}
+
     def check(self, types: Types) -> None:
-        """Refuses a features query whose columns are not those of the fit any more, listing each difference."""
-        expected = dict(zip((*self.keys, *self.carry), (*self.key_types, *self.carry_types), strict=True))
-        expected |= dict(zip(self.inputs, self.input_types, strict=True))
-        expected |= {feature.name: feature.type for feature in self.features}
-        changes = [
-            f"{name}: {types.get(name, 'missing')} instead of {wanted}"
-            for name, wanted in expected.items()
-            if types.get(name) != wanted
-        ]
-        if changes:
+        """Refuses a features query whose columns are not those of the fit any more, with the difference.
+
+        A query may have more columns than the model reads. Where one is missing they are listed too: it may have got
+        another name.
+        """
+        expected = self.schema
+        if any(types.get(name) != wanted for name, wanted in expected.items()):
             raise DataError(
                 "The features query does not yield what the model was fitted on",
-                found="; ".join(changes),
-                next_step="restore the columns, or fit a new version with `raypipe fit`",
+                found="; ".join(difference(expected, types)),
+                next_step="restore the columns, or fit a new version with `raypipe fit --changed-contract`",
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -187,6 +191,18 @@ class Contract:
             raise ModelError(
                 "The model's contract.json is not one that this raypipe wrote", found=repr(error)
             ) from error
+
+
+def difference(expected: Types, found: Types) -> list[str]:
+    """What became of each column: another type, missing, or added, in this order."""
+    changed = [
+        f"{name}: {found[name]} instead of {wanted}"
+        for name, wanted in expected.items()
+        if name in found and found[name] != wanted
+    ]
+    missing = [f"{name}: missing instead of {wanted}" for name, wanted in expected.items() if name not in found]
+    added = [f"{name}: added, {kind}" for name, kind in found.items() if name not in expected]
+    return [*changed, *missing, *added]
 
 
 def key_hash(keys: Sequence[str]) -> str:

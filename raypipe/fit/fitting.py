@@ -291,7 +291,8 @@ def _champion_scores(
         features, parameters = unsliced(recipe.features_sql.text), _test_parameters(recipe)
         package.contract.check(describe_query(client, features, parameters))
     except RaypipeError as error:
-        return None, f"the champion could not be compared on the same rows: {error.problem}"
+        found = f" ({error.found})" if error.found is not None else ""
+        return None, f"the champion could not be compared on the same rows: {error.problem}{found}"
     keys = ", ".join(identifier(key) for key in recipe.keys)
     data = client.table(
         f"SELECT {MATRIX} FROM (SELECT {keys}, row_hash FROM {identifier(table.name)} WHERE part = 'test'"

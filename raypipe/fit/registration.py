@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 
 from raypipe.clickhouse.client import Client
+from raypipe.errors import RaypipeError
 from raypipe.fit.fitting import Fitted, Recipe
 from raypipe.models.protocol import load_family
-from raypipe.registry import aliases, models, training_runs
+from raypipe.registry import life, models, training_runs
 from raypipe.registry.artifacts import Artifact
 from raypipe.registry.features import FeatureRecord, record_features, summarise
-from raypipe.registry.record import CANDIDATE, PRODUCTION, ModelRecord, Registered, model_id
+from raypipe.registry.record import CANDIDATE, FAILED, TRAINING, ModelRecord, Registered, model_id
 from raypipe.registry.training_runs import Outcome, TrainingRun
 
+SET_BY = "raypipe fit"
 MODEL_TYPES = {"binary": "classification", "number": "regression"}
 LIBRARIES = ("raypipe", "ray", "xgboost-cpu", "xgboost", "scikit-learn", "implicit", "skops", "numpy", "pyarrow")
 
@@ -59,6 +61,24 @@ def recorded(client: Client, attempt: Attempt) -> Iterator[None]:
         yield
     except BaseException as error:
         training_runs.fail_run(client, attempt.run, error, datetime.now(UTC))
+        raise
+
+
+@contextmanager
+def in_training(client: Client, attempt: Attempt, recipe: Recipe) -> Iterator[None]:
+    """Inside, the version is TRAINING in the registry until `complete` makes it a candidate; an error: FAILED."""
+    family = load_family(recipe.family)
+    kind = "classification" if recipe.label_kind == "binary" else "regression"
+    known = (kind, family.framework, family.algorithm, family.format, attempt.run.started_at)
+    made = models.register(
+        client, ModelRecord(recipe.pipeline, attempt.version, TRAINING, *known), attempt.run.started_at
+    )
+    try:
+        yield
+    except BaseException:
+        # Why the fit failed is worth more than why that could not be written down.
+        with suppress(RaypipeError):
+            models.set_status(client, made, FAILED, datetime.now(UTC))
         raise
 
 
@@ -115,10 +135,12 @@ def complete(client: Client, attempt: Attempt, recipe: Recipe, fitted: Fitted, a
 
 def promote(client: Client, model: Registered, reason: str) -> Registered:
     """Makes a version the champion."""
-    now = datetime.now(UTC)
-    promoted = models.set_status(client, model, PRODUCTION, now)
-    aliases.assign(client, model.pipeline, aliases.CHAMPION, promoted, reason, "raypipe fit", now)
-    return promoted
+    return life.promote(client, model, reason, SET_BY, datetime.now(UTC))
+
+
+def challenge(client: Client, model: Registered, reason: str) -> None:
+    """Makes a version that did not beat the champion the challenger."""
+    life.challenge(client, model, reason, SET_BY, datetime.now(UTC))
 
 
 def _features(recipe: Recipe, fitted: Fitted, weights: Mapping[str, float]) -> list[FeatureRecord]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,12 +13,14 @@ from raypipe.errors import UsageError
 from raypipe.registry.record import Registered
 from raypipe.registry.rows import statement, write
 
-CHAMPION = "champion"
+CHAMPION = "champion"  # what `raypipe score` takes
+CHALLENGER = "challenger"  # the newest version that was not better than the champion
+PREVIOUS = "previous"  # what `raypipe rollback` goes back to
 TABLE = "raypipe_aliases"
 LATEST = "latest"  # not an alias: it always means the newest version
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+MICROSECOND = timedelta(microseconds=1)
 _FAR = datetime(2200, 1, 1, tzinfo=UTC)
 _SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("pipeline", "alias", "model_id", "model_version", "set_by", "reason")]
@@ -38,6 +41,17 @@ class Alias:
     set_at: datetime
 
 
+@dataclass(frozen=True)
+class Period:
+    """An assignment and the moment, UTC, from which the next one counted; None where it counts still.
+
+    An alias that was cleared has a period too, whose version is ''.
+    """
+
+    assignment: Alias
+    until: datetime | None
+
+
 def assign(
     client: Client, pipeline: str, alias: str, model: Registered, reason: str, set_by: str, at: datetime
 ) -> Alias:
@@ -55,27 +69,74 @@ def assign(
     Raises:
         UsageError: the alias is empty or `latest`, or the version is another pipeline's.
     """
-    if not alias or alias == LATEST:
-        raise UsageError("Not a name for an alias", found=repr(alias), allowed=f"any name but {LATEST!r}")
-    if model.pipeline != pipeline:
-        raise UsageError(f"An alias of {pipeline} cannot name a model of {model.pipeline}", found=model.version)
-    before = current(client, pipeline, alias)
-    moment = at.astimezone(UTC) if before is None else max(at.astimezone(UTC), before.set_at + _MICROSECOND)
-    made = Alias(pipeline, alias, model.model_id, model.version, set_by, reason, moment)
-    write(client, TABLE, _SCHEMA, [{**vars(made), "model_version": made.version}])
+    return move(client, pipeline, {alias: model}, reason, set_by, at)[alias]
+
+
+def move(
+    client: Client,
+    pipeline: str,
+    moves: Mapping[str, Registered | Alias | None],
+    reason: str,
+    set_by: str,
+    at: datetime,
+) -> dict[str, Alias]:
+    """Lets several aliases name other versions at one moment: all of them or, where the insert fails, none.
+
+    Args:
+        client: of the database with the registry.
+        pipeline: the pipeline.
+        moves: by alias, the version, or what an alias names; None to name nothing from now on.
+        reason: why, for people.
+        set_by: who or what decided.
+        at: the moment, UTC; moved on where the clock lags behind the pipeline's latest assignment.
+
+    Raises:
+        UsageError: an alias is empty or `latest`, or a version is another pipeline's.
+    """
+    for alias, named in moves.items():
+        if not alias or alias == LATEST:
+            raise UsageError("Not a name for an alias", found=repr(alias), allowed=f"any name but {LATEST!r}")
+        if named is not None and named.pipeline != pipeline:
+            raise UsageError(f"An alias of {pipeline} cannot name a model of {named.pipeline}", found=named.version)
+    before = max((period.assignment.set_at for period in history(client, pipeline)), default=_EPOCH)
+    moment = max(at.astimezone(UTC), before + MICROSECOND)
+    made = {
+        alias: Alias(
+            pipeline, alias, named.model_id if named else "", named.version if named else "", set_by, reason, moment
+        )
+        for alias, named in moves.items()
+    }
+    # One insert into one partition is one block, so that nobody meets a champion without its `previous`.
+    write(client, TABLE, _SCHEMA, [{**vars(one), "model_version": one.version} for one in made.values()])
     return made
 
 
 def current(client: Client, pipeline: str, alias: str) -> Alias | None:
-    """What an alias names now, or None if it was never assigned."""
+    """What an alias names now, or None where it names nothing."""
     return at_time(client, pipeline, alias, _FAR)
 
 
 def at_time(client: Client, pipeline: str, alias: str, at: datetime) -> Alias | None:
-    """What an alias named at a moment in UTC, or None if it was not assigned yet."""
-    parameters = {"pipeline": pipeline, "alias": alias, "at": (at - _EPOCH) // _MICROSECOND}
-    rows = client.rows(statement("alias").text, parameters)
-    if not rows:
-        return None
-    model_id, version, set_by, reason, micros = rows[0]
-    return Alias(pipeline, alias, model_id, version, set_by, reason, _EPOCH + micros * _MICROSECOND)
+    """What an alias named at a moment in UTC, or None where it named nothing."""
+    found = history(client, pipeline, alias, at)
+    return found[0].assignment if found and found[0].assignment.version else None
+
+
+def history(client: Client, pipeline: str, alias: str = "", at: datetime | None = None) -> list[Period]:
+    """What a pipeline's aliases named and when, the newest first.
+
+    Args:
+        client: of the database with the registry.
+        pipeline: the pipeline.
+        alias: only of this one; '' for all.
+        at: only what counted at this moment, UTC; None for everything.
+    """
+    moment = -1 if at is None else max((at - _EPOCH) // MICROSECOND, 0)
+    rows = client.rows(statement("alias_history").text, {"pipeline": pipeline, "alias": alias, "at": moment})
+    return [
+        Period(
+            Alias(pipeline, name, model_id, version, set_by, reason, _EPOCH + since * MICROSECOND),
+            _EPOCH + until * MICROSECOND if until else None,
+        )
+        for name, model_id, version, set_by, reason, since, until in rows
+    ]

@@ -13,7 +13,7 @@ import pyarrow as pa
 from raypipe.clickhouse.client import Client
 from raypipe.errors import ModelError, UsageError
 from raypipe.registry import aliases
-from raypipe.registry.record import PRODUCTION, STATUSES, ModelRecord, Registered
+from raypipe.registry.record import NOT_FITTED, PRODUCTION, STATUSES, ModelRecord, Registered
 from raypipe.registry.rows import SECONDS, epoch, json_text, parsed, seconds, size, statement, write
 
 __all__ = ["ModelRecord", "Registered", "find", "find_alias", "list_models", "register", "set_status"]
@@ -38,7 +38,7 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def register(client: Client, record: ModelRecord, at: datetime) -> Registered:
-    """Writes a model version, which becomes its pipeline's latest; again, to replace what it says.
+    """Writes a model version, the pipeline's latest once it is fitted; again, to replace what it says.
 
     Args:
         client: of the database with the registry.
@@ -50,8 +50,9 @@ def register(client: Client, record: ModelRecord, at: datetime) -> Registered:
     moment = seconds(at) if known is None else max(seconds(at), known.updated_at + timedelta(seconds=1))
     created = moment if known is None else known.created_at
     write(client, TABLE, _SCHEMA, [_row(record, created, moment)])
-    parameters = {"pipeline": record.pipeline, "version": record.version, "at": epoch(moment)}
-    client.run(statement("supersede").text, parameters)
+    if record.status not in NOT_FITTED:
+        parameters = {"pipeline": record.pipeline, "version": record.version, "at": epoch(moment)}
+        client.run(statement("supersede").text, parameters)
     return find(client, record.pipeline, record.version)
 
 
@@ -81,8 +82,10 @@ def find(client: Client, pipeline: str, reference: str) -> Registered:
         ModelError: nothing is registered under the reference; the message lists what is.
     """
     versions = _versions(client, pipeline)
-    if reference == aliases.LATEST and versions:
-        return next((model for model in versions.values() if model.is_latest), next(iter(versions.values())))
+    if reference == aliases.LATEST:
+        fitted = [model for model in versions.values() if model.status not in NOT_FITTED]
+        if fitted:
+            return next((model for model in fitted if model.is_latest), fitted[0])
     if reference in versions:
         return versions[reference]
     alias = aliases.current(client, pipeline, reference)
@@ -162,7 +165,7 @@ def _row(record: ModelRecord, created: datetime, updated: datetime) -> dict[str,
         "evaluation_dataset_metrics": json_text(record.evaluation),
         "model_status": record.status,
         "is_active": 0,
-        "is_latest_version": 1,
+        "is_latest_version": int(record.status not in NOT_FITTED),
         "deployed_at": _NEVER,
         "created_at": created,
         "updated_at": updated,

@@ -14,6 +14,8 @@ PRODUCTION = "PRODUCTION"
 ARCHIVED = "ARCHIVED"
 FAILED = "FAILED"
 STATUSES = (TRAINING, CANDIDATE, PRODUCTION, ARCHIVED, FAILED)
+# A fit that goes on, or failed, has a version too, but nothing to score with.
+NOT_FITTED = (TRAINING, FAILED)
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "raypipe:model")
 
@@ -93,3 +95,8 @@ class Registered:
     updated_at: datetime
     evaluation: Mapping[str, Any]
     metadata: Mapping[str, Any]
+
+    @property
+    def pruned_at(self) -> str:
+        """When its artifact was removed to make room, '' where it was not."""
+        return str(self.metadata.get("pruned_at", ""))

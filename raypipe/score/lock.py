@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -104,3 +106,19 @@ def release(client: Client, pipeline: str, owner: Owner) -> None:
     """Gives the lock back, unless somebody else has it by now."""
     if holder(client, pipeline) == owner:
         client.run(client.topology.drop(lock_table(pipeline)))
+
+
+@contextmanager
+def held(client: Client, pipeline: str) -> Iterator[None]:
+    """Inside, no run of the pipeline is at work, and nobody else promotes, rolls back or prunes its versions.
+
+    Raises:
+        Busy: somebody else holds the lock.
+    """
+    # Always the same name, so that the lock of such a process that died on this host is taken silently.
+    owner = Owner.here(f"{pipeline}_models")
+    acquire(client, pipeline, owner)
+    try:
+        yield
+    finally:
+        release(client, pipeline, owner)

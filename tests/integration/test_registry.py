@@ -82,6 +82,17 @@ def test_only_the_newest_version_is_the_latest(registry: Client) -> None:
     assert models.find(registry, "churn", "latest").version == "v3"
 
 
+def test_a_version_that_is_not_fitted_is_never_the_latest(registry: Client) -> None:
+    _register(registry, "v2", 1, status=TRAINING, artifact_uri="")
+    with pytest.raises(ModelError, match="'latest'"):
+        models.find(registry, "churn", "latest")
+    _register(registry, "v1")
+    _register(registry, "v3", 2, status=FAILED, artifact_uri="")
+    assert models.find(registry, "churn", "latest").version == "v1"
+    assert [model.version for model in models.list_models(registry) if model.is_latest] == ["v1"]
+    assert _register(registry, "v2", 3).is_latest
+
+
 def test_production_archives_the_version_before(registry: Client) -> None:
     first, second = _register(registry, "v1"), _register(registry, "v2", 1)
     models.set_status(registry, first, PRODUCTION, AT)

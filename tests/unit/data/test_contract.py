@@ -115,6 +115,13 @@ def test_every_column_that_changed_is_listed() -> None:
     )
 
 
+def test_a_column_under_another_name_is_listed_as_missing_and_as_added() -> None:
+    with pytest.raises(DataError) as refused:
+        CONTRACT.check({"user": "String", "name": "String", "sessions": "UInt32", "tier": "String", "gadget": "String"})
+    assert refused.value.found == "device: missing instead of String; gadget: added, String"
+    assert "--changed-contract" in str(refused.value.next_step)
+
+
 def test_a_missing_column_names_the_nearest() -> None:
     with pytest.raises(DataError, match="'totl_sessions' is not a column of x") as refused:
         require_columns({"total_sessions": "UInt32", "zzz": "UInt8"}, ["totl_sessions"], "feature", "x")

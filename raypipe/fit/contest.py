@@ -1,0 +1,88 @@
+"""Two registered versions on the same test rows: the evidence for a promotion long after the fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import Statement, identifier
+from raypipe.data.contract import KEY_HASH, MATRIX, Contract, describe_query, matrix, require_columns
+from raypipe.data.slices import unsliced
+from raypipe.errors import DataError, UsageError
+from raypipe.fit.fitting import Recipe
+from raypipe.fit.promotion import Decision, decide
+from raypipe.fit.training_table import EVALUATED_ROWS
+from raypipe.registry.package import Package
+
+
+def compare(client: Client, recipe: Recipe, challenger: Package, champion: Package) -> Decision:
+    """Scores the test rows of a fit that would begin now with both versions, and decides as a fit does.
+
+    The rows are those of the newest snapshot with complete labels whose entities the configured split sets aside, so
+    that neither version was fitted on them as long as `split` has not changed.
+
+    Args:
+        client: where the data is.
+        recipe: which rows, by which metric.
+        challenger: the version that would become champion.
+        champion: the one that is.
+
+    Raises:
+        DataError: the features query does not yield what one of them reads, or there are no test rows.
+        UsageError: the pipeline has no label.
+    """
+    if recipe.labels_sql is None:
+        raise UsageError(
+            f"Two versions of {recipe.pipeline} cannot be compared by a label that it does not have",
+            next_step="promote it by hand, with --reason; a fit compares a new version with the champion in its own way",
+        )
+    scores, labels = [], []
+    for package in (challenger, champion):
+        x, y, keys = _test_rows(client, recipe, recipe.labels_sql, package.contract)
+        scores.append(package.model.predict(x))
+        labels.append((y, keys))
+    if not all(np.array_equal(one, other) for one, other in zip(*labels, strict=True)):
+        raise DataError(
+            "The two versions do not see the same test rows",
+            found=f"{len(labels[0][0])} and {len(labels[1][0])} rows on {recipe.test_date}",
+            next_step="try again when the source is at rest",
+        )
+    return decide(
+        labels[0][0], scores[0], scores[1], {}, recipe.shares.seed, metric=recipe.metric, resamples=recipe.resamples
+    )
+
+
+def _test_rows(
+    client: Client, recipe: Recipe, labels_sql: Statement, contract: Contract
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.uint64]]:
+    """The matrix of one contract, the labels and the keys' hashes, always in the same order."""
+    parameters: Mapping[str, Any] = next(item.parameters for item in recipe.snapshots if "test" in item.parts)
+    parameters = {**parameters, **contract.parameters}
+    features, labels = unsliced(recipe.features_sql.text), unsliced(labels_sql.text)
+    contract.check(describe_query(client, features, parameters))
+    require_columns(describe_query(client, labels, parameters), [*contract.keys, "label"], "column", labels_sql.source)
+    keys = ", ".join(identifier(key) for key in contract.keys)
+    # The same division of the entities as in the training table of a fit.
+    place = f"sipHash64({{split_seed:UInt64}}, toString({identifier(recipe.entity_id)})) / 18446744073709551616."
+    rows = client.table(
+        f"SELECT {MATRIX}, toFloat32(label) AS label, {KEY_HASH}\n"
+        f"FROM (\n{contract.select(features)}\n) AS rows\n"
+        f"ANY INNER JOIN (\n{labels}\n) AS labelled USING ({keys})\n"
+        f"WHERE {place} < {{test_share:Float64}} ORDER BY {KEY_HASH}, {keys} LIMIT {EVALUATED_ROWS}",
+        {**parameters, "split_seed": recipe.shares.seed, "test_share": recipe.shares.test},
+    )
+    if rows.num_rows == 0:
+        raise DataError(
+            "There are no test rows to compare the versions on",
+            found=f"0 rows of {recipe.features_sql.source} with a label on {recipe.test_date}",
+            next_step=f"check that {labels_sql.source} yields the same keys",
+        )
+    return (
+        matrix(rows.column(MATRIX), len(contract.columns)),
+        rows.column("label").to_numpy(),
+        rows.column(KEY_HASH).to_numpy(),
+    )

@@ -1,0 +1,275 @@
+"""The life of a model version after its fit: how it becomes champion, and how the one before becomes it again.
+
+promote:   its contract fits the features and the champion's → evidence on the same rows, or a reason → aliases
+rollback:  dates that the champion published → scored and published with the version before → aliases
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from raypipe import nightly, planning
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.config.load import Loaded
+from raypipe.data.contract import describe_query, difference
+from raypipe.data.slices import unsliced
+from raypipe.errors import Busy, DataError, GateRefused, UsageError, advised
+from raypipe.fit.contest import compare
+from raypipe.fit.promotion import Decision
+from raypipe.registry import life, models
+from raypipe.registry.aliases import CHAMPION
+from raypipe.registry.life import Reversal
+from raypipe.registry.package import Card, load_card, load_package
+from raypipe.registry.record import PRODUCTION, Registered
+from raypipe.registry.rows import statement
+from raypipe.score import lock
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """A version that became champion.
+
+    Attributes:
+        version: the new champion.
+        previous: the version that was champion before; None for the first.
+        reason: as it stands in the history.
+        decision: the comparison, where evidence decided.
+    """
+
+    version: Registered
+    previous: str | None
+    reason: str
+    decision: Decision | None
+
+
+@dataclass(frozen=True)
+class Day:
+    """A date whose published predictions a rollback puts back.
+
+    Attributes:
+        restores: the run of the restored version that had published the date before; '' where none had.
+        source_rows: the population of that run.
+        source_checksum: of that run's keys.
+        unfinished: a run of the restored version that died on the way; '' where there is none.
+    """
+
+    date: date
+    restores: str
+    source_rows: int
+    source_checksum: int
+    unfinished: str
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A date with its predictions put back.
+
+    Attributes:
+        run_id: the run that published them.
+        restores: the run that had published them before; '' where the restored version had not.
+        same_population: whether it read the very entities that the earlier run read; None without one.
+    """
+
+    date: date
+    run_id: str
+    rows: int
+    restores: str
+    same_population: bool | None
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """A rollback: the champion now, the one before it, and the dates that were put back."""
+
+    version: Registered
+    outgoing: str
+    reason: str
+    days: tuple[Restored, ...]
+
+
+def promote(
+    endpoint: Endpoint,
+    loaded: Loaded,
+    reference: str,
+    *,
+    reason: str,
+    set_by: str,
+    if_better: bool,
+    changed_contract: bool,
+) -> Promoted:
+    """Makes a registered version the champion.
+
+    Args:
+        endpoint: the ClickHouse.
+        loaded: the pipeline's config.
+        reference: the version, an alias such as `challenger`, or `latest`.
+        reason: why, for the history; may be empty with `if_better`, whose comparison is then the reason.
+        set_by: who decided.
+        if_better: whether it has to beat the champion on the same test rows by more than noise.
+        changed_contract: whether it may read other columns than the champion.
+
+    Raises:
+        ModelError: there is no such version, or nothing to score with.
+        UsageError: it is champion already, or there is no champion to compare with.
+        DataError: its contract does not fit the features query, or is another one than the champion's.
+        GateRefused: it is not better by more than noise.
+        Busy: a run of the pipeline is at work.
+    """
+    pipeline = loaded.config.pipeline
+    with Client(endpoint) as client:
+        model = models.find(client, pipeline, reference)
+        standing = models.find_alias(client, pipeline, CHAMPION)
+        if standing is not None and standing.version == model.version and model.status == PRODUCTION:
+            raise UsageError(
+                f"{model.version} is the champion of {pipeline} already",
+                next_step=f"`raypipe models {pipeline}` lists the others",
+            )
+        card = _fitting_card(client, loaded, model)
+        if standing is not None and not changed_contract:
+            _require_same_contract(standing, model, card)
+        decision = _decide(client, loaded, model, standing) if if_better else None
+        why = reason or (decision.reason if decision else "")
+        with lock.held(client, pipeline):
+            version = life.promote(client, model, why, set_by, datetime.now(UTC))
+    return Promoted(version, standing.version if standing else None, why, decision)
+
+
+def rollback(
+    endpoint: Endpoint,
+    loaded: Loaded,
+    progress: Progress,
+    *,
+    reason: str,
+    set_by: str,
+    predictions: bool = True,
+    take_over: bool = False,
+) -> RolledBack:
+    """Makes the version before champion again, once the predictions that it had published are back.
+
+    The dates are scored, checked and published as by any run. The aliases move last: an interrupted rollback leaves the
+    champion as it was, and is finished by repeating it.
+
+    Args:
+        endpoint: the ClickHouse.
+        loaded: the pipeline's config.
+        progress: told the date and its stage, what is done and what there is to do.
+        reason: why, for the history.
+        set_by: who decided.
+        predictions: whether published predictions are put back; False moves the aliases alone.
+        take_over: whether another run's lock may be taken.
+
+    Raises:
+        UsageError: there is no version to roll back to.
+        ModelError: it has no artifact any more.
+        DataError: its contract does not fit the features query.
+        GateRefused: the predictions of a date could not be published.
+        Busy: another run is at work, or published a date meanwhile.
+    """
+    pipeline = loaded.config.pipeline
+    with Client(endpoint) as client:
+        found = life.reversal(client, pipeline)
+        model = models.find(client, pipeline, found.restored.version)
+        _fitting_card(client, loaded, model)
+        days = standing_days(client, found) if predictions else []
+        for day in days:
+            with advised(f"`raypipe rollback {pipeline} --alias-only` leaves the published predictions as they are"):
+                planning.population(client, loaded, day.date)
+    restored = [_put_back(endpoint, loaded, model, day, progress, take_over) for day in days]
+    with Client(endpoint) as client, lock.held(client, pipeline):
+        if life.reversal(client, pipeline) != found or (predictions and standing_days(client, found)):
+            raise Busy(
+                f"Somebody promoted a version of {pipeline} or published with it while it was rolled back",
+                found=f"champion {found.outgoing.version} when the rollback began",
+                next_step=f"look at `raypipe models history {pipeline}`, then repeat the rollback",
+            )
+        version = life.restore(client, found, reason, set_by, datetime.now(UTC))
+    return RolledBack(version, found.outgoing.version, reason, tuple(restored))
+
+
+def standing_days(client: Client, found: Reversal) -> list[Day]:
+    """The dates on which a rollback has predictions to put back, oldest first."""
+    parameters = {
+        "pipeline": found.outgoing.pipeline,
+        "outgoing": found.outgoing.version,
+        "restored": found.restored.version,
+    }
+    return [Day(*row) for row in client.rows(statement("standing_runs").text, parameters)]
+
+
+def _fitting_card(client: Client, loaded: Loaded, model: Registered) -> Card:
+    """The verified card of a version whose contract fits today's features query."""
+    life.require_artifact(model)
+    card = load_card(model.artifact_uri, model.artifact_sha256)
+    people = planning.population(client, loaded, None)
+    parameters = {**people.parameters, **card.contract.parameters}
+    card.contract.check(describe_query(client, unsliced(people.features.text), parameters))
+    return card
+
+
+def _require_same_contract(standing: Registered, model: Registered, card: Card) -> None:
+    with advised("--changed-contract promotes without looking at the champion's contract"):
+        expected = load_card(standing.artifact_uri, standing.artifact_sha256).contract
+    changes = difference(expected.schema, card.contract.schema)
+    if expected.keys != card.contract.keys:
+        changes.insert(0, f"entity key ({', '.join(card.contract.keys)}) instead of ({', '.join(expected.keys)})")
+    if changes:
+        raise DataError(
+            f"{model.version} reads other columns than the champion {standing.version}",
+            found="; ".join(changes),
+            allowed="a version with the champion's contract",
+            next_step="repeat with --changed-contract when the change is meant",
+        )
+
+
+def _decide(client: Client, loaded: Loaded, model: Registered, standing: Registered | None) -> Decision:
+    pipeline = loaded.config.pipeline
+    if standing is None:
+        raise UsageError(
+            f"{pipeline} has no champion to compare {model.version} with",
+            allowed="--if-better where a champion stands",
+            next_step="promote it with --reason alone",
+        )
+    recipe = nightly.recipe_of(client, loaded, None)
+    challenger, champion = (load_package(one.artifact_uri, one.artifact_sha256) for one in (model, standing))
+    decision = compare(client, recipe, challenger, champion)
+    if not decision.promote:
+        raise GateRefused(
+            f"{model.version} was not promoted: it is not shown to be better than {standing.version}",
+            found=decision.reason,
+            allowed="a difference whose whole 95 % interval is above zero",
+            next_step="wait for more labels, or promote it with --reason alone",
+        )
+    return decision
+
+
+def _put_back(
+    endpoint: Endpoint, loaded: Loaded, model: Registered, day: Day, progress: Progress, take_over: bool
+) -> Restored:
+    def told(stage: str, done: int, total: int) -> None:
+        progress(f"{day.date}: {stage}", done, total)
+
+    if day.unfinished:
+        scored = nightly.resume(endpoint, loaded, day.unfinished, told, take_over=take_over)
+    else:
+        scored = nightly.score(endpoint, loaded, day.date, model.version, told, take_over=take_over)
+    manifest, run = scored.manifest, scored.outcome.run
+    same = None
+    if day.restores:
+        same = (manifest.source_rows, manifest.source_checksum) == (day.source_rows, day.source_checksum)
+        if not same:
+            log.warning(
+                "%s: the population is not the one that %s scored: %d rows instead of %d",
+                day.date,
+                day.restores,
+                manifest.source_rows,
+                day.source_rows,
+            )
+    return Restored(day.date, run.run_id, run.rows_published, day.restores, same)

@@ -1,0 +1,16 @@
+-- grain: the version whose artifact goes
+-- parameters: pipeline, version, metadata (JSON with pruned_at), at (seconds since 1970)
+-- Marked before anything is removed, so that whoever asks meanwhile is told, and an interrupted removal is finished by the next.
+INSERT INTO ml_model_registry
+SELECT * REPLACE (
+    {metadata:String} AS metadata,
+    if(model_status = 'FAILED', model_status, 'ARCHIVED') AS model_status,
+    toUInt8(0) AS is_active,
+    greatest(updated_at + 1, toDateTime({at:UInt32})) AS updated_at
+)
+FROM
+(
+    SELECT *
+    FROM ml_model_registry FINAL
+    WHERE model_code = {pipeline:String} AND model_version = {version:String}
+);

@@ -1,0 +1,17 @@
+-- grain: a version that must keep its artifact, and who names it
+-- parameters: none
+-- A run that a later one superseded has no rows left; every other may have published, or may yet be resumed.
+SELECT pipeline, version, arraySort(groupUniqArray(who)) AS named_by
+FROM
+(
+    SELECT pipeline, argMax(model_version, set_at) AS version, alias AS who
+    FROM raypipe_aliases
+    GROUP BY pipeline, alias
+    UNION ALL
+    SELECT pipeline, model_version AS version, concat('run ', max(run_id)) AS who
+    FROM raypipe_runs FINAL
+    WHERE status != 'SUPERSEDED'
+    GROUP BY pipeline, version
+)
+WHERE version != ''
+GROUP BY pipeline, version
