@@ -24,7 +24,7 @@ from raypipe.config.load import Loaded
 from raypipe.config.schema import PipelineConfig
 from raypipe.data import split
 from raypipe.data.slices import Slice
-from raypipe.errors import GateRefused, UsageError
+from raypipe.errors import ConfigError, GateRefused, UsageError
 from raypipe.fit import registration
 from raypipe.fit.fitting import Champion, Fitted, Recipe, fit_version
 from raypipe.fit.training_table import Shares, Snapshot
@@ -93,7 +93,7 @@ def fit(endpoint: Endpoint, loaded: Loaded, as_of: date | None, progress: Progre
     """
     config = loaded.config
     with Client(endpoint) as client:
-        recipe = _recipe(client, loaded, as_of)
+        recipe = recipe_of(client, loaded, as_of)
         standing = models.find_alias(client, config.pipeline, CHAMPION)
         champion = Champion(standing.artifact_uri, standing.artifact_sha256) if standing else None
         attempt = registration.begin(recipe, datetime.now(UTC))
@@ -265,9 +265,22 @@ def _ray(endpoint: Endpoint, config: PipelineConfig) -> AbstractContextManager[r
     return runtime.session(endpoint, address=config.ray.address, cpus=config.ray.cpus)
 
 
-def _recipe(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
-    """The config's plain values, and the snapshots to read."""
+def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
+    """The config's plain values, and the snapshots to read.
+
+    Raises:
+        ConfigError: features.sql does not bind a parameter of the config.
+    """
     config = loaded.config
+    features = load(loaded.sql(f"{config.pipeline}/features.sql"))
+    unused = sorted(config.parameters.keys() - features.parameters)
+    if unused:
+        raise ConfigError(
+            f"{features.source} does not bind a parameter of the config",
+            found=", ".join(unused),
+            allowed=", ".join(sorted(features.parameters)),
+            next_step=f"write it as {{{unused[0]}:Type}} there, or take it out of `parameters`",
+        )
     snapshots, test_date = _snapshots(client, config, as_of)
     return Recipe(
         pipeline=config.pipeline,
@@ -275,7 +288,7 @@ def _recipe(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
         carry=config.carry,
         entity_id=config.entity.id,
         features=config.features,
-        features_sql=load(loaded.sql(f"{config.pipeline}/features.sql")),
+        features_sql=features,
         labels_sql=load(loaded.sql(f"{config.pipeline}/labels.sql")),
         snapshots=snapshots,
         test_date=test_date,
@@ -296,17 +309,20 @@ def _recipe(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
         suspicious_auc=config.evaluate.suspicious_auc,
         levels=tuple((level.name, level.below) for level in config.levels),
         slice_rows=config.score.slice_rows,
+        parameters=config.parameters,
     )
 
 
 def _snapshots(client: Client, config: PipelineConfig, as_of: date | None) -> tuple[tuple[Snapshot, ...], date]:
-    source, horizon = config.source, config.label.horizon_days
+    source, horizon, bound = config.source, config.label.horizon_days, config.parameters
     if source.date_column is None or horizon is None:
         today = as_of or datetime.now(UTC).date()
-        return (Snapshot(today, ("train", "validation", "test"), {"date": today, "until": today}),), today
+        return (Snapshot(today, ("train", "validation", "test"), {**bound, "date": today, "until": today}),), today
     found = split.snapshots(client, source.table, source.date_column)
     last = as_of or split.resolve_date(found, None, source.table)
     dates = split.choose_dates(found, last, horizon, config.split.train_snapshots)
     days = [(day, ("train", "validation")) for day in dates.train] + [(dates.test, ("test",))]
-    chosen = tuple(Snapshot(day, parts, {"date": day, "until": day + timedelta(days=horizon)}) for day, parts in days)
+    chosen = tuple(
+        Snapshot(day, parts, {**bound, "date": day, "until": day + timedelta(days=horizon)}) for day, parts in days
+    )
     return chosen, dates.test

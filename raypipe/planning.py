@@ -91,6 +91,7 @@ def manifest(
         ConfigError: a target or its publish statement cannot be used.
     """
     config, contract = loaded.config, card.contract
+    people = replace(people, parameters={**card.parameters, **people.parameters})
     with _written_in(people.features.source):
         contract.check(describe_query(client, unsliced(people.features.text), people.parameters))
     published = [(item.target, load(loaded.sql(item.sql))) for item in config.publish]

@@ -30,6 +30,7 @@ from raypipe.config.shared import (
     SharedConfig,
     SplitConfig,
 )
+from raypipe.config.sweep import Parameters, Sweep, space_breaches
 
 __all__ = [
     "Actors",
@@ -50,11 +51,27 @@ __all__ = [
     "SharedConfig",
     "Source",
     "SplitConfig",
+    "Sweep",
     "json_schema",
 ]
 
 # Names with a folder of raypipe's own under sql/, and base.yaml itself.
 RESERVED = ("base", "demo", "features", "loaders", "schema", "shared")
+# Bound by raypipe itself in the statements around features.sql.
+BOUND = (
+    "brand",
+    "date",
+    "held_share",
+    "keep",
+    "part",
+    "parts",
+    "run_at",
+    "snapshot_date",
+    "split_seed",
+    "test_share",
+    "until",
+)
+BALANCES = ("none", "scale_pos_weight")
 
 
 class ModelConfig(Section):
@@ -113,6 +130,12 @@ class PipelineConfig(SharedConfig):
         min_length=1,
         description="The tables that a run's rows are published to, in this order, ml_model_predictions last.",
     )
+    parameters: Parameters = Field(
+        default={},
+        description="Values that features.sql binds besides the date, as {name:Type}. A version keeps those that it "
+        "was fitted with.",
+    )
+    sweep: Sweep = Field(default=Sweep(), description="What `raypipe sweep` varies, and how far it goes.")
     ads: Ads | None = Field(
         default=None,
         description="How ads are chosen; with it the pipeline is a bandit, which learns and scores at once.",
@@ -158,6 +181,21 @@ class PipelineConfig(SharedConfig):
                 [Breach("needs a binary label", f"{model.balance}, with label.kind {label.kind}", "none", ("balance",))]
             )
         return model
+
+    @field_validator("parameters")
+    @classmethod
+    def _not_bound_already(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        refuse(
+            Breach("is bound by raypipe itself", name, "another name", (name,)) for name in parameters if name in BOUND
+        )
+        return parameters
+
+    @field_validator("sweep")
+    @classmethod
+    def _can_be_searched(cls, sweep: Sweep, info: ValidationInfo) -> Sweep:
+        names = tuple(feature.name for feature in info.data.get("features", ()))
+        refuse(space_breaches(sweep, names, info.data.get("parameters", {}), BALANCES) if names else ())
+        return sweep
 
 
 def _label_breaches(label: Label, source: Source | None, evaluate: Evaluate | None) -> Iterator[Breach]:

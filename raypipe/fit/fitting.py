@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -60,6 +60,7 @@ class Recipe:
     suspicious_auc: float
     levels: tuple[tuple[str, float], ...]
     slice_rows: int
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Fitted:
         warnings: what a person should look at.
         x: rows of the training part, for the registry's column statistics.
         seconds: wall time of the fit.
+        comparison: with the version that it was set beside, on the same test rows.
     """
 
     files: dict[str, bytes]
@@ -91,6 +93,7 @@ class Fitted:
     warnings: tuple[str, ...]
     x: npt.NDArray[np.float32]
     seconds: float
+    comparison: Decision | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,14 @@ class Champion:
     artifact_sha256: str
 
 
-def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | None, progress: Progress) -> Fitted:
+def fit_version(
+    client: Client,
+    recipe: Recipe,
+    name: str,
+    champion: Champion | None,
+    progress: Progress,
+    beside: Mapping[str, Package] | None = None,
+) -> Fitted:
     """Fits and judges one version; Ray must be connected.
 
     Args:
@@ -110,6 +120,7 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | 
         name: the training table to make; it is dropped at the end, whatever happens.
         champion: what to compare with.
         progress: told in words what is going on.
+        beside: at most one more version to compare with on the same test rows, by the name that it is called.
     """
     started = time.perf_counter()
     contract = _freeze(client, recipe)
@@ -128,7 +139,7 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | 
         progress(f"fitting on {table.rows['train']:,} rows and {len(contract.columns)} columns")
         files, history = _train(client, recipe, contract, table, progress)
         progress("judging on the test snapshot")
-        return _judge(client, recipe, contract, table, files, history, champion, started)
+        return _judge(client, recipe, contract, table, files, history, champion, beside or {}, started)
     finally:
         client.run(f"DROP TABLE IF EXISTS {identifier(name)} SYNC")
 
@@ -192,6 +203,7 @@ def _judge(
     files: dict[str, bytes],
     history: Mapping[str, Any],
     champion: Champion | None,
+    beside: Mapping[str, Package],
     started: float,
 ) -> Fitted:
     width = len(contract.columns)
@@ -224,8 +236,21 @@ def _judge(
     warnings = [*_suspicions(recipe, fit_rows, contract), *([warning] if warning else [])]
     if warnings and decision.promote:
         decision = Decision(False, f"held back: {'; '.join(warnings)}", decision.metric)
+    comparison = None
+    for called, package in beside.items():
+        scores = _scores_of(client, recipe, table, package, len(test))
+        comparison = decide(
+            test.y,
+            on_test,
+            scores,
+            {},
+            recipe.shares.seed,
+            metric=recipe.metric,
+            resamples=recipe.resamples,
+            called=called,
+        )
     bins = fit_bins(fit_rows.x, model.predict(fit_rows.x))
-    package = Package(recipe.family, contract, bins, threshold, recipe.levels, model)
+    package = Package(recipe.family, contract, bins, threshold, recipe.levels, model, parameters=recipe.parameters)
     described = {name: item.to_json() for name, item in simple.items()}
     evaluation = {**metrics, "baselines": described, "decision": decision.to_json(), "history": history}
     return Fitted(
@@ -240,6 +265,7 @@ def _judge(
         tuple(warnings),
         fit_rows.x,
         time.perf_counter() - started,
+        comparison,
     )
 
 
@@ -258,10 +284,18 @@ def _champion_scores(
         return None, None
     try:
         package = load_package(champion.artifact_uri, champion.artifact_sha256)
-        features, parameters = unsliced(recipe.features_sql.text), _test_parameters(recipe)
+        features, parameters = unsliced(recipe.features_sql.text), _test_parameters(recipe, package)
         package.contract.check(describe_query(client, features, parameters))
     except RaypipeError as error:
         return None, f"the champion could not be compared on the same rows: {error.problem}"
+    return _scores_of(client, recipe, table, package, rows), None
+
+
+def _scores_of(
+    client: Client, recipe: Recipe, table: TrainingTable, package: Package, rows: int
+) -> npt.NDArray[np.float32]:
+    """A version's scores of the test rows, in their order."""
+    features, parameters = unsliced(recipe.features_sql.text), _test_parameters(recipe, package)
     keys = ", ".join(identifier(key) for key in recipe.keys)
     data = client.table(
         f"SELECT {MATRIX} FROM (SELECT {keys}, row_hash FROM {identifier(table.name)} WHERE part = 'test'"
@@ -273,8 +307,9 @@ def _champion_scores(
         raise ConfigError(
             "The champion and the new version do not see the same test rows", found=f"{data.num_rows} and {rows} rows"
         )
-    return package.model.predict(matrix(data.column(MATRIX), len(package.contract.columns))), None
+    return package.model.predict(matrix(data.column(MATRIX), len(package.contract.columns)))
 
 
-def _test_parameters(recipe: Recipe) -> Mapping[str, Any]:
-    return next(item.parameters for item in recipe.snapshots if "test" in item.parts)
+def _test_parameters(recipe: Recipe, package: Package) -> Mapping[str, Any]:
+    found = next(item.parameters for item in recipe.snapshots if "test" in item.parts)
+    return {**found, **package.parameters}

@@ -59,8 +59,15 @@ def recorded(client: Client, attempt: Attempt) -> Iterator[None]:
         raise
 
 
-def complete(client: Client, attempt: Attempt, recipe: Recipe, fitted: Fitted, artifact: Artifact) -> Registered:
-    """Registers the version as a candidate, with its features and its completed run."""
+def complete(
+    client: Client,
+    attempt: Attempt,
+    recipe: Recipe,
+    fitted: Fitted,
+    artifact: Artifact,
+    notes: Mapping[str, Any] | None = None,
+) -> Registered:
+    """Registers the version as a candidate, with its features, its completed run and `notes` beside its evaluation."""
     now = datetime.now(UTC)
     family = load_family(recipe.family)
     importance = fitted.package.model.importance()
@@ -83,7 +90,12 @@ def complete(client: Client, attempt: Attempt, recipe: Recipe, fitted: Fitted, a
         training_source=attempt.run.training_source,
         environment=environment(),
         metrics={"validation": fitted.validation},
-        evaluation={"test": fitted.test, "baselines": dict(fitted.baselines), "decision": fitted.decision.to_json()},
+        evaluation={
+            "test": fitted.test,
+            "baselines": dict(fitted.baselines),
+            "decision": fitted.decision.to_json(),
+            **(notes or {}),
+        },
         importance=weights,
         metadata={"threshold": fitted.package.threshold, "levels": fitted.package.levels, "warnings": fitted.warnings},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class Card:
         family: the dotted path of the class that fitted it.
         threshold: the score from which the answer is yes; chosen on validation rows.
         levels: name and upper bound of each level of the score, ascending; may be empty.
+        parameters: what features.sql was bound with besides the date, as it must be again to score.
     """
 
     family: str
@@ -39,6 +40,7 @@ class Card:
     bins: Bins
     threshold: float
     levels: tuple[tuple[str, float], ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ def pack(package: Package, golden_rows: Matrix, evaluation: Mapping[str, Any]) -
         evaluation: the metrics of the fit, kept with the model.
     """
     decision = {"family": package.family, "threshold": package.threshold, "levels": package.levels}
+    if package.parameters:
+        decision["parameters"] = dict(package.parameters)
     rows = golden_rows[:GOLDEN_ROWS]
     return {
         **package.model.files(),
@@ -98,7 +102,9 @@ def unpack(files: Mapping[str, bytes], *, only_scores: bool = False) -> Package:
     with without(*family.scores_without if only_scores else ()):
         model = family.from_files({name: body for name, body in files.items() if name not in OURS})
         artifacts.check_golden(model, files["golden.arrow"], GOLDEN_TOLERANCE)
-    return Package(card.family, card.contract, card.bins, card.threshold, card.levels, model)
+    return Package(
+        card.family, card.contract, card.bins, card.threshold, card.levels, model, parameters=card.parameters
+    )
 
 
 def _card(files: Mapping[str, bytes]) -> Card:
@@ -112,6 +118,7 @@ def _card(files: Mapping[str, bytes]) -> Card:
         Bins.from_json(json.loads(files["histograms.json"])),
         float(decision["threshold"]),
         tuple((name, float(bound)) for name, bound in decision["levels"]),
+        parameters=decision.get("parameters", {}),
     )
 
 
