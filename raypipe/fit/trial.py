@@ -171,9 +171,18 @@ def run(trials: Trials, rows: Rows, values: space.Values, report: Report) -> Non
 
 def measure(recipe: Recipe, rows: Matrix, scores: FloatArray) -> Measured:
     """Every metric of an evaluation by name, without intervals."""
-    threshold = choose_threshold(rows.y, scores, recipe.threshold) if recipe.label_kind == "binary" else 0.0
-    found = evaluate(recipe.label_kind, rows.y, scores, threshold=threshold, resamples=0)
+    found = evaluate(recipe.label_kind, rows.y, scores, threshold=_threshold(recipe, rows, scores), resamples=0)
     return {name: entry["value"] for name, entry in found.items() if isinstance(entry, Mapping)}
+
+
+def _threshold(recipe: Recipe, rows: Matrix, scores: FloatArray) -> float:
+    if recipe.label_kind != "binary":
+        return 0.0
+    try:
+        return choose_threshold(rows.y, scores, recipe.threshold)
+    except DataError:
+        # After a few rounds no threshold may reach a precision that it reaches at the end.
+        return choose_threshold(rows.y, scores, "f1")
 
 
 def require_metric(recipe: Recipe, rows: Rows, metric: str) -> bool:
@@ -184,7 +193,7 @@ def require_metric(recipe: Recipe, rows: Rows, metric: str) -> bool:
     """
     # Only the names count, so any scores do.
     noise = np.random.default_rng(0).random(len(rows.validation), dtype=np.float32)
-    yielded = sorted(set(measure(replace(recipe, threshold="f1"), rows.validation, noise)) & set(DIRECTIONS))
+    yielded = sorted(set(measure(recipe, rows.validation, noise)) & set(DIRECTIONS))
     if metric not in yielded:
         raise ConfigError(
             "The metric that decides a sweep is not produced",
