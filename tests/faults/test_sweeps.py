@@ -22,7 +22,7 @@ from tests.conftest import PUBLISHER_DAYS, PUBLISHER_LAST_DATE, PUBLISHER_SEED, 
 from tests.faults.actors import awaited
 
 USERS = 3000
-TRIALS = 6
+TRIALS = 8
 PATIENCE = 200
 INTERRUPTED = 130
 SPACE = "{model.params.max_depth: {int: [2, 6]}, model.params.eta: {log: [0.02, 0.3]}}"
@@ -92,7 +92,7 @@ def test_a_sweep_that_is_stopped_in_the_middle_goes_on_with_what_is_finished(
     sweeper: Sweeper, how: signal.Signals
 ) -> None:
     process = sweeper.start("churn", "--trials", str(TRIALS))
-    sweeper.await_completed(process, 2)
+    sweeper.await_completed(process, 3)
     process.send_signal(how)
     _, err = process.communicate(timeout=PATIENCE)
     name = sweeper.name()
@@ -108,8 +108,9 @@ def test_a_sweep_that_is_stopped_in_the_middle_goes_on_with_what_is_finished(
     assert document["trials"]["done"] == TRIALS
     done = sweeper.statuses(name)
     assert "RUNNING" not in done
-    # A kill may cost the trials of the last second, whose rows then stand beside those that were tried instead.
-    assert TRIALS <= done.count("COMPLETED") <= TRIALS + 2
+    # A kill may cost the trials of the last second, whose rows then stand beside those that were tried instead. A sweep
+    # that began anew would have three more.
+    assert TRIALS <= done.count("COMPLETED") <= TRIALS + (2 if how == signal.SIGKILL else 0)
     assert document["default"]["test"]["auc"]["low"] < document["best"]["test"]["auc"]["high"]
 
 
