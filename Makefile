@@ -17,7 +17,7 @@ export RAY_ENABLE_UV_RUN_RUNTIME_ENV ?= 0
 DEMO := RAYPIPE_URL= $(BIN)/raypipe
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-unit test-integration test-served lint format faults chaos bench lock clean
+.PHONY: help venv demo sweep test test-unit test-integration test-served lint format faults chaos bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ $(STAMP): $(LOCKED) pyproject.toml
 demo: $(STAMP) ## a synthetic publisher, then churn fitted, scored and published (USERS=50000)
 	$(DEMO) demo --users $(USERS) --replace
 	$(DEMO) run churn --date latest
+
+sweep: $(STAMP) ## 20 trials on the demo's churn, best beside default on the untouched test snapshot; `make demo` comes first
+	$(DEMO) sweep churn --trials 20
 
 test: $(STAMP) ## unit and integration tests, on the embedded engine or RAYPIPE_TEST_URL
 	$(BIN)/pytest -m fast tests

@@ -25,7 +25,7 @@ from raypipe.config.schema import PipelineConfig
 from raypipe.data import split
 from raypipe.data.contract import describe_query
 from raypipe.data.slices import Slice, unsliced
-from raypipe.errors import GateRefused, ModelError, UsageError
+from raypipe.errors import ConfigError, GateRefused, ModelError, UsageError
 from raypipe.fit import registration
 from raypipe.fit.fitting import Champion, Fitted, Recipe, fitter
 from raypipe.fit.training_table import Shares, Snapshot
@@ -288,9 +288,22 @@ def _trains(config: PipelineConfig) -> bool:
 
 
 def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
-    """The config's plain values, and the snapshots to read."""
+    """The config's plain values, and the snapshots to read.
+
+    Raises:
+        ConfigError: features.sql does not bind a parameter of the config.
+    """
     config = loaded.config
     label = config.label
+    features = load(loaded.sql(f"{config.pipeline}/features.sql"))
+    unused = sorted(config.parameters.keys() - features.parameters)
+    if unused:
+        raise ConfigError(
+            f"{features.source} does not bind a parameter of the config",
+            found=", ".join(unused),
+            allowed=", ".join(sorted(features.parameters)),
+            next_step=f"write it as {{{unused[0]}:Type}} there, or take it out of `parameters`",
+        )
     snapshots, test_date = _snapshots(client, config, as_of)
     return Recipe(
         pipeline=config.pipeline,
@@ -301,7 +314,7 @@ def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
         entity_id=config.entity.id,
         features=config.features,
         folder=loaded.sql(config.pipeline),
-        features_sql=load(loaded.sql(f"{config.pipeline}/features.sql")),
+        features_sql=features,
         labels_sql=load(loaded.sql(f"{config.pipeline}/labels.sql")) if label else None,
         snapshots=snapshots,
         test_date=test_date,

@@ -13,7 +13,6 @@ from raypipe.config.features import Entity, Feature, FeatureEntry, Label, Source
 from raypipe.config.fields import (
     Breach,
     ClassPath,
-    Column,
     Columns,
     Items,
     Section,
@@ -31,6 +30,7 @@ from raypipe.config.shared import (
     SharedConfig,
     SplitConfig,
 )
+from raypipe.config.sweep import Parameters, Sweep, space_breaches
 
 __all__ = [
     "Actors",
@@ -51,6 +51,7 @@ __all__ = [
     "SharedConfig",
     "Source",
     "SplitConfig",
+    "Sweep",
     "json_schema",
 ]
 
@@ -58,7 +59,9 @@ __all__ = [
 RESERVED = ("base", "demo", "explore", "features", "loaders", "registry", "schema", "shared")
 # What raypipe binds itself.
 BOUND = (
+    "brand",
     "date",
+    "run_at",
     "until",
     "timezone",
     "part",
@@ -69,6 +72,7 @@ BOUND = (
     "held_share",
     "snapshot_date",
 )
+BALANCES = ("none", "scale_pos_weight")
 
 
 class ModelConfig(Section):
@@ -122,10 +126,6 @@ class PipelineConfig(SharedConfig):
     inputs: Columns = Field(
         default=(), description="Columns of features.sql that the model gets as they are, beside the features' matrix."
     )
-    parameters: dict[Column, Any] = Field(
-        default={},
-        description="Values that the pipeline's SQL binds, as {name:Type}; they stay with a fitted version.",
-    )
     label: Label | None = Field(
         default=None, description="What is predicted; left out where the model's family learns without labels."
     )
@@ -140,6 +140,12 @@ class PipelineConfig(SharedConfig):
         min_length=1,
         description="The tables that a run's rows are published to, in this order, ml_model_predictions last.",
     )
+    parameters: Parameters = Field(
+        default={},
+        description="Values that the pipeline's SQL binds besides the date, as {name:Type}. A version keeps those that "
+        "it was fitted with.",
+    )
+    sweep: Sweep = Field(default=Sweep(), description="What `raypipe sweep` varies, and how far it goes.")
     ads: Ads | None = Field(
         default=None,
         description="How ads are chosen; with it the pipeline is a bandit, which learns and scores at once.",
@@ -196,6 +202,13 @@ class PipelineConfig(SharedConfig):
                 [Breach("needs a binary label", f"{model.balance}, with label.kind {label.kind}", "none", ("balance",))]
             )
         return model
+
+    @field_validator("sweep")
+    @classmethod
+    def _can_be_searched(cls, sweep: Sweep, info: ValidationInfo) -> Sweep:
+        names = tuple(feature.name for feature in info.data.get("features", ()))
+        refuse(space_breaches(sweep, names, info.data.get("parameters", {}), BALANCES) if names else ())
+        return sweep
 
 
 def _label_breaches(label: Label, source: Source | None, evaluate: Evaluate | None) -> Iterator[Breach]:

@@ -12,8 +12,8 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, identifier
 from raypipe.data.contract import KEY_HASH, MATRIX, Contract, describe_query, matrix, require_columns
 from raypipe.data.slices import unsliced
-from raypipe.errors import DataError, UsageError
-from raypipe.fit.fitting import Recipe
+from raypipe.errors import DataError
+from raypipe.fit.fitting import Recipe, labels_of
 from raypipe.fit.promotion import Decision, decide
 from raypipe.fit.training_table import EVALUATED_ROWS
 from raypipe.registry.package import Package
@@ -33,16 +33,11 @@ def compare(client: Client, recipe: Recipe, challenger: Package, champion: Packa
 
     Raises:
         DataError: the features query does not yield what one of them reads, or there are no test rows.
-        UsageError: the pipeline has no label.
+        ConfigError: the pipeline has no label.
     """
-    if recipe.labels_sql is None:
-        raise UsageError(
-            f"Two versions of {recipe.pipeline} cannot be compared by a label that it does not have",
-            next_step="promote it by hand, with --reason; a fit compares a new version with the champion in its own way",
-        )
     scores, labels = [], []
     for package in (challenger, champion):
-        x, y, keys = _test_rows(client, recipe, recipe.labels_sql, package.contract)
+        x, y, keys = _test_rows(client, recipe, labels_of(recipe), package.contract)
         scores.append(package.model.predict(x))
         labels.append((y, keys))
     if not all(np.array_equal(one, other) for one, other in zip(*labels, strict=True)):

@@ -87,6 +87,7 @@ class Fitted:
         warnings: what a person should look at.
         x: rows of the training part, for the registry's column statistics.
         seconds: wall time of the fit.
+        comparison: with the version that it was set beside, on the same test rows.
     """
 
     files: dict[str, bytes]
@@ -100,6 +101,7 @@ class Fitted:
     warnings: tuple[str, ...]
     x: npt.NDArray[np.float32]
     seconds: float
+    comparison: Decision | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,21 @@ class Champion:
 
     artifact_uri: str
     artifact_sha256: str
+
+
+def labels_of(recipe: Recipe) -> Statement:
+    """The labels query of a recipe.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if recipe.labels_sql is None:
+        raise ConfigError(
+            f"{recipe.pipeline} has no label to fit, to compare or to search by",
+            found=recipe.family,
+            allowed=f"a section `label` in the config, and sql/{recipe.pipeline}/labels.sql",
+        )
+    return recipe.labels_sql
 
 
 FitVersion = Callable[[Client, Recipe, str, Champion | None, Progress], Fitted]
@@ -120,7 +137,14 @@ def fitter(family: str) -> FitVersion:
     return found
 
 
-def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | None, progress: Progress) -> Fitted:
+def fit_version(
+    client: Client,
+    recipe: Recipe,
+    name: str,
+    champion: Champion | None,
+    progress: Progress,
+    beside: Mapping[str, Package] | None = None,
+) -> Fitted:
     """Fits and judges one version; Ray must be connected.
 
     Args:
@@ -129,13 +153,9 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | 
         name: the training table to make; it is dropped at the end, whatever happens.
         champion: what to compare with.
         progress: told in words what is going on.
+        beside: at most one more version to compare with on the same test rows, by the name that it is called.
     """
-    if recipe.labels_sql is None:
-        raise ConfigError(
-            f"{recipe.pipeline} has no label, and its model learns from one",
-            found=recipe.family,
-            allowed=f"a section `label` in the config, and sql/{recipe.pipeline}/labels.sql",
-        )
+    labels = labels_of(recipe)
     started = time.perf_counter()
     contract = frozen(client, recipe)
     try:
@@ -145,7 +165,7 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | 
             name,
             contract,
             recipe.features_sql.text,
-            recipe.labels_sql,
+            labels,
             recipe.snapshots,
             recipe.entity_id,
             recipe.shares,
@@ -153,7 +173,7 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | 
         progress(f"fitting on {table.rows['train']:,} rows and {len(contract.columns)} columns")
         files, history = _train(client, recipe, contract, table, progress)
         progress("judging on the test snapshot")
-        return _judge(client, recipe, contract, table, files, history, champion, started)
+        return _judge(client, recipe, contract, table, files, history, champion, beside or {}, started)
     finally:
         client.run(f"DROP TABLE IF EXISTS {identifier(name)} SYNC")
 
@@ -220,6 +240,7 @@ def _judge(
     files: dict[str, bytes],
     history: Mapping[str, Any],
     champion: Champion | None,
+    beside: Mapping[str, Package],
     started: float,
 ) -> Fitted:
     width = len(contract.columns)
@@ -254,6 +275,19 @@ def _judge(
     warnings = [*_suspicions(recipe, fit_rows, contract), *([warning] if warning else [])]
     if warnings and decision.promote:
         decision = Decision(False, f"held back: {'; '.join(warnings)}", decision.metric)
+    comparison = None
+    for called, package in beside.items():
+        scores = _scores_of(client, recipe, table, package, len(test))
+        comparison = decide(
+            test.y,
+            on_test,
+            scores,
+            {},
+            recipe.shares.seed,
+            metric=recipe.metric,
+            resamples=recipe.resamples,
+            called=called,
+        )
     bins = fit_bins(fit_rows.x, model.predict(fit_rows.x))
     package = Package(recipe.family, contract, bins, threshold, recipe.levels, model)
     described = {name: item.to_json() for name, item in simple.items()}
@@ -270,6 +304,7 @@ def _judge(
         tuple(warnings),
         fit_rows.x,
         time.perf_counter() - started,
+        comparison,
     )
 
 
@@ -288,11 +323,19 @@ def _champion_scores(
         return None, None
     try:
         package = load_package(champion.artifact_uri, champion.artifact_sha256)
-        features, parameters = unsliced(recipe.features_sql.text), _test_parameters(recipe)
+        features, parameters = unsliced(recipe.features_sql.text), _test_parameters(recipe, package)
         package.contract.check(describe_query(client, features, parameters))
     except RaypipeError as error:
         found = f" ({error.found})" if error.found is not None else ""
         return None, f"the champion could not be compared on the same rows: {error.problem}{found}"
+    return _scores_of(client, recipe, table, package, rows), None
+
+
+def _scores_of(
+    client: Client, recipe: Recipe, table: TrainingTable, package: Package, rows: int
+) -> npt.NDArray[np.float32]:
+    """A version's scores of the test rows, in their order."""
+    features, parameters = unsliced(recipe.features_sql.text), _test_parameters(recipe, package)
     keys = ", ".join(identifier(key) for key in recipe.keys)
     data = client.table(
         f"SELECT {MATRIX} FROM (SELECT {keys}, row_hash FROM {identifier(table.name)} WHERE part = 'test'"
@@ -304,8 +347,9 @@ def _champion_scores(
         raise ConfigError(
             "The champion and the new version do not see the same test rows", found=f"{data.num_rows} and {rows} rows"
         )
-    return package.model.predict(matrix(data.column(MATRIX), len(package.contract.columns))), None
+    return package.model.predict(matrix(data.column(MATRIX), len(package.contract.columns)))
 
 
-def _test_parameters(recipe: Recipe) -> Mapping[str, Any]:
-    return next(item.parameters for item in recipe.snapshots if "test" in item.parts)
+def _test_parameters(recipe: Recipe, package: Package) -> Mapping[str, Any]:
+    found = next(item.parameters for item in recipe.snapshots if "test" in item.parts)
+    return {**found, **package.contract.parameters}

@@ -61,6 +61,7 @@ def decide(
     *,
     metric: str = "auc",
     resamples: int = 200,
+    called: str = "champion",
 ) -> Decision:
     """Compares predictions on the same test rows.
 
@@ -75,6 +76,7 @@ def decide(
         seed: of the resamples.
         metric: what to compare by.
         resamples: of the interval.
+        called: what the champion is called, where it is another rival.
 
     Raises:
         ConfigError: the metric is unknown.
@@ -85,7 +87,7 @@ def decide(
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
     score = _prepared(metric, y, challenger)
     value = score(np.ones(len(y)))
-    rivals = baselines if champion is None else {"champion": champion}
+    rivals = baselines if champion is None else {called: champion}
     prepared = {name: _prepared(metric, y, prediction) for name, prediction in rivals.items()}
     if not prepared:
         return Decision(True, f"the first model, {metric} {value:.4f}, with nothing to compare it to", metric)
@@ -97,7 +99,7 @@ def decide(
         reason = f"no champion stands, and the model is {verdict} the strongest baseline ({rival}): {against}"
         return Decision(difference > 0, reason, metric, rival, difference, low, high)
     better = low is not None and low > 0
-    verdict = f"{'' if better else 'not '}better than the champion by more than noise"
+    verdict = f"{'' if better else 'not '}better than the {called} by more than noise"
     reason = f"{verdict}: {against}, difference {_interval(difference, low, high)}"
     return Decision(better, reason, metric, rival, difference, low, high)
 

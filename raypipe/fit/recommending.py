@@ -18,7 +18,7 @@ from raypipe.data.contract import KEY_HASH, MATRIX, Contract, matrix
 from raypipe.data.days import end_of_day
 from raypipe.data.histograms import fit_bins
 from raypipe.data.slices import unsliced
-from raypipe.errors import DataError, RaypipeError
+from raypipe.errors import ConfigError, DataError, RaypipeError
 from raypipe.fit import ranking
 from raypipe.fit.fitting import Champion, Fitted, Progress, Recipe, frozen
 from raypipe.fit.promotion import Decision
@@ -36,6 +36,7 @@ from raypipe.registry.package import Package, load_package, pack
 Array = npt.NDArray[Any]
 
 METRIC = "ndcg"
+TEST_DAYS = "test_days"
 K = 10
 # Enough to know the distribution of what scoring will see, and for golden rows.
 SAMPLED_USERS = 20_000
@@ -70,8 +71,7 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | 
 
     Args:
         client: where the data is.
-        recipe: what to fit; its parameters are those of interactions.sql, articles.sql and features.sql, and
-            `test_days`.
+        recipe: what to fit; `model.params` are those of the recommender, and `test_days`.
         name: unused: interactions and articles are read, not copied.
         champion: what to compare with.
         progress: told in words what is going on.
@@ -81,7 +81,7 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | 
         DataError: nobody read anything, or nothing new in the test days.
     """
     started = time.perf_counter()
-    params = Hybrid.from_mapping(recipe.params)
+    params = Hybrid.from_mapping({key: value for key, value in recipe.params.items() if key != TEST_DAYS})
     recipe = _with_parameters(recipe, params)
     contract = frozen(client, recipe)
     progress("reading what was read until the test days")
@@ -129,8 +129,15 @@ def _with_parameters(recipe: Recipe, params: Hybrid) -> Recipe:
     return replace(recipe, parameters={**recipe.parameters, **own}, snapshots=snapshots)
 
 
+def _test_days(recipe: Recipe) -> int:
+    given = recipe.params.get(TEST_DAYS, 1)
+    if type(given) is not int or given < 1:
+        raise ConfigError(f"model.params.{TEST_DAYS} is not a number of days", found=repr(given), allowed="from 1")
+    return given
+
+
 def _trial(client: Client, recipe: Recipe, params: Hybrid) -> Trial:
-    day = recipe.test_date - timedelta(days=int(recipe.parameters["test_days"]))
+    day = recipe.test_date - timedelta(days=_test_days(recipe))
     at = end_of_day(day, recipe.snapshots[-1].parameters["timezone"])
     catalogue = _catalogue(client, recipe, params, day)
     tables = [_interactions(client, recipe, until) for until in (day, recipe.test_date)]

@@ -82,8 +82,15 @@ def in_training(client: Client, attempt: Attempt, recipe: Recipe) -> Iterator[No
         raise
 
 
-def complete(client: Client, attempt: Attempt, recipe: Recipe, fitted: Fitted, artifact: Artifact) -> Registered:
-    """Registers the version as a candidate, with its features and its completed run."""
+def complete(
+    client: Client,
+    attempt: Attempt,
+    recipe: Recipe,
+    fitted: Fitted,
+    artifact: Artifact,
+    notes: Mapping[str, Any] | None = None,
+) -> Registered:
+    """Registers the version as a candidate, with its features, its completed run and `notes` beside its evaluation."""
     now = datetime.now(UTC)
     family = load_family(recipe.family)
     columns = fitted.package.contract.columns
@@ -109,7 +116,12 @@ def complete(client: Client, attempt: Attempt, recipe: Recipe, fitted: Fitted, a
         training_source=attempt.run.training_source,
         environment=environment(),
         metrics={"validation": fitted.validation},
-        evaluation={"test": fitted.test, "baselines": dict(fitted.baselines), "decision": fitted.decision.to_json()},
+        evaluation={
+            "test": fitted.test,
+            "baselines": dict(fitted.baselines),
+            "decision": fitted.decision.to_json(),
+            **(notes or {}),
+        },
         importance=weights,
         metadata={"threshold": fitted.package.threshold, "levels": fitted.package.levels, "warnings": fitted.warnings},
     )

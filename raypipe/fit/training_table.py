@@ -61,6 +61,7 @@ def build(
     snapshots: Sequence[Snapshot],
     entity_id: str,
     shares: Shares,
+    wanted: Sequence[str] = PARTS,
 ) -> TrainingTable:
     """Writes the table.
 
@@ -73,6 +74,7 @@ def build(
         snapshots: what to read.
         entity_id: the key column that the split is made on.
         shares: how to split.
+        wanted: the parts that must have rows; a snapshot says which parts it contributes to.
 
     Raises:
         DataError: the labels query lacks a column, or a part of the split is empty.
@@ -91,7 +93,7 @@ def build(
     for snapshot in snapshots:
         _fill(client, name, contract, features, label_sql, snapshot, entity_id, shares)
     counted = dict(client.rows(f"SELECT part, count() FROM {identifier(name)} GROUP BY part"))
-    empty = [part for part in PARTS if not counted.get(part)]
+    empty = [part for part in wanted if not counted.get(part)]
     if empty:
         raise DataError(
             "The split leaves nothing to fit or to test on",
@@ -147,11 +149,17 @@ def part_query(table: TrainingTable) -> str:
     return f"SELECT {MATRIX}, label FROM {identifier(table.name)} WHERE part = {{part:String}} AND {{slice}}"
 
 
-def read_part(client: Client, table: TrainingTable, part: str, width: int) -> Matrix:
-    """The rows of one part in a fixed order; at most 500,000 of them, the same ones each time."""
+def fingerprint(client: Client, table: TrainingTable) -> tuple[tuple[Any, ...], ...]:
+    """By part, the number of rows and the sum of their hashes: the same for the same entities and days."""
+    rows = client.rows(f"SELECT part, count(), sum(row_hash) FROM {identifier(table.name)} GROUP BY part ORDER BY part")
+    return tuple(tuple(row) for row in rows)
+
+
+def read_part(client: Client, table: TrainingTable, part: str, width: int, most: int | None = EVALUATED_ROWS) -> Matrix:
+    """The rows of one part in a fixed order; at most `most` of them, the same ones each time, None for all."""
     data = client.table(
         f"SELECT {MATRIX}, label FROM {identifier(table.name)} WHERE part = {{part:String}}"
-        f" ORDER BY row_hash LIMIT {EVALUATED_ROWS}",
+        f" ORDER BY row_hash{'' if most is None else f' LIMIT {int(most)}'}",
         {"part": part},
     )
     return Matrix(matrix(data.column(MATRIX), width), data.column("label").to_numpy().astype(np.float32))

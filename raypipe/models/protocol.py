@@ -7,7 +7,7 @@ anybody's package. It fits on matrices, never on tables: the feature contract ha
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
@@ -19,6 +19,8 @@ import pyarrow as pa
 from raypipe.errors import ConfigError
 
 FloatArray = npt.NDArray[np.float32]
+# Told after a round how many are done, and what scores the validation rows with the model as it is by then.
+OnRound = Callable[[int, Callable[[], FloatArray]], None]
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class FitSpec:
         balance: `none`, or `scale_pos_weight` to weigh positives by negatives / positives.
         seed: of everything random.
         threads: CPU threads of one worker; 0 leaves it to the library.
+        on_round: told after each round, by a family that has rounds; a sweep stops a bad trial by it.
     """
 
     columns: tuple[str, ...]
@@ -64,6 +67,7 @@ class FitSpec:
     balance: str = "none"
     seed: int = 0
     threads: int = 0
+    on_round: OnRound | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from raypipe.errors import ConfigError, DataError, ModelError
-from raypipe.models.protocol import FitSpec, FloatArray, History, Matrix
+from raypipe.models.protocol import FitSpec, FloatArray, History, Matrix, OnRound
 
 FILE = "model.ubj"
 BALANCES = ("none", "scale_pos_weight")
@@ -61,6 +61,7 @@ class XGBoost:
                     evals=[(data, name) for name, data in matrices.items()],
                     early_stopping_rounds=spec.early_stopping_rounds or None,
                     evals_result=curves,
+                    callbacks=_told(xgboost, spec.on_round, validation),
                     verbose_eval=False,
                 )
             if spec.early_stopping_rounds and _kind(booster) != "gblinear":  # the one booster that cannot be cut
@@ -84,6 +85,20 @@ class XGBoost:
         except xgboost.core.XGBoostError as error:
             raise _refusal(f"{FILE} is not an XGBoost model", error) from error
         return XGBoostModel(booster)
+
+
+def _told(xgboost: ModuleType, on_round: OnRound | None, validation: Matrix) -> list[Any]:
+    """A callback of XGBoost that tells `on_round`, where there is one."""
+    if on_round is None:
+        return []
+    told = on_round
+
+    class Told(xgboost.callback.TrainingCallback):  # type: ignore[misc, name-defined]
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            told(epoch + 1, lambda: XGBoostModel(model).predict(validation.x))
+            return False
+
+    return [Told()]
 
 
 class XGBoostModel:

@@ -43,6 +43,19 @@ def test_early_stopping_keeps_only_the_best_rounds() -> None:
     assert loss == pytest.approx(min(curve), abs=1e-5)
 
 
+def test_each_round_is_told_with_the_scores_as_of_then() -> None:
+    told: dict[int, Any] = {}
+
+    def on_round(done: int, predict: Any) -> None:
+        told[done] = predict()
+
+    model, _ = XGBoost().fit(TRAIN, VALIDATION, replace(SPEC, on_round=on_round))
+    assert list(told) == list(range(1, SPEC.rounds + 1))
+    short, _ = XGBoost().fit(TRAIN, VALIDATION, replace(SPEC, rounds=10))
+    assert np.array_equal(told[10], short.predict(VALIDATION.x))
+    assert np.array_equal(told[SPEC.rounds], model.predict(VALIDATION.x))
+
+
 def test_early_stopping_without_validation_rows_is_refused() -> None:
     with pytest.raises(DataError, match="no validation rows"):
         XGBoost().fit(TRAIN, VALIDATION.take(np.arange(0)), replace(SPEC, early_stopping_rounds=5))

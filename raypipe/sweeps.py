@@ -1,0 +1,237 @@
+"""A sweep from a config to a candidate: the trials, then the best and the default on the test snapshot, side by side.
+
+It never promotes: a candidate becomes the champion by the evidence that is registered with it, or by hand.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+from raypipe import nightly, runtime
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.config.load import Loaded
+from raypipe.data import split
+from raypipe.data.slices import unsliced
+from raypipe.errors import ConfigError, UsageError
+from raypipe.fit import registration, space, sweep, sweep_folder
+from raypipe.fit.fitting import Champion, Recipe
+from raypipe.fit.sweep import Judged, Searched, SweepPlan
+from raypipe.registry import aliases, artifacts, models
+from raypipe.registry.record import Registered
+
+Progress = Callable[[str, int, int], None]
+
+BRAND = "brand_id"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one sweep is about.
+
+    Attributes:
+        loaded: the config, with everything that the cell changes.
+        brand: the only brand whose entities count; None for all.
+        registers: whether a version of it would score the rows that the pipeline scores.
+    """
+
+    loaded: Loaded
+    brand: str | None = None
+    registers: bool = True
+
+
+def run(
+    endpoint: Endpoint, cell: Cell, name: str, progress: Progress, *, as_of: date | None = None, resume: bool = False
+) -> dict[str, Any]:
+    """Sweeps one pipeline, and registers the best as a candidate.
+
+    Args:
+        endpoint: the ClickHouse.
+        cell: what to sweep.
+        name: of the sweep; with `resume` that of one which was stopped.
+        progress: told the stage, what is done and what there is to do.
+        as_of: the last day whose data may be used; None for the newest snapshot, or the day of the sweep that goes on.
+        resume: whether to go on with a sweep.
+
+    Returns:
+        What `raypipe sweep --json` prints.
+
+    Raises:
+        ConfigError: the space, the metric or the resources cannot be used, or the config has changed since it began.
+        UsageError: there is no such sweep, or it is over.
+        ModelError: every trial crashed.
+        Interrupted: it was stopped by Ctrl-C; what is finished is kept.
+    """
+    config, started_at = cell.loaded.config, datetime.now(UTC)
+    folder = folder_of(config.artifacts)
+    begun = sweep_folder.state(folder, name) if resume else None
+    if begun is not None:
+        if sweep_folder.result(folder, name) is not None:
+            raise UsageError(f"Sweep {name} is over", next_step="leave --resume out for a new sweep")
+        as_of = date.fromisoformat(begun["as_of"])
+    plan = _plan(cell, folder, name)
+    # What can be refused without Ray is refused before it starts.
+    space.axes(plan.space)
+    with Client(endpoint) as client:
+        last = as_of or _newest(client, cell.loaded)
+        recipe = _recipe(client, cell, last)
+        identity = sweep.identity(recipe, plan)
+        if begun is not None and begun["identity"] != identity:
+            raise ConfigError(
+                f"The configuration is not the one that sweep {name} began with",
+                found=f"{config.pipeline} with other values, SQL, space or number of trials",
+                next_step="give --trials and --set as they were, put the files back, or leave --resume out",
+            )
+        with runtime.session(endpoint, address=config.ray.address, cpus=config.ray.cpus) as workers:
+            workers.ready()
+            state = {"pipeline": config.pipeline, "brand": cell.brand, "as_of": last, "identity": identity}
+
+            def begins() -> None:
+                if begun is None:
+                    sweep_folder.begin(folder, name, {**state, "started_at": started_at})
+
+            searched = sweep.search(client, recipe, plan, progress, resume=resume, begins=begins)
+            standing = models.find_alias(client, config.pipeline, aliases.CHAMPION)
+            champion = Champion(standing.artifact_uri, standing.artifact_sha256) if standing else None
+            judged = sweep.judge(client, recipe, plan, searched, champion, progress)
+            version = _registered(client, cell, plan, searched, judged, started_at) if judged.best else None
+    document = _document(cell, plan, searched, judged, version, started_at)
+    sweep_folder.finish(folder, name, document)
+    return document
+
+
+def _registered(
+    client: Client, cell: Cell, plan: SweepPlan, searched: Searched, judged: Judged, started_at: datetime
+) -> Registered | None:
+    """The best as a candidate, with the evidence; None where it would score other rows than it was fitted on."""
+    best = judged.best
+    if best is None or not cell.registers:
+        return None
+    attempt = registration.begin(judged.recipe, started_at)
+    with registration.recorded(client, attempt):
+        artifact = artifacts.save(cell.loaded.config.artifacts, best.files)
+        notes = {
+            "sweep": {
+                "name": plan.name,
+                "values": dict(searched.best),
+                "trials": searched.trials,
+                "default": judged.default.test,
+                "comparison": best.comparison.to_json() if best.comparison else None,
+            }
+        }
+        return registration.complete(client, attempt, judged.recipe, best, artifact, notes)
+
+
+def _plan(cell: Cell, folder: str, name: str) -> SweepPlan:
+    config = cell.loaded.config
+    return SweepPlan(
+        name=name,
+        folder=folder,
+        space=config.sweep.space,
+        metric=config.sweep.metric or config.evaluate.metric,
+        trials=config.sweep.trials,
+        concurrent=config.sweep.concurrent,
+        cpus=config.sweep.cpus,
+        grace_rounds=config.sweep.grace_rounds,
+    )
+
+
+def _recipe(client: Client, cell: Cell, last: date) -> Recipe:
+    recipe = nightly.recipe_of(client, cell.loaded, last)
+    if cell.brand is None:
+        return recipe
+    if BRAND not in recipe.keys:
+        raise ConfigError(
+            f"{recipe.pipeline} cannot be swept by brand", found=f"entity.keys without {BRAND}", next_step="take it out"
+        )
+    bound = {"brand": _brand_id(client, recipe, cell.brand)}
+    snapshots = tuple(replace(item, parameters={**item.parameters, **bound}) for item in recipe.snapshots)
+    return replace(
+        recipe,
+        features_sql=space.of_one_brand(recipe.features_sql, BRAND),
+        snapshots=snapshots,
+        # A version keeps its parameters, so that it is compared on the rows of its brand.
+        parameters={**recipe.parameters, **bound},
+    )
+
+
+def _brand_id(client: Client, recipe: Recipe, brand: str) -> str:
+    """The id of a brand that has entities, given its id, its name or its code."""
+    features, parameters = unsliced(recipe.features_sql.text), recipe.snapshots[0].parameters
+    rows = client.rows(f"SELECT DISTINCT toString({BRAND}) AS brand FROM (\n{features}\n) ORDER BY brand", parameters)
+    known = {str(row[0]): str(row[0]) for row in rows}
+    if client.value("EXISTS TABLE brands"):
+        named = client.rows("SELECT toString(brand_id), brand_name, brand_code FROM brands FINAL ORDER BY brand_name")
+        named = [row for row in named if row[0] in known]
+        words = {str(word): str(row[0]) for row in named for word in row[1:] if word}
+    else:
+        words = {}
+    found = {**words, **known}.get(brand)
+    if found is None:
+        raise UsageError(
+            f"{recipe.pipeline} has no entity of the brand",
+            found=repr(brand),
+            allowed=", ".join(words or known) or "none",
+            next_step="write the id, the name or the code of a brand that the pipeline reads",
+        )
+    return found
+
+
+def _newest(client: Client, loaded: Loaded) -> date:
+    source = loaded.config.source
+    if source.date_column is None:
+        return datetime.now(UTC).date()
+    return split.resolve_date(split.snapshots(client, source.table, source.date_column), None, source.table)
+
+
+def folder_of(root: str) -> str:
+    """Where sweeps are kept: in the root of the artifacts, which workers on other nodes reach as well."""
+    return f"{root.rstrip('/') if '://' in root else os.path.abspath(root)}/sweeps"
+
+
+def _document(
+    cell: Cell,
+    plan: SweepPlan,
+    searched: Searched,
+    judged: Judged,
+    version: Registered | None,
+    started_at: datetime,
+) -> dict[str, Any]:
+    best = judged.best
+    comparison = best.comparison if best else None
+    found: Mapping[str, Any] = (best or judged.default).test
+    return {
+        "sweep": plan.name,
+        "pipeline": cell.loaded.config.pipeline,
+        "brand": cell.brand,
+        "horizon_days": _horizon(cell),
+        "metric": plan.metric,
+        "trials": {"done": searched.trials, "stopped_early": searched.stopped_early, "failed": searched.failed},
+        "best": {
+            "trial": searched.best_trial,
+            "is_default": searched.is_own,
+            "values": dict(searched.best),
+            "validation": dict(searched.validation),
+            "test": dict(found),
+        },
+        "default": {
+            "validation": dict(searched.own) if searched.own else None,
+            "not_in_space": list(searched.outside),
+            "test": dict(judged.default.test),
+        },
+        "comparison": comparison.to_json() if comparison else None,
+        "decision": best.decision.to_json() if best else None,
+        "warnings": list(best.warnings if best else judged.default.warnings),
+        "model_version": version.version if version else None,
+        "status": version.status if version else None,
+        "seconds": round((datetime.now(UTC) - started_at).total_seconds(), 3),
+    }
+
+
+def _horizon(cell: Cell) -> int | None:
+    label = cell.loaded.config.label
+    return label.horizon_days if label else None

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raypipe.clickhouse.statements import Statement
+from raypipe.errors import ConfigError, UsageError
+from raypipe.fit import space, sweep_folder
+from raypipe.fit.fitting import Recipe
+from raypipe.fit.sweep import SweepPlan, identity
+from raypipe.fit.training_table import Shares, Snapshot
+from raypipe.fit.trial import rungs, unseeing
+
+SPACE: dict[str, dict[str, list[Any]]] = {
+    "model.params.max_depth": {"int": [2, 8]},
+    "model.params.eta": {"log": [0.01, 0.3]},
+    "model.rounds": {"log_int": [50, 500]},
+    "model.balance": {"choice": ["none", "scale_pos_weight"]},
+    "features.drop": {"subset": ["tier", "sessions"]},
+    "parameters.window": {"choice": [7, 28]},
+}
+
+
+@dataclass(frozen=True)
+class Feature:
+    name: str
+
+
+DAYS = (date(2026, 1, 1), date(2026, 1, 31))
+RECIPE = Recipe(
+    pipeline="visits",
+    keys=("user_id",),
+    carry=(),
+    entity_id="user_id",
+    features=[Feature("sessions"), Feature("tier"), Feature("days")],  # type: ignore[list-item]
+    features_sql=Statement("SELECT * FROM t WHERE {slice} AND w = {window:UInt8}"),
+    labels_sql=Statement("SELECT 1"),
+    snapshots=(
+        Snapshot(DAYS[0], ("train", "validation"), {"date": DAYS[0], "window": 28}),
+        Snapshot(DAYS[1], ("test",), {"date": DAYS[1], "window": 28}),
+    ),
+    test_date=DAYS[1],
+    shares=Shares(0.2, 0.2, 100, 7),
+    label_kind="binary",
+    family="raypipe.models.xgboost:XGBoost",
+    params={"max_depth": 4, "eta": 0.05},
+    rounds=300,
+    early_stopping_rounds=20,
+    balance="none",
+    workers=0,
+    cpus_per_worker=1,
+    metric="auc",
+    threshold="f1",
+    resamples=50,
+    suspicious_auc=0.99,
+    levels=(),
+    slice_rows=1000,
+    parameters={"window": 28},
+)
+PLAN = SweepPlan("visits_1", "/nowhere", SPACE, "auc", 20, None, 1, 30)
+
+
+def test_a_subset_is_an_axis_for_each_of_its_features() -> None:
+    names = [axis.name for axis in space.axes({"features.drop": SPACE["features.drop"]})]
+    assert names == ["features.drop:tier", "features.drop:sessions"]
+
+
+def test_what_a_searcher_suggests_becomes_values_of_the_config() -> None:
+    suggested = {
+        "model.params.max_depth": 3,
+        "model.balance": '"scale_pos_weight"',
+        "parameters.window": "7",
+        "features.drop:tier": "dropped",
+        "features.drop:sessions": "used",
+    }
+    assert space.decoded(suggested, space.axes(SPACE)) == {
+        "model.params.max_depth": 3,
+        "model.balance": "scale_pos_weight",
+        "parameters.window": 7,
+        "features.drop": ["tier"],
+    }
+
+
+def test_the_recipe_itself_is_a_point_of_a_space_that_holds_it() -> None:
+    axes = space.axes(SPACE)
+    point, outside = space.own_point(RECIPE, axes)
+    assert outside == []
+    assert space.changed(RECIPE, space.decoded(point, axes)) == RECIPE
+
+
+@pytest.mark.parametrize(
+    ("change", "axis"),
+    [({"params": {"eta": 0.05, "max_depth": 9}}, "model.params.max_depth"), ({"rounds": 20}, "model.rounds")],
+)
+def test_a_recipe_outside_of_the_space_is_noticed(change: dict[str, Any], axis: str) -> None:
+    assert space.own_point(replace(RECIPE, **change), space.axes(SPACE))[1] == [axis]
+
+
+def test_the_values_of_a_trial_change_the_recipe_and_nothing_else() -> None:
+    values = {
+        "model.params.eta": 0.2,
+        "model.rounds": 100,
+        "model.early_stopping_rounds": 5,
+        "model.balance": "scale_pos_weight",
+        "features.drop": ["tier"],
+        "parameters.window": 7,
+    }
+    made = space.changed(RECIPE, values)
+    assert made.params == {"max_depth": 4, "eta": 0.2}
+    assert (made.rounds, made.early_stopping_rounds, made.balance) == (100, 5, "scale_pos_weight")
+    assert [feature.name for feature in made.features] == ["sessions", "days"]
+    assert [item.parameters["window"] for item in made.snapshots] == [7, 7]
+    assert made.parameters == {"window": 7}
+    kept = ("features_sql", "labels_sql", "shares", "test_date", "metric", "threshold")
+    assert [getattr(made, name) for name in kept] == [getattr(RECIPE, name) for name in kept]
+
+
+def test_only_another_parameter_of_the_sql_makes_a_trial_read_rows_of_its_own() -> None:
+    assert not space.reads_anew(RECIPE, {"model.params.eta": 0.2, "features.drop": ["tier"], "parameters.window": 28})
+    assert space.reads_anew(RECIPE, {"parameters.window": 7})
+
+
+def test_trials_know_no_test_snapshot() -> None:
+    assert [(item.date, item.parts) for item in unseeing(RECIPE).snapshots] == [(DAYS[0], ("train", "validation"))]
+    whole = replace(RECIPE, snapshots=(Snapshot(DAYS[0], ("train", "validation", "test"), {}),))
+    assert [item.parts for item in unseeing(whole).snapshots] == [("train", "validation")]
+
+
+@pytest.mark.parametrize(
+    ("grace", "most", "expected"),
+    [(30, 600, (30, 90, 270)), (30, 270, (30, 90)), (30, 30, ()), (30, 10, ()), (1, 4, (1, 3))],
+)
+def test_trials_are_compared_at_few_of_their_rounds(grace: int, most: int, expected: tuple[int, ...]) -> None:
+    assert rungs(grace, most) == expected
+
+
+def test_the_rounds_of_a_trial_are_at_most_those_of_the_space() -> None:
+    assert space.most_rounds(RECIPE, space.axes(SPACE)) == 500
+    assert space.most_rounds(RECIPE, space.axes({"model.rounds": {"choice": [40, 90, 60]}})) == 90
+    assert space.most_rounds(RECIPE, space.axes({"model.params.eta": {"float": [0, 1]}})) == 300
+
+
+def test_a_space_without_anything_is_refused() -> None:
+    with pytest.raises(ConfigError, match="nothing to search"):
+        space.axes({})
+
+
+def test_a_sweep_goes_on_elsewhere_but_not_with_other_values() -> None:
+    known = identity(RECIPE, PLAN)
+    assert identity(replace(RECIPE, workers=4, slice_rows=5), replace(PLAN, cpus=8, folder="s3://elsewhere")) == known
+    assert identity(replace(RECIPE, params={"max_depth": 5}), PLAN) != known
+    assert identity(replace(RECIPE, labels_sql=Statement("SELECT 0")), PLAN) != known
+    assert identity(RECIPE, replace(PLAN, space={"model.params.eta": {"float": [0, 1]}})) != known
+
+
+def test_a_sweep_leaves_how_it_began_and_its_result(tmp_path: Path) -> None:
+    folder = str(tmp_path / "sweeps")
+    assert not sweep_folder.has_begun(folder, "visits_1")
+    sweep_folder.begin(folder, "visits_1", {"as_of": DAYS[1]})
+    assert sweep_folder.state(folder, "visits_1") == {"as_of": "2026-01-31"}
+    assert sweep_folder.result(folder, "visits_1") is None
+    sweep_folder.finish(folder, "visits_1", {"best": 1})
+    assert sweep_folder.result(folder, "visits_1") == {"best": 1}
+
+
+def test_a_sweep_that_never_began_is_named_with_those_that_did(tmp_path: Path) -> None:
+    sweep_folder.begin(str(tmp_path), "visits_1", {})
+    sweep_folder.finish(str(tmp_path), "visits_1", {})
+    with pytest.raises(UsageError, match="no sweep 'visits_2'") as caught:
+        sweep_folder.state(str(tmp_path), "visits_2")
+    assert caught.value.allowed == "visits_1"
