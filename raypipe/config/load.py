@@ -18,7 +18,7 @@ from raypipe.errors import UsageError
 
 BASE = "base"
 # Folders under sql/ that are raypipe's own, whatever project is configured.
-OWN_SQL = ("schema", "shared", "demo", "explore", "features", "loaders")
+OWN_SQL = ("schema", "shared", "demo", "explore", "features", "loaders", "validation")
 
 
 @dataclass(frozen=True)

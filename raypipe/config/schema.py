@@ -56,7 +56,7 @@ __all__ = [
 ]
 
 # Names with a folder of raypipe's own under sql/, and base.yaml itself.
-RESERVED = ("base", "demo", "features", "loaders", "schema", "shared")
+RESERVED = ("base", "demo", "features", "loaders", "schema", "shared", "validation")
 
 
 class ModelConfig(Section):
