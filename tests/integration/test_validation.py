@@ -421,3 +421,35 @@ def test_the_command_shows_what_came_of_the_predictions(demo: Client) -> None:
 @pytest.mark.parametrize("day", ["latest", "soon", "2026-13-01"])
 def test_the_command_wants_a_date_or_none(demo: Client, day: str) -> None:
     assert command(demo, "churn", "--date", day)[0] == 2
+
+
+def test_a_run_validates_what_was_published_before_it(registered_model: Any) -> None:
+    environment = {"RAYPIPE_URL": str(registered_model.endpoint), "RAYPIPE_ARTIFACTS": str(registered_model.artifacts)}
+    if registered_model.endpoint.password_file:
+        environment["RAYPIPE_PASSWORD_FILE"] = registered_model.endpoint.password_file
+    before = registered_model.day - timedelta(days=1)
+    with Client(registered_model.endpoint) as client:
+        # Every second user comes back on the day after.
+        client.run(
+            "INSERT INTO customer_sessions (session_id, company_id, brand_id, user_id, session_start)"
+            " SELECT user_id, company_id, brand_id, user_id, toDateTime({day:Date}, 'UTC') FROM customer_user_features"
+            " WHERE feature_date = {day:Date} AND cityHash64(user_id) % 2",
+            {"day": registered_model.day},
+        )
+
+    def run(day: date) -> dict[str, Any]:
+        arguments = ["run", "churn", "--date", str(day), "--config", str(registered_model.project / "configs")]
+        options = ["--set", "label.horizon_days=1", "--set", "evaluate.bootstrap=20", "--json"]
+        result = CliRunner().invoke(app, [*arguments, *options], prog_name="raypipe", env=environment)
+        assert result.exit_code == 0, result.stderr
+        found: dict[str, Any] = json.loads(result.stdout)
+        return found
+
+    first = run(before)
+    (found,) = first["validated"]["validations"]
+    assert (found["date"], found["run_id"]) == (str(before), first["run_id"])
+    assert (found["rows"], found["left_out"], found["said"]) == (first["rows_published"], 0, "")
+    assert 0 < found["evaluation"]["positives"] < found["rows"]
+    second = run(registered_model.day)
+    assert second["validated"]["validations"] == [found]
+    assert (second["validated"]["new"], len(second["validated"]["waiting"])) == (0, 1)
