@@ -2,7 +2,8 @@
 
 fit:    snapshots → frozen contract → training table → Ray Train → metrics beside baselines → registry
 score:  champion → manifest → lock → slices over Ray actors → staging → ledger → gate → swap → commit
-run:    fit where there is no champion, then score; drift is measured on the scoring pass itself
+run:    fit where there is no champion, then score; drift is measured on the scoring pass itself, and predictions of
+        earlier dates are validated once their outcome is known
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
-from raypipe import planning, runtime
+from raypipe import planning, runtime, validation
 from raypipe.clickhouse import grants, migrate, tables
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
@@ -44,6 +45,7 @@ from raypipe.score.worker import SliceScorer
 log = logging.getLogger(__name__)
 
 CHAMPION = aliases.CHAMPION
+NOT_VALIDATED = validation.Outcome()
 Progress = Callable[[str, int, int], None]
 
 
@@ -57,11 +59,12 @@ class FitOutcome:
 
 @dataclass(frozen=True)
 class ScoreOutcome:
-    """A published run, the version that scored it, and its drift."""
+    """A published run, the version that scored it, its drift, and what is known of earlier predictions."""
 
     outcome: Outcome
     manifest: Manifest
     drift: drift.Drift
+    validated: validation.Outcome = NOT_VALIDATED
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,7 @@ def resume(
 def run(
     endpoint: Endpoint, loaded: Loaded, day: date | None, progress: Progress
 ) -> tuple[FitOutcome | None, ScoreOutcome]:
-    """Fits where there is no champion, or every night where the config says so, then scores with the champion.
+    """Fits where there is no champion, or every night where the config says so; scores; looks at earlier predictions.
 
     Raises:
         GateRefused: the first version did not earn its promotion.
@@ -200,7 +203,9 @@ def run(
                 found=fitted.fitted.decision.reason,
                 next_step=f"improve it, or publish it all the same: `raypipe score {pipeline} --model latest`",
             )
-        return fitted, score(endpoint, loaded, day, CHAMPION, progress)
+        scored = score(endpoint, loaded, day, CHAMPION, progress)
+    with Client(endpoint) as client:
+        return fitted, replace(scored, validated=validation.tonight(client, loaded, progress))
 
 
 def plan(endpoint: Endpoint, loaded: Loaded, day: date | None, reference: str) -> Plan:

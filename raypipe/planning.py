@@ -16,7 +16,7 @@ from raypipe.clickhouse.faults import STATEMENT
 from raypipe.clickhouse.statements import Statement, identifier, literal, load
 from raypipe.config.load import Loaded
 from raypipe.data import split
-from raypipe.data.contract import describe_query
+from raypipe.data.contract import Contract, describe_query
 from raypipe.data.slices import Slicing, cut, has_place, unsliced
 from raypipe.errors import ConfigError, GateRefused, ServerError, advised
 from raypipe.models.protocol import explains
@@ -174,7 +174,7 @@ def _copied(client: Client, loaded: Loaded, made: Manifest, card: Card, people: 
     name = f"raypipe_snapshot_{made.run_id}"
     select = card.contract.select(f"SELECT * FROM {identifier(name)} WHERE {{slice}}")
     try:
-        _copy(client, name, people, made.keys)
+        _copy(client, name, people, card.contract)
         return _cut(client, loaded, replace(made, select=select, snapshot=name), people, name, {})
     except BaseException:
         client.run(client.topology.drop(name))
@@ -231,12 +231,14 @@ def _written_in(source: str, advice: str = ", or the table that it reads") -> It
         ) from error
 
 
-def _copy(client: Client, name: str, people: Population, keys: tuple[str, ...]) -> None:
-    """Writes the features query to a table in the order of the entity key, in one pass."""
-    order = ", ".join(identifier(key) for key in keys)
-    tail = f" EMPTY AS\n{unsliced(people.features.text)}"
-    client.run(client.topology.create(name, "", order=f"({order})", tail=tail), people.parameters)
-    client.run(f"INSERT INTO {identifier(name)}\n{unsliced(people.features.text)}", people.parameters)
+def _copy(client: Client, name: str, people: Population, contract: Contract) -> None:
+    """Writes what the model and the publishing read of the features query to a table, in one pass, by entity key."""
+    order = ", ".join(identifier(key) for key in contract.keys)
+    read = (*contract.keys, *contract.carry, *contract.inputs, *(feature.name for feature in contract.features))
+    columns = ", ".join(identifier(column) for column in dict.fromkeys(read))
+    select = f"SELECT {columns} FROM (\n{unsliced(people.features.text)}\n)"
+    client.run(client.topology.create(name, "", order=f"({order})", tail=f" EMPTY AS\n{select}"), people.parameters)
+    client.run(f"INSERT INTO {identifier(name)}\n{select}", people.parameters)
 
 
 def _sha256(*texts: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from raypipe.cli import output
+from raypipe.cli import output, validating
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.registry import models
@@ -122,7 +122,8 @@ def show_run(
     """Prints a night of one pipeline, and where to look next."""
     if json:
         document = {**score_document(scored, seconds), "fit": fit_document(fitted) if fitted else None}
-        output.emit({**document, "monitoring": monitoring_document(scored)})
+        validated = validating.document(scored.validated)
+        output.emit({**document, "monitoring": monitoring_document(scored), "validated": validated})
         return
     with Client(endpoint) as client:
         if fitted:
@@ -131,6 +132,8 @@ def show_run(
             _print_registered(models.find(client, scored.manifest.pipeline, scored.manifest.model_version))
         _print_score(scored, seconds)
         _print_levels(client, scored)
+    if scored.validated.validations:
+        validating.show(scored.manifest.pipeline, scored.validated)
     _print_next(scored, url)
 
 

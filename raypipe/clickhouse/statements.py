@@ -2,7 +2,8 @@
 
 A `.sql` file opens with `-- key: value` lines (grain, parameters, units …). Values travel as ClickHouse's
 own bound parameters, written `{name:Type}`. What cannot be bound (an identifier, a list of columns, a
-predicate made by raypipe) has a placeholder without a type, written `{name}`, filled by `render`.
+predicate made by raypipe) has a placeholder without a type, written `{name}`, filled by `render`. What several
+files say alike stands in one of its own, written `{include:shared/names.sql}` where it belongs.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from raypipe.config.load import sql_path
 from raypipe.errors import ConfigError, UsageError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _HEADER = re.compile(r"--\s*([a-z_]+)\s*:\s*(.*)\Z")
 _BOUND = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\s*:")
 _TOKEN = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`|/\*.*?\*/|--[^\n]*""", re.DOTALL)
+# Quotes and comments are matched too, so that an include inside of them stays text.
+_INCLUDE = re.compile(_TOKEN.pattern + r"|\{include:(?P<include>[^{}]*)\}", re.DOTALL)
+_INCLUDED = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)+\.sql")
 _END = re.compile(r";[ \t\r]*(?:\n|\Z)")
 _HOLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -70,7 +75,53 @@ def load_all(path: Path) -> list[Statement]:
         raise ConfigError(
             f"The SQL file {path} does not exist", next_step="create it or correct its name in the config"
         ) from error
+    text = _with_includes(text, path.parent.parent, (path,))
     return [_statement(part, str(path)) for part in _split(text) if without_comments(part).strip()]
+
+
+def _with_includes(text: str, folder: Path, chain: tuple[Path, ...]) -> str:
+    """The text with each `{include:…}` replaced by the file that it names, without header and comments.
+
+    Args:
+        text: of the last file of the chain.
+        folder: the project's folder of SQL, where the paths of includes begin.
+        chain: the file that was asked for, and those that led from it to this text.
+    """
+
+    def filled(match: re.Match[str]) -> str:
+        name = match["include"]
+        return match[0] if name is None else _included(name, folder, chain)
+
+    return _INCLUDE.sub(filled, text)
+
+
+def _included(name: str, folder: Path, chain: tuple[Path, ...]) -> str:
+    where = chain[-1]
+    if not _INCLUDED.fullmatch(name):
+        raise ConfigError(
+            f"{where} includes what is no path of a SQL file",
+            found=repr(name),
+            allowed="a path inside the sql folder, such as shared/names.sql",
+        )
+    path = sql_path(folder, name)
+    if path in chain:
+        raise ConfigError(
+            f"{path} includes itself",
+            found=" → ".join(str(one) for one in (*chain, path)),
+            next_step=f"take {{include:{name}}} out of {where}",
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{where} includes a file that does not exist",
+            found=str(path),
+            next_step=f"create it, or correct {{include:{name}}} in {where}",
+        ) from error
+    parts = [part for part in _split(_with_includes(text, folder, (*chain, path))) if without_comments(part).strip()]
+    if len(parts) != 1:
+        raise ConfigError(f"{path} must hold exactly one piece of SQL to be included", found=f"{len(parts)} pieces")
+    return without_comments(_statement(parts[0], str(path)).text).strip()
 
 
 def _split(text: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from raypipe.config.fields import Breach, Column, Columns, Items, Section, Slug, Table, refuse
 
@@ -123,6 +123,16 @@ def _bare_name(value: Any) -> Any:
 
 
 FeatureEntry = Annotated[Feature, BeforeValidator(_bare_name, json_schema_input_type=Column | Feature)]
+
+
+def _definition_schema() -> dict[str, Any]:
+    schema = Feature.model_json_schema(by_alias=True, mode="validation")
+    del schema["properties"]["name"], schema["required"]
+    return {**schema, "title": "Definition", "description": "A feature without its name."}
+
+
+# It is checked with the feature that it becomes a part of; see `raypipe.config.extends`.
+Definition = Annotated[dict[str, Any], WithJsonSchema(_definition_schema())]
 
 
 class Label(Section):

@@ -20,14 +20,16 @@ PATTERNS = {
     r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$": "table or database.table, letters, digits and underscores",
     r"^[a-z][a-z0-9_]*$": "lower-case letters, digits and underscores, starting with a letter",
     r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*\.sql$": "a path inside the sql folder, such as churn/publish.sql",
+    r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)+\.yaml$": "a path inside the configs folder, such as shared/users.yaml",
     r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$": "module:Class, such as raypipe.models.xgboost:XGBoost",
 }
-_COLUMN, _TABLE, _SLUG, _SQL, _CLASS = PATTERNS
+_COLUMN, _TABLE, _SLUG, _SQL, YAML_PATH, _CLASS = PATTERNS
 
 Column = Annotated[str, Field(pattern=_COLUMN)]
 Table = Annotated[str, Field(pattern=_TABLE)]
 Slug = Annotated[str, Field(pattern=_SLUG)]
 SqlPath = Annotated[str, Field(pattern=_SQL)]
+YamlPath = Annotated[str, Field(pattern=YAML_PATH)]
 ClassPath = Annotated[str, Field(pattern=_CLASS)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 # YAML has lists, the frozen sections have tuples; only this conversion is lenient.

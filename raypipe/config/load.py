@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raypipe.config.document import Document, Node, read
+from raypipe.config.extends import extended, with_definitions
 from raypipe.config.layers import merged, with_environment, with_overrides, with_url
 from raypipe.config.leaves import sources_of
 from raypipe.config.problems import Problem, nearest, refusal, shown
@@ -17,7 +18,7 @@ from raypipe.errors import UsageError
 
 BASE = "base"
 # Folders under sql/ that are raypipe's own, whatever project is configured.
-OWN_SQL = ("schema", "shared", "demo", "explore", "features", "loaders")
+OWN_SQL = ("schema", "shared", "demo", "explore", "features", "loaders", "validation")
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,13 @@ class Loaded:
 
     def sql(self, path: str) -> Path:
         """The file that a path in the configuration means, such as `churn/publish.sql` or `shared/predictions.sql`."""
-        own = path.split("/")[0] in OWN_SQL
-        return (shipped() / "sql" if own else self.sql_directory) / path
+        return sql_path(self.sql_directory, path)
+
+
+def sql_path(folder: Path, path: str) -> Path:
+    """The file that a path inside a project's folder of SQL means; some folders are raypipe's own."""
+    own = path.split("/")[0] in OWN_SQL
+    return (shipped() / "sql" if own else folder) / path
 
 
 def shipped() -> Path:
@@ -84,6 +90,8 @@ def load_pipeline(
 ) -> Loaded:
     """The configuration of a pipeline: base.yaml < NAME.yaml < the environment < --set < --url.
 
+    What NAME.yaml extends stands between base.yaml and it.
+
     Args:
         name: the pipeline, `churn` for configs/churn.yaml.
         config_dir: the configuration folder; see `config_directory`.
@@ -101,7 +109,8 @@ def load_pipeline(
         raise _unknown_pipeline(name, known, directory)
     base = _base(directory)
     own = read(directory / f"{name}.yaml", _display(directory / f"{name}.yaml"))
-    document = Document(merged(base.root, own.root), (*base.problems, *own.problems))
+    own = extended(own, (directory, shipped() / "configs"), _display)
+    document = with_definitions(Document(merged(base.root, own.root), (*base.problems, *own.problems)))
     document = with_url(with_overrides(with_environment(document, environ), overrides), url)
     config, problems = validate(PipelineConfig, document.root)
     problems = [*document.problems, *_misnamed(document.root, name), *problems]

@@ -9,14 +9,16 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from raypipe.config.ads import Ads
 from raypipe.config.evaluate import BINARY_METRICS, Evaluate
-from raypipe.config.features import Entity, Feature, FeatureEntry, Label, Source
+from raypipe.config.features import Definition, Entity, Feature, FeatureEntry, Label, Source
 from raypipe.config.fields import (
     Breach,
     ClassPath,
+    Column,
     Columns,
     Items,
     Section,
     Slug,
+    YamlPath,
     refuse,
 )
 from raypipe.config.publishing import Level, Levels, Publish, Targets
@@ -56,7 +58,7 @@ __all__ = [
 ]
 
 # Names with a folder of raypipe's own under sql/ that is no pipeline's, and base.yaml itself.
-RESERVED = ("base", "demo", "explore", "features", "loaders", "registry", "schema", "shared")
+RESERVED = ("base", "demo", "explore", "features", "loaders", "registry", "schema", "shared", "validation")
 # What raypipe binds itself.
 BOUND = (
     "brand",
@@ -113,6 +115,18 @@ class PipelineConfig(SharedConfig):
 
     # Checks between sections are made on the later field, with what stands above it: the order matters.
     pipeline: Slug = Field(description="The pipeline's name: its file is configs/NAME.yaml, its SQL is in sql/NAME/.")
+    # Both are resolved before the configuration is checked, so that here they are always empty.
+    extends: YamlPath | None = Field(
+        default=None,
+        exclude=True,
+        description="A YAML file whose values count where this one says nothing: a path inside the configs folder, or "
+        "inside the one that comes with raypipe.",
+    )
+    definitions: dict[Column, Definition] = Field(
+        default={},
+        exclude=True,
+        description="By a feature's name, what is known of it; `features` then needs no more than the name.",
+    )
     description: str = Field(default="", description="What is predicted, for whom, in one sentence.")
     enabled: bool = Field(default=True, description="Whether `raypipe nightly` runs it.")
     after: Items[Slug] = Field(
@@ -130,7 +144,9 @@ class PipelineConfig(SharedConfig):
         default=None, description="What is predicted; left out where the model's family learns without labels."
     )
     features: Items[FeatureEntry] = Field(
-        min_length=1, description="The features, in the order of the matrix; a bare name is a number."
+        min_length=1,
+        description="The features, in the order of the matrix; a bare name is what `definitions` say of it, else a "
+        "number.",
     )
     model: ModelConfig = Field(default=ModelConfig(), description="Which model is fitted, and how.")
     levels: Levels = Field(
@@ -248,7 +264,8 @@ def json_schema() -> dict[str, Any]:
         "$schema": "http://json-schema.org/draft-07/schema#",
         **schema,
         "title": "raypipe configuration",
-        # base.yaml names no pipeline, and then none of a pipeline's own keys is missing.
-        "if": {"required": ["pipeline"]},
+        # base.yaml names no pipeline, and then none of a pipeline's own keys is missing; what is
+        # extended may hold them, too.
+        "if": {"required": ["pipeline"], "not": {"required": ["extends"]}},
         "then": {"required": required},
     }

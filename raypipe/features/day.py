@@ -90,7 +90,7 @@ def build(
     rows, unfilled = _count(client, USER_FEATURES, day)
     status = _status(rows, unfilled, replace)
     if status == PRESENT:
-        return Built(day, status, "", rows, seconds=_since(started))
+        return Built(day, status, "", rows, _noted(day, _broken(client, USER_FEATURES, day)), seconds=_since(started))
     from_sessions = status != FILLED
     if from_sessions:
         _require_sessions(client, day)
@@ -172,13 +172,25 @@ def _require_whole(client: Client, twin: str, day: date, made: int, empty: int, 
 def _unreadable(client: Client, twin: str, day: date, from_sessions: bool) -> dict[str, int]:
     events = statement("unreadable_events").render(features=client.topology.everywhere(twin))
     found = {"customer_events.engagement_metrics": int(client.value(events))}
+    if not from_sessions:
+        found |= _broken(client, twin, day)
     if from_sessions:
         sessions = statement("unreadable_sessions").render(sessions=client.topology.everywhere(SESSIONS))
         found[f"{SESSIONS}.categories_visited"] = int(client.value(sessions, {"date": day}))
-    for column, rows in found.items():
+    return _noted(day, found)
+
+
+def _broken(client: Client, table: str, day: date) -> dict[str, int]:
+    """Rows that came with ml_features which nothing can be read from; they stay as they are."""
+    sql = statement("unreadable_ml_features").render(features=client.topology.everywhere(table))
+    return {f"{USER_FEATURES}.ml_features": int(client.value(sql, {"date": day}))}
+
+
+def _noted(day: date, unreadable: dict[str, int]) -> dict[str, int]:
+    for column, rows in unreadable.items():
         if rows:
             log.warning("%s: %s rows of %s hold no JSON that can be read; they were skipped", day, rows, column)
-    return found
+    return unreadable
 
 
 def _shards(client: Client) -> list[str]:

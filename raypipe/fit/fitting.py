@@ -272,9 +272,9 @@ def _judge(
     decision = decide(
         test.y, on_test, rival, known, recipe.shares.seed, metric=recipe.metric, resamples=recipe.resamples
     )
-    warnings = [*_suspicions(recipe, fit_rows, contract), *([warning] if warning else [])]
-    if warnings and decision.promote:
-        decision = Decision(False, f"held back: {'; '.join(warnings)}", decision.metric)
+    doubts = [*_suspicions(recipe, fit_rows, contract), *([warning] if warning else [])]
+    if doubts and decision.promote:
+        decision = Decision(False, f"held back: {'; '.join(doubts)}", decision.metric)
     comparison = None
     for called, package in beside.items():
         scores = _scores_of(client, recipe, table, package, len(test))
@@ -301,7 +301,7 @@ def _judge(
         metrics["test"],
         described,
         decision,
-        tuple(warnings),
+        (*doubts, *_unknown_features(fit_rows, contract)),
         fit_rows.x,
         time.perf_counter() - started,
         comparison,
@@ -313,6 +313,18 @@ def _suspicions(recipe: Recipe, rows: Matrix, contract: Contract) -> list[str]:
         return []
     found = suspicious_features(rows.x, rows.y, contract.columns, recipe.suspicious_auc)
     return [f"{one.column} alone reaches AUC {one.auc:.4f}: does it know the label?" for one in found]
+
+
+def _unknown_features(rows: Matrix, contract: Contract) -> list[str]:
+    """What to say of features that the model cannot have learned from, which costs nothing but their use."""
+    known = {name for at, name in enumerate(contract.columns) if not np.isnan(rows.x[:, at]).all()}
+    unknown = [item.name for item in contract.features if known.isdisjoint(item.columns)]
+    if not unknown:
+        return []
+    return [
+        f"without any value in the training rows, and so without effect: {', '.join(unknown)}; fit again once they are "
+        "filled (what comes from ml_features: `raypipe features`)"
+    ]
 
 
 def _champion_scores(

@@ -140,15 +140,26 @@ def r_squared(y: npt.NDArray[Any], prediction: npt.NDArray[Any]) -> Metric:
     return of
 
 
-def resamples(rows: int, count: int, seed: int) -> Iterator[Floats]:
-    """The row weights of `count` draws of `rows` rows with replacement (Efron 1979)."""
+def resamples(rows: int, count: int, seed: int, counts: Floats | None = None) -> Iterator[Floats]:
+    """The row weights of `count` draws of `rows` rows with replacement (Efron 1979).
+
+    With `counts`, a row stands for that many like it, of which all are drawn: a multinomial draw.
+    """
     rng = np.random.default_rng(seed)
     for _ in range(count):
+        if counts is not None:
+            yield rng.multinomial(int(counts.sum()), counts / counts.sum()).astype(np.float64)
+            continue
         yield np.bincount(rng.integers(0, rows, rows, dtype=np.int32), minlength=rows).astype(np.float64)
 
 
 def intervals(
-    metrics: Mapping[str, Metric], rows: int, count: int, seed: int, level: float = 0.95
+    metrics: Mapping[str, Metric],
+    rows: int,
+    count: int,
+    seed: int,
+    level: float = 0.95,
+    counts: Floats | None = None,
 ) -> dict[str, Interval]:
     """Each metric with its percentile bootstrap interval, all on the same resamples.
 
@@ -158,9 +169,12 @@ def intervals(
         count: how many resamples; 0 gives no intervals.
         seed: of the resamples.
         level: the interval's coverage.
+        counts: how many like it each row stands for; one each where it is left out.
     """
-    values = {name: _finite(metric(np.ones(rows))) for name, metric in metrics.items()}
-    drawn = np.array([[metric(weights) for metric in metrics.values()] for weights in resamples(rows, count, seed)])
+    own = np.ones(rows) if counts is None else counts
+    values = {name: _finite(metric(own)) for name, metric in metrics.items()}
+    draws = resamples(rows, count, seed, counts)
+    drawn = np.array([[metric(weights) for metric in metrics.values()] for weights in draws])
     found: dict[str, Interval] = {}
     for position, (name, value) in enumerate(values.items()):
         sample = drawn[:, position] if count else np.empty(0)

@@ -73,7 +73,8 @@ def measure(
             total += np.asarray(part, dtype=np.int64)
         scores += np.asarray(counts["scores"], dtype=np.int64)
     found = {
-        name: round(psi(shares, total), 5)
+        # A column without a value at the fit has no part in the model, whatever becomes of it later.
+        name: 0.0 if shares[-1] == 1 else round(psi(shares, total), 5)
         for name, shares, total in zip(columns, bins.feature_shares, features, strict=True)
     }
     score = round(psi(bins.score_shares, scores), 5)

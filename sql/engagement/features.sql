@@ -2,36 +2,16 @@
 -- parameters: date Date (the snapshot)
 -- placeholders: slice (a predicate on the sorting key of customer_user_features)
 -- recent: sessions of the last 7 and of the 21 days before, read once for everybody; a user without any has NULL
--- units: durations in seconds, engagement in points of 100, rates and shares from 0 to 1; days are cut in UTC
+-- units: engagement in points of 100; days are cut in UTC
+WITH {include:shared/ml_features.sql}
 SELECT
-    company_id,
-    brand_id,
-    user_id,
-    total_sessions,
-    avg_session_duration_sec,
-    std_session_duration_sec,
-    avg_events_per_session,
-    avg_pages_per_session,
-    avg_categories_diversity,
-    avg_article_views,
-    avg_article_clicks,
-    avg_video_plays,
-    avg_engagement_score,
-    max_engagement_score,
-    min_engagement_score,
-    has_newsletter,
-    days_active,
-    days_since_last_session,
-    toInt32(feature_date - nullIf(first_session_date, toDate(0))) + 1 AS tenure_days,
-    toFloat32(days_active / tenure_days) AS active_days_share,
+    {include:shared/user_features.sql},
+    {include:shared/content_features.sql},
     nullIf(recent.sessions_7, 0) AS sessions_7,
     if(recent.sessions_7 > 0, recent.engagement_7 / recent.sessions_7, NULL) AS engagement_7,
     if(recent.sessions_28 > 0, recent.engagement_28 / recent.sessions_28, NULL) AS engagement_28,
     engagement_7 - engagement_28 AS engagement_trend,
-    recent.last_engagement AS last_engagement,
-    current_subscription_tier,
-    current_user_segment,
-    preferred_device_type_id
+    recent.last_engagement AS last_engagement
 FROM customer_user_features
 ANY LEFT JOIN (
     SELECT

@@ -8,6 +8,7 @@ import pytest
 
 from raypipe import nightly
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import load
 from raypipe.config.load import Loaded, load_pipeline, shipped
 from raypipe.data.slices import unsliced
 from raypipe.registry import models
@@ -60,7 +61,7 @@ def test_everybody_of_the_population_is_published_once_and_nobody_else(
     config = loaded(fitted_publisher, pipeline)
     scored = nightly.score(fitted_publisher.endpoint, config, PUBLISHER_LAST_DATE, "latest", silent)
     assert scored.outcome.run.status == runs.PUBLISHED
-    population = unsliced(config.sql(f"{pipeline}/features.sql").read_text())
+    population = unsliced(load(config.sql(f"{pipeline}/features.sql")).text)
     predictions = (
         "SELECT company_id, brand_id, entity_id AS user_id FROM ml_model_predictions"
         f" WHERE prediction_type = '{pipeline}' AND prediction_date = {{date:Date}}"
@@ -89,7 +90,7 @@ def test_a_report_names_what_was_published(
     config = loaded(fitted_publisher, pipeline)
     scored = nightly.score(fitted_publisher.endpoint, config, PUBLISHER_LAST_DATE, "latest", silent)
     names, report = reader.named_rows(
-        config.sql(f"{pipeline}/report.sql").read_text(),
+        load(config.sql(f"{pipeline}/report.sql")).text,
         {"run_id": scored.manifest.run_id, "date": PUBLISHER_LAST_DATE},
     )
     assert len(report) == scored.outcome.run.rows_published

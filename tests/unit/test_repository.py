@@ -190,7 +190,7 @@ def test_a_wheel_carries_the_configs_and_the_sql(tmp_path: Path) -> None:
     (built,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     with zipfile.ZipFile(built) as wheel:
         content = set(wheel.namelist())
-    shipped = [*ROOT.glob("configs/*.yaml"), *ROOT.glob("sql/**/*.sql")]
+    shipped = [*ROOT.glob("configs/**/*.yaml"), *ROOT.glob("sql/**/*.sql")]
     assert shipped
     assert {f"raypipe/_shipped/{relative(path)}" for path in shipped} <= content
     assert "raypipe/py.typed" in content

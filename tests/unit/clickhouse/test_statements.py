@@ -89,6 +89,69 @@ def test_a_file_that_does_not_exist_is_named(file: Path) -> None:
         load(file)
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A project's folder of SQL with one pipeline."""
+    (tmp_path / "visits").mkdir()
+    return tmp_path
+
+
+def test_an_included_file_stands_where_it_is_named_without_its_header_and_comments(folder: Path) -> None:
+    (folder / "visits" / "names.sql").write_text("-- grain: none\n\na, -- first\nb\n-- last\n;\n")
+    (folder / "visits" / "all.sql").write_text("-- grain: a row\nSELECT {include:visits/names.sql}, c FROM {t};\n")
+    one = load(folder / "visits" / "all.sql")
+    assert " ".join(one.text.split()) == "SELECT a, b, c FROM {t}"
+    assert one.header == {"grain": "a row"}
+
+
+def test_an_included_file_includes_others(folder: Path) -> None:
+    (folder / "visits" / "c.sql").write_text("{x:Date}, 'a;b'")
+    (folder / "visits" / "b.sql").write_text("b, {include:visits/c.sql}")
+    (folder / "visits" / "a.sql").write_text("SELECT {include:visits/b.sql}, {include:visits/c.sql}")
+    one = load(folder / "visits" / "a.sql")
+    assert one.text == "SELECT b, {x:Date}, 'a;b', {x:Date}, 'a;b'"
+    assert one.parameters == {"x"}
+
+
+def test_what_is_shared_comes_from_raypipe_whatever_the_project(folder: Path) -> None:
+    (folder / "visits" / "a.sql").write_text("SELECT {include:shared/user_features.sql} FROM t")
+    assert "total_sessions" in load(folder / "visits" / "a.sql").text
+
+
+@pytest.mark.parametrize("sql", ["SELECT '{include:visits/b.sql}'", "SELECT 1 -- {include:visits/b.sql}"])
+def test_an_include_in_quotes_or_in_a_comment_is_text(folder: Path, sql: str) -> None:
+    (folder / "visits" / "a.sql").write_text(sql)
+    assert load(folder / "visits" / "a.sql").text == sql
+
+
+def test_an_included_file_that_does_not_exist_is_told_with_who_wants_it(folder: Path) -> None:
+    path = folder / "visits" / "a.sql"
+    path.write_text("SELECT {include:visits/b.sql}")
+    with pytest.raises(ConfigError, match=r"a\.sql includes a file that does not exist") as refused:
+        load(path)
+    assert refused.value.found == str(folder / "visits" / "b.sql")
+
+
+def test_a_file_that_includes_itself_is_told_with_the_way(folder: Path) -> None:
+    (folder / "visits" / "a.sql").write_text("SELECT {include:visits/b.sql}")
+    (folder / "visits" / "b.sql").write_text("{include:visits/c.sql}")
+    (folder / "visits" / "c.sql").write_text("{include:visits/b.sql}")
+    with pytest.raises(ConfigError, match=r"b\.sql includes itself") as refused:
+        load(folder / "visits" / "a.sql")
+    found = str(refused.value.found)
+    assert [part.rpartition("/")[2] for part in found.split(" → ")] == ["a.sql", "b.sql", "c.sql", "b.sql"]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "b.sql", "../b.sql", "/etc/b.sql", "visits/b.txt", "visits/../b.sql", " visits/b.sql"]
+)
+def test_an_include_that_is_no_path_inside_the_folder_is_refused(folder: Path, name: str) -> None:
+    (folder / "visits" / "a.sql").write_text(f"SELECT {{include:{name}}}")
+    with pytest.raises(ConfigError, match="no path of a SQL file") as refused:
+        load(folder / "visits" / "a.sql")
+    assert refused.value.found == repr(name)
+
+
 def test_bound_parameters_and_placeholders_are_told_apart() -> None:
     one = Statement("SELECT {date:Date}, {until : Date}, {keys} FROM t WHERE {slice} -- {gone} {lost:Date}")
     assert one.parameters == {"date", "until"}

@@ -13,7 +13,7 @@ from raypipe.config import json_schema, list_pipelines, load_pipeline, load_shar
 from raypipe.config.schema import SharedConfig
 
 CONFIGS = shipped() / "configs"
-FILES = sorted(CONFIGS.glob("*.yaml"))
+FILES = sorted(CONFIGS.glob("**/*.yaml"))
 
 
 def test_configs_and_sql_are_shipped_side_by_side() -> None:
@@ -28,7 +28,8 @@ def test_a_file_is_valid_for_an_editor(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_file_tells_the_editor_its_schema(path: Path) -> None:
-    assert "# yaml-language-server: $schema=schema.json\n" in path.read_text()
+    place = "schema.json" if path.parent == CONFIGS else "../schema.json"
+    assert f"# yaml-language-server: $schema={place}\n" in path.read_text()
 
 
 def test_the_schema_in_the_folder_is_the_present_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,6 +79,13 @@ def test_the_score_is_watched_as_the_features_are() -> None:
 def test_missing_values_that_appear_are_drift() -> None:
     found = measure(BINS, ["a", "b"], [of((25, 25, 50), (9, 1, 0), (1, 1, 0))], warning=0.1, alert=0.25)
     assert found.alerts == ("a",)
+
+
+def test_values_that_appear_where_the_fit_knew_none_are_not_drift() -> None:
+    bins = replace(BINS, features=((), BINS.features[1]), feature_shares=((0.0, 1.0), BINS.feature_shares[1]))
+    counts_of = {"features": [[90, 10], [90, 10, 0]], "scores": [1, 1, 0]}
+    found = measure(bins, ["a", "b"], [counts_of], warning=0.1, alert=0.25)
+    assert found.features == {"a": 0.0, "b": 0.0}
 
 
 def test_other_columns_than_those_of_the_bins_are_a_bug() -> None:

@@ -1,0 +1,107 @@
+"""What configurations share: the file that one extends, and definitions of features that are then only named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from raypipe.config.document import Document, Node, read
+from raypipe.config.features import Feature
+from raypipe.config.fields import PATTERNS, YAML_PATH
+from raypipe.config.layers import merged
+from raypipe.config.problems import Problem, shown
+from raypipe.config.validate import validate
+
+EXTENDS, DEFINITIONS, FEATURES = "extends", "definitions", "features"
+
+
+def extended(document: Document, folders: Sequence[Path], display: Callable[[Path], str]) -> Document:
+    """The document over the file that it extends, over what that one extends in turn; the key itself is gone.
+
+    Args:
+        document: what a pipeline's file holds.
+        folders: where the path is looked up; the first that has it counts.
+        display: a path as messages show it.
+    """
+    chain: list[Path] = []
+    while EXTENDS in document.root.value:
+        named = document.root.value[EXTENDS]
+        own = Document(_without(document.root, EXTENDS), document.problems)
+        path, problem = _file(named, folders, chain, display)
+        if path is None:
+            return Document(own.root, (*own.problems, *problem))
+        chain.append(path)
+        lower = read(path, display(path))
+        document = Document(merged(lower.root, own.root), (*own.problems, *lower.problems))
+    return document
+
+
+def with_definitions(document: Document) -> Document:
+    """The document with each feature over its definition, and without the definitions."""
+    definitions = document.root.child(DEFINITIONS)
+    if definitions is None:
+        return document
+    root = _without(document.root, DEFINITIONS)
+    if not isinstance(definitions.value, dict):
+        problem = Problem(
+            definitions.place, (DEFINITIONS,), "must be a mapping of features", shown(definitions.plain())
+        )
+        return Document(root, (*document.problems, problem))
+    features = root.child(FEATURES)
+    used = set[str]()
+    if features is not None and isinstance(features.value, list):
+        used = {name for item in features.value if (name := _name(item)) is not None}
+        items = [_defined(item, definitions.value) for item in features.value]
+        root = Node({**root.value, FEATURES: Node(items, features.place)}, root.place)
+    # What is wrong with one that is used is told of the feature.
+    unused = (item for item in definitions.value.items() if item[0] not in used)
+    return Document(root, (*document.problems, *_problems(unused)))
+
+
+def _without(root: Node, key: str) -> Node:
+    return Node({name: node for name, node in root.value.items() if name != key}, root.place)
+
+
+def _file(
+    named: Node, folders: Sequence[Path], chain: Sequence[Path], display: Callable[[Path], str]
+) -> tuple[Path | None, list[Problem]]:
+    def problem(message: str, found: str, allowed: str | None) -> tuple[None, list[Problem]]:
+        return None, [Problem(named.place, (EXTENDS,), message, found, allowed)]
+
+    name = named.value
+    if not isinstance(name, str) or not re.search(YAML_PATH, name):
+        return problem("cannot be used", shown(named.plain()), PATTERNS[YAML_PATH])
+    path = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    if path is None:
+        looked = " or ".join(dict.fromkeys(display(folder / name) for folder in folders))
+        return problem("names a file that does not exist", name, looked)
+    if path in chain:
+        return problem("goes in a circle", " → ".join(display(one) for one in (*chain, path)), "files that end in one")
+    return path, []
+
+
+def _name(item: Node) -> str | None:
+    name = item.child("name")
+    text = name.value if name else item.value
+    return text if isinstance(text, str) else None
+
+
+def _defined(item: Node, definitions: Mapping[str, Node]) -> Node:
+    name = _name(item)
+    known = definitions.get(name) if name is not None else None
+    if known is None or not isinstance(known.value, dict):
+        return item
+    own = item if isinstance(item.value, dict) else Node({"name": Node(name, item.place)}, item.place)
+    return merged(known, own)
+
+
+def _problems(definitions: Iterator[tuple[str, Node]]) -> Iterator[Problem]:
+    for name, known in definitions:
+        if not isinstance(known.value, dict):
+            yield Problem(known.place, (DEFINITIONS, name), "must be a mapping", shown(known.plain()))
+            continue
+        feature = Node({"name": Node(name, known.place), **known.value}, known.place)
+        for problem in validate(Feature, feature)[1]:
+            yield replace(problem, path=(DEFINITIONS, name, *problem.path))

@@ -1,0 +1,23 @@
+-- grain: none of its own; an expression named ml for a WITH over customer_user_features
+-- cost: one tuple, so that the JSON is parsed once a row, whatever the number of features
+-- broken: what is no JSON object gives a tuple of NULLs; an array would be taken for the tuple's values in order
+JSONExtract(
+    if(startsWith(trimLeft(substring(ml_features, 1, 16)), '{'), ml_features, ''),
+    'Tuple(
+        articles_viewed Nullable(Float32),
+        avg_article_engagement Nullable(Float32),
+        unique_authors_followed Nullable(Float32),
+        categories_engaged Nullable(Float32),
+        avg_article_age_days Nullable(Float32),
+        content_events_weighted Nullable(Float32),
+        content_events_trend Nullable(Float32),
+        content_by_type Tuple(view Nullable(Float32), click Nullable(Float32), share Nullable(Float32)),
+        sessions_weighted Nullable(Float32),
+        sessions_trend Nullable(Float32),
+        active_days_28d Nullable(Float32),
+        engagement_weighted Nullable(Float32),
+        engagement_trend Nullable(Float32),
+        avg_time_on_page_sec Nullable(Float32),
+        avg_scroll_depth Nullable(Float32)
+    )'
+) AS ml
