@@ -260,6 +260,9 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 7, which editors know) of configs/*.yaml, of base.yaml and of pipelines alike."""
     schema = PipelineConfig.model_json_schema(by_alias=True, mode="validation")
     required = schema.pop("required")
+    for section in ("Entity", "Source"):
+        # A pipeline may change one key of a section and have the others from the file that it extends.
+        schema["$defs"][section].pop("required", None)
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         **schema,

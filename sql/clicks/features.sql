@@ -1,7 +1,6 @@
 -- grain: (company_id, brand_id, user_id, article_id): the articles that are recommended to a user as of date, and, where labels are
 --     asked for, those that the user saw after it
--- parameters: date Date (the snapshot), until Date (the last day of the labels; the snapshot itself when there are none to learn from),
---     timezone String (of the days), days UInt16 (of reading and of the article's performance, up to date)
+-- parameters: date Date (the snapshot), until Date (the last day of the labels; the snapshot itself when there are none to learn from), timezone String (of the days), days UInt16 (of reading and of the article's performance, up to date)
 -- placeholders: slice (a predicate on the sorting key of customer_user_features)
 -- missing: NULL where a quotient has nothing below it, or an article has no performance yet
 -- units: article_age_days in days, shares from 0 to 1, durations in seconds, engagement in points of 100

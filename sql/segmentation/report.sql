@@ -1,24 +1,24 @@
 -- grain: (company_id, brand_id, user_id), the published assignments of a run, with names
 -- parameters: run_id String, date Date
--- why: the reference tables and the segments replace by key, so they are read FINAL and joined ANY: a key that stands twice must not double a user
+-- why: segments replace by key, so they are read FINAL and joined ANY: a key that stands twice must not double a user
 SELECT
     assigned.company_id AS company_id,
     assigned.brand_id AS brand_id,
     assigned.user_id AS user_id,
-    brand.brand_name AS brand_name,
+    reader.brand_name AS brand_name,
     segment.segment_code AS segment_code,
     segment.segment_name AS segment_name,
     assigned.confidence_score AS confidence_score,
-    feature.total_sessions AS total_sessions,
-    feature.days_since_last_session AS days_since_last_session,
-    feature.avg_engagement_score AS avg_engagement_score,
-    feature.current_subscription_tier AS subscription_tier,
-    device.device_type_name AS device_type_name,
-    system.os_name AS os_name,
-    browser.browser_name AS browser_name,
-    country.country_name AS country_name,
-    city.city_name AS city_name,
-    category.category_name AS category_name
+    reader.total_sessions AS total_sessions,
+    reader.days_since_last_session AS days_since_last_session,
+    reader.avg_engagement_score AS avg_engagement_score,
+    reader.subscription_tier AS subscription_tier,
+    reader.device_type_name AS device_type_name,
+    reader.os_name AS os_name,
+    reader.browser_name AS browser_name,
+    reader.country_name AS country_name,
+    reader.city_name AS city_name,
+    reader.preferred_category_name AS category_name
 FROM
 (
     SELECT company_id, brand_id, user_id, segment_id, confidence_score
@@ -27,18 +27,4 @@ FROM
         AND (created_at, model_version) IN (SELECT toDateTime(started_at, 'UTC'), model_version FROM raypipe_runs FINAL WHERE run_id = {run_id:String})
 ) AS assigned
 ANY LEFT JOIN (SELECT segment_id AS id, segment_code, segment_name FROM customer_user_segments FINAL) AS segment ON segment.id = assigned.segment_id
-ANY LEFT JOIN
-(
-    SELECT company_id, brand_id, user_id, total_sessions, days_since_last_session, avg_engagement_score, current_subscription_tier,
-        preferred_device_type_id, preferred_os_id, preferred_browser_id, preferred_category_id, primary_country_code, primary_city_id
-    FROM customer_user_features
-    WHERE feature_date = {date:Date}
-) AS feature
-    ON feature.company_id = assigned.company_id AND feature.brand_id = assigned.brand_id AND feature.user_id = assigned.user_id
-ANY LEFT JOIN (SELECT brand_id AS id, brand_name FROM brands FINAL) AS brand ON brand.id = assigned.brand_id
-ANY LEFT JOIN (SELECT device_type_id AS id, device_type_name FROM device_types FINAL) AS device ON device.id = feature.preferred_device_type_id
-ANY LEFT JOIN (SELECT os_id AS id, os_name FROM operating_systems FINAL) AS system ON system.id = feature.preferred_os_id
-ANY LEFT JOIN (SELECT browser_id AS id, browser_name FROM browsers FINAL) AS browser ON browser.id = feature.preferred_browser_id
-ANY LEFT JOIN (SELECT country_code AS id, country_name FROM countries FINAL) AS country ON country.id = feature.primary_country_code
-ANY LEFT JOIN (SELECT city_id AS id, city_name FROM cities FINAL) AS city ON city.id = feature.primary_city_id
-ANY LEFT JOIN (SELECT category_id AS id, category_name FROM categories FINAL) AS category ON category.id = feature.preferred_category_id
+ANY LEFT JOIN ({include:shared/named_users.sql}) AS reader USING (company_id, brand_id, user_id)

@@ -10,6 +10,7 @@ import pytest
 
 from raypipe import nightly
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import load
 from raypipe.config.load import Loaded, load_pipeline, shipped
 from raypipe.data.slices import unsliced
 from raypipe.registry import models
@@ -144,7 +145,7 @@ def test_recommendations_are_better_than_what_is_popular(nights: Nights) -> None
 def test_the_lists_report_names_articles_and_people(nights: Nights, reader: Client) -> None:
     loaded = pipeline(nights.publisher, "recommendation")
     names, report = reader.named_rows(
-        loaded.sql("recommendation/report.sql").read_text(), {"run_id": nights.again.manifest.run_id, "date": LAST}
+        load(loaded.sql("recommendation/report.sql")).text, {"run_id": nights.again.manifest.run_id, "date": LAST}
     )
     assert len(report) == reader.value(f"SELECT count() FROM ({LISTED})", nights.bound)
     for name in ("brand_name", "title", "category_name", "device_type_name", "country_name"):
@@ -181,7 +182,7 @@ def test_clicks_are_judged_honestly(nights: Nights, reader: Client) -> None:
 
 
 def test_the_days_of_the_label_say_nothing_to_the_features(nights: Nights, reader: Client) -> None:
-    features = unsliced(pipeline(nights.publisher, "clicks").sql("clicks/features.sql").read_text())
+    features = unsliced(load(pipeline(nights.publisher, "clicks").sql("clicks/features.sql")).text)
     order = f"ORDER BY {KEYS}, article_id"
     values = {"date": EARLIER, "timezone": "UTC", "days": 30}
     asked = reader.table(f"SELECT * FROM ({features}) {order}", {**values, "until": EARLIER})
@@ -199,7 +200,7 @@ def test_the_days_of_the_label_say_nothing_to_the_features(nights: Nights, reade
 def test_the_clicks_report_names_articles_and_people(nights: Nights, reader: Client) -> None:
     loaded = pipeline(nights.publisher, "clicks")
     names, report = reader.named_rows(
-        loaded.sql("clicks/report.sql").read_text(), {"run_id": nights.clicked.manifest.run_id, "date": LAST}
+        load(loaded.sql("clicks/report.sql")).text, {"run_id": nights.clicked.manifest.run_id, "date": LAST}
     )
     assert len(report) == nights.clicked.outcome.run.rows_published
     for name in ("brand_name", "title", "category_name", "device_type_name", "country_name"):

@@ -10,6 +10,7 @@ import pytest
 
 from raypipe import nightly
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import load
 from raypipe.config.load import Loaded, load_pipeline, shipped
 from raypipe.data.slices import unsliced
 from raypipe.models.clusters import Clusters
@@ -58,7 +59,7 @@ def reader(nights: Nights) -> Iterator[Client]:
 
 
 def population(nights: Nights, reader: Client, day: date) -> int:
-    sql = unsliced(nights.loaded.sql("segmentation/features.sql").read_text())
+    sql = unsliced(load(nights.loaded.sql("segmentation/features.sql")).text)
     return int(reader.value(f"SELECT count() FROM ({sql})", {"date": day}))
 
 
@@ -134,7 +135,7 @@ def test_the_report_names_segments_and_readers(nights: Nights, reader: Client) -
     run = runs.listed(reader, "segmentation", limit=100)
     newest = next(one for one in run if one.date == LAST and one.status == runs.PUBLISHED)
     names, report = reader.named_rows(
-        nights.loaded.sql("segmentation/report.sql").read_text(), {"run_id": newest.run_id, "date": LAST}
+        load(nights.loaded.sql("segmentation/report.sql")).text, {"run_id": newest.run_id, "date": LAST}
     )
     assert len(report) == newest.rows_published
     for name in ("brand_name", "segment_name", "device_type_name", "country_name", "category_name"):

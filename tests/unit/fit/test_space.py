@@ -35,7 +35,10 @@ RECIPE = Recipe(
     pipeline="visits",
     keys=("user_id",),
     carry=(),
+    inputs=(),
+    parameters={"window": 28},
     entity_id="user_id",
+    folder=Path("sql/visits"),
     features=[Feature("sessions"), Feature("tier"), Feature("days")],  # type: ignore[list-item]
     features_sql=Statement("SELECT * FROM t WHERE {slice} AND w = {window:UInt8}"),
     labels_sql=Statement("SELECT 1"),
@@ -59,7 +62,6 @@ RECIPE = Recipe(
     suspicious_auc=0.99,
     levels=(),
     slice_rows=1000,
-    parameters={"window": 28},
 )
 PLAN = SweepPlan("visits_1", "/nowhere", SPACE, "auc", 20, None, 1, 30)
 
