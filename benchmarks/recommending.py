@@ -36,6 +36,7 @@ from raypipe.models.recommender import Hybrid, Recommender
 AT = datetime(2026, 1, 31, tzinfo=UTC)
 BATCH = 100_000
 SAMPLE = 1_000
+NAMES = ("raypipe", "implicit", "implicit_fold_in")
 PURE = {"als": 1.0, "content": 0.0, "popularity": 0.0, "freshness": 0.0}
 ALIKE = 0.999
 
@@ -144,12 +145,12 @@ def alike(arena: Arena) -> float:
     return float(np.mean(found.lists(len(rows), arena.n) == theirs))
 
 
-def benchmark(arena: Arena, rounds: int) -> dict[str, Any]:
+def benchmark(arena: Arena, rounds: int, names: list[str]) -> dict[str, Any]:
     users = arena.weights.shape[0]
     same = alike(arena)
     if same < ALIKE:
         raise SystemExit(f"raypipe's lists differ from implicit's: only {same:.2%} of the places are the same")
-    runs = contenders(arena)
+    runs = {name: run for name, run in contenders(arena).items() if name in names}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run(min(users, SAMPLE))
@@ -189,11 +190,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--contenders", default=",".join(NAMES), help="a comma-separated part of them")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     asked = parser.parse_args()
+    names = asked.contenders.split(",")
+    if "raypipe" not in names or not set(names) <= set(NAMES):
+        parser.error(f"--contenders: a part of {','.join(NAMES)} with raypipe in it")
     with one_blas_thread():
         made = arena(asked.users, asked.articles, asked.reads, asked.factors, asked.n, asked.threads, asked.seed)
-        result = benchmark(made, asked.rounds)
+        result = benchmark(made, asked.rounds, names)
     if asked.json:
         print(json.dumps(result))
         return
