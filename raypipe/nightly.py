@@ -93,7 +93,7 @@ def fit(endpoint: Endpoint, loaded: Loaded, as_of: date | None, progress: Progre
     """
     config = loaded.config
     with Client(endpoint) as client:
-        recipe = _recipe(client, loaded, as_of)
+        recipe = recipe_of(client, loaded, as_of)
         standing = models.find_alias(client, config.pipeline, CHAMPION)
         champion = Champion(standing.artifact_uri, standing.artifact_sha256) if standing else None
         attempt = registration.begin(recipe, datetime.now(UTC))
@@ -265,7 +265,7 @@ def _ray(endpoint: Endpoint, config: PipelineConfig) -> AbstractContextManager[r
     return runtime.session(endpoint, address=config.ray.address, cpus=config.ray.cpus)
 
 
-def _recipe(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
+def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
     """The config's plain values, and the snapshots to read."""
     config = loaded.config
     snapshots, test_date = _snapshots(client, config, as_of)

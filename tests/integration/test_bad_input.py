@@ -516,7 +516,7 @@ class TestLeaks:
             "churn", project.folder / "configs", ["label.horizon_days=1", "evaluate.bootstrap=5"], {}
         )
         with Client(project.endpoint) as client:
-            recipe = nightly._recipe(client, loaded, date(2026, 2, 1))
+            recipe = nightly.recipe_of(client, loaded, date(2026, 2, 1))
             fitted = fitting.fit_version(client, recipe, "raypipe_training_leak", None, lambda _: None)
         assert [text for text in fitted.warnings if text.startswith("days_since_last_session alone reaches AUC 1.0")]
         assert not fitted.decision.promote
