@@ -17,6 +17,7 @@ from raypipe.errors import ConfigError, RaypipeError
 from raypipe.fit import training_table
 from raypipe.fit.baselines import Baseline, baselines
 from raypipe.fit.evaluate import suspicious_features
+from raypipe.fit.metrics import require_two_classes
 from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable
 from raypipe.models.protocol import Matrix
 from raypipe.registry.package import load_package
@@ -45,9 +46,16 @@ class Benchmark:
 def measure(
     client: Client, recipe: Recipe, contract: Contract, table: TrainingTable, champion: Champion | None
 ) -> Benchmark:
-    """Reads the rows of each part, and scores the baselines and the champion on them."""
+    """Reads the rows of each part, and scores the baselines and the champion on them.
+
+    Raises:
+        DataError: a part holds a single class of a binary label.
+    """
     width = len(contract.columns)
     parts = {name: training_table.read_part(client, table, name, width) for name in training_table.PARTS}
+    if recipe.label_kind == "binary":
+        for name, part in parts.items():
+            require_two_classes(part.y, f"The {name} part of the split")
     simple = baselines(
         recipe.label_kind,
         parts["train"],

@@ -28,6 +28,7 @@ FOREST = (
     " params: {max_depth: 6, min_samples_leaf: 20}}"
 )
 MLP = "{name: mlp, class: 'raypipe.models.sklearn:MLP', rounds: 3, params: {hidden_layer_sizes: [8]}}"
+REPORT = shipped() / "sql" / "baselines" / "report.sql"
 BROKEN = "{name: broken, class: 'raypipe.models.sklearn:RandomForest', params: {leaves: 3}}"
 FITTED = ("logistic_regression", "random_forest", "mlp")
 
@@ -176,20 +177,6 @@ def test_a_difference_is_that_of_the_metric_with_its_interval(document: dict[str
     assert values == sorted(values, reverse=True)
 
 
-def test_the_report_reads_the_stored_comparison(document: dict[str, Any], reader: Client, project: Project) -> None:
-    report = load(shipped() / "sql" / "baselines" / "report.sql")
-    # Another test may have compared since; its table is another one.
-    again = project.document("fit", "baselines")
-    names, rows = reader.named_rows(report.text, {"pipeline": "baselines"})
-    found = [dict(zip(names, row, strict=True)) for row in rows]
-    assert [row["name"] for row in found] == [line["name"] for line in again["models"]]
-    for row, line in zip(found, again["models"], strict=True):
-        assert row["auc"] == pytest.approx(line["metrics"]["auc"]["value"])
-        assert row["brier"] == pytest.approx(line["metrics"]["brier"]["value"])
-        assert (row["of"], str(row["test_date"]), row["rmse"]) == ("churn", again["test_date"], None)
-        assert (row["difference"] is None) == (line["name"] == "champion")
-
-
 def test_a_comparison_that_stands_is_not_made_again_by_a_run(project: Project, reader: Client) -> None:
     made = project.document("run", "baselines", sets=("evaluate.bootstrap=10",))
     before = training_runs(reader)
@@ -200,6 +187,9 @@ def test_a_comparison_that_stands_is_not_made_again_by_a_run(project: Project, r
         ("baselines", "done", 1)
     ]
     assert training_runs(reader) == before
+    names, rows = reader.named_rows(load(REPORT).text, {"pipeline": "baselines"})
+    assert [row[names.index("name")] for row in rows] == [line["name"] for line in made["models"]]
+    assert [row[names.index("auc")] for row in rows] == [line["metrics"]["auc"]["value"] for line in made["models"]]
 
 
 def test_a_champion_that_was_fitted_on_other_rows_is_told(project: Project, document: dict[str, Any]) -> None:
@@ -248,7 +238,7 @@ def test_labels_of_one_class_end_the_comparison_and_are_recorded(project: Projec
     registered = models.list_models(reader, "baselines")
     result = project.run("run", "baselines", "--json", sets=("baselines.of=leaving",))
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "a single class" in result.stderr
+    assert "The train part of the split: the rows hold a single class" in result.stderr
     assert "check labels.sql" in result.stderr
     last = [run for run in training_runs(reader) if run[0] == "baselines of leaving"][-1]
     assert last[1:3] == ("comparison", "FAILED")
