@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from raypipe.cli import output
+from raypipe.cli import output, results
 
 if TYPE_CHECKING:
     from raypipe.fit.comparison import Compared, Comparison
@@ -30,7 +30,9 @@ def show(comparison: Comparison, json: bool) -> None:
 
 
 def _print(comparison: Comparison) -> None:
-    names = next((list(model.metrics) for model in comparison.models if model.metrics), [comparison.metric])
+    # As it comes out of the database, a comparison has its metrics in another order.
+    measured = {name for model in comparison.models for name in model.metrics or ()} | {comparison.metric}
+    names = [name for name in dict.fromkeys((comparison.metric, *results.METRICS)) if name in measured]
     rows = [[model.name, *_metrics(model, names), _seconds(model), _difference(model)] for model in comparison.models]
     where = f"tested on {comparison.rows['test']:,} rows of {comparison.test_date}"
     against = f"champion {comparison.champion}" if comparison.champion else "no champion"

@@ -15,9 +15,9 @@ FOREST = Compared(
     "forest",
     "model",
     metrics={
-        "auc": {"value": 0.81234, "low": 0.8, "high": 0.82},
         "brier": {"value": 0.2, "low": 0.1, "high": 0.3},
-        "ece": {"value": None, "low": None, "high": None},
+        "log_loss": {"value": None, "low": None, "high": None},
+        "auc": {"value": 0.81234, "low": 0.8, "high": 0.82},
     },
     difference={"value": -0.0123, "low": -0.02, "high": 0.001},
     seconds=12.34,
@@ -30,13 +30,13 @@ def _of(*models: Compared, warnings: tuple[str, ...] = ()) -> Comparison:
     return Comparison("baselines", "churn", "v1", "auc", date(2026, 1, 1), rows, True, models, warnings, 20.0)
 
 
-def test_a_line_has_its_metrics_seconds_and_what_it_gains(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_has_its_metrics_in_order_its_seconds_and_what_it_gains(capsys: pytest.CaptureFixture[str]) -> None:
     comparisons.show(_of(FOREST, warnings=("look [at] this",)), json=False)
     printed = capsys.readouterr().out
     assert "baselines of churn: champion v1, fitted on 6,000 rows, tested on 2,500 rows of 2026-01-01" in printed
     line = next(line for line in printed.splitlines() if "forest" in line)
     cells = [cell.strip() for cell in re.split("[│|]", line)[1:-1]]
-    assert cells == ["forest", "0.8123 [0.8000, 0.8200]", "0.2000", "–", "12.3", "-0.0123 [-0.0200, +0.0010]"]
+    assert cells == ["forest", "0.8123 [0.8000, 0.8200]", "–", "0.2000", "12.3", "-0.0123 [-0.0200, +0.0010]"]
     assert "warning: look [at] this" in printed
 
 
