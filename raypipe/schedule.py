@@ -13,7 +13,7 @@ from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from typing import Literal
 
-from raypipe import ads, nightly, snapshots
+from raypipe import ads, baselines, nightly, snapshots
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.load import Loaded
@@ -31,7 +31,7 @@ class Step:
 
     Attributes:
         status: `refused` when a gate held it back, `failed` when an error ended it.
-        rows: rows published, or users with features.
+        rows: rows published, users with features, or models compared.
         said: why it was refused or failed; '' when it is done.
     """
 
@@ -77,6 +77,8 @@ def run(endpoint: Endpoint, pipelines: Mapping[str, Loaded], day: date | None, p
 def _published(endpoint: Endpoint, loaded: Loaded, day: date | None, progress: Progress) -> int:
     if loaded.config.ads is not None:
         return ads.run(endpoint, loaded, day, progress).outcome.run.rows_published
+    if loaded.config.baselines is not None:
+        return baselines.require_whole(baselines.run(endpoint, loaded, day, progress))
     return nightly.run(endpoint, loaded, day, progress)[1].outcome.run.rows_published
 
 

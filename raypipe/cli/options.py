@@ -95,12 +95,18 @@ def client_of(config: Path | None, url: str | None) -> Iterator[Client]:
 
 @contextmanager
 def pipeline_of(
-    name: str, config: Path | None, url: str | None, overrides: list[str] | None, *, bandits: bool = False
+    name: str,
+    config: Path | None,
+    url: str | None,
+    overrides: list[str] | None,
+    *,
+    bandits: bool = False,
+    comparisons: bool = False,
 ) -> Iterator[tuple[Endpoint, Loaded]]:
     """A pipeline's config, and the ClickHouse that it names.
 
     Raises:
-        UsageError: the pipeline is a bandit, and the command is not for `bandits`.
+        UsageError: the pipeline is a bandit, and the command is not for `bandits`, or likewise for `comparisons`.
     """
     loaded = load_pipeline(name, config, overrides or (), url=url)
     if loaded.config.ads is not None and not bandits:
@@ -108,6 +114,12 @@ def pipeline_of(
             f"{name} learns and scores at once, so there is nothing to do in steps",
             found="a config with a section ads",
             next_step=f"`raypipe run {name}`",
+        )
+    if loaded.config.baselines is not None and not comparisons:
+        raise UsageError(
+            f"{name} compares models and scores nobody",
+            found="a config with a section baselines",
+            next_step=f"`raypipe run {name}`, or this command with {loaded.config.baselines.of}",
         )
     with endpoint_of(loaded.config.connection) as endpoint:
         yield endpoint, loaded

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from raypipe.cli import bandits, output, results
+from raypipe.cli import bandits, comparisons, output, results
 from raypipe.cli.options import (
     Config,
     Date,
@@ -52,14 +52,24 @@ def fit(
     the test. The version becomes the champion when it beats the standing one by more than noise, else the challenger.
     A features query that lacks what the champion reads is refused with the difference, unless --changed-contract.
 
+    A comparison, such as `baselines`, fits all of its models anew, on the rows of the champion that it names.
+
     Example: raypipe fit churn --as-of 2026-01-31 --set model.params.max_depth=6
     """
     with output.reported(debug, "`raypipe models` shows whether the version was registered"):
         day = parse_date(as_of, "--as-of")
-        with pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded), output.progress() as progress:
+        with pipeline_of(pipeline, config, url, overrides, comparisons=True) as (endpoint, loaded):
+            if loaded.config.baselines is not None:
+                from raypipe import baselines
+
+                with output.progress() as progress:
+                    compared = baselines.fit(endpoint, loaded, day, progress)
+                comparisons.show(compared, json)
+                return
             from raypipe import nightly
 
-            outcome = nightly.fit(endpoint, loaded, day, progress, changed_contract=changed_contract)
+            with output.progress() as progress:
+                outcome = nightly.fit(endpoint, loaded, day, progress, changed_contract=changed_contract)
         results.show_fit(outcome, json)
 
 
@@ -106,13 +116,14 @@ def run(
     """Do a night of one pipeline: fit where there is no champion, then score, publish and measure drift.
 
     A first version that is no better than the baselines is not published: exit code 3. A bandit, such as `ads`, learns
-    anew every night, and is not published when it is worse than what was shown.
+    anew every night, and is not published when it is worse than what was shown. A comparison, such as `baselines`, fits
+    its models where they have not been compared with the champion yet.
 
     Example: raypipe run churn --date 2026-01-31
     """
     with output.reported(debug, output.RESUMABLE):
         day = parse_date(date)
-        with pipeline_of(pipeline, config, url, overrides, bandits=True) as (endpoint, loaded):
+        with pipeline_of(pipeline, config, url, overrides, bandits=True, comparisons=True) as (endpoint, loaded):
             started = time.perf_counter()
             if loaded.config.ads is not None:
                 from raypipe import ads
@@ -120,6 +131,13 @@ def run(
                 with output.progress() as progress:
                     published = ads.run(endpoint, loaded, day, progress)
                 bandits.show(endpoint, loaded, published, time.perf_counter() - started, json)
+                return
+            if loaded.config.baselines is not None:
+                from raypipe import baselines
+
+                with output.progress() as progress:
+                    compared = baselines.run(endpoint, loaded, day, progress)
+                comparisons.show(compared, json)
                 return
             from raypipe import nightly
 

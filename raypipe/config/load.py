@@ -19,6 +19,8 @@ from raypipe.errors import UsageError
 BASE = "base"
 # Folders under sql/ that are raypipe's own, whatever project is configured.
 OWN_SQL = ("schema", "shared", "demo", "explore", "features", "loaders", "validation")
+# What a comparison does not share with the pipeline that it names.
+UNSHARED = ("pipeline", "description", "enabled", "after", "model")
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def load_pipeline(
     """The configuration of a pipeline: base.yaml < NAME.yaml < the environment < --set < --url.
 
     What NAME.yaml extends stands between base.yaml and it.
+    For a comparison, the pipeline that `baselines.of` names comes between the first two.
 
     Args:
         name: the pipeline, `churn` for configs/churn.yaml.
@@ -107,11 +110,16 @@ def load_pipeline(
     known = list_pipelines(directory)
     if name not in known:
         raise _unknown_pipeline(name, known, directory)
-    base = _base(directory)
-    own = read(directory / f"{name}.yaml", _display(directory / f"{name}.yaml"))
-    own = extended(own, (directory, shipped() / "configs"), _display)
-    document = with_definitions(Document(merged(base.root, own.root), (*base.problems, *own.problems)))
-    document = with_url(with_overrides(with_environment(document, environ), overrides), url)
+    base, own, given = _base(directory), _file(directory, name), tuple(overrides)
+
+    def layered(lower: Document) -> Document:
+        document = with_definitions(_over(lower, own))
+        return with_url(with_overrides(with_environment(document, environ), given), url)
+
+    document = layered(base)
+    shared = _compared_with(document, name, directory)
+    if shared is not None:
+        document = layered(_over(base, shared))
     config, problems = validate(PipelineConfig, document.root)
     problems = [*document.problems, *_misnamed(document.root, name), *problems]
     if config is None or problems:
@@ -145,6 +153,38 @@ def load_connection(
 ) -> Connection:
     """The connection of commands without a pipeline; `url` outweighs RAYPIPE_URL, which outweighs base.yaml."""
     return load_shared(config_dir, url, environ).connection
+
+
+def _compared_with(document: Document, name: str, directory: Path) -> Document | None:
+    """What a comparison shares with the pipeline that it names; None for another pipeline.
+
+    Raises:
+        ConfigError: there is no such pipeline, or it has no labelled rows to share.
+    """
+    section = document.root.child("baselines")
+    of = section.child("of") if section else None
+    if of is None or not isinstance(of.value, str):
+        return None
+    others = [other for other in list_pipelines(directory) if other != name]
+    found = _file(directory, of.value) if of.value in others else None
+    bound = found is not None and any(found.root.child(key) for key in ("ads", "baselines"))
+    if found is None or bound:
+        message = "names a pipeline without labels to fit on" if bound else "names a pipeline that does not exist"
+        allowed = ", ".join(others) if found is None else "a pipeline that fits a model of its own"
+        problem = Problem(of.place, ("baselines", "of"), message, shown(of.value), allowed)
+        raise refusal(f"The configuration of {name}", [*document.problems, problem])
+    values = found.root.value.items() if isinstance(found.root.value, dict) else ()
+    return Document(Node({key: node for key, node in values if key not in UNSHARED}, found.root.place), found.problems)
+
+
+def _over(lower: Document, upper: Document) -> Document:
+    return Document(merged(lower.root, upper.root), (*lower.problems, *upper.problems))
+
+
+def _file(directory: Path, name: str) -> Document:
+    """A pipeline's file, with what it extends."""
+    own = read(directory / f"{name}.yaml", _display(directory / f"{name}.yaml"))
+    return extended(own, (directory, shipped() / "configs"), _display)
 
 
 def _misnamed(root: Node, name: str) -> list[Problem]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from raypipe.config.ads import Ads
 from raypipe.config.evaluate import BINARY_METRICS, Evaluate
@@ -20,6 +20,7 @@ from raypipe.config.fields import (
     Slug,
     YamlPath,
     refuse,
+    repeated,
 )
 from raypipe.config.publishing import Level, Levels, Publish, Targets
 from raypipe.config.shared import (
@@ -37,6 +38,8 @@ from raypipe.config.sweep import Parameters, Sweep, space_breaches
 __all__ = [
     "Actors",
     "Ads",
+    "BaselineModel",
+    "Baselines",
     "Connection",
     "Entity",
     "Evaluate",
@@ -75,6 +78,8 @@ BOUND = (
     "snapshot_date",
 )
 BALANCES = ("none", "scale_pos_weight")
+# What else stands in a comparison of models.
+COMPARED = ("champion", "prior", "one_feature")
 
 
 class ModelConfig(Section):
@@ -107,6 +112,35 @@ class ModelConfig(Section):
     refit: Literal["once", "nightly"] = Field(
         default="once",
         description="When `raypipe run` fits: once, where there is no champion; or nightly, before every scoring.",
+    )
+
+
+class BaselineModel(ModelConfig):
+    """A model that is fitted for comparison."""
+
+    name: Slug = Field(description="What the comparison calls it; its versions end in this name.")
+
+
+def _told_apart(models: tuple[BaselineModel, ...]) -> tuple[BaselineModel, ...]:
+    names = [model.name for model in models]
+    refuse(Breach("names two models alike", name, "each name once") for name in repeated(names))
+    refuse(
+        Breach("is what something else in the comparison is called", name, "another name", (position, "name"))
+        for position, name in enumerate(names)
+        if name in COMPARED
+    )
+    return models
+
+
+class Baselines(Section):
+    """Models fitted and judged on the rows of another pipeline, beside its champion, which they never replace."""
+
+    of: Slug = Field(
+        description="The pipeline whose champion they are compared with. All that its file says of rows, features, "
+        "labels, split and evaluation holds here as well."
+    )
+    models: Annotated[Items[BaselineModel], AfterValidator(_told_apart)] = Field(
+        min_length=1, description="The models, each as a pipeline's `model`, with a name."
     )
 
 
@@ -165,6 +199,10 @@ class PipelineConfig(SharedConfig):
     ads: Ads | None = Field(
         default=None,
         description="How ads are chosen; with it the pipeline is a bandit, which learns and scores at once.",
+    )
+    baselines: Baselines | None = Field(
+        default=None,
+        description="Models to compare with another pipeline's champion; with it the pipeline publishes nothing.",
     )
 
     @field_validator("pipeline")
@@ -267,8 +305,11 @@ def json_schema() -> dict[str, Any]:
         "$schema": "http://json-schema.org/draft-07/schema#",
         **schema,
         "title": "raypipe configuration",
-        # base.yaml names no pipeline, and then none of a pipeline's own keys is missing; what is
-        # extended may hold them, too.
-        "if": {"required": ["pipeline"], "not": {"required": ["extends"]}},
+        # base.yaml names no pipeline, and then none of a pipeline's own keys is missing; what is extended may hold
+        # them, too, as may the pipeline that a comparison names.
+        "if": {
+            "required": ["pipeline"],
+            "not": {"anyOf": [{"required": ["extends"]}, {"required": ["baselines"]}]},
+        },
         "then": {"required": required},
     }

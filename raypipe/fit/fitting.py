@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,18 @@ import numpy.typing as npt
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, identifier
-from raypipe.data.contract import MATRIX, Contract, describe_query, matrix
+from raypipe.data.contract import Contract
 from raypipe.data.freeze import DeclaredFeature, freeze
 from raypipe.data.histograms import fit_bins
 from raypipe.data.slices import unsliced
-from raypipe.errors import ConfigError, RaypipeError
+from raypipe.errors import ConfigError
 from raypipe.fit import training_table
-from raypipe.fit.baselines import baselines
-from raypipe.fit.evaluate import Objective, choose_threshold, evaluate, suspicious_features
+from raypipe.fit.benchmark import Benchmark, measure, scores_of
+from raypipe.fit.evaluate import Objective, choose_threshold, evaluate
 from raypipe.fit.promotion import Decision, decide
-from raypipe.fit.training_table import EVALUATED_ROWS, Shares, Snapshot, TrainingTable
-from raypipe.models.protocol import FitSpec, Matrix, load_family
-from raypipe.registry.package import Package, load_package, pack
+from raypipe.fit.training_table import Shares, Snapshot, TrainingTable
+from raypipe.models.protocol import FitSpec, load_family
+from raypipe.registry.package import Package, pack
 
 log = logging.getLogger(__name__)
 
@@ -155,25 +156,61 @@ def fit_version(
         progress: told in words what is going on.
         beside: at most one more version to compare with on the same test rows, by the name that it is called.
     """
-    labels = labels_of(recipe)
     started = time.perf_counter()
-    contract = frozen(client, recipe)
-    try:
-        progress("reading features and labels")
-        table = training_table.build(
-            client,
-            name,
-            contract,
-            recipe.features_sql.text,
-            labels,
-            recipe.snapshots,
-            recipe.entity_id,
-            recipe.shares,
-        )
+    with written(client, recipe, name, progress) as (contract, table):
         progress(f"fitting on {table.rows['train']:,} rows and {len(contract.columns)} columns")
         files, history = _train(client, recipe, contract, table, progress)
         progress("judging on the test snapshot")
-        return _judge(client, recipe, contract, table, files, history, champion, beside or {}, started)
+        rival = measure(client, recipe, contract, table, champion)
+        compared = {called: scores_of(client, recipe, table, package) for called, package in (beside or {}).items()}
+        return _judge(recipe, contract, table, rival, files, history, compared, started)
+
+
+def fit_candidate(
+    client: Client,
+    recipe: Recipe,
+    contract: Contract,
+    table: TrainingTable,
+    rival: Benchmark,
+    held_back: str,
+    started: float,
+    progress: Progress,
+) -> Fitted:
+    """Fits a version on rows that are written already, and judges it; it is never to be promoted.
+
+    Args:
+        client: where the data is.
+        recipe: what to fit, on the rows of this contract and table.
+        contract: as `written` yields it, with `table`.
+        table: the rows.
+        rival: what it is judged on and against.
+        held_back: why it is not promoted, whatever it reaches.
+        started: when the fit began, by `time.perf_counter`.
+        progress: told in words what is going on.
+    """
+    files, history = _train(client, recipe, contract, table, progress)
+    return _judge(recipe, contract, table, rival, files, history, {}, started, (held_back,))
+
+
+@contextmanager
+def written(client: Client, recipe: Recipe, name: str, progress: Progress) -> Iterator[tuple[Contract, TrainingTable]]:
+    """Inside, the recipe's rows stand in the training table of this name, under the frozen contract."""
+    contract = frozen(client, recipe)
+    try:
+        progress("reading features and labels")
+        yield (
+            contract,
+            training_table.build(
+                client,
+                name,
+                contract,
+                recipe.features_sql.text,
+                labels_of(recipe),
+                recipe.snapshots,
+                recipe.entity_id,
+                recipe.shares,
+            ),
+        )
     finally:
         client.run(f"DROP TABLE IF EXISTS {identifier(name)} SYNC")
 
@@ -233,21 +270,18 @@ def _train(
 
 
 def _judge(
-    client: Client,
     recipe: Recipe,
     contract: Contract,
     table: TrainingTable,
+    rival: Benchmark,
     files: dict[str, bytes],
     history: Mapping[str, Any],
-    champion: Champion | None,
-    beside: Mapping[str, Package],
+    beside: Mapping[str, npt.NDArray[np.float32]],
     started: float,
+    held_back: tuple[str, ...] = (),
 ) -> Fitted:
-    width = len(contract.columns)
-    parts = {name: training_table.read_part(client, table, name, width) for name in training_table.PARTS}
-    fit_rows, validation, test = parts["train"], parts["validation"], parts["test"]
-    family = load_family(recipe.family)
-    model = family.from_files(files)
+    fit_rows, validation, test = (rival.parts[name] for name in training_table.PARTS)
+    model = load_family(recipe.family).from_files(files)
     on_validation, on_test = model.predict(validation.x), model.predict(test.x)
     threshold = (
         choose_threshold(validation.y, on_validation, recipe.threshold) if recipe.label_kind == "binary" else 0.0
@@ -256,28 +290,15 @@ def _judge(
         name: evaluate(recipe.label_kind, part.y, scores, threshold=threshold, resamples=recipe.resamples)
         for name, part, scores in (("validation", validation, on_validation), ("test", test, on_test))
     }
-    simple = baselines(
-        recipe.label_kind,
-        fit_rows,
-        validation,
-        test,
-        contract.columns,
-        threshold=recipe.threshold,
-        resamples=recipe.resamples,
-        seed=recipe.shares.seed,
-        is_linear=getattr(family, "is_linear", False),
-    )
-    rival, warning = _champion_scores(client, recipe, table, champion, len(test))
-    known = {item.name: item.prediction for item in simple.values() if item.prediction is not None}
+    known = {item.name: item.prediction for item in rival.baselines.values() if item.prediction is not None}
     decision = decide(
-        test.y, on_test, rival, known, recipe.shares.seed, metric=recipe.metric, resamples=recipe.resamples
+        test.y, on_test, rival.champion, known, recipe.shares.seed, metric=recipe.metric, resamples=recipe.resamples
     )
-    doubts = [*_suspicions(recipe, fit_rows, contract), *([warning] if warning else [])]
-    if doubts and decision.promote:
-        decision = Decision(False, f"held back: {'; '.join(doubts)}", decision.metric)
+    reasons = [*held_back, *rival.warnings]
+    if held_back or (reasons and decision.promote):
+        decision = replace(decision, promote=False, reason=f"held back: {'; '.join(reasons)}")
     comparison = None
-    for called, package in beside.items():
-        scores = _scores_of(client, recipe, table, package, len(test))
+    for called, scores in beside.items():
         comparison = decide(
             test.y,
             on_test,
@@ -290,7 +311,7 @@ def _judge(
         )
     bins = fit_bins(fit_rows.x, model.predict(fit_rows.x))
     package = Package(recipe.family, contract, bins, threshold, recipe.levels, model)
-    described = {name: item.to_json() for name, item in simple.items()}
+    described = {name: item.to_json() for name, item in rival.baselines.items()}
     evaluation = {**metrics, "baselines": described, "decision": decision.to_json(), "history": history}
     return Fitted(
         pack(package, test.x, evaluation),
@@ -301,67 +322,8 @@ def _judge(
         metrics["test"],
         described,
         decision,
-        (*doubts, *_unknown_features(fit_rows, contract)),
+        (*rival.warnings, *rival.notes),
         fit_rows.x,
         time.perf_counter() - started,
         comparison,
     )
-
-
-def _suspicions(recipe: Recipe, rows: Matrix, contract: Contract) -> list[str]:
-    if recipe.label_kind != "binary":
-        return []
-    found = suspicious_features(rows.x, rows.y, contract.columns, recipe.suspicious_auc)
-    return [f"{one.column} alone reaches AUC {one.auc:.4f}: does it know the label?" for one in found]
-
-
-def _unknown_features(rows: Matrix, contract: Contract) -> list[str]:
-    """What to say of features that the model cannot have learned from, which costs nothing but their use."""
-    known = {name for at, name in enumerate(contract.columns) if not np.isnan(rows.x[:, at]).all()}
-    unknown = [item.name for item in contract.features if known.isdisjoint(item.columns)]
-    if not unknown:
-        return []
-    return [
-        f"without any value in the training rows, and so without effect: {', '.join(unknown)}; fit again once they are "
-        "filled (what comes from ml_features: `raypipe features`)"
-    ]
-
-
-def _champion_scores(
-    client: Client, recipe: Recipe, table: TrainingTable, champion: Champion | None, rows: int
-) -> tuple[npt.NDArray[np.float32] | None, str | None]:
-    """The champion's scores of the very same test rows, in their order; or why it could not be asked."""
-    if champion is None:
-        return None, None
-    try:
-        package = load_package(champion.artifact_uri, champion.artifact_sha256)
-        features, parameters = unsliced(recipe.features_sql.text), _test_parameters(recipe, package)
-        package.contract.check(describe_query(client, features, parameters))
-    except RaypipeError as error:
-        found = f" ({error.found})" if error.found is not None else ""
-        return None, f"the champion could not be compared on the same rows: {error.problem}{found}"
-    return _scores_of(client, recipe, table, package, rows), None
-
-
-def _scores_of(
-    client: Client, recipe: Recipe, table: TrainingTable, package: Package, rows: int
-) -> npt.NDArray[np.float32]:
-    """A version's scores of the test rows, in their order."""
-    features, parameters = unsliced(recipe.features_sql.text), _test_parameters(recipe, package)
-    keys = ", ".join(identifier(key) for key in recipe.keys)
-    data = client.table(
-        f"SELECT {MATRIX} FROM (SELECT {keys}, row_hash FROM {identifier(table.name)} WHERE part = 'test'"
-        f" ORDER BY row_hash LIMIT {EVALUATED_ROWS}) AS tested\n"
-        f"ANY INNER JOIN (\n{package.contract.select(features)}\n) AS rows USING ({keys}) ORDER BY row_hash",
-        parameters,
-    )
-    if data.num_rows != rows:
-        raise ConfigError(
-            "The champion and the new version do not see the same test rows", found=f"{data.num_rows} and {rows} rows"
-        )
-    return package.model.predict(matrix(data.column(MATRIX), len(package.contract.columns)))
-
-
-def _test_parameters(recipe: Recipe, package: Package) -> Mapping[str, Any]:
-    found = next(item.parameters for item in recipe.snapshots if "test" in item.parts)
-    return {**found, **package.contract.parameters}

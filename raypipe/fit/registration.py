@@ -21,7 +21,7 @@ from raypipe.registry import life, models, training_runs
 from raypipe.registry.artifacts import Artifact
 from raypipe.registry.features import FeatureRecord, record_features, summarise
 from raypipe.registry.record import CANDIDATE, FAILED, TRAINING, ModelRecord, Registered, model_id
-from raypipe.registry.training_runs import Outcome, TrainingRun
+from raypipe.registry.training_runs import DATES, Outcome, TrainingRun
 
 SET_BY = "raypipe fit"
 MODEL_TYPES = {"binary": "classification", "number": "regression"}
@@ -36,19 +36,19 @@ class Attempt:
     run: TrainingRun
 
 
-def begin(recipe: Recipe, started_at: datetime) -> Attempt:
-    """A new version number and training run for a recipe."""
-    number = f"{recipe.test_date:%Y%m%d}.{started_at:%H%M%S}.{secrets.token_hex(3)}"
-    dates = {part: _dates(recipe, part) for part in ("train", "validation", "test")}
+def begin(recipe: Recipe, started_at: datetime, name: str = "") -> Attempt:
+    """A new version number, which ends in a name where there is one, and training run for a recipe."""
+    number = f"{recipe.test_date:%Y%m%d}.{started_at:%H%M%S}.{secrets.token_hex(3)}{'.' if name else ''}{name}"
+    dates = {part: dates_of(recipe, part) for part in ("train", "validation", "test")}
     run = TrainingRun(
         run_id=f"{recipe.pipeline}_fit_{secrets.token_hex(4)}",
         model_id=model_id(recipe.pipeline, number),
         name=f"{recipe.pipeline} {number}",
         started_at=started_at,
         hyperparameters={**recipe.params, "rounds": recipe.rounds, "balance": recipe.balance},
-        training_source=f"{recipe.features_sql.source} @ {dates['train']}",
-        validation_source=f"{recipe.features_sql.source} @ {dates['validation']}",
-        test_source=f"{recipe.features_sql.source} @ {dates['test']}",
+        training_source=f"{recipe.features_sql.source}{DATES}{dates['train']}",
+        validation_source=f"{recipe.features_sql.source}{DATES}{dates['validation']}",
+        test_source=f"{recipe.features_sql.source}{DATES}{dates['test']}",
     )
     return Attempt(number, run)
 
@@ -89,6 +89,7 @@ def complete(
     fitted: Fitted,
     artifact: Artifact,
     notes: Mapping[str, Any] | None = None,
+    description: str = "",
 ) -> Registered:
     """Registers the version as a candidate, with its features, its completed run and `notes` beside its evaluation."""
     now = datetime.now(UTC)
@@ -114,6 +115,7 @@ def complete(
         training_rows=fitted.rows["train"],
         training_seconds=fitted.seconds,
         training_source=attempt.run.training_source,
+        description=description,
         environment=environment(),
         metrics={"validation": fitted.validation},
         evaluation={
@@ -176,7 +178,8 @@ def _description(feature: Any) -> str:
     return f"{feature.description or ''}{unit}".strip()
 
 
-def _dates(recipe: Recipe, part: str) -> str:
+def dates_of(recipe: Recipe, part: str) -> str:
+    """The snapshots that a part is read from, as `2026-01-01, 2026-01-31`."""
     days: list[date] = [item.date for item in recipe.snapshots if part in item.parts]
     return ", ".join(day.isoformat() for day in days)
 

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 
 from raypipe.clickhouse.client import Client
-from raypipe.registry.rows import SECONDS, json_text, seconds, size, write
+from raypipe.registry.rows import SECONDS, json_text, parsed, seconds, size, statement, write
 
 TABLE = "ml_model_training_runs"
 RUNNING = "RUNNING"
 COMPLETED = "COMPLETED"
 FAILED = "FAILED"
 LONGEST_ERROR = 10_000
+# Between a source and the snapshots that were read from it.
+DATES = " @ "
 
 _TEXTS = (
     "run_id model_id run_name run_type run_status training_dataset_path validation_dataset_path test_dataset_path "
@@ -74,6 +76,44 @@ class Outcome:
     test_metrics: Mapping[str, Any] = field(default_factory=dict)
     importance: Mapping[str, float] = field(default_factory=dict)
     artifact_uri: str = ""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A run that ended well, as it is found again.
+
+    Attributes:
+        sources: what the training, validation and test rows were read from.
+        rows: how many of each.
+        seconds: what the fit of the version took; 0 where the run made no version.
+    """
+
+    run_id: str
+    hyperparameters: Mapping[str, Any]
+    sources: tuple[str, str, str]
+    rows: tuple[int, int, int]
+    test_metrics: Mapping[str, Any]
+    seconds: float
+
+    @property
+    def dates(self) -> tuple[str, ...]:
+        """The snapshots that each of the three was read from, as `2026-01-01, 2026-01-31`."""
+        return tuple(source.rpartition(DATES)[2] for source in self.sources)
+
+    @property
+    def test_date(self) -> date:
+        """The snapshot of the test rows."""
+        return date.fromisoformat(self.dates[-1])
+
+
+def newest(client: Client, model_id: str, kind: str) -> Completed | None:
+    """The last run of a kind that made a version and ended well; None where there is none."""
+    found = client.rows(statement("newest_run").text, {"model_id": model_id, "kind": kind})
+    if not found:
+        return None
+    run_id, hyperparameters, *sources_and_rows, test_metrics, spent = found[0]
+    sources, rows = tuple(sources_and_rows[:3]), tuple(sources_and_rows[3:])
+    return Completed(run_id, parsed(hyperparameters), sources, rows, parsed(test_metrics), float(spent))
 
 
 def start_run(client: Client, run: TrainingRun) -> None:
