@@ -25,6 +25,7 @@ from raypipe.jobs.request import Request
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10
+TOO_LARGE = "status code 413"
 EXAMPLE = "http://ray-head:8265"
 # Ray's client prefers these to the address it is given.
 _OUTWEIGHING = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
@@ -77,21 +78,24 @@ class Server:
             ClusterError: the server refused or failed.
         """
         environment = request.runtime_env()
-        try:
-            with self._translated("did not take the job"):
+        with self._translated("did not take the job"):
+            try:
                 self._client.submit_job(
                     entrypoint=request.entrypoint,
                     submission_id=request.submission_id,
                     runtime_env=environment,
                     metadata=request.metadata,
                 )
-        except ValueError as error:
-            raise UsageError(
-                "The job's files or packages cannot be sent",
-                found=str(error),
-                next_step="name the folder of configs and sql with --working-dir, or list in .rayignore what the job"
-                " does not need",
-            ) from error
+            except (ValueError, RuntimeError) as error:
+                # The server's own limit is lower than the one that Ray's client looks at.
+                if isinstance(error, RuntimeError) and TOO_LARGE not in str(error):
+                    raise
+                raise UsageError(
+                    "The job's files or packages cannot be sent",
+                    found=_line(error),
+                    next_step="name the folder of configs and sql with --working-dir, or list in .rayignore what the"
+                    " job does not need; the server takes 100 MB",
+                ) from error
 
     def state(self, submission_id: str) -> State:
         """How a job stands."""
