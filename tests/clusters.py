@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,27 +23,37 @@ from tests.faults.actors import awaited, kill, processes
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 LOOPBACK = "127.0.0.1"
-# A dead node is missed after a second instead of half a minute.
+# A dead node is missed after three seconds instead of half a minute; one on a busy machine is given time to answer.
 ALERT = {
     "health_check_initial_delay_ms": 0,
-    "health_check_period_ms": 200,
-    "health_check_timeout_ms": 1000,
-    "health_check_failure_threshold": 5,
+    "health_check_period_ms": 1000,
+    "health_check_timeout_ms": 5000,
+    "health_check_failure_threshold": 3,
 }
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node: `ray start --block`, and the processes below it."""
+    """A node: `ray start --block`, and the processes that it started.
+
+    Attributes:
+        process: `ray start`.
+        folder: the files of the cluster's session, the logs among them; every node's command lines name it.
+    """
 
     process: subprocess.Popen[bytes]
+    folder: Path
 
     @property
     def raylet(self) -> int:
         """The process of its raylet."""
-        return next(
-            pid for pid, parent, title in processes() if parent == self.process.pid and "/raylet/raylet" in title
-        )
+        started = [one for one in processes() if str(self.folder) in one[2]]
+        of_the_head = isinstance(self, Head)
+        raylets = [
+            pid for pid, _, title in started if "/raylet/raylet " in title and (" --head" in title) == of_the_head
+        ]
+        assert len(raylets) == 1, ([title[:200] for *_, title in started], (self.folder / "said").read_text())
+        return raylets[0]
 
     def workers(self, title: str) -> list[int]:
         """Its workers whose title begins like this."""
@@ -59,14 +69,12 @@ class Head(Node):
         address: the job server's.
         gcs: what other nodes join.
         token: what it asks for.
-        folder: its session's files, the logs among them.
         environment: what its processes were started with.
     """
 
     address: str
     gcs: str
     token: str
-    folder: Path
     environment: Mapping[str, str]
 
     def asked(self, path: str) -> Any:
@@ -91,7 +99,7 @@ class Head(Node):
         """Another node, on the same machine."""
         arguments = [f"--address={self.gcs}", f"--num-cpus={cpus}"]
         with _started(arguments, self.environment, self.folder) as process:
-            node = Node(process)
+            node = Node(process, self.folder)
             awaited(lambda: _alive(self, 2), "a second node")
             yield node
 
@@ -130,7 +138,7 @@ def head(*, cpus: int = 1, **variables: str) -> Iterator[Head]:
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         process = stack.enter_context(_started(arguments, environment, folder))
-        found = Head(process, f"http://{LOOPBACK}:{dashboard}", f"{LOOPBACK}:{port}", token, folder, environment)
+        found = Head(process, folder, f"http://{LOOPBACK}:{dashboard}", f"{LOOPBACK}:{port}", token, environment)
         awaited(lambda: process.poll() is not None or _listens(dashboard), "a job server")
         assert process.poll() is None, (folder / "said").read_text()
         yield found
@@ -154,19 +162,18 @@ def _started(arguments: list[str], environment: Mapping[str, str], folder: Path)
             env=dict(environment),
             stdout=said,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
         )
     try:
         yield process
     finally:
         process.terminate()
-        try:
-            process.wait(30)
-        finally:
-            # The folder's name is in the command line of all that a node starts.
-            left = [pid for pid, _, title in processes() if str(folder) in title] if "--head" in arguments else []
-            kill([process.pid, *left])
-            process.wait(30)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(15)
+        # A node whose actors are held ends slowly; the head ends last.
+        kill([process.pid])
+        process.wait(15)
+        if "--head" in arguments:
+            kill([pid for pid, _, title in processes() if str(folder) in title])
 
 
 def _listens(port: int) -> bool:

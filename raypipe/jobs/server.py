@@ -29,8 +29,13 @@ TOO_LARGE = "status code 413"
 EXAMPLE = "http://ray-head:8265"
 # Ray's client prefers these to the address it is given.
 _OUTWEIGHING = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
-# They tell of every upload, and of every folder that is left out.
-_TALKATIVE = ("ray.dashboard.modules", "ray._private.runtime_env")
+# They tell of every upload, of every folder that is left out and of every connection that ends.
+_TALKATIVE = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+    "ray._private.runtime_env.working_dir",
+)
 # What Ray's client raises where the connection or the server fails; requests' errors are OSErrors.
 _FAILURES = (RuntimeError, OSError, aiohttp.ClientError, asyncio.TimeoutError)
 

@@ -75,6 +75,8 @@ def test_a_run_is_submitted_followed_and_published_and_no_secret_shows(
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert (document["status"], document["exit_code"]) == ("SUCCEEDED", 0)
+    # Beside the log, the cluster and the command say a line each, and Ray's client nothing.
+    assert "Uploading package" not in result.stderr
     # What the job prints is its log, which comes on stderr beside a document.
     published = json.loads(result.stderr[result.stderr.index("\n{") : result.stderr.rindex("}") + 1])
     with Client(registered_model.endpoint) as client:
