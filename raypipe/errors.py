@@ -9,6 +9,7 @@ RaypipeError            exit 1
 │   └── Transient                the same request may succeed later
 ├── DataError           exit 1   the data is not what the contract says
 ├── ModelError          exit 1   an artifact or a registered model cannot be used
+├── ClusterError        exit 1   a Ray cluster does not answer, or does not accept the user
 ├── Busy                exit 1   somebody else holds the lock
 └── GateRefused         exit 3   a check says that publishing would be wrong
 """
@@ -104,6 +105,10 @@ class DataError(RaypipeError):
 
 class ModelError(RaypipeError):
     """A model's artifact or its registration cannot be used."""
+
+
+class ClusterError(RaypipeError):
+    """A Ray cluster cannot be reached, refuses the user, or failed."""
 
 
 class Busy(RaypipeError):

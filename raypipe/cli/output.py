@@ -60,6 +60,11 @@ def say(message: str) -> None:
     out.print(message, soft_wrap=True)
 
 
+def tell(message: str) -> None:
+    """Prints a line for people beside the output proper, on stderr."""
+    err.print(message, soft_wrap=True)
+
+
 @contextmanager
 def reported(debug: bool, interrupted: str = "") -> Iterator[None]:
     """Turns errors into a message and an exit code; a traceback only where it was asked for.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from raypipe.config.document import Document, Node, read
 from raypipe.config.extends import extended, with_definitions
+from raypipe.config.job import refuse_passing_folders
 from raypipe.config.layers import merged, with_environment, with_overrides, with_url
 from raypipe.config.leaves import sources_of
 from raypipe.config.problems import Problem, nearest, refusal, shown
@@ -124,6 +125,7 @@ def load_pipeline(
     problems = [*document.problems, *_misnamed(document.root, name), *problems]
     if config is None or problems:
         raise refusal(f"The configuration of {name}", problems)
+    refuse_passing_folders(config, environ)
     return Loaded(config, sources_of(config, document.root), directory, directory.parent / "sql")
 
 
@@ -145,6 +147,7 @@ def load_shared(
     config, problems = validate(SharedConfig, document.root)
     if config is None or document.problems:
         raise refusal("The configuration", [*document.problems, *problems])
+    refuse_passing_folders(config, environ)
     return config
 
 

@@ -40,7 +40,9 @@ def awaited(look: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
 
 def processes() -> list[tuple[int, int, str]]:
     """Process id, parent and command line of every process of this machine, those that wait to be reaped left out."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
+    )
     rows = [line.split(maxsplit=3) for line in listed.stdout.splitlines()]
     return [(int(pid), int(parent), "".join(title)) for pid, parent, state, *title in rows if state[0] != "Z"]
 

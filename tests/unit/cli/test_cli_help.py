@@ -28,8 +28,8 @@ def _walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Comman
 
 
 COMMANDS = dict(_walk(ROOT, ""))
-# They look at files alone.
-WITHOUT_CLICKHOUSE = {"config schema"}
+# They look at files alone, or leave ClickHouse to the command that they submit.
+WITHOUT_CLICKHOUSE = {"config schema", "submit"}
 
 
 def run(*arguments: str) -> Result:
@@ -107,6 +107,15 @@ def test_the_version_is_printed() -> None:
         (["demo", "--days", "90"], "91"),
         (["resume"], "RUN"),
         (["sql"], "SELECT"),
+        (["submit", "http://127.0.0.1:1"], "COMMAND"),
+        (["submit", "http://127.0.0.1:1", "--", "rnu", "churn"], "raypipe rnu"),
+        (["submit", "http://127.0.0.1:1", "--", "submit", "http://127.0.0.1:1", "--", "runs"], "raypipe submit"),
+        (["submit", "http://127.0.0.1:1", "--", "run", "churn", "--dat", "latest"], "--dat"),
+        (["submit", "http://127.0.0.1:1", "--", "run", "churn", "--help"], "raypipe run --help"),
+        (["submit", "http://127.0.0.1:1", "--working-dir", "absent", "--", "runs"], "absent"),
+        (["submit", "http://127.0.0.1:1", "--requirements", "absent", "--", "runs"], "absent"),
+        (["submit", "ray://127.0.0.1:10001", "--", "runs"], "ray://127.0.0.1:10001"),
+        (["submit", "http://127.0.0.1:port", "--", "runs"], "http://127.0.0.1:port"),
     ],
 )
 def test_arguments_that_cannot_be_used_are_named_on_stderr_alone(arguments: list[str], named: str) -> None:

@@ -1,0 +1,50 @@
+"""Folders that would vanish with a Ray job: relative ones, inside the copy of the working directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from raypipe.config.shared import SharedConfig
+from raypipe.errors import UsageError
+
+# Ray sets it for the command of a job.
+_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+_EMBEDDED = "chdb:"
+
+
+def refuse_passing_folders(config: SharedConfig, environ: Mapping[str, str]) -> None:
+    """Refuses a database or artifacts in a folder that Ray removes after the job.
+
+    Raises:
+        UsageError: this is a job with a working directory, and one of them is relative to it.
+    """
+    if not _has_working_dir(environ.get(_JOB, "")):
+        return
+    if config.connection.url.startswith(_EMBEDDED) and _passes(config.connection.url.removeprefix(_EMBEDDED)):
+        raise UsageError(
+            "The embedded engine of a job would vanish with the job's working directory",
+            found=config.connection.url,
+            allowed="an http(s):// URL that every node reaches; on a cluster of one machine also chdb:/ABSOLUTE/PATH",
+            next_step="set RAYPIPE_URL in the environment of the cluster's nodes, or submit with --env RAYPIPE_URL",
+        )
+    if "://" not in config.artifacts and _passes(config.artifacts):
+        raise UsageError(
+            "The models of a job would vanish with the job's working directory",
+            found=f"artifacts = {config.artifacts}",
+            allowed="an object store such as s3://bucket/raypipe, or the absolute path of a folder on every node",
+            next_step="set RAYPIPE_ARTIFACTS in the environment of the cluster's nodes, or submit with"
+            " --env RAYPIPE_ARTIFACTS",
+        )
+
+
+def _passes(path: str) -> bool:
+    return bool(path) and not Path(path).expanduser().is_absolute()
+
+
+def _has_working_dir(job: str) -> bool:
+    try:
+        return bool(json.loads(job)["runtime_env"].get("working_dir"))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return False

@@ -1,0 +1,191 @@
+"""A Ray cluster as a user starts one: `ray start` on free ports of this machine, with a token; one node or several."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+from tests.faults.actors import awaited, kill, processes
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+LOOPBACK = "127.0.0.1"
+# A dead node is missed after three seconds instead of half a minute; one on a busy machine is given time to answer.
+ALERT = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 1000,
+    "health_check_timeout_ms": 5000,
+    "health_check_failure_threshold": 3,
+}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node: `ray start --block`, and the processes that it started.
+
+    Attributes:
+        process: `ray start`.
+        folder: the files of the cluster's session, the logs among them; every node's command lines name it.
+    """
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+    @property
+    def raylet(self) -> int:
+        """The process of its raylet."""
+        started = [one for one in processes() if str(self.folder) in one[2]]
+        of_the_head = isinstance(self, Head)
+        raylets = [
+            pid for pid, _, title in started if "/raylet/raylet " in title and (" --head" in title) == of_the_head
+        ]
+        assert len(raylets) == 1, ([title[:200] for *_, title in started], (self.folder / "said").read_text())
+        return raylets[0]
+
+    def workers(self, title: str) -> list[int]:
+        """Its workers whose title begins like this."""
+        below = self.raylet
+        return [pid for pid, parent, named in processes() if parent == below and named.startswith(title)]
+
+
+@dataclass(frozen=True)
+class Head(Node):
+    """The first node of a cluster, with the job server.
+
+    Attributes:
+        address: the job server's.
+        gcs: what other nodes join.
+        token: what it asks for.
+        environment: what its processes were started with.
+    """
+
+    address: str
+    gcs: str
+    token: str
+    environment: Mapping[str, str]
+
+    def asked(self, path: str) -> Any:
+        """What the job server answers, as JSON."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        answer = urllib3.request("GET", f"{self.address}{path}", headers=headers, timeout=10, retries=False)
+        assert answer.status == 200, answer.data
+        return json.loads(answer.data)
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """The jobs that were submitted."""
+        return [job for job in self.asked("/api/jobs/") if job["type"] == "SUBMISSION"]
+
+    def logged(self) -> str:
+        """Everything that the cluster has written into its logs."""
+        files = [path for path in self.folder.rglob("*") if path.is_file() and "logs" in path.parts]
+        assert files
+        return "\n".join(path.read_text(errors="replace") for path in files)
+
+    @contextmanager
+    def joined(self, cpus: int = 1) -> Iterator[Node]:
+        """Another node, on the same machine."""
+        arguments = [f"--address={self.gcs}", f"--num-cpus={cpus}"]
+        with _started(arguments, self.environment, self.folder) as process:
+            node = Node(process, self.folder)
+            awaited(lambda: _alive(self, 2), "a second node")
+            yield node
+
+
+def _alive(head: Head, nodes: int) -> bool:
+    found = head.asked("/nodes?view=summary")["data"]["summary"]
+    return sum(one["raylet"].get("state") == "ALIVE" for one in found) >= nodes
+
+
+@contextmanager
+def head(*, cpus: int = 1, **variables: str) -> Iterator[Head]:
+    """A cluster of one node that asks for a token, and in whose environment the variables stand."""
+    token = secrets.token_hex(16)
+    port, dashboard, client = _free_ports(3)
+    environment = {
+        **os.environ,
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": token,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # A busy machine takes longer than Ray's half minute.
+        "RAY_raylet_start_wait_time_s": "120",
+        **{f"RAY_{name}": str(value) for name, value in ALERT.items()},
+        **variables,
+    }
+    # Unix sockets allow only short paths.
+    folder = Path(tempfile.mkdtemp(prefix="rp"))
+    arguments = [
+        "--head",
+        f"--port={port}",
+        f"--num-cpus={cpus}",
+        f"--dashboard-port={dashboard}",
+        f"--dashboard-host={LOOPBACK}",
+        f"--ray-client-server-port={client}",
+        f"--temp-dir={folder}",
+    ]
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        process = stack.enter_context(_started(arguments, environment, folder))
+        found = Head(process, folder, f"http://{LOOPBACK}:{dashboard}", f"{LOOPBACK}:{port}", token, environment)
+        awaited(lambda: process.poll() is not None or _listens(dashboard), "a job server")
+        assert process.poll() is None, (folder / "said").read_text()
+        yield found
+
+
+@contextmanager
+def _started(arguments: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    common = [
+        f"--node-ip-address={LOOPBACK}",
+        "--min-worker-port=0",
+        "--max-worker-port=0",
+        "--dashboard-agent-listen-port=0",
+        "--object-store-memory=100000000",
+        "--include-log-monitor=false",
+        "--disable-usage-stats",
+        "--block",
+    ]
+    with (folder / "said").open("ab") as said:
+        process = subprocess.Popen(
+            [str(BIN / "ray"), "start", *arguments, *common],
+            env=dict(environment),
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(15)
+        # A node whose actors are held ends slowly; the head ends last.
+        kill([process.pid])
+        process.wait(15)
+        if "--head" in arguments:
+            kill([pid for pid, _, title in processes() if str(folder) in title])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind((LOOPBACK, 0))
+        return [probe.getsockname()[1] for probe in probes]

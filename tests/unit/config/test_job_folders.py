@@ -1,0 +1,35 @@
+"""Inside a Ray job, folders that would vanish with its working directory are refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from raypipe.config.load import load_pipeline, load_shared, shipped
+from raypipe.errors import UsageError
+
+CONFIGS = shipped() / "configs"
+JOB = {"RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps({"runtime_env": {"working_dir": "gcs://a.zip"}, "metadata": {}})}
+SERVER = {"RAYPIPE_URL": "https://u@x/d"}
+
+
+def test_a_relative_database_and_relative_artifacts() -> None:
+    with pytest.raises(UsageError, match=r"embedded engine .* vanish") as refusal:
+        load_shared(CONFIGS, environ=JOB)
+    assert "RAYPIPE_URL" in str(refusal.value)
+    with pytest.raises(UsageError, match=r"models .* vanish") as refusal:
+        load_pipeline("churn", CONFIGS, environ={**JOB, **SERVER})
+    assert "RAYPIPE_ARTIFACTS" in str(refusal.value)
+
+
+@pytest.mark.parametrize("artifacts", ["s3://bucket/raypipe", "/var/lib/raypipe", "~/raypipe"])
+def test_places_that_stay(artifacts: str) -> None:
+    for url in ("https://u@x/d", "chdb:/var/lib/clickhouse"):
+        environ = {**JOB, "RAYPIPE_URL": url, "RAYPIPE_ARTIFACTS": artifacts}
+        assert load_pipeline("churn", CONFIGS, environ=environ).config.artifacts == artifacts
+
+
+@pytest.mark.parametrize("job", ["", "{}", "[]", "no JSON", '{"runtime_env": {}}', '{"runtime_env": null}'])
+def test_elsewhere_they_are_as_good_as_any(job: str) -> None:
+    assert load_shared(CONFIGS, environ={"RAY_JOB_CONFIG_JSON_ENV_VAR": job}).artifacts == ".raypipe/artifacts"

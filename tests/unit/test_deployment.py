@@ -1,0 +1,201 @@
+"""The files that put raypipe on machines: valid where a schema says so, pinned, and without a secret in them."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.version import Version
+
+import raypipe
+from tests.unit.cli.test_cli_help import COMMANDS
+from tests.unit.test_repository import locked
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
+OLDEST_CLICKHOUSE = Version("24.8")
+
+
+def load(name: str) -> Any:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+class TestAutoscaler:
+    @pytest.fixture
+    def cluster(self) -> Any:
+        return load("cluster.yaml")
+
+    def test_ray_accepts_it(self, cluster: Any) -> None:
+        from ray.autoscaler._private.util import prepare_config, validate_config
+
+        validate_config(cluster)
+        validate_config(prepare_config(cluster))
+
+    def test_ray_would_not_accept_a_key_that_it_does_not_know(self, cluster: Any) -> None:
+        import jsonschema
+        from ray.autoscaler._private.util import validate_config
+
+        with pytest.raises(jsonschema.ValidationError, match="max_wokers"):
+            validate_config({**cluster, "max_wokers": 8})
+
+    def test_workers_are_spot_and_bounded_and_the_head_is_neither(self, cluster: Any) -> None:
+        types = cluster["available_node_types"]
+        head = types.pop(cluster["head_node_type"])
+        assert "InstanceMarketOptions" not in head["node_config"]
+        assert head["resources"] == {"CPU": 0}
+        for worker in types.values():
+            assert worker["node_config"]["InstanceMarketOptions"]["MarketType"] == "spot"
+            assert 0 <= worker["min_workers"] <= worker["max_workers"] <= cluster["max_workers"]
+
+    def test_every_node_asks_for_a_token_and_finds_clickhouse(self, cluster: Any) -> None:
+        for commands in (cluster["head_start_ray_commands"], cluster["worker_start_ray_commands"]):
+            assert {"RAY_AUTH_MODE=token", "RAYPIPE_PASSWORD_FILE=~/.clickhouse_password"} <= set(commands[-1].split())
+            assert re.search(r"RAYPIPE_URL=https://[\w.]+@[\w.:]+/\w+ ", commands[-1])
+
+
+class TestCompose:
+    @pytest.fixture
+    def services(self) -> Any:
+        return load("docker/compose.yaml")["services"]
+
+    def test_clickhouse_is_pinned_new_enough_and_asked_whether_it_is_healthy(self, services: Any) -> None:
+        image, _, tag = services["clickhouse"]["image"].partition(":")
+        assert image == "clickhouse/clickhouse-server"
+        assert len(Version(tag).release) == 4
+        assert Version(tag) >= OLDEST_CLICKHOUSE
+        assert "/ping" in services["clickhouse"]["healthcheck"]["test"][-1]
+        assert services["ray-head"]["depends_on"] == {"clickhouse": {"condition": "service_healthy"}}
+
+    def test_nothing_is_offered_beyond_this_machine(self, services: Any) -> None:
+        ports = [port for service in services.values() for port in service.get("ports", ())]
+        assert ports
+        assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
+
+    def test_secrets_are_files_that_only_the_image_s_user_may_read(self, services: Any) -> None:
+        (user,) = re.findall(r"^USER (\d+):\d+$", DOCKERFILE, re.MULTILINE)
+        for name in ("ray-head", "ray-worker"):
+            variables = services[name]["environment"]
+            assert variables["RAY_AUTH_MODE"] == "token"
+            given = {f"/run/secrets/{one['target']}": one for one in services[name]["secrets"]}
+            assert {variables["RAY_AUTH_TOKEN_PATH"], variables["RAYPIPE_PASSWORD_FILE"]} == set(given)
+            assert {(one["uid"], one["mode"]) for one in given.values()} == {(user, 0o400)}
+
+    def test_the_image_is_of_this_version(self, services: Any) -> None:
+        assert {services[name]["image"] for name in ("ray-head", "ray-worker")} == {f"raypipe:{raypipe.__version__}"}
+
+
+class TestKubernetes:
+    @pytest.fixture
+    def job(self) -> Any:
+        found = load("docker/rayjob.yaml")
+        assert (found["apiVersion"], found["kind"]) == ("ray.io/v1", "RayCronJob")
+        return found["spec"]
+
+    def test_it_runs_a_command_of_raypipe_every_night(self, job: Any) -> None:
+        assert re.fullmatch(r"\d+ \d+ \* \* \*", job["schedule"])
+        python, module, package, command, *rest = job["jobTemplate"]["entrypoint"].split()
+        assert (python, module, package) == ("python", "-m", "raypipe")
+        COMMANDS[command].make_context(command, rest)
+
+    def test_ray_is_that_of_the_lock_and_asks_for_a_token(self, job: Any) -> None:
+        cluster = job["jobTemplate"]["rayClusterSpec"]
+        ((version, _),) = locked()["ray"]
+        assert cluster["rayVersion"] == str(version)
+        assert cluster["authOptions"] == {"mode": "token"}
+
+    def test_every_container_is_the_same_image_not_root_and_has_its_password_by_reference(self, job: Any) -> None:
+        cluster = job["jobTemplate"]["rayClusterSpec"]
+        pods = [group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+        containers = [container for pod in pods for container in pod["containers"]]
+        assert len(containers) == 2
+        assert {container["image"].rpartition(":")[2] for container in containers} == {raypipe.__version__}
+        assert all(pod["securityContext"]["runAsNonRoot"] for pod in pods)
+        for container in containers:
+            (password,) = [one for one in container["env"] if one["name"] == "RAYPIPE_PASSWORD"]
+            assert set(password) == {"name", "valueFrom"}
+            assert "secretKeyRef" in password["valueFrom"]
+
+    def test_workers_are_bounded(self, job: Any) -> None:
+        for group in job["jobTemplate"]["rayClusterSpec"]["workerGroupSpecs"]:
+            assert 0 <= group["minReplicas"] <= group["maxReplicas"] < 100
+
+
+class TestImage:
+    def test_it_ends_as_a_user_that_is_not_root(self) -> None:
+        last = DOCKERFILE.rindex("\nFROM ")
+        assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", DOCKERFILE[last:], re.MULTILINE)
+
+    def test_its_base_is_slim_and_pinned(self) -> None:
+        assert re.search(r"^ARG PYTHON=3\.\d+\.\d+-slim-\w+$", DOCKERFILE, re.MULTILINE)
+        assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"python:${PYTHON}"}
+
+    def test_what_it_copies_is_there_and_not_ignored(self) -> None:
+        (rest,) = re.findall(r"^COPY requirements.lock (.*) \./$", DOCKERFILE, re.MULTILINE)
+        copied = ["requirements.lock", *rest.split(), "docker/install.sh", "docker/runtime_lock.py"]
+        copied += [source for source in re.findall(r"^COPY (\S+) \S+$", DOCKERFILE, re.MULTILINE)]
+        wanted = (ROOT / "docker" / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+        assert [name for name in copied if not (ROOT / name).exists() or f"!{name}" not in wanted] == []
+
+    def test_the_lock_for_it_leaves_out_the_tools_and_keeps_every_line_of_the_rest(self) -> None:
+        command = [sys.executable, str(ROOT / "docker" / "runtime_lock.py")]
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        names = set(re.findall(r"^([a-z0-9-]+)==", printed, re.MULTILINE))
+        assert {"ray", "chdb", "xgboost-cpu", "aiohttp", "clickhouse-connect"} <= names
+        assert names & {"pytest", "mypy", "ruff", "uv", "hatchling", "import-linter"} == set()
+        assert printed.rstrip() in "\n".join(_entries_of(names))
+
+    def test_a_package_that_is_not_locked_is_refused(self) -> None:
+        command = [sys.executable, str(ROOT / "docker" / "runtime_lock.py"), "no-such-package"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "no-such-package" in done.stderr
+
+
+def _entries_of(names: set[str]) -> list[str]:
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    entries = re.split(r"\n(?=[a-z])", lock)[1:]
+    return ["\n".join(entry.rstrip() for entry in entries if re.split(r"==", entry)[0] in names)]
+
+
+class TestOneMachine:
+    def test_the_service_runs_a_command_of_raypipe_with_the_password_by_reference(self) -> None:
+        unit = (ROOT / "deploy" / "raypipe-nightly.service").read_text(encoding="utf-8")
+        (line,) = re.findall(r"^ExecStart=/\S+/raypipe (.*)$", unit, re.MULTILINE)
+        command, *rest = line.split()
+        COMMANDS[command].make_context(command, rest)
+        assert "LoadCredential=clickhouse:" in unit
+        assert "Environment=RAYPIPE_PASSWORD_FILE=%d/clickhouse" in unit
+        # As Ctrl-C, so that the run's lock is given back.
+        assert "KillSignal=SIGINT" in unit
+
+    def test_the_timer_makes_up_for_a_missed_night(self) -> None:
+        timer = configparser.ConfigParser(interpolation=None)
+        timer.optionxform = str  # type: ignore[assignment,method-assign]
+        timer.read(ROOT / "deploy" / "raypipe-nightly.timer")
+        assert timer["Timer"]["Persistent"] == "true"
+        assert timer["Timer"]["OnCalendar"].endswith(" UTC")
+
+    def test_cron_runs_the_same(self) -> None:
+        lines = (ROOT / "deploy" / "crontab").read_text(encoding="utf-8").splitlines()
+        (night,) = [line for line in lines if re.match(r"\d+ \d+ \* \* \*", line)]
+        (arguments,) = re.findall(r"/bin/raypipe (.*?) 2>>", night)
+        command, *rest = arguments.split()
+        COMMANDS[command].make_context(command, rest)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["cluster.yaml", "docker/compose.yaml", "docker/rayjob.yaml", "deploy/raypipe-nightly.service", "deploy/crontab"],
+)
+def test_no_secret_stands_in_a_file(path: str) -> None:
+    text = (ROOT / path).read_text(encoding="utf-8")
+    given = re.findall(r"\b(?:RAYPIPE_PASSWORD|CLICKHOUSE_PASSWORD|RAY_AUTH_TOKEN)\s*[=:]\s*(\S+)", text)
+    # What follows a name in a comment of compose.yaml is an ellipsis.
+    assert [value for value in given if value != "…"] == []
+    assert not re.search(r"://[^/@\s:]*:[^@\s]+@", text)
