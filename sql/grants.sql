@@ -45,6 +45,8 @@ GRANT INSERT, ALTER DELETE ON publisher.ml_model_predictions TO raypipe_publishe
 GRANT INSERT, ALTER DELETE ON publisher.customer_churn_predictions TO raypipe_publisher;
 GRANT INSERT, ALTER DELETE ON publisher.customer_conversion_predictions TO raypipe_publisher;
 GRANT INSERT, ALTER DELETE ON publisher.customer_recommendations TO raypipe_publisher;
+GRANT INSERT, ALTER DELETE ON publisher.customer_user_segments TO raypipe_publisher;
+GRANT INSERT, ALTER DELETE ON publisher.customer_user_segment_assignments TO raypipe_publisher;
 GRANT INSERT, ALTER DELETE ON publisher.customer_user_features TO raypipe_publisher;
 GRANT INSERT ON publisher.ml_model_monitoring TO raypipe_publisher;
 GRANT TABLE ENGINE ON MergeTree TO raypipe_publisher;

@@ -39,6 +39,8 @@ from raypipe.models.xgboost import XGBoost
 
 CANARY = "canary-hunter2"
 
+PIPELINES = "allowed: ads, baselines, churn, clicks, conversion, engagement, recommendation, segmentation"
+
 
 @dataclass(frozen=True)
 class Project:
@@ -161,13 +163,13 @@ class TestConfig:
                 project.run(command, "chrun", "--json"),
                 2,
                 "'chrun'",
-                "allowed: ads, churn, conversion, engagement",
+                PIPELINES,
                 "did you mean churn?",
             )
 
     @pytest.mark.parametrize("command", ["runs", "models"])
     def test_an_unknown_pipeline_in_a_list(self, project: Project, command: str) -> None:
-        refused(project.run(command, "chrun", "--json"), 2, "'chrun'", "allowed: ads, churn, conversion, engagement")
+        refused(project.run(command, "chrun", "--json"), 2, "'chrun'", PIPELINES)
 
     def test_a_folder_that_does_not_exist(self, project: Project) -> None:
         result = replace(project, folder=project.folder / "elsewhere").run("plan", "churn", "--json")

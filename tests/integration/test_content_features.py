@@ -83,7 +83,7 @@ def fit(client: Client, monkeypatch: pytest.MonkeyPatch) -> fitting.Fitted:
     # The fit itself takes no Ray here; everything around it is the pipeline's own.
     monkeypatch.setattr(fitting, "_train", fit_here)
     loaded = load_pipeline("churn", shipped() / "configs", ["evaluate.bootstrap=5"], {})
-    recipe = nightly._recipe(client, loaded, LAST)
+    recipe = nightly.recipe_of(client, loaded, LAST)
     return fitting.fit_version(client, recipe, "raypipe_training_content", None, lambda _: None)
 
 
