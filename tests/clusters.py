@@ -121,8 +121,6 @@ def head(*, cpus: int = 1, **variables: str) -> Iterator[Head]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
         "RAY_USAGE_STATS_ENABLED": "0",
-        # A busy machine takes longer than Ray's half minute.
-        "RAY_raylet_start_wait_time_s": "120",
         **{f"RAY_{name}": str(value) for name, value in ALERT.items()},
         **variables,
     }
