@@ -24,6 +24,7 @@ from raypipe.data.freeze import freeze
 from raypipe.data.histograms import fit_bins
 from raypipe.data.slices import unsliced
 from raypipe.fit import contest, registration
+from raypipe.fit.fitting import labels_of
 from raypipe.models.protocol import FitSpec, Matrix
 from raypipe.models.xgboost import XGBoost
 from raypipe.registry import aliases, artifacts, models
@@ -161,7 +162,7 @@ def test_the_rows_are_those_that_the_split_sets_aside_on_the_newest_labelled_day
     recipe = nightly.recipe_of(versions.client, loaded, None)
     model = models.find(versions.client, "leavers", GOOD)
     package = load_package(model.artifact_uri, model.artifact_sha256)
-    x, y, _ = contest._test_rows(versions.client, recipe, package.contract)
+    x, y, _ = contest._test_rows(versions.client, recipe, labels_of(recipe), package.contract)
     assert recipe.test_date == DAYS[-2]
     seen = versions.client.rows(
         "SELECT visits, leaves FROM people WHERE day = {day:Date}"

@@ -13,6 +13,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.migrate import migrate
 from raypipe.demo import Summary, build
+from raypipe.demo.plan import EVENT_DAYS
 from raypipe.demo.publisher import FILLED_TABLES, TRUTH_TABLES
 from raypipe.errors import DataError
 
@@ -106,7 +107,7 @@ def test_sessions_stay_within_their_days(empty: Client) -> None:
 
 def test_events_are_those_that_their_sessions_count(empty: Client) -> None:
     build(empty, **SMALL)
-    first = LAST - timedelta(days=29)
+    first = LAST - timedelta(days=EVENT_DAYS - 1)
     differing = empty.value(
         """
         SELECT count() FROM

@@ -436,7 +436,8 @@ class TestBadInput:
         text = path.read_text()
         wanted = load_package(str(replaced.at.artifact), replaced.at.artifact.name).contract.schema["avg_searches"]
         before = replaced.content()
-        path.write_text(text.replace("avg_searches", "avg_searches AS avg_lookups", 1))
+        renamed = "SELECT * EXCEPT (avg_searches), avg_searches AS avg_lookups FROM"
+        path.write_text(f"{renamed} (\n{text.rstrip().removesuffix(';')}\n)\n")
         try:
             for command in (
                 ["models", "promote", "churn", THIRD, "--reason", "x"],

@@ -50,9 +50,10 @@ def test_a_run_binds_what_the_version_was_fitted_with_whatever_the_config_says_b
         {"day": people.date},
     )[0]
     assert 0 < counted[0] < counted[1]
-    manifest = planning.manifest(client, loaded, model, replace(card, parameters={"most": 20}), people, write=False)
+    fitted = replace(card, contract=replace(card.contract, parameters={"most": 20}))
+    manifest = planning.manifest(client, loaded, model, fitted, people, write=False)
     assert manifest.source_rows == counted[0]
-    assert manifest.select_parameters == {"most": 20, "date": people.date}
+    assert manifest.select_parameters == {"most": 20, "date": people.date, "until": people.date, "timezone": "UTC"}
 
 
 def test_a_parameter_that_the_sql_does_not_bind_is_refused(client: Client, project: Path) -> None:
