@@ -51,7 +51,7 @@ test-integration: $(STAMP) ## with the real ClickHouse and the real Ray
 	$(BIN)/pytest tests/integration
 
 test-served: $(STAMP) ## integration tests and the fast faults, on the server that RAYPIPE_TEST_URL names
-	$(BIN)/pytest -m fast tests/integration tests/faults
+	$(BIN)/pytest -m "fast and not once" tests/integration tests/faults
 
 lint: $(STAMP) ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .

@@ -53,9 +53,12 @@ GRID = tuple(
     for popularity in (0.0, 0.1)
 )
 
-pytestmark = pytest.mark.skipif(
-    not SAMPLE.is_file(), reason=f"the deskdrop sample is not at {SAMPLE.name}; set RAYPIPE_DESKDROP_CSV"
-)
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(
+        not SAMPLE.is_file(), reason=f"the deskdrop sample is not at {SAMPLE.name}; set RAYPIPE_DESKDROP_CSV"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

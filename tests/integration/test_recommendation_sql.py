@@ -79,6 +79,7 @@ def test_a_weight_is_the_sum_of_its_decayed_events(audience: Client) -> None:
     events = audience.table(
         "SELECT brand_id, user_id, article_id, event_type, toUnixTimestamp(event_timestamp) AS at"
         f" FROM editorial_content_events WHERE {some}"
+        f" AND event_timestamp >= toDateTime('{LAST}', 'UTC') - INTERVAL {VALUES['days'] - 1} DAY"
     )
     counted = interactions.weigh(
         events.column("event_type"),

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.once
+
 PROGRAM = """
 import os, subprocess
 from raypipe import runtime

@@ -25,7 +25,7 @@ def configs(tmp_path: Path) -> Path:
     for name in ("base", "churn", "ads"):
         shutil.copy(shipped() / "configs" / f"{name}.yaml", folder)
     broken = yaml.safe_load((folder / "churn.yaml").read_text())
-    broken |= {"pipeline": "broken", "after": ["churn"], "source": {**broken["source"], "table": "nobodys_table"}}
+    broken |= {"pipeline": "broken", "after": ["churn"], "source": {"table": "nobodys_table"}}
     (folder / "broken.yaml").write_text(yaml.safe_dump(broken))
     shutil.copytree(tmp_path / "sql" / "churn", tmp_path / "sql" / "broken")
     off = {**broken, "pipeline": "off", "enabled": False, "after": []}

@@ -23,6 +23,9 @@ from tests.faults.actors import awaited
 CANARY = "canary-8f2d01c3"
 
 
+pytestmark = pytest.mark.once
+
+
 @pytest.fixture(scope="module")
 def password(registered_model: Any) -> str:
     return registered_model.endpoint.password() or CANARY

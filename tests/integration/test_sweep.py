@@ -23,6 +23,8 @@ from raypipe.registry import models
 from raypipe.registry.package import unpack
 from tests.conftest import PUBLISHER_DAYS, PUBLISHER_LAST_DATE, PUBLISHER_SEED, _fresh_database
 
+pytestmark = pytest.mark.once
+
 USERS = 3000
 # The second value is one that XGBoost refuses, so that some trials crash.
 SPACE = (
@@ -42,6 +44,9 @@ class Publisher:
             f"artifacts={self.artifacts}",
             "evaluate.bootstrap=50",
             "model.rounds=60",
+            # Too slow by far for so few rounds, so that there is something to find.
+            "model.params.eta=0.0001",
+            "model.params.max_depth=1",
             "sweep.grace_rounds=5",
             "sweep.space=",
             f"sweep.space={SPACE}",
@@ -258,7 +263,7 @@ def test_a_version_scores_with_the_parameters_that_it_was_fitted_with(filled: Pu
         nightly.recipe_of(client, filled.loaded(), None), "total_sessions <= {most:UInt32}", most=1_000_000
     )
     fitted = fit_version(client, recipe, "raypipe_training_most", None, lambda message: None)
-    assert unpack(fitted.files).parameters == {"most": 1_000_000}
+    assert unpack(fitted.files).contract.parameters == {"most": 1_000_000}
 
 
 def test_a_brand_is_found_by_its_name_and_an_unknown_one_is_refused(filled: Publisher) -> None:
