@@ -24,6 +24,7 @@ from raypipe.fit import registration
 from raypipe.fit.comparison import Comparison, Standing, compare
 from raypipe.fit.fitting import Champion, Recipe, labels_of
 from raypipe.fit.training_table import PARTS
+from raypipe.recipes import recipe_of
 from raypipe.registry import models
 from raypipe.registry.record import model_id
 from raypipe.registry.training_runs import Completed, Outcome, finish_run, newest
@@ -140,7 +141,7 @@ def _last_day(its_fit: Completed | None, horizon: int | None, wanted: date | Non
 def _recipes(client: Client, loaded: Loaded, settings: Baselines, as_of: date | None) -> dict[str, Recipe]:
     """What each model is fitted on and how, by its name: the shared pipeline's own recipe, but for the model."""
     shared = replace(loaded, config=loaded.config.model_copy(update={"pipeline": settings.of}))
-    recipe = nightly.recipe_of(client, shared, as_of)
+    recipe = recipe_of(client, shared, as_of)
     return {
         model.name: replace(
             recipe,

@@ -20,6 +20,7 @@ from raypipe.data.slices import unsliced
 from raypipe.errors import Busy, DataError, GateRefused, UsageError, advised
 from raypipe.fit.contest import compare
 from raypipe.fit.promotion import Decision
+from raypipe.recipes import recipe_of
 from raypipe.registry import life, models
 from raypipe.registry.aliases import CHAMPION
 from raypipe.registry.life import Reversal
@@ -237,7 +238,7 @@ def _decide(client: Client, loaded: Loaded, model: Registered, standing: Registe
             allowed="--if-better where a champion stands",
             next_step="promote it with --reason alone",
         )
-    recipe = nightly.recipe_of(client, loaded, None)
+    recipe = recipe_of(client, loaded, None)
     challenger, champion = (load_package(one.artifact_uri, one.artifact_sha256) for one in (model, standing))
     decision = compare(client, recipe, challenger, champion)
     if not decision.promote:

@@ -14,24 +14,22 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 from raypipe import planning, runtime, validation
 from raypipe.clickhouse import grants, migrate, tables
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.statements import load
 from raypipe.config.load import Loaded
 from raypipe.config.schema import PipelineConfig
-from raypipe.data import split
 from raypipe.data.contract import describe_query
 from raypipe.data.slices import Slice, unsliced
-from raypipe.errors import ConfigError, GateRefused, ModelError, UsageError
+from raypipe.errors import GateRefused, ModelError, UsageError
 from raypipe.fit import registration
 from raypipe.fit.fitting import Champion, Fitted, Recipe, fitter
-from raypipe.fit.training_table import Shares, Snapshot
 from raypipe.monitor import drift
 from raypipe.monitor import record as monitoring
+from raypipe.recipes import recipe_of
 from raypipe.registry import aliases, artifacts, models
 from raypipe.registry.models import Registered
 from raypipe.registry.package import load_card, load_package
@@ -292,57 +290,6 @@ def _trains(config: PipelineConfig) -> bool:
     return config.label is not None
 
 
-def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
-    """The config's plain values, and the snapshots to read.
-
-    Raises:
-        ConfigError: features.sql does not bind a parameter of the config.
-    """
-    config = loaded.config
-    label = config.label
-    features = load(loaded.sql(f"{config.pipeline}/features.sql"))
-    unused = sorted(config.parameters.keys() - features.parameters)
-    if unused:
-        raise ConfigError(
-            f"{features.source} does not bind a parameter of the config",
-            found=", ".join(unused),
-            allowed=", ".join(sorted(features.parameters)),
-            next_step=f"write it as {{{unused[0]}:Type}} there, or take it out of `parameters`",
-        )
-    snapshots, test_date = _snapshots(client, config, as_of)
-    return Recipe(
-        pipeline=config.pipeline,
-        keys=config.entity.keys,
-        carry=config.carry,
-        inputs=config.inputs,
-        parameters=config.parameters,
-        entity_id=config.entity.id,
-        features=config.features,
-        folder=loaded.sql(config.pipeline),
-        features_sql=features,
-        labels_sql=load(loaded.sql(f"{config.pipeline}/labels.sql")) if label else None,
-        snapshots=snapshots,
-        test_date=test_date,
-        shares=Shares(
-            config.split.test_share, config.split.validation_share, config.split.max_train_rows, config.split.seed
-        ),
-        label_kind=label.kind if label else "none",
-        family=config.model.class_path,
-        params=config.model.params,
-        rounds=config.model.rounds,
-        early_stopping_rounds=config.model.early_stopping_rounds,
-        balance=config.model.balance,
-        workers=config.model.workers,
-        cpus_per_worker=config.model.cpus_per_worker,
-        metric=config.evaluate.metric,
-        threshold=config.evaluate.threshold,
-        resamples=config.evaluate.bootstrap,
-        suspicious_auc=config.evaluate.suspicious_auc,
-        levels=tuple((level.name, level.below) for level in config.levels),
-        slice_rows=config.score.slice_rows,
-    )
-
-
 def _require_contract(client: Client, recipe: Recipe, champion: Champion) -> None:
     """Refuses, before the fit, a features query that has drifted away from what the champion reads."""
     try:
@@ -353,23 +300,3 @@ def _require_contract(client: Client, recipe: Recipe, champion: Champion) -> Non
     parameters = next(item.parameters for item in recipe.snapshots if "test" in item.parts)
     found = describe_query(client, unsliced(recipe.features_sql.text), {**parameters, **contract.parameters})
     contract.check(found)
-
-
-def _snapshots(client: Client, config: PipelineConfig, as_of: date | None) -> tuple[tuple[Snapshot, ...], date]:
-    source, horizon = config.source, config.label.horizon_days if config.label else None
-    if source.date_column is None:
-        return _one_snapshot(config, as_of or datetime.now(UTC).date())
-    found = split.snapshots(client, source.table, source.date_column)
-    if horizon is None:
-        return _one_snapshot(config, split.resolve_date(found, as_of, source.table))
-    last = as_of or split.resolve_date(found, None, source.table)
-    dates = split.choose_dates(found, last, horizon, config.split.train_snapshots)
-    days = [(day, ("train", "validation")) for day in dates.train] + [(dates.test, ("test",))]
-    chosen = tuple(
-        Snapshot(day, parts, split.parameters(day, day + timedelta(days=horizon), config)) for day, parts in days
-    )
-    return chosen, dates.test
-
-
-def _one_snapshot(config: PipelineConfig, day: date) -> tuple[tuple[Snapshot, ...], date]:
-    return (Snapshot(day, ("train", "validation", "test"), split.parameters(day, day, config)),), day

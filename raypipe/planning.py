@@ -22,7 +22,7 @@ from raypipe.errors import ConfigError, GateRefused, ServerError, advised
 from raypipe.models.protocol import explains
 from raypipe.registry.models import Registered
 from raypipe.registry.package import Card
-from raypipe.score import gate, publish
+from raypipe.score import current, gate, publish
 from raypipe.score.manifest import Manifest, Target
 
 NOT_CUT = Slicing("whole", (), (), (), 0)
@@ -185,6 +185,8 @@ def _require_publishable(client: Client, made: Manifest, target: Target, stateme
     """Refuses a publish statement that could not be run, before anything is scored for it."""
     table = publish.require_target(client, target)
     publish.mark(table, made.run_id, made.model_version, made, made.run_at)
+    if target.current is not None:
+        current.day_column(table, target)
     source = statement.source
     with advised(f"correct it in {source}"):
         sql = statement.render(**{**publish.fragments(made), **_stand_ins(made)})

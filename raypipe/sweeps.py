@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-from raypipe import nightly, runtime
+from raypipe import runtime
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.load import Loaded
@@ -21,6 +21,7 @@ from raypipe.errors import ConfigError, UsageError
 from raypipe.fit import registration, space, sweep, sweep_folder
 from raypipe.fit.fitting import Champion, Recipe
 from raypipe.fit.sweep import Judged, Searched, SweepPlan
+from raypipe.recipes import recipe_of
 from raypipe.registry import aliases, artifacts, models
 from raypipe.registry.record import Registered
 
@@ -141,7 +142,7 @@ def _plan(cell: Cell, folder: str, name: str) -> SweepPlan:
 
 
 def _recipe(client: Client, cell: Cell, last: date) -> Recipe:
-    recipe = nightly.recipe_of(client, cell.loaded, last)
+    recipe = recipe_of(client, cell.loaded, last)
     if cell.brand is None:
         return recipe
     if BRAND not in recipe.keys:

@@ -191,7 +191,7 @@ def prepare(client: Client, manifest: Manifest, target: Target, written: Sequenc
     table = require_target(client, target)
     condition, values = mark(table, manifest.run_id, manifest.model_version, manifest, manifest.run_at)
     how = method(table)
-    if how == "move" and _count(client, target.table, condition, values) == rows:
+    if how == "move" and count(client, target.table, condition, values) == rows:
         return Prepared(target, "present", "", False)
     partition = _fill(client, manifest, target, table, manifest.twin(target), written, rows)
     return Prepared(target, how, partition, how == "replace" and not _parts(table) & {"model_id", "model_version"})
@@ -224,9 +224,9 @@ def _fill(
     for statement in client.topology.fill(twin, columns, sql, _shards(client)):
         client.run(statement, parameters, FILLING)
     condition, values = mark(table, manifest.run_id, manifest.model_version, manifest, manifest.run_at)
-    filled = _count(client, twin, condition, values)
+    filled = count(client, twin, condition, values)
     # Rows without the mark would be swapped in with the others.
-    if not filled == rows == _count(client, twin, "1", {}):
+    if not filled == rows == count(client, twin, "1", {}):
         raise GateRefused(
             f"Run {manifest.run_id} was not published: the rows made for {target.table} are not those staged",
             found=f"{filled} rows with the run's mark",
@@ -266,52 +266,10 @@ def remove_earlier(client: Client, manifest: Manifest, target: Target, run_id: s
     table = require_target(client, target)
     condition, values = mark(table, run_id, version, manifest, run_at)
     is_own = values == mark(table, manifest.run_id, manifest.model_version, manifest, manifest.run_at)[1]
-    if not is_own and _count(client, target.table, condition, values):
+    if not is_own and count(client, target.table, condition, values):
         log.info("removing the rows of %s from %s", run_id, target.table)
         sql, settings = client.topology.delete(target.table, condition)
         client.run(sql, values, settings)
-
-
-def close_earlier(client: Client, manifest: Manifest, target: Target) -> None:
-    """Marks the earlier rows of the run's entities as no longer current; repeating it changes nothing.
-
-    The column is part of the target's sorting key, which cannot be updated: a copy that is not current is written, then
-    the row goes. Between the swap and this, an entity has two current rows, never none.
-
-    Raises:
-        ConfigError: the target has no such column, or none that holds the run's date.
-    """
-    table = require_target(client, target)
-    names = [column.name for column in table.columns]
-    day = next((name for name in ("prediction_date", "assignment_date") if name in names), None)
-    if target.current not in names or day is None:
-        raise ConfigError(
-            f"{table.name} cannot tell which rows are current",
-            found=", ".join(names),
-            allowed=f"a column {target.current}, and prediction_date or assignment_date",
-            next_step="correct `current` in the pipeline's `publish`, or take it out",
-        )
-    current, keys = identifier(target.current), ", ".join(identifier(name) for name in manifest.keys)
-    condition, values = mark(table, manifest.run_id, manifest.model_version, manifest, manifest.run_at)
-    everywhere = client.topology.everywhere(target.table)
-    values = {**values, "closing": manifest.date}
-    outdated = (
-        f"{current} = 1 AND {identifier(day)} < {{closing:Date}}"
-        f" AND ({keys}) IN (SELECT {keys} FROM {everywhere} WHERE {condition} AND {current} = 1)"
-    )
-    if not _count(client, target.table, outdated, values):
-        return
-    columns = ", ".join(identifier(name) for name in names)
-    copied = ", ".join(f"0 AS {current}" if name == target.current else identifier(name) for name in names)
-    closed = f"SELECT {keys}, {identifier(day)} FROM {everywhere} WHERE {current} = 0"
-    client.run(
-        f"INSERT INTO {identifier(target.table)} ({columns}) SELECT {copied} FROM {identifier(target.table)}"
-        f" WHERE {outdated} AND ({keys}, {identifier(day)}) NOT IN ({closed})",
-        values,
-        {"prefer_column_name_to_alias": 1},
-    )
-    sql, settings = client.topology.delete(target.table, outdated)
-    client.run(sql, values, settings)
 
 
 def verify(client: Client, manifest: Manifest, target: Target, rows: int) -> None:
@@ -322,7 +280,7 @@ def verify(client: Client, manifest: Manifest, target: Target, rows: int) -> Non
     """
     table = require_target(client, target)
     condition, values = mark(table, manifest.run_id, manifest.model_version, manifest, manifest.run_at)
-    found = _count(client, target.table, condition, values)
+    found = count(client, target.table, condition, values)
     if found != rows:
         raise GateRefused(
             f"Run {manifest.run_id} is not committed: {target.table} does not hold its rows",
@@ -332,7 +290,8 @@ def verify(client: Client, manifest: Manifest, target: Target, rows: int) -> Non
         )
 
 
-def _count(client: Client, table: str, condition: str, values: dict[str, Any]) -> int:
+def count(client: Client, table: str, condition: str, values: dict[str, Any]) -> int:
+    """The rows of a table, on all shards, for which a condition holds."""
     return int(client.value(f"SELECT count() FROM {client.topology.everywhere(table)} WHERE {condition}", values))
 
 

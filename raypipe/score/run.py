@@ -14,7 +14,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.config.publishing import PREDICTIONS
 from raypipe.data.slices import Slice
 from raypipe.errors import Busy, GateRefused, RaypipeError
-from raypipe.score import explain, gate, ledger, lock, publish, runs, staging
+from raypipe.score import current, explain, gate, ledger, lock, publish, runs, staging
 from raypipe.score.ledger import Receipt
 from raypipe.score.lock import Owner
 from raypipe.score.manifest import Manifest
@@ -201,7 +201,7 @@ def _tidy(client: Client, manifest: Manifest, owner: Owner) -> None:
         for target in manifest.targets:
             if target.current is not None:
                 lock.require(client, manifest.pipeline, owner)
-                publish.close_earlier(client, manifest, target)
+                current.close_earlier(client, manifest, target)
         for earlier in runs.earlier(client, manifest):
             # One that took over meanwhile is no earlier one.
             lock.require(client, manifest.pipeline, owner)

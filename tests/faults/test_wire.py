@@ -819,14 +819,14 @@ class TestPublishing:
 @pytest.fixture
 def without_presence(monkeypatch: pytest.MonkeyPatch) -> None:
     """A publication that does not look whether the rows are there already."""
-    plain, count = publish.prepare, publish._count
+    plain, count = publish.prepare, publish.count
 
     def blind(client: Client, manifest: Manifest, target: Any, written: Sequence[Receipt], rows: int) -> Prepared:
         def of_twins(client: Client, table: str, condition: str, values: dict[str, Any]) -> int:
             return -1 if table == target.table else count(client, table, condition, values)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(publish, "_count", of_twins)
+            patch.setattr(publish, "count", of_twins)
             return plain(client, manifest, target, written, rows)
 
     monkeypatch.setattr(publish, "prepare", blind)

@@ -24,7 +24,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import raypipe
-from raypipe import nightly, runtime
+from raypipe import nightly, recipes, runtime
 from raypipe.cli import app
 from raypipe.clickhouse import embedded
 from raypipe.clickhouse.client import Client
@@ -524,7 +524,7 @@ class TestLeaks:
             "churn", project.folder / "configs", ["label.horizon_days=1", "evaluate.bootstrap=5"], {}
         )
         with Client(project.endpoint) as client:
-            recipe = nightly.recipe_of(client, loaded, date(2026, 2, 1))
+            recipe = recipes.recipe_of(client, loaded, date(2026, 2, 1))
             fitted = fitting.fit_version(client, recipe, "raypipe_training_leak", None, lambda _: None)
         assert [text for text in fitted.warnings if text.startswith("days_since_last_session alone reaches AUC 1.0")]
         assert not fitted.decision.promote

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from raypipe import nightly, snapshots
+from raypipe import recipes, snapshots
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.migrate import migrate
 from raypipe.clickhouse.statements import load
@@ -83,7 +83,7 @@ def fit(client: Client, monkeypatch: pytest.MonkeyPatch) -> fitting.Fitted:
     # The fit itself takes no Ray here; everything around it is the pipeline's own.
     monkeypatch.setattr(fitting, "_train", fit_here)
     loaded = load_pipeline("churn", shipped() / "configs", ["evaluate.bootstrap=5"], {})
-    recipe = nightly.recipe_of(client, loaded, LAST)
+    recipe = recipes.recipe_of(client, loaded, LAST)
     return fitting.fit_version(client, recipe, "raypipe_training_content", None, lambda _: None)
 
 

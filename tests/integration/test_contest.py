@@ -13,7 +13,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from raypipe import nightly
+from raypipe import recipes
 from raypipe.cli import app
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.migrate import migrate
@@ -159,7 +159,7 @@ def test_without_a_champion_there_is_nothing_to_compare_with(versions: Contest) 
 
 def test_the_rows_are_those_that_the_split_sets_aside_on_the_newest_labelled_day(versions: Contest) -> None:
     loaded = load_pipeline("leavers", versions.folder / "configs", environ={})
-    recipe = nightly.recipe_of(versions.client, loaded, None)
+    recipe = recipes.recipe_of(versions.client, loaded, None)
     model = models.find(versions.client, "leavers", GOOD)
     package = load_package(model.artifact_uri, model.artifact_sha256)
     x, y, _ = contest._test_rows(versions.client, recipe, labels_of(recipe), package.contract)
@@ -175,7 +175,7 @@ def test_the_rows_are_those_that_the_split_sets_aside_on_the_newest_labelled_day
 
 def test_a_version_is_training_until_its_fit_fails(versions: Contest) -> None:
     loaded = load_pipeline("leavers", versions.folder / "configs", environ={})
-    recipe = nightly.recipe_of(versions.client, loaded, None)
+    recipe = recipes.recipe_of(versions.client, loaded, None)
     attempt = registration.begin(recipe, datetime.now(UTC))
 
     def status() -> str:

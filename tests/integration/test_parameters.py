@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from raypipe import nightly, planning
+from raypipe import planning, recipes
 from raypipe.clickhouse.client import Client
 from raypipe.config.load import Loaded, load_pipeline
 from raypipe.errors import ConfigError
@@ -58,5 +58,5 @@ def test_a_run_binds_what_the_version_was_fitted_with_whatever_the_config_says_b
 
 def test_a_parameter_that_the_sql_does_not_bind_is_refused(client: Client, project: Path) -> None:
     with pytest.raises(ConfigError, match=r"does not bind a parameter") as caught:
-        nightly.recipe_of(client, churn(project, "parameters.most=1", "parameters.least=1"), None)
+        recipes.recipe_of(client, churn(project, "parameters.most=1", "parameters.least=1"), None)
     assert caught.value.found == "least"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import pytest
@@ -13,9 +13,10 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import load
 from raypipe.config.load import Loaded, load_pipeline, shipped
 from raypipe.data.slices import unsliced
+from raypipe.errors import ConfigError
 from raypipe.models.clusters import Clusters
 from raypipe.registry.package import load_package
-from raypipe.score import publish, runs
+from raypipe.score import current, runs
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 
 LAST = PUBLISHER_LAST_DATE
@@ -83,8 +84,19 @@ def test_everybody_has_one_current_segment_and_the_earlier_day_is_closed(nights:
 
 def test_closing_again_changes_nothing(nights: Nights, reader: Client) -> None:
     target = nights.later.manifest.targets[1]
-    publish.close_earlier(reader, nights.later.manifest, target)
+    current.close_earlier(reader, nights.later.manifest, target)
     as_it_should_be(nights, reader)
+
+
+def test_a_column_that_the_target_lacks_is_refused_before_anything_is_scored(nights: Nights, reader: Client) -> None:
+    config = nights.loaded.config
+    wrong = config.publish[1].model_copy(update={"current": "is_latest"})
+    loaded = replace(nights.loaded, config=config.model_copy(update={"publish": (config.publish[0], wrong)}))
+    before = len(runs.listed(reader, "segmentation", limit=100))
+    with pytest.raises(ConfigError, match="cannot tell which rows are current") as refused:
+        nightly.score(nights.publisher.endpoint, loaded, LAST, "champion", silent)
+    assert "is_latest" in str(refused.value)
+    assert len(runs.listed(reader, "segmentation", limit=100)) == before
 
 
 def test_a_day_can_be_run_again_and_an_earlier_one_after_it_is_not_current(nights: Nights, reader: Client) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from raypipe import nightly, sweeps
+from raypipe import recipes, sweeps
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.migrate import migrate
@@ -208,7 +208,7 @@ def trials_of(publisher: Publisher, recipe: Recipe, dimensions: Mapping[str, Any
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_trial_never_reads_the_test_snapshot(filled: Publisher, client: Client) -> None:
-    recipe = nightly.recipe_of(client, filled.loaded(), None)
+    recipe = recipes.recipe_of(client, filled.loaded(), None)
     guarded = with_sql(recipe, f"throwIf({{date:Date}} = toDate('{recipe.test_date}'), 'the test snapshot') = 0")
     rows = trial.read(client, trial.unseeing(guarded), "raypipe_training_guarded")
     assert [part for part, *_ in rows.fingerprint] == ["train", "validation"]
@@ -218,7 +218,7 @@ def test_a_trial_never_reads_the_test_snapshot(filled: Publisher, client: Client
 
 
 def test_a_trial_says_how_it_does_at_its_rungs_and_at_its_end(filled: Publisher, client: Client) -> None:
-    recipe = nightly.recipe_of(client, filled.loaded(), None)
+    recipe = recipes.recipe_of(client, filled.loaded(), None)
     known = trials_of(filled, recipe, {"model.params.eta": {"log": [0.01, 0.3]}})
     rows = trial.read(client, known.recipe, "raypipe_training_rungs")
     told: list[dict[str, Any]] = []
@@ -229,7 +229,7 @@ def test_a_trial_says_how_it_does_at_its_rungs_and_at_its_end(filled: Publisher,
 
 
 def test_a_parameter_of_the_sql_gives_a_trial_rows_of_its_own(filled: Publisher, client: Client) -> None:
-    recipe = nightly.recipe_of(client, filled.loaded(), None)
+    recipe = recipes.recipe_of(client, filled.loaded(), None)
     text = recipe.features_sql.text.replace(
         "toFloat32(days_since_last_session / tenure_days)",
         "toFloat32(days_since_last_session / tenure_days * ({known:UInt8} = 1))",
@@ -248,7 +248,7 @@ def test_a_parameter_of_the_sql_gives_a_trial_rows_of_its_own(filled: Publisher,
 
 def test_a_parameter_that_changes_which_entities_are_read_ends_its_trial(filled: Publisher, client: Client) -> None:
     recipe = with_sql(
-        nightly.recipe_of(client, filled.loaded(), None), "total_sessions <= {most:UInt32}", most=1_000_000
+        recipes.recipe_of(client, filled.loaded(), None), "total_sessions <= {most:UInt32}", most=1_000_000
     )
     known = trials_of(filled, recipe, {"parameters.most": {"int": [10, 1_000_000]}})
     rows = trial.read(client, known.recipe, "raypipe_training_most")
@@ -260,7 +260,7 @@ def test_a_parameter_that_changes_which_entities_are_read_ends_its_trial(filled:
 @pytest.mark.usefixtures("ray_session")
 def test_a_version_scores_with_the_parameters_that_it_was_fitted_with(filled: Publisher, client: Client) -> None:
     recipe = with_sql(
-        nightly.recipe_of(client, filled.loaded(), None), "total_sessions <= {most:UInt32}", most=1_000_000
+        recipes.recipe_of(client, filled.loaded(), None), "total_sessions <= {most:UInt32}", most=1_000_000
     )
     fitted = fit_version(client, recipe, "raypipe_training_most", None, lambda message: None)
     assert unpack(fitted.files).contract.parameters == {"most": 1_000_000}
