@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -194,6 +194,8 @@ def _distribution(optuna: Any, axis: Axis) -> Any:
     return kinds.FloatDistribution(axis.low, axis.high, log=axis.log)
 
 
+_RAISED = re.compile(r"^(?:\w+\.)*\w+(?:Error|Exception|Died|Killed): ", re.MULTILINE)
+
 # The watchers of this process by the name of their sweep: a callback is pickled into the experiment's folder, and
 # a restored one has to find the connection of the process that restored it.
 _watchers: dict[str, tuple[Watcher, tuple[Axis, ...]]] = {}
@@ -215,17 +217,18 @@ class _Watch(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         watcher, axes = _watchers[self._name]
-        watcher.failed(trial.trial_id, decoded(trial.config, axes), _words(_crash(trial)))
+        watcher.failed(trial.trial_id, decoded(trial.config, axes), _crash(trial))
 
 
-def _crash(trial: Any) -> BaseException | None:
-    """Why a trial crashed, from this process's own folder: the experiment's may not have it yet."""
+def _crash(trial: Any) -> str:
+    """Why a trial crashed, from the text that Tune leaves of it: the pickle beside it is never loaded."""
     try:
-        with open(trial.pickled_error_file, "rb") as file:
-            found: BaseException = pickle.load(file)
-            return found
+        with open(trial.error_file, encoding="utf-8", errors="replace") as file:
+            text = file.read()
     except (OSError, TypeError):
-        return None
+        return _words(None)
+    # The innermost exception stands last, its message over several lines.
+    return _RAISED.split(text)[-1].strip() or _words(None)
 
 
 def _is_over(result: Any) -> bool:
