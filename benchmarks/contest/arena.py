@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -85,26 +85,35 @@ class Arena:
 
 
 @contextmanager
-def arena(endpoint: Endpoint, database: str, users: int, folder: Path) -> Iterator[Arena]:
-    """Makes the database, fills it inside ClickHouse, fits a model; drops the database at the end."""
+def arena(
+    endpoint: Endpoint,
+    database: str,
+    users: int,
+    folder: Path,
+    *,
+    trained: int = TRAINED_USERS,
+    model: Sequence[str] | None = SMALL_MODEL,
+) -> Iterator[Arena]:
+    """Makes the database, fills it inside ClickHouse, fits a model unless it is None; drops the database at the end."""
     own = Arena(replace(endpoint, database=database), folder)
     with Client(endpoint) as client:
         client.run(f"DROP DATABASE IF EXISTS {identifier(database)} SYNC")
         client.run(f"CREATE DATABASE {identifier(database)}")
         try:
-            _fill(own, users)
-            own.raypipe("fit", settings=SMALL_MODEL)
+            _fill(own, users, trained)
+            if model is not None:
+                own.raypipe("fit", settings=list(model))
             yield own
         finally:
             client.run(f"DROP DATABASE IF EXISTS {identifier(database)} SYNC")
 
 
-def _fill(own: Arena, users: int) -> None:
+def _fill(own: Arena, users: int, trained: int) -> None:
     people, sessions = load(SQL / "users.sql").text, load(SQL / "sessions.sql").text
     with Client(own.endpoint) as client:
         migrate.migrate(client)
         for day in SNAPSHOTS:
-            client.run(people, {"rows": TRAINED_USERS, "date": day})
+            client.run(people, {"rows": trained, "date": day})
             client.run(sessions, {"date": day})
         client.run(people, {"rows": users, "date": SCORED})
         # One part, as of a table at rest: no merge runs while contenders do.
