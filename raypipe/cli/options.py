@@ -49,6 +49,10 @@ Set = Annotated[
 Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="The pipeline's name: churn is configs/churn.yaml.")]
 Date = Annotated[str, typer.Option("--date", metavar="DATE", help="The snapshot: YYYY-MM-DD, or latest.")]
 Model = Annotated[str, typer.Option("--model", metavar="REF", help="A version, an alias such as champion, or latest.")]
+Version = Annotated[
+    str,
+    typer.Argument(metavar="VERSION", help="A version, an alias such as challenger, or latest, as `models` lists it."),
+]
 TakeOver = Annotated[bool, typer.Option("--take-over", help="Take the lock of a run that is surely dead.")]
 
 
