@@ -10,11 +10,11 @@ import typer
 from typer.core import TyperGroup
 
 from raypipe.cli import output, versions
-from raypipe.cli.listing import Only, require_pipeline
 from raypipe.cli.options import (
     Config,
     Debug,
     Json,
+    Only,
     Pipeline,
     Set,
     TakeOver,
@@ -23,6 +23,7 @@ from raypipe.cli.options import (
     client_of,
     endpoint_of,
     pipeline_of,
+    require_pipeline,
 )
 from raypipe.config.load import load_shared
 from raypipe.errors import UsageError

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from raypipe.cli import output
-from raypipe.cli.options import Config, Date, Debug, Json, Set, Url, endpoint_of, parse_date
+from raypipe.cli.options import LATEST, Config, Date, Debug, Json, Set, Url, endpoint_of, parse_date
 from raypipe.config.load import list_pipelines, load_pipeline, load_shared
 from raypipe.errors import UsageError
 
@@ -19,7 +19,7 @@ app = typer.Typer()
 
 @app.command()
 def nightly(
-    date: Date = "latest",
+    date: Date = LATEST,
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="PIPELINE", help="Only this pipeline; may be repeated.")
     ] = None,

@@ -14,7 +14,7 @@ import typer
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.config.load import Loaded, load_pipeline, load_shared
+from raypipe.config.load import Loaded, list_pipelines, load_pipeline, load_shared
 from raypipe.config.schema import Connection
 from raypipe.errors import UsageError
 
@@ -47,6 +47,12 @@ Set = Annotated[
     ),
 ]
 Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="The pipeline's name: churn is configs/churn.yaml.")]
+Only = Annotated[str | None, typer.Argument(metavar="PIPELINE", help="Only of this pipeline.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most, newest first.")]
+AsOf = Annotated[
+    str,
+    typer.Option("--as-of", metavar="DATE", help="The last day whose data may be used: YYYY-MM-DD, or latest."),
+]
 Date = Annotated[str, typer.Option("--date", metavar="DATE", help="The snapshot: YYYY-MM-DD, or latest.")]
 Model = Annotated[str, typer.Option("--model", metavar="REF", help="A version, an alias such as champion, or latest.")]
 Version = Annotated[
@@ -127,3 +133,14 @@ def pipeline_of(
         )
     with endpoint_of(loaded.config.connection) as endpoint:
         yield endpoint, loaded
+
+
+def require_pipeline(name: str | None, config: Path | None) -> None:
+    """Tells a pipeline of which there is nothing yet from one that does not exist."""
+    known = list_pipelines(config)
+    if name is not None and name not in known:
+        raise UsageError(
+            f"There is no pipeline {name!r}, and nothing of it in the database",
+            allowed=", ".join(known),
+            next_step="correct the name, or leave it out to see everything",
+        )

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from raypipe.cli import output
-from raypipe.cli.options import Config, Debug, Json, Set, Url, endpoint_of, parse_date, pipeline_of
+from raypipe.cli.options import LATEST, AsOf, Config, Debug, Json, Set, Url, endpoint_of, parse_date, pipeline_of
 from raypipe.cli.results import WITH_INTERVAL
 from raypipe.errors import UsageError
 
@@ -40,9 +40,7 @@ def sweep(
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="NAME", help="Go on with a sweep that was stopped or killed.")
     ] = None,
-    as_of: Annotated[
-        str, typer.Option("--as-of", metavar="DATE", help="The last day whose data may be used: YYYY-MM-DD, or latest.")
-    ] = "latest",
+    as_of: AsOf = LATEST,
     config: Config = None,
     url: Url = None,
     overrides: Set = None,

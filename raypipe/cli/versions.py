@@ -8,8 +8,18 @@ from typing import Annotated
 import typer
 
 from raypipe.cli import output
-from raypipe.cli.listing import Limit, Only, require_pipeline
-from raypipe.cli.options import Config, Debug, Json, Pipeline, Url, Version, client_of
+from raypipe.cli.options import (
+    Config,
+    Debug,
+    Json,
+    Limit,
+    Only,
+    Pipeline,
+    Url,
+    Version,
+    client_of,
+    require_pipeline,
+)
 from raypipe.clickhouse.client import Client
 from raypipe.errors import UsageError
 from raypipe.registry import aliases
