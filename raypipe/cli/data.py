@@ -12,7 +12,7 @@ import typer
 
 from raypipe import doctor as examination
 from raypipe.cli import output
-from raypipe.cli.options import Config, Debug, Json, Url, client_of, endpoint_of, parse_date
+from raypipe.cli.options import LATEST, Config, Debug, Json, Url, client_of, endpoint_of, parse_date, parse_day
 from raypipe.clickhouse import migrate as migration
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import EMBEDDED
@@ -68,7 +68,7 @@ def demo(
         typer.Option(
             "--last-date", metavar="DATE", help="The newest day of the data: YYYY-MM-DD, or latest, which is yesterday."
         ),
-    ] = "latest",
+    ] = LATEST,
     drift_on: Annotated[
         str | None,
         typer.Option("--drift-on", metavar="DATE", help="From this day on readers behave differently: YYYY-MM-DD."),
@@ -87,7 +87,7 @@ def demo(
     """
     with output.reported(debug, "`raypipe demo --replace` begins again"):
         last = parse_date(last_date, "--last-date") or (datetime.now(UTC) - timedelta(days=1)).date()
-        drift = parse_date(drift_on, "--drift-on") if drift_on else None
+        drift = None if drift_on is None else parse_day(drift_on, "--drift-on")
         with endpoint_of(load_shared(config, url).connection, check=False) as endpoint:
             migration.migrate_at(endpoint)
             with Client(endpoint) as client, output.progress() as progress:

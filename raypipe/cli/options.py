@@ -68,25 +68,32 @@ def parse_date(text: str, option: str = "--date") -> date | None:
     Raises:
         UsageError: the text is neither YYYY-MM-DD nor `latest`, or ClickHouse has no such date.
     """
-    if text == LATEST:
-        return None
+    return None if text == LATEST else _date(text, option, f", or {LATEST}", f"leave {option} out for the newest")
+
+
+def parse_day(text: str, option: str) -> date:
+    """A date from the command line where `latest` would mean nothing.
+
+    Raises:
+        UsageError: the text is not YYYY-MM-DD, or ClickHouse has no such date.
+    """
+    return _date(text, option, "", f"leave {option} out")
+
+
+def _date(text: str, option: str, others: str, without: str) -> date:
     try:
         day = date.fromisoformat(text)
-    except ValueError as error:
-        raise _no_date(text, option) from error
+    except ValueError:
+        day = None
     # Python also reads 20260131 and 2026-W05-6.
-    if day.isoformat() != text or not FIRST_DATE <= day <= LAST_DATE:
-        raise _no_date(text, option)
+    if day is None or day.isoformat() != text or not FIRST_DATE <= day <= LAST_DATE:
+        raise UsageError(
+            f"{option} is not a date that can be used",
+            found=text,
+            allowed=f"YYYY-MM-DD from {FIRST_DATE} to {LAST_DATE}{others}",
+            next_step=f"write it as {date(2026, 1, 31)}, or {without}",
+        )
     return day
-
-
-def _no_date(text: str, option: str) -> UsageError:
-    return UsageError(
-        f"{option} is not a date that can be used",
-        found=text,
-        allowed=f"YYYY-MM-DD from {FIRST_DATE} to {LAST_DATE}, or {LATEST}",
-        next_step=f"write it as {date(2026, 1, 31)}, or leave {option} out for the newest",
-    )
 
 
 @contextmanager

@@ -9,14 +9,12 @@ import typer
 
 from raypipe import validation
 from raypipe.cli import output
-from raypipe.cli.options import LATEST, Config, Debug, Json, Pipeline, Set, Url, parse_date, pipeline_of
+from raypipe.cli.options import Config, Debug, Json, Pipeline, Set, Url, parse_day, pipeline_of
 from raypipe.clickhouse.client import Client
-from raypipe.errors import UsageError
 from raypipe.monitor.validations import Validation
 
 app = typer.Typer()
 
-ALL = "all"
 METRICS = ("auc", "log_loss", "brier", "rmse", "mae", "r2")
 
 
@@ -24,8 +22,9 @@ METRICS = ("auc", "log_loss", "brier", "rmse", "mae", "r2")
 def validate(
     pipeline: Pipeline,
     date: Annotated[
-        str, typer.Option("--date", metavar="DATE", help="Only the predictions of this date, in detail: YYYY-MM-DD.")
-    ] = ALL,
+        str | None,
+        typer.Option("--date", metavar="DATE", help="Only the predictions of this date, in detail: YYYY-MM-DD."),
+    ] = None,
     config: Config = None,
     url: Url = None,
     overrides: Set = None,
@@ -40,9 +39,7 @@ def validate(
     Example: raypipe validate churn --date 2026-01-01
     """
     with output.reported(debug, "what was judged is kept; repeat the command for the rest"):
-        day = None if date == ALL else parse_date(date)
-        if date == LATEST:
-            raise UsageError("--date is no date", found=date, allowed="YYYY-MM-DD; leave it out for all dates")
+        day = None if date is None else parse_day(date, "--date")
         with (
             pipeline_of(pipeline, config, url, overrides, bandits=True) as (endpoint, loaded),
             Client(endpoint) as client,

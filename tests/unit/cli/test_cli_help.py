@@ -30,6 +30,8 @@ def _walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Comman
 COMMANDS = dict(_walk(ROOT, ""))
 # They look at files alone, or leave ClickHouse to the command that they submit.
 WITHOUT_CLICKHOUSE = {"config schema", "submit"}
+# What is refused only after somebody asked there ends with another code.
+NOWHERE = "http://127.0.0.1:9/nobody"
 
 
 def run(*arguments: str) -> Result:
@@ -105,6 +107,10 @@ def test_the_version_is_printed() -> None:
         (["runs", "--limit", "0"], "--limit"),
         (["demo", "--users", "many"], "--users"),
         (["demo", "--days", "90"], "91"),
+        (["demo", "--drift-on", "latest", "--url", NOWHERE], "--drift-on"),
+        (["features", "--from", "latest", "--url", NOWHERE], "--from"),
+        (["features", "--from", "", "--url", NOWHERE], "--from"),
+        (["validate", "churn", "--date", "latest", "--url", NOWHERE], "--date"),
         (["resume"], "RUN"),
         (["sql"], "SELECT"),
         (["submit", "http://127.0.0.1:1"], "COMMAND"),
