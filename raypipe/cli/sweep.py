@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from raypipe.cli import output
+from raypipe.cli.metrics import WITH_INTERVAL
 from raypipe.cli.options import LATEST, AsOf, Config, Debug, Json, Set, Url, endpoint_of, parse_date, pipeline_of
-from raypipe.cli.results import WITH_INTERVAL
 from raypipe.errors import UsageError
 
 FAILED = 1

@@ -9,6 +9,7 @@ import typer
 
 from raypipe import validation
 from raypipe.cli import output
+from raypipe.cli.metrics import cell
 from raypipe.cli.options import Config, Debug, Json, Pipeline, Set, Url, parse_day, pipeline_of
 from raypipe.clickhouse.client import Client
 from raypipe.monitor.validations import Validation
@@ -73,7 +74,14 @@ def show(pipeline: str, outcome: validation.Outcome) -> None:
     if outcome.validations:
         names = [name for name in METRICS if any(name in one.evaluation for one in outcome.validations)]
         rows = [
-            (one.batch.date, _maker(one), one.rows, one.left_out, *(_metric(one, name) for name in names), _remark(one))
+            (
+                one.batch.date,
+                _maker(one),
+                one.rows,
+                one.left_out,
+                *(cell(one.evaluation.get(name)) for name in names),
+                _remark(one),
+            )
             for one in outcome.validations
         ]
         title = f"{pipeline}: earlier predictions and what came of them"
@@ -101,14 +109,6 @@ def _bin(row: Mapping[str, Any]) -> str:
 
 def _maker(one: Validation) -> str:
     return one.batch.run_id or f"another tool, version {one.batch.model_version or 'unnamed'}"
-
-
-def _metric(one: Validation, name: str) -> str:
-    known = one.evaluation.get(name) or {}
-    if known.get("value") is None:
-        return "–"
-    span = f" [{known['low']:.3f}, {known['high']:.3f}]" if known.get("low") is not None else ""
-    return f"{known['value']:.4f}{span}"
 
 
 def _remark(one: Validation) -> str:
