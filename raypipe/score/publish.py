@@ -15,7 +15,7 @@ from typing import Any
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, identifier
-from raypipe.clickhouse.tables import Table, describe
+from raypipe.clickhouse.tables import Table, describe, shards
 from raypipe.data.contract import describe_query
 from raypipe.errors import ConfigError, DataError, GateRefused
 from raypipe.score import mapping
@@ -159,7 +159,7 @@ def _fill(
     columns = _columns(client, sql, parameters, table)
     client.run(client.topology.drop(twin))
     client.run(client.topology.twin(twin, target.table, table.engine_full))
-    for statement in client.topology.fill(twin, columns, sql, _shards(client)):
+    for statement in client.topology.fill(twin, columns, sql, shards(client)):
         client.run(statement, parameters, FILLING)
     condition, values = mark(table, manifest.run_id, manifest.model_version, manifest, manifest.run_at)
     filled = count(client, twin, condition, values)
@@ -231,14 +231,3 @@ def verify(client: Client, manifest: Manifest, target: Target, rows: int) -> Non
 def count(client: Client, table: str, condition: str, values: dict[str, Any]) -> int:
     """The rows of a table, on all shards, for which a condition holds."""
     return int(client.value(f"SELECT count() FROM {client.topology.everywhere(table)} WHERE {condition}", values))
-
-
-def _shards(client: Client) -> list[str]:
-    """A replica of each shard, as `host:port`; none on a single server."""
-    if client.topology.cluster is None:
-        return []
-    rows = client.rows(
-        "SELECT any(host_name), any(port) FROM system.clusters WHERE cluster = {cluster:String} GROUP BY shard_num",
-        {"cluster": client.topology.cluster},
-    )
-    return [f"{host}:{port}" for host, port in rows]
