@@ -50,8 +50,10 @@ __all__ = [
     "json_schema",
 ]
 
-# Names with a folder of raypipe's own under sql/ that is no pipeline's, and base.yaml itself.
-RESERVED = ("base", "demo", "explore", "features", "loaders", "registry", "schema", "shared", "validation")
+# Folders under sql/ that are raypipe's own, whatever project is configured.
+OWN_SQL = ("demo", "explore", "features", "loaders", "registry", "schema", "shared", "validation")
+# No pipeline's names: base.yaml, and those whose SQL would be looked for in raypipe's own folders.
+RESERVED = ("base", *OWN_SQL)
 # What raypipe binds itself.
 BOUND = (
     "brand",
@@ -136,6 +138,14 @@ class PipelineConfig(SharedConfig):
         if name in RESERVED:
             refuse([Breach("is a name that raypipe uses itself", name, f"any other name than {', '.join(RESERVED)}")])
         return name
+
+    @field_validator("extends", "definitions")
+    @classmethod
+    def _resolved_before(cls, value: Any, info: ValidationInfo) -> Any:
+        # What is left of them would have no effect: --set comes too late, and base.yaml is below every file.
+        where = {"extends": "a pipeline's file, or one that it extends", "definitions": "a YAML file"}
+        refuse([Breach("cannot be set here", allowed=f"in {where[str(info.field_name)]}")] if value else ())
+        return value
 
     @field_validator("carry")
     @classmethod
