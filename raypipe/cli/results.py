@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from raypipe.cli import output, validating
@@ -11,6 +12,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import load
 from raypipe.config.load import shipped
+from raypipe.errors import RaypipeError
 from raypipe.registry import models
 from raypipe.registry.record import Registered
 from raypipe.score import runs
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from raypipe.ads import AdsOutcome
     from raypipe.monitor.drift import Drift
     from raypipe.nightly import FitOutcome, Plan, ScoreOutcome
+
+SHOWN_DRIFT = 3
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
@@ -128,16 +132,26 @@ def show_run(
         validated = validating.document(scored.validated)
         output.emit({**document, "monitoring": monitoring_document(scored), "validated": validated})
         return
-    with Client(endpoint) as client:
-        if fitted:
-            _print_fit(fitted)
-        else:
+    if fitted:
+        _print_fit(fitted)
+    else:
+        with as_far_as_it_can_be_read(), Client(endpoint) as client:
             _print_registered(models.find(client, scored.manifest.pipeline, scored.manifest.model_version))
-        _print_score(scored, seconds)
+    _print_score(scored, seconds)
+    with as_far_as_it_can_be_read(), Client(endpoint) as client:
         _print_levels(client, scored)
     if scored.validated.validations:
         validating.show(scored.manifest.pipeline, scored.validated)
     _print_next(scored, url)
+
+
+@contextmanager
+def as_far_as_it_can_be_read() -> Iterator[None]:
+    """What is published stays published, so a question about it that has no answer does not fail the command."""
+    try:
+        yield
+    except RaypipeError as error:
+        output.tell(f"the run is published, but not all about it could be read: {error.problem}")
 
 
 def _print_fit(outcome: FitOutcome) -> None:
@@ -151,7 +165,8 @@ def _print_fit(outcome: FitOutcome) -> None:
 
 def _print_registered(version: Registered) -> None:
     """How the version that scored was judged when it was fitted."""
-    _print_metrics(version, {"model (test)": version.evaluation["test"]}, version.evaluation["baselines"])
+    known = version.evaluation
+    _print_metrics(version, {"model (test)": known.get("test", {})}, known.get("baselines", {}))
     output.say(f"fitted {version.created_at:%Y-%m-%d}; `raypipe fit {version.pipeline}` fits the next version")
 
 
@@ -167,9 +182,6 @@ def _print_metrics(version: Registered, judged: Mapping[str, Any], baselines: Ma
         for what, found in shown.items()
     ]
     output.table(["", *names], rows, f"{version.pipeline} {version.version}: {version.status.lower()}")
-
-
-SHOWN_DRIFT = 3
 
 
 def _print_score(scored: ScoreOutcome, seconds: float) -> None:
@@ -202,7 +214,7 @@ def _print_levels(client: Client, scored: ScoreOutcome) -> None:
         return
     query = load(shipped() / "sql" / "shared" / "published_levels.sql")
     rows = client.rows(query.text, {"run_id": scored.manifest.run_id, "run_at": scored.manifest.run_at})
-    output.table(("level", "brand", "users", "mean score"), rows, "risk levels")
+    output.table(("level", "brand", "users", "mean score"), rows, "levels")
 
 
 def _print_next(scored: ScoreOutcome, url: str | None) -> None:
