@@ -32,6 +32,8 @@ def runs(
     """List the scoring runs, newest first.
 
     A run that is RUNNING without a process, STAGED, PUBLISHING or FAILED is finished with `raypipe resume`.
+
+    Example: raypipe runs churn --limit 5
     """
     with output.reported(debug), client_of(config, url) as client:
         found = scoring_runs.listed(client, pipeline, limit)

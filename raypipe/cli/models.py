@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from raypipe.cli import output, versions
 from raypipe.cli.options import (
+    ChangedContract,
     Config,
     Debug,
     Json,
@@ -64,9 +65,7 @@ def promote(
         bool,
         typer.Option("--if-better", help="Only when it beats the champion on the same test rows by more than noise."),
     ] = False,
-    changed_contract: Annotated[
-        bool, typer.Option("--changed-contract", help="It may read other columns than the champion.")
-    ] = False,
+    changed_contract: ChangedContract = False,
     config: Config = None,
     url: Url = None,
     overrides: Set = None,

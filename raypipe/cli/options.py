@@ -59,6 +59,9 @@ Version = Annotated[
     str,
     typer.Argument(metavar="VERSION", help="A version, an alias such as challenger, or latest, as `models` lists it."),
 ]
+ChangedContract = Annotated[
+    bool, typer.Option("--changed-contract", help="It may read other columns than the champion.")
+]
 TakeOver = Annotated[bool, typer.Option("--take-over", help="Take the lock of a run that is surely dead.")]
 
 
@@ -149,5 +152,5 @@ def require_pipeline(name: str | None, config: Path | None) -> None:
         raise UsageError(
             f"There is no pipeline {name!r}, and nothing of it in the database",
             allowed=", ".join(known),
-            next_step="correct the name, or leave it out to see everything",
+            next_step="correct the name; `raypipe config show` lists the pipelines",
         )

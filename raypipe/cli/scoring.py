@@ -11,6 +11,7 @@ from raypipe.cli import bandits, comparisons, output, results
 from raypipe.cli.options import (
     LATEST,
     AsOf,
+    ChangedContract,
     Config,
     Date,
     Debug,
@@ -36,10 +37,7 @@ app = typer.Typer()
 def fit(
     pipeline: Pipeline,
     as_of: AsOf = LATEST,
-    changed_contract: Annotated[
-        bool,
-        typer.Option("--changed-contract", help="The features query may lack columns that the champion reads."),
-    ] = False,
+    changed_contract: ChangedContract = False,
     config: Config = None,
     url: Url = None,
     overrides: Set = None,

@@ -17,7 +17,6 @@ from raypipe.cli.metrics import WITH_INTERVAL
 from raypipe.cli.options import LATEST, AsOf, Config, Debug, Json, Set, Url, endpoint_of, parse_date, pipeline_of
 from raypipe.errors import UsageError
 
-FAILED = 1
 # Of the metrics that a table shows besides the one that decides.
 SHOWN = ("auc", "log_loss", "brier", "rmse", "mae", "r2")
 
@@ -70,7 +69,7 @@ def sweep(
             document = _matrix(matrix, named, config, url, changes, day, bool(resume))
             _show_matrix(document, json)
             if document["failed"]:
-                raise typer.Exit(FAILED)
+                raise typer.Exit(output.FAILED)
             return
         with pipeline_of(str(pipeline), config, url, changes) as (endpoint, loaded), output.progress() as progress:
             from raypipe import sweeps
