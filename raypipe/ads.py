@@ -25,8 +25,10 @@ from raypipe.errors import GateRefused, UsageError
 from raypipe.fit import ads_registration
 from raypipe.fit.ads import FittedAds, Recipe
 from raypipe.models import bandit
+from raypipe.monitor import arm_tests
 from raypipe.monitor import arms as monitoring
-from raypipe.monitor.arms import Health, Night
+from raypipe.monitor.arm_tests import Night
+from raypipe.monitor.arms import Health
 from raypipe.registry import artifacts
 from raypipe.registry.record import Registered
 from raypipe.score import contexts, gate, runs
@@ -270,7 +272,7 @@ def _publish(
 
     def monitored(manifest: Manifest, written: Sequence[Receipt]) -> None:
         earlier.extend(monitoring.written(client, night))
-        tests.append(monitoring.write_tests(client, night, policy, events.contexts, events.users))
+        tests.append(arm_tests.write_tests(client, night, policy, events.contexts, events.users))
         monitoring.write_monitoring(client, night, policy, health)
 
     outcome = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitored)

@@ -22,7 +22,7 @@ from raypipe.config.schema import Baselines
 from raypipe.errors import ModelError, UsageError
 from raypipe.fit import registration
 from raypipe.fit.comparison import Comparison, Standing, compare
-from raypipe.fit.fitting import Champion, Recipe, labels_of
+from raypipe.fit.recipe import Champion, Recipe, labels_of
 from raypipe.fit.training_table import PARTS
 from raypipe.recipes import recipe_of
 from raypipe.registry import models

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from raypipe import planning, runtime, validation
+from raypipe import planning, run_drift, runtime, validation
 from raypipe.clickhouse import grants, migrate, tables
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
@@ -26,9 +26,9 @@ from raypipe.data.contract import describe_query
 from raypipe.data.slices import Slice, unsliced
 from raypipe.errors import GateRefused, ModelError, UsageError
 from raypipe.fit import registration
-from raypipe.fit.fitting import Champion, Fitted, Recipe, fitter
+from raypipe.fit.fitting import Fitted, fitter
+from raypipe.fit.recipe import Champion, Recipe
 from raypipe.monitor import drift
-from raypipe.monitor import record as monitoring
 from raypipe.recipes import recipe_of
 from raypipe.registry import aliases, artifacts, models
 from raypipe.registry.models import Registered
@@ -247,38 +247,13 @@ def _execute(
         workers.release()
 
     def monitored(manifest: Manifest, written: Sequence[Receipt]) -> None:
-        found.append(monitor(client, config, manifest, written))
+        found.append(run_drift.measure(client, config.monitor, manifest, written))
 
     if not workers.starts_here:
         # A cluster that cannot be used is refused before anything is written.
         workers.ready()
     outcome = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitored)
     return ScoreOutcome(outcome, manifest, found[0])
-
-
-def monitor(client: Client, config: PipelineConfig, manifest: Manifest, written: Sequence[Receipt]) -> drift.Drift:
-    """Measures a run's drift from its receipts alone, and writes its monitoring row."""
-    card = load_card(manifest.artifact_uri, manifest.artifact_sha256)
-    measured = drift.measure(
-        card.bins,
-        card.contract.columns,
-        (receipt.histograms for receipt in written),
-        warning=config.monitor.psi_warning,
-        alert=config.monitor.psi_alert,
-    )
-    seconds = max(receipt.finished_at for receipt in written) - min(receipt.started_at for receipt in written)
-    scored = monitoring.Scored(
-        manifest.run_id,
-        manifest.model_id,
-        manifest.model_version,
-        manifest.date,
-        manifest.run_at,
-        sum(receipt.rows_staged for receipt in written),
-        sum(receipt.rows_rejected for receipt in written),
-        seconds,
-    )
-    monitoring.write(client, scored, measured)
-    return measured
 
 
 def _ray(endpoint: Endpoint, config: PipelineConfig) -> AbstractContextManager[runtime.Session]:

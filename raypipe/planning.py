@@ -22,7 +22,7 @@ from raypipe.errors import ConfigError, GateRefused, ServerError, advised
 from raypipe.models.protocol import explains
 from raypipe.registry.models import Registered
 from raypipe.registry.package import Card
-from raypipe.score import current, gate, publish
+from raypipe.score import current, gate, mapping, publish
 from raypipe.score.manifest import Manifest, Target
 
 NOT_CUT = Slicing("whole", (), (), (), 0)
@@ -189,9 +189,9 @@ def _require_publishable(client: Client, made: Manifest, target: Target, stateme
         current.day_column(table, target)
     source = statement.source
     with advised(f"correct it in {source}"):
-        sql = statement.render(**{**publish.fragments(made), **_stand_ins(made)})
+        sql = statement.render(**{**mapping.fragments(made), **_stand_ins(made)})
     with _written_in(source, "; a column of features.sql reaches it when `carry` in the config names it"):
-        names = describe_query(client, sql, publish.bound(made, ()))
+        names = describe_query(client, sql, mapping.bound(made, ()))
     known = [column.name for column in table.columns]
     unknown = sorted(set(names) - set(known))
     if unknown:

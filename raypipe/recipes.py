@@ -10,7 +10,7 @@ from raypipe.config.load import Loaded
 from raypipe.config.schema import PipelineConfig
 from raypipe.data import split
 from raypipe.errors import ConfigError
-from raypipe.fit.fitting import Recipe
+from raypipe.fit.recipe import Recipe
 from raypipe.fit.training_table import Shares, Snapshot
 
 

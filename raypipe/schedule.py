@@ -68,9 +68,13 @@ def run(endpoint: Endpoint, pipelines: Mapping[str, Loaded], day: date | None, p
         pipelines: the configs of the pipelines to run, by name.
         day: the snapshot; None for the newest.
         progress: told the pipeline and its stage, what is done and what there is to do.
+
+    Raises:
+        ConfigError: some wait for each other; nothing is done then.
     """
+    order = ordered({name: loaded.config.after for name, loaded in pipelines.items()})
     yield _step(FEATURES, partial(_features, endpoint, day, _of(FEATURES, progress)))
-    for name in ordered({name: loaded.config.after for name, loaded in pipelines.items()}):
+    for name in order:
         yield _step(name, partial(_published, endpoint, pipelines[name], day, _of(name, progress)))
 
 

@@ -19,7 +19,7 @@ from raypipe.data import split
 from raypipe.data.slices import unsliced
 from raypipe.errors import ConfigError, UsageError
 from raypipe.fit import registration, space, sweep, sweep_folder
-from raypipe.fit.fitting import Champion, Recipe
+from raypipe.fit.recipe import Champion, Recipe
 from raypipe.fit.sweep import Judged, Searched, SweepPlan
 from raypipe.recipes import recipe_of
 from raypipe.registry import aliases, artifacts, models

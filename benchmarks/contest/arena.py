@@ -24,7 +24,7 @@ from raypipe.data.contract import describe_query
 from raypipe.data.slices import Slicing, place, unsliced
 from raypipe.registry import models
 from raypipe.registry.package import Package, load_package
-from raypipe.score import publish
+from raypipe.score import mapping
 from raypipe.score.manifest import Manifest
 
 PIPELINE = "churn"
@@ -162,9 +162,9 @@ def _insert_into(own: Arena, client: Client, manifest: Manifest) -> str:
     """predictions.sql, reading the keys and scores that a contender sends instead of a staging table."""
     sent = ", ".join(f"{name} {kind}" for name, kind in zip(manifest.keys, manifest.key_types, strict=True))
     statement = load(own.loaded().sql("shared/predictions.sql"))
-    fragments = publish.fragments(manifest)
+    fragments = mapping.fragments(manifest)
     described = statement.render(**{**fragments, "staging": f"null({literal(f'{sent}, score Float32')})"})
-    names = ", ".join(identifier(name) for name in describe_query(client, described, publish.bound(manifest, [])))
+    names = ", ".join(identifier(name) for name in describe_query(client, described, mapping.bound(manifest, [])))
     rows = statement.render(**{**fragments, "staging": f"input({literal(f'{sent}, score Float32')})"})
     return f"{identifier(TARGET)} ({names}) {rows}"
 

@@ -9,6 +9,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import load
 from raypipe.config.load import Loaded
+from raypipe.score.runs import Run
 
 if TYPE_CHECKING:
     from raypipe.ads import AdsOutcome
@@ -69,8 +70,22 @@ def show(endpoint: Endpoint, loaded: Loaded, published: AdsOutcome, seconds: flo
         output.emit(document(published, seconds))
         return
     run = published.outcome.run
+    with results.as_far_as_it_can_be_read():
+        _print_arms(endpoint, loaded, run)
+    if published.fitted.value is not None:
+        _print_value(published.fitted.value)
+    output.say(published.fitted.decision.reason)
+    for warning in published.fitted.warnings:
+        output.say(f"warning: {warning}")
+    events = published.events
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(events.unusable.items()))
+    output.say(f"{events.events:,} ad events, {events.skipped:,} skipped{f' ({reasons})' if reasons else ''}")
+    output.say(f"run {run.run_id}: {run.rows_published} contexts published in {seconds:.1f} s")
+
+
+def _print_arms(endpoint: Endpoint, loaded: Loaded, run: Run) -> None:
+    report = load(loaded.sql(f"{run.pipeline}/report.sql"))
     with Client(endpoint) as client:
-        report = load(loaded.sql(f"{run.pipeline}/report.sql"))
         columns, found = client.named_rows(report.text, {"run_id": run.run_id, "date": run.date})
     rows = [dict(zip(columns, row, strict=True)) for row in found]
     used = [name for name in NAMES if any(row[name] for row in rows)]
@@ -90,15 +105,6 @@ def show(endpoint: Endpoint, loaded: Loaded, published: AdsOutcome, seconds: flo
         [[*(row[name] for name in used), *_arm(row)] for row in rows],
         f"{run.pipeline} {run.model_version}: expected revenue an impression",
     )
-    if published.fitted.value is not None:
-        _print_value(published.fitted.value)
-    output.say(published.fitted.decision.reason)
-    for warning in published.fitted.warnings:
-        output.say(f"warning: {warning}")
-    events = published.events
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(events.unusable.items()))
-    output.say(f"{events.events:,} ad events, {events.skipped:,} skipped{f' ({reasons})' if reasons else ''}")
-    output.say(f"run {run.run_id}: {run.rows_published} contexts published in {seconds:.1f} s")
 
 
 def _arm(row: dict[str, Any]) -> list[object]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import typer
 
-from raypipe.cli import output, results
+from raypipe.cli import output
+from raypipe.cli.metrics import METRICS, cell
 
 if TYPE_CHECKING:
     from raypipe.fit.comparison import Compared, Comparison
@@ -32,7 +32,7 @@ def show(comparison: Comparison, json: bool) -> None:
 def _print(comparison: Comparison) -> None:
     # As it comes out of the database, a comparison has its metrics in another order.
     measured = {name for model in comparison.models for name in model.metrics or ()} | {comparison.metric}
-    names = [name for name in dict.fromkeys((comparison.metric, *results.METRICS)) if name in measured]
+    names = [name for name in dict.fromkeys((comparison.metric, *METRICS)) if name in measured]
     rows = [[model.name, *_metrics(model, names), _seconds(model), _difference(model)] for model in comparison.models]
     where = f"tested on {comparison.rows['test']:,} rows of {comparison.test_date}"
     against = f"champion {comparison.champion}" if comparison.champion else "no champion"
@@ -47,21 +47,12 @@ def _print(comparison: Comparison) -> None:
 def _metrics(model: Compared, names: list[str]) -> list[str]:
     if not model.metrics:
         return ["failed", *("" for _ in names[1:])]
-    first, *others = (model.metrics[name] for name in names)
-    return [_interval(first, "{:.4f}"), *(_interval({"value": one["value"]}, "{:.4f}") for one in others)]
+    return [cell(model.metrics.get(name), interval=name == names[0], bounds=".4f") for name in names]
 
 
 def _difference(model: Compared) -> str:
-    return _interval(model.difference, "{:+.4f}") if model.difference else ""
+    return cell(model.difference, value="+.4f", bounds="+.4f") if model.difference else ""
 
 
 def _seconds(model: Compared) -> str:
     return "" if model.seconds is None else f"{model.seconds:.1f}"
-
-
-def _interval(found: Mapping[str, float | None], style: str) -> str:
-    value, low, high = (found.get(name) for name in ("value", "low", "high"))
-    if value is None:
-        return "–"
-    span = "" if low is None or high is None else f" [{style.format(low)}, {style.format(high)}]"
-    return f"{style.format(value)}{span}"

@@ -12,11 +12,12 @@ import typer
 
 from raypipe import doctor as examination
 from raypipe.cli import output
-from raypipe.cli.options import Config, Debug, Json, Url, client_of, endpoint_of, parse_date
+from raypipe.cli.options import LATEST, Config, Debug, Json, Url, client_of, endpoint_of, parse_date, parse_day
 from raypipe.clickhouse import migrate as migration
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import EMBEDDED
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.statements import without_comments
 from raypipe.clickhouse.tables import describe
 from raypipe.config.load import load_shared
 from raypipe.demo import publisher
@@ -24,6 +25,7 @@ from raypipe.errors import UsageError
 
 app = typer.Typer()
 
+_YIELDS_ROWS = re.compile(r"[\s(]*(SELECT|WITH|FROM|SHOW|DESCRIBE|DESC|EXPLAIN|EXISTS|CHECK)\b", re.IGNORECASE)
 _ICON = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
 
 
@@ -38,6 +40,8 @@ def migrate(
     """Create the database and the tables that are missing; never alter one that is there, but say how it differs.
 
     May be repeated. Exits with 1 when a table differs in a way on which runs would fail.
+
+    Example: raypipe migrate --check
     """
     with output.reported(debug), endpoint_of(load_shared(config, url).connection, check=False) as endpoint:
         report = migration.plan_at(endpoint) if check else migration.migrate_at(endpoint)
@@ -55,7 +59,7 @@ def migrate(
                 ]
                 output.table(("severity", "table", "what", "found", "raypipe's own"), rows)
         if report.problems:
-            raise typer.Exit(1)
+            raise typer.Exit(output.FAILED)
 
 
 @app.command()
@@ -68,7 +72,7 @@ def demo(
         typer.Option(
             "--last-date", metavar="DATE", help="The newest day of the data: YYYY-MM-DD, or latest, which is yesterday."
         ),
-    ] = "latest",
+    ] = LATEST,
     drift_on: Annotated[
         str | None,
         typer.Option("--drift-on", metavar="DATE", help="From this day on readers behave differently: YYYY-MM-DD."),
@@ -87,7 +91,7 @@ def demo(
     """
     with output.reported(debug, "`raypipe demo --replace` begins again"):
         last = parse_date(last_date, "--last-date") or (datetime.now(UTC) - timedelta(days=1)).date()
-        drift = parse_date(drift_on, "--drift-on") if drift_on else None
+        drift = None if drift_on is None else parse_day(drift_on, "--drift-on")
         with endpoint_of(load_shared(config, url).connection, check=False) as endpoint:
             migration.migrate_at(endpoint)
             with Client(endpoint) as client, output.progress() as progress:
@@ -118,7 +122,12 @@ def doctor(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Check the connection, version, grants, tables, leftovers, Ray and disk; exit 1 when a run would fail."""
+    """Check the connection, version, grants, tables, leftovers, Ray and disk; exit 1 when a run would fail.
+
+    It changes nothing, except that --clean drops what dead runs left behind.
+
+    Example: raypipe doctor --url https://scoring@clickhouse.example:8443/analytics
+    """
     with output.reported(debug):
         connection = load_shared(config, url).connection
         with endpoint_of(connection, check=False) as endpoint:
@@ -133,7 +142,7 @@ def doctor(
                 ("check", "", "found", "next"), [(c.name, _ICON[c.status], c.detail, c.next_step) for c in checks]
             )
         if any(check.status == "problem" for check in checks):
-            raise typer.Exit(1)
+            raise typer.Exit(output.FAILED)
 
 
 def _clean(endpoint: Endpoint) -> tuple[str, ...]:
@@ -159,14 +168,13 @@ def sql(
     Example: raypipe sql "SELECT status, count() FROM raypipe_runs FINAL GROUP BY status" --json
     """
     with output.reported(debug), client_of(config, url) as client:
-        if not re.match(
-            r"(--.*\n|[\s(])*(SELECT|WITH|FROM|SHOW|DESCRIBE|DESC|EXPLAIN|EXISTS|CHECK)\b", query, re.IGNORECASE
-        ):
-            client.run(query)
-            columns: list[str] = []
-            rows: list[tuple[object, ...]] = []
-        else:
+        columns: list[str] = []
+        rows: list[tuple[object, ...]] = []
+        if _YIELDS_ROWS.match(without_comments(query)):
             columns, rows = client.named_rows(query)
+        else:
+            # Sent once: repeated after a lost answer it could take effect twice.
+            client.run(query)
         if json:
             output.emit({"columns": columns, "rows": rows})
         elif columns:

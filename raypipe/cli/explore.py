@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -69,13 +70,19 @@ def explore(
 
 def _require_writable(file: Path) -> None:
     """Refuses before the work what would fail after it."""
-    if file.is_dir() or not file.resolve().parent.is_dir():
+    is_new = not os.path.lexists(file)
+    try:
+        with file.open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
         raise UsageError(
             "The report cannot be written there",
-            found=str(file),
-            allowed="a file in a folder that exists",
+            found=f"{file} ({error.strerror})",
+            allowed="a file in a folder that exists and may be written to",
             next_step="create the folder, or correct --output",
-        )
+        ) from error
+    if is_new:
+        file.unlink()
 
 
 def _show(report: Report, page_file: Path | None) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from raypipe import snapshots
 from raypipe.cli import output
-from raypipe.cli.options import LATEST, Config, Debug, Json, Url, client_of, parse_date
+from raypipe.cli.options import LATEST, Config, Debug, Json, Url, client_of, parse_date, parse_day
 
 app = typer.Typer()
 
@@ -46,7 +46,7 @@ def features(
     """
     with output.reported(debug, "days that were finished stay; repeat the command for the others"):
         last = parse_date(date)
-        since = parse_date(first, "--from") if first else None
+        since = None if first is None else parse_day(first, "--from")
         with client_of(config, url) as client, output.progress() as progress:
             started = time.perf_counter()
             outcome = snapshots.compute(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from raypipe.cli import output
-from raypipe.cli.options import Config, Debug, Json, Set, Url, client_of
+from raypipe.cli.options import Config, Debug, Json, Limit, Only, Set, Url, client_of, require_pipeline
 from raypipe.config.leaves import show
 from raypipe.config.load import list_pipelines, load_pipeline
 from raypipe.config.schema import json_schema
-from raypipe.errors import UsageError
 from raypipe.score import runs as scoring_runs
 
 app = typer.Typer()
@@ -20,9 +18,6 @@ config_app = typer.Typer(
     help="Show the configuration, where each value comes from, and its JSON Schema.", no_args_is_help=True
 )
 app.add_typer(config_app, name="config")
-
-Only = Annotated[str | None, typer.Argument(metavar="PIPELINE", help="Only of this pipeline.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most, newest first.")]
 
 
 @app.command()
@@ -37,6 +32,8 @@ def runs(
     """List the scoring runs, newest first.
 
     A run that is RUNNING without a process, STAGED, PUBLISHING or FAILED is finished with `raypipe resume`.
+
+    Example: raypipe runs churn --limit 5
     """
     with output.reported(debug), client_of(config, url) as client:
         found = scoring_runs.listed(client, pipeline, limit)
@@ -102,17 +99,6 @@ def config_schema(json: Json = False, debug: Debug = False) -> None:
     """
     with output.reported(debug):
         output.emit(json_schema())
-
-
-def require_pipeline(name: str | None, config: Path | None) -> None:
-    """Tells a pipeline of which there is nothing yet from one that does not exist."""
-    known = list_pipelines(config)
-    if name is not None and name not in known:
-        raise UsageError(
-            f"There is no pipeline {name!r}, and nothing of it in the database",
-            allowed=", ".join(known),
-            next_step="correct the name, or leave it out to see everything",
-        )
 
 
 def _first_line(value: object) -> object:

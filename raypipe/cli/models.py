@@ -1,22 +1,33 @@
-"""The commands on model versions: list, history, promote, rollback, prune, export."""
+"""The commands that change which model versions count and are kept: promote, rollback, prune."""
 
 from __future__ import annotations
 
 import getpass
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from raypipe.cli import output
-from raypipe.cli.listing import Limit, Only, require_pipeline
-from raypipe.cli.options import Config, Debug, Json, Pipeline, Set, TakeOver, Url, client_of, endpoint_of, pipeline_of
-from raypipe.clickhouse.client import Client
+from raypipe.cli import output, versions
+from raypipe.cli.options import (
+    ChangedContract,
+    Config,
+    Debug,
+    Json,
+    Only,
+    Pipeline,
+    Set,
+    TakeOver,
+    Url,
+    Version,
+    client_of,
+    endpoint_of,
+    pipeline_of,
+    require_pipeline,
+)
 from raypipe.config.load import load_shared
 from raypipe.errors import UsageError
-from raypipe.registry import aliases
 from raypipe.registry import models as registry
 
 if TYPE_CHECKING:
@@ -39,96 +50,8 @@ models_app = typer.Typer(
     cls=_ListByDefault,
     help="List the model versions, see what was champion when, promote one, prune artifacts, export. Alone it lists.",
 )
+models_app.registered_commands += versions.app.registered_commands
 app.add_typer(models_app, name="models")
-
-Version = Annotated[
-    str,
-    typer.Argument(metavar="VERSION", help="A version, an alias such as challenger, or latest, as `models` lists it."),
-]
-
-
-@models_app.command("list")
-def list_versions(
-    pipeline: Only = None,
-    limit: Limit = 20,
-    config: Config = None,
-    url: Url = None,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """List the registered model versions, newest first; `raypipe models` alone does the same.
-
-    The one in PRODUCTION is the champion, which `raypipe score` takes when --model names no other.
-
-    Example: raypipe models list churn --limit 5
-    """
-    with output.reported(debug), client_of(config, url) as client:
-        found = registry.list_models(client, pipeline)[:limit]
-        if not found:
-            require_pipeline(pipeline, config)
-        named = _named(client, {model.pipeline for model in found})
-        if json:
-            documents = [{**vars(one), "aliases": named.get((one.pipeline, one.version), [])} for one in found]
-            output.emit({"models": documents})
-        else:
-            rows = [
-                (
-                    *(one.pipeline, one.version, one.status, ", ".join(named.get((one.pipeline, one.version), []))),
-                    *(_auc(one), "pruned" if one.pruned_at else one.artifact_sha256[:12], one.created_at),
-                )
-                for one in found
-            ]
-            output.table(("pipeline", "version", "status", "alias", "test auc", "artifact", "registered"), rows)
-
-
-@models_app.command()
-def history(
-    pipeline: Pipeline,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            "--at", metavar="TIME", help="Only what counted then: 2026-01-31T04:00, in UTC unless it has a zone."
-        ),
-    ] = None,
-    alias: Annotated[
-        str, typer.Option("--alias", metavar="NAME", help="Only of this alias: champion, challenger or previous.")
-    ] = "",
-    config: Config = None,
-    url: Url = None,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Say which version an alias named, from when to when, who set it and why; newest first.
-
-    The history is only ever added to.
-
-    Example: raypipe models history churn --alias champion --at 2026-01-31T04:00
-    """
-    with output.reported(debug):
-        moment = _parse_time(at) if at is not None else None
-        with client_of(config, url) as client:
-            found = aliases.history(client, pipeline, alias, moment)
-            if not found:
-                require_pipeline(pipeline, config)
-        periods = [one for one in found if at is None or one.assignment.version]
-        documents = [
-            {
-                "alias": one.assignment.alias,
-                "model_version": one.assignment.version,
-                "model_id": one.assignment.model_id,
-                "since": one.assignment.set_at,
-                "until": one.until,
-                "set_by": one.assignment.set_by,
-                "reason": one.assignment.reason,
-            }
-            for one in periods
-        ]
-        if json:
-            output.emit({"pipeline": pipeline, "at": moment, "history": documents})
-        else:
-            columns = ("alias", "model_version", "since", "until", "set_by", "reason")
-            rows = [[document[name] for name in columns] for document in documents]
-            output.table(("alias", "version", "since", "until", "set by", "reason"), rows)
 
 
 @models_app.command()
@@ -142,9 +65,7 @@ def promote(
         bool,
         typer.Option("--if-better", help="Only when it beats the champion on the same test rows by more than noise."),
     ] = False,
-    changed_contract: Annotated[
-        bool, typer.Option("--changed-contract", help="It may read other columns than the champion.")
-    ] = False,
+    changed_contract: ChangedContract = False,
     config: Config = None,
     url: Url = None,
     overrides: Set = None,
@@ -273,37 +194,6 @@ def prune(
         _show_pruned(done, orphans=orphans, dry_run=dry_run, json=json)
 
 
-@models_app.command()
-def export(
-    pipeline: Pipeline,
-    version: Version,
-    to: Annotated[
-        str,
-        typer.Option("--to", metavar="URI", help="MLflow's tracking URI: http(s)://host:5000, or sqlite:///mlflow.db."),
-    ],
-    config: Config = None,
-    url: Url = None,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Bring a version to MLflow: a run with its parameters, metrics and files, and a version of a registered model.
-
-    Needs the extra `mlflow`. A second export of a version only moves its aliases along.
-
-    Example: raypipe models export churn champion --to http://mlflow.example:5000
-    """
-    with output.reported(debug), client_of(config, url) as client:
-        from raypipe.registry import mlflow_export
-
-        done = mlflow_export.export(client, registry.find(client, pipeline, version), to)
-        if json:
-            output.emit(vars(done))
-        else:
-            verb = "exported as" if done.created else "was there already as"
-            names = f", {', '.join(done.aliases)}" if done.aliases else ""
-            output.say(f"{pipeline} {version} {verb} models:/{done.name}/{done.version}{names}")
-
-
 def _show_rollback(pipeline: str, done: RolledBack, seconds: float, json: bool) -> None:
     days = [vars(day) for day in done.days]
     if json:
@@ -348,25 +238,6 @@ def _show_pruned(done: Pruned, *, orphans: bool, dry_run: bool, json: bool) -> N
     output.say(f"{done.bytes:,} bytes {'would be freed' if dry_run else 'freed'}")
 
 
-def _named(client: Client, pipelines: set[str]) -> dict[tuple[str, str], list[str]]:
-    """The aliases of each version, by pipeline and version."""
-    named: dict[tuple[str, str], list[str]] = {}
-    for pipeline in sorted(pipelines):
-        for period in aliases.history(client, pipeline, at=datetime.now(UTC)):
-            named.setdefault((pipeline, period.assignment.version), []).append(period.assignment.alias)
-    return named
-
-
-def _parse_time(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(
-            "--at is not a time", found=text, allowed="2026-01-31, 2026-01-31T04:00 or 2026-01-31T04:00:00+01:00"
-        ) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
 def _who(command: str) -> str:
     """Who decided, for the history."""
     try:
@@ -374,9 +245,3 @@ def _who(command: str) -> str:
     except (KeyError, OSError):
         # A container's user may have no name.
         return f"raypipe {command}"
-
-
-def _auc(model: registry.Registered) -> str:
-    test = model.evaluation.get("test", {})
-    value = test.get("auc", {}).get("value") if isinstance(test, dict) else None
-    return f"{value:.4f}" if isinstance(value, float) else ""

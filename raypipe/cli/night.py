@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
 from raypipe.cli import output
-from raypipe.cli.options import Config, Date, Debug, Json, Set, Url, endpoint_of, parse_date
-from raypipe.config.load import list_pipelines, load_pipeline, load_shared
-from raypipe.errors import UsageError
-
-REFUSED = 3
+from raypipe.cli.options import LATEST, Config, Date, Debug, Json, Set, Url, endpoint_of, parse_date
+from raypipe.config.load import Loaded, list_pipelines, load_pipeline, load_shared
+from raypipe.config.schema import Connection
+from raypipe.errors import GateRefused, UsageError
 
 app = typer.Typer()
 
 
 @app.command()
 def nightly(
-    date: Date = "latest",
+    date: Date = LATEST,
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="PIPELINE", help="Only this pipeline; may be repeated.")
     ] = None,
@@ -38,14 +38,12 @@ def nightly(
     """
     with output.reported(debug, output.RESUMABLE):
         day = parse_date(date)
-        names = list_pipelines(config)
-        unknown = sorted(set(only or ()) - set(names))
-        if unknown:
-            raise UsageError("There is no such pipeline", found=", ".join(unknown), allowed=", ".join(names))
-        loaded = {name: load_pipeline(name, config, overrides or (), url=url) for name in only or names}
+        names = only or list_pipelines(config)
+        loaded = {name: load_pipeline(name, config, overrides or (), url=url) for name in names}
         wanted = {name: one for name, one in loaded.items() if only or one.config.enabled}
+        connection = _connection(wanted) or load_shared(config, url).connection
         started = time.perf_counter()
-        with endpoint_of(load_shared(config, url).connection) as endpoint, output.progress() as progress:
+        with endpoint_of(connection) as endpoint, output.progress() as progress:
             from raypipe import schedule
 
             steps = list(schedule.run(endpoint, wanted, day, progress))
@@ -60,6 +58,23 @@ def nightly(
                     output.say(f"{step.name} {step.status}: {step.said}")
         statuses = {step.status for step in steps}
         if "failed" in statuses:
-            raise typer.Exit(1)
+            raise typer.Exit(output.FAILED)
         if "refused" in statuses:
-            raise typer.Exit(REFUSED)
+            raise typer.Exit(GateRefused.exit_code)
+
+
+def _connection(pipelines: Mapping[str, Loaded]) -> Connection | None:
+    """The ClickHouse that all pipelines of a night name; None where there is no pipeline.
+
+    Raises:
+        UsageError: they name several, of which a night would reach one.
+    """
+    named = {loaded.config.connection: name for name, loaded in pipelines.items()}
+    if len(named) > 1:
+        raise UsageError(
+            "The pipelines of a night name different connections",
+            found=", ".join(f"{name}: {connection.url}" for connection, name in named.items()),
+            allowed="one connection, in base.yaml",
+            next_step="take `connection` out of the pipelines' files, or run them apart with --only",
+        )
+    return next(iter(named), None)

@@ -14,7 +14,7 @@ import typer
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.config.load import Loaded, load_pipeline, load_shared
+from raypipe.config.load import Loaded, list_pipelines, load_pipeline, load_shared
 from raypipe.config.schema import Connection
 from raypipe.errors import UsageError
 
@@ -47,8 +47,21 @@ Set = Annotated[
     ),
 ]
 Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="The pipeline's name: churn is configs/churn.yaml.")]
+Only = Annotated[str | None, typer.Argument(metavar="PIPELINE", help="Only of this pipeline.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most, newest first.")]
+AsOf = Annotated[
+    str,
+    typer.Option("--as-of", metavar="DATE", help="The last day whose data may be used: YYYY-MM-DD, or latest."),
+]
 Date = Annotated[str, typer.Option("--date", metavar="DATE", help="The snapshot: YYYY-MM-DD, or latest.")]
 Model = Annotated[str, typer.Option("--model", metavar="REF", help="A version, an alias such as champion, or latest.")]
+Version = Annotated[
+    str,
+    typer.Argument(metavar="VERSION", help="A version, an alias such as challenger, or latest, as `models` lists it."),
+]
+ChangedContract = Annotated[
+    bool, typer.Option("--changed-contract", help="It may read other columns than the champion.")
+]
 TakeOver = Annotated[bool, typer.Option("--take-over", help="Take the lock of a run that is surely dead.")]
 
 
@@ -58,25 +71,32 @@ def parse_date(text: str, option: str = "--date") -> date | None:
     Raises:
         UsageError: the text is neither YYYY-MM-DD nor `latest`, or ClickHouse has no such date.
     """
-    if text == LATEST:
-        return None
+    return None if text == LATEST else _date(text, option, f", or {LATEST}", f"leave {option} out for the newest")
+
+
+def parse_day(text: str, option: str) -> date:
+    """A date from the command line where `latest` would mean nothing.
+
+    Raises:
+        UsageError: the text is not YYYY-MM-DD, or ClickHouse has no such date.
+    """
+    return _date(text, option, "", f"leave {option} out")
+
+
+def _date(text: str, option: str, others: str, without: str) -> date:
     try:
         day = date.fromisoformat(text)
-    except ValueError as error:
-        raise _no_date(text, option) from error
+    except ValueError:
+        day = None
     # Python also reads 20260131 and 2026-W05-6.
-    if day.isoformat() != text or not FIRST_DATE <= day <= LAST_DATE:
-        raise _no_date(text, option)
+    if day is None or day.isoformat() != text or not FIRST_DATE <= day <= LAST_DATE:
+        raise UsageError(
+            f"{option} is not a date that can be used",
+            found=text,
+            allowed=f"YYYY-MM-DD from {FIRST_DATE} to {LAST_DATE}{others}",
+            next_step=f"write it as {date(2026, 1, 31)}, or {without}",
+        )
     return day
-
-
-def _no_date(text: str, option: str) -> UsageError:
-    return UsageError(
-        f"{option} is not a date that can be used",
-        found=text,
-        allowed=f"YYYY-MM-DD from {FIRST_DATE} to {LAST_DATE}, or {LATEST}",
-        next_step=f"write it as {date(2026, 1, 31)}, or leave {option} out for the newest",
-    )
 
 
 @contextmanager
@@ -123,3 +143,14 @@ def pipeline_of(
         )
     with endpoint_of(loaded.config.connection) as endpoint:
         yield endpoint, loaded
+
+
+def require_pipeline(name: str | None, config: Path | None) -> None:
+    """Tells a pipeline of which there is nothing yet from one that does not exist."""
+    known = list_pipelines(config)
+    if name is not None and name not in known:
+        raise UsageError(
+            f"There is no pipeline {name!r}, and nothing of it in the database",
+            allowed=", ".join(known),
+            next_step="correct the name; `raypipe config show` lists the pipelines",
+        )

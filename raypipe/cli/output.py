@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import select
 import sys
 import time
 import traceback
@@ -24,6 +25,7 @@ from raypipe.errors import RaypipeError
 
 # A log or a pipe has no width of its own; ids and errors should not be cut there.
 WIDE = 200
+SMALLEST = 0.00005
 
 
 def _console(stderr: bool = False) -> Console:
@@ -82,11 +84,11 @@ def reported(debug: bool, interrupted: str = "") -> Iterator[None]:
         raise _ended(str(error), error.exit_code, debug) from None
     except KeyboardInterrupt:
         raise _ended(f"interrupted; {interrupted}" if interrupted else "interrupted", INTERRUPTED, debug) from None
-    except BrokenPipeError:
-        # Whoever read the output has gone, such as `head`; Python would complain once more when it flushes at exit.
-        _close_output()
-        raise SystemExit(FAILED) from None
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and not _output_is_read():
+            # Whoever read it has gone, such as `head`; Python would complain once more when it flushes at exit.
+            _close_output()
+            raise SystemExit(FAILED) from None
         text = f"an unexpected {type(error).__name__}: {error}"
         if not debug:
             text += "\n  next: repeat with --debug and report the traceback"
@@ -102,6 +104,15 @@ def _ended(text: str, code: int, debug: bool) -> SystemExit:
     else:
         err.print(f"error: {text}", style="red", soft_wrap=True)
     return SystemExit(code)
+
+
+def _output_is_read() -> bool:
+    """Whether the pipe that stdout is has a reader still; true where it is no pipe."""
+    with suppress(OSError, ValueError):
+        pipe = select.poll()
+        pipe.register(sys.stdout.fileno(), 0)
+        return not any(event & select.POLLERR for _, event in pipe.poll(0))
+    return True
 
 
 def _close_output() -> None:
@@ -126,13 +137,14 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
             yield report
         return
     started = time.perf_counter()
-    last: list[tuple[str, int]] = []
+    last: tuple[str, int] | None = None
 
     def line(stage: str, done: int, total: int) -> None:
+        nonlocal last
         # One line a tenth of the way keeps a nightly log readable.
         step = (stage, 10 * done // total if total else 0)
-        if last[-1:] != [step]:
-            last.append(step)
+        if step != last:
+            last = step
             count = f" {done}/{total}" if total > 1 else ""
             err.print(f"{time.perf_counter() - started:7.1f}s  {stage}{count}")
 
@@ -161,7 +173,8 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
 
 def _shown(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.4f}"
+        # What four places would round to nothing is not nothing.
+        return f"{value:.2g}" if 0 < abs(value) < SMALLEST else f"{value:.4f}"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: ""}[value]
     if isinstance(value, int):

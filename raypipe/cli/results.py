@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from raypipe.cli import output, validating
+from raypipe.cli.metrics import METRICS, WITH_INTERVAL, cell
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.statements import load
+from raypipe.config.load import shipped
+from raypipe.errors import RaypipeError
 from raypipe.registry import models
 from raypipe.registry.record import Registered
 from raypipe.score import runs
@@ -16,6 +21,8 @@ if TYPE_CHECKING:
     from raypipe.ads import AdsOutcome
     from raypipe.monitor.drift import Drift
     from raypipe.nightly import FitOutcome, Plan, ScoreOutcome
+
+SHOWN_DRIFT = 3
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
@@ -125,16 +132,26 @@ def show_run(
         validated = validating.document(scored.validated)
         output.emit({**document, "monitoring": monitoring_document(scored), "validated": validated})
         return
-    with Client(endpoint) as client:
-        if fitted:
-            _print_fit(fitted)
-        else:
+    if fitted:
+        _print_fit(fitted)
+    else:
+        with as_far_as_it_can_be_read(), Client(endpoint) as client:
             _print_registered(models.find(client, scored.manifest.pipeline, scored.manifest.model_version))
-        _print_score(scored, seconds)
+    _print_score(scored, seconds)
+    with as_far_as_it_can_be_read(), Client(endpoint) as client:
         _print_levels(client, scored)
     if scored.validated.validations:
         validating.show(scored.manifest.pipeline, scored.validated)
     _print_next(scored, url)
+
+
+@contextmanager
+def as_far_as_it_can_be_read() -> Iterator[None]:
+    """What is published stays published, so a question about it that has no answer does not fail the command."""
+    try:
+        yield
+    except RaypipeError as error:
+        output.tell(f"the run is published, but not all about it could be read: {error.problem}")
 
 
 def _print_fit(outcome: FitOutcome) -> None:
@@ -148,37 +165,23 @@ def _print_fit(outcome: FitOutcome) -> None:
 
 def _print_registered(version: Registered) -> None:
     """How the version that scored was judged when it was fitted."""
-    _print_metrics(version, {"model (test)": version.evaluation["test"]}, version.evaluation["baselines"])
+    known = version.evaluation
+    _print_metrics(version, {"model (test)": known.get("test", {})}, known.get("baselines", {}))
     output.say(f"fitted {version.created_at:%Y-%m-%d}; `raypipe fit {version.pipeline}` fits the next version")
 
 
 def _print_metrics(version: Registered, judged: Mapping[str, Any], baselines: Mapping[str, Any]) -> None:
     test = judged["model (test)"]
-    rows: list[list[object]] = [[name, *_metrics(found)] for name, found in judged.items() if found]
-    rows += [[f"baseline: {name}", *_metrics(found)] for name, found in baselines.items()]
-    title = f"{version.pipeline} {version.version}: {version.status.lower()}"
-    output.table(["", *(name for name in METRICS if name in test)], rows, title)
-
-
-METRICS = (
-    *("auc", "log_loss", "brier", "f1", "rmse", "mae", "r2"),
-    *("precision", "ndcg", "recall", "coverage", "silhouette"),
-)
-WITH_INTERVAL = ("auc", "rmse", "precision", "ndcg", "silhouette")
-SHOWN_DRIFT = 3
-
-
-def _metrics(found: Mapping[str, Any]) -> list[str]:
-    cells = []
-    for name in METRICS:
-        value = found.get(name)
-        if not isinstance(value, Mapping):
-            continue
-        low, high = value.get("low"), value.get("high")
-        shown = name in WITH_INTERVAL and low is not None and high is not None
-        span = f" [{low:.3f}, {high:.3f}]" if shown else ""
-        cells.append(f"{value['value']:.4f}{span}" if value.get("value") is not None else "–")
-    return cells
+    names = [name for name in METRICS if isinstance(test.get(name), Mapping)]
+    shown = {
+        **{name: found for name, found in judged.items() if found},
+        **{f"baseline: {name}": found for name, found in baselines.items()},
+    }
+    rows = [
+        [what, *(cell(found.get(name), interval=name in WITH_INTERVAL) for name in names)]
+        for what, found in shown.items()
+    ]
+    output.table(["", *names], rows, f"{version.pipeline} {version.version}: {version.status.lower()}")
 
 
 def _print_score(scored: ScoreOutcome, seconds: float) -> None:
@@ -209,15 +212,9 @@ def _print_levels(client: Client, scored: ScoreOutcome) -> None:
     """The published rows by level and brand, with names for people."""
     if not scored.manifest.levels:
         return
-    rows = client.rows(
-        "SELECT prediction_class, if(any(b.brand_name) = '', p.brand_id, any(b.brand_name)) AS brand, count(),"
-        " avg(prediction_value) FROM ml_model_predictions AS p"
-        " LEFT ANY JOIN (SELECT brand_id, brand_name FROM brands FINAL) AS b ON b.brand_id = p.brand_id"
-        " WHERE predicted_at = {at:DateTime} AND batch_id = {run:String}"
-        " GROUP BY prediction_class, p.brand_id ORDER BY min(prediction_value), brand",
-        {"run": scored.manifest.run_id, "at": scored.manifest.run_at},
-    )
-    output.table(("level", "brand", "users", "mean score"), rows, "risk levels")
+    query = load(shipped() / "sql" / "shared" / "published_levels.sql")
+    rows = client.rows(query.text, {"run_id": scored.manifest.run_id, "run_at": scored.manifest.run_at})
+    output.table(("level", "brand", "users", "mean score"), rows, "levels")
 
 
 def _print_next(scored: ScoreOutcome, url: str | None) -> None:

@@ -9,6 +9,9 @@ import typer
 
 from raypipe.cli import bandits, comparisons, output, results
 from raypipe.cli.options import (
+    LATEST,
+    AsOf,
+    ChangedContract,
     Config,
     Date,
     Debug,
@@ -33,13 +36,8 @@ app = typer.Typer()
 @app.command()
 def fit(
     pipeline: Pipeline,
-    as_of: Annotated[
-        str, typer.Option("--as-of", metavar="DATE", help="The last day whose data may be used: YYYY-MM-DD, or latest.")
-    ] = "latest",
-    changed_contract: Annotated[
-        bool,
-        typer.Option("--changed-contract", help="The features query may lack columns that the champion reads."),
-    ] = False,
+    as_of: AsOf = LATEST,
+    changed_contract: ChangedContract = False,
     config: Config = None,
     url: Url = None,
     overrides: Set = None,
@@ -76,7 +74,7 @@ def fit(
 @app.command()
 def score(
     pipeline: Pipeline,
-    date: Date = "latest",
+    date: Date = LATEST,
     model: Model = "champion",
     take_over: TakeOver = False,
     config: Config = None,
@@ -106,7 +104,7 @@ def score(
 @app.command()
 def run(
     pipeline: Pipeline,
-    date: Date = "latest",
+    date: Date = LATEST,
     config: Config = None,
     url: Url = None,
     overrides: Set = None,
@@ -184,7 +182,7 @@ def resume(
 @app.command()
 def plan(
     pipeline: Pipeline,
-    date: Date = "latest",
+    date: Date = LATEST,
     model: Model = "champion",
     config: Config = None,
     url: Url = None,

@@ -13,11 +13,10 @@ from typing import Annotated, Any
 import typer
 
 from raypipe.cli import output
-from raypipe.cli.options import Config, Debug, Json, Set, Url, endpoint_of, parse_date, pipeline_of
-from raypipe.cli.results import WITH_INTERVAL
+from raypipe.cli.metrics import WITH_INTERVAL
+from raypipe.cli.options import LATEST, AsOf, Config, Debug, Json, Set, Url, endpoint_of, parse_date, pipeline_of
 from raypipe.errors import UsageError
 
-FAILED = 1
 # Of the metrics that a table shows besides the one that decides.
 SHOWN = ("auc", "log_loss", "brier", "rmse", "mae", "r2")
 
@@ -40,9 +39,7 @@ def sweep(
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="NAME", help="Go on with a sweep that was stopped or killed.")
     ] = None,
-    as_of: Annotated[
-        str, typer.Option("--as-of", metavar="DATE", help="The last day whose data may be used: YYYY-MM-DD, or latest.")
-    ] = "latest",
+    as_of: AsOf = LATEST,
     config: Config = None,
     url: Url = None,
     overrides: Set = None,
@@ -72,7 +69,7 @@ def sweep(
             document = _matrix(matrix, named, config, url, changes, day, bool(resume))
             _show_matrix(document, json)
             if document["failed"]:
-                raise typer.Exit(FAILED)
+                raise typer.Exit(output.FAILED)
             return
         with pipeline_of(str(pipeline), config, url, changes) as (endpoint, loaded), output.progress() as progress:
             from raypipe import sweeps

@@ -9,14 +9,13 @@ import typer
 
 from raypipe import validation
 from raypipe.cli import output
-from raypipe.cli.options import LATEST, Config, Debug, Json, Pipeline, Set, Url, parse_date, pipeline_of
+from raypipe.cli.metrics import cell
+from raypipe.cli.options import Config, Debug, Json, Pipeline, Set, Url, parse_day, pipeline_of
 from raypipe.clickhouse.client import Client
-from raypipe.errors import UsageError
 from raypipe.monitor.validations import Validation
 
 app = typer.Typer()
 
-ALL = "all"
 METRICS = ("auc", "log_loss", "brier", "rmse", "mae", "r2")
 
 
@@ -24,8 +23,9 @@ METRICS = ("auc", "log_loss", "brier", "rmse", "mae", "r2")
 def validate(
     pipeline: Pipeline,
     date: Annotated[
-        str, typer.Option("--date", metavar="DATE", help="Only the predictions of this date, in detail: YYYY-MM-DD.")
-    ] = ALL,
+        str | None,
+        typer.Option("--date", metavar="DATE", help="Only the predictions of this date, in detail: YYYY-MM-DD."),
+    ] = None,
     config: Config = None,
     url: Url = None,
     overrides: Set = None,
@@ -40,9 +40,7 @@ def validate(
     Example: raypipe validate churn --date 2026-01-01
     """
     with output.reported(debug, "what was judged is kept; repeat the command for the rest"):
-        day = None if date == ALL else parse_date(date)
-        if date == LATEST:
-            raise UsageError("--date is no date", found=date, allowed="YYYY-MM-DD; leave it out for all dates")
+        day = None if date is None else parse_day(date, "--date")
         with (
             pipeline_of(pipeline, config, url, overrides, bandits=True) as (endpoint, loaded),
             Client(endpoint) as client,
@@ -76,7 +74,14 @@ def show(pipeline: str, outcome: validation.Outcome) -> None:
     if outcome.validations:
         names = [name for name in METRICS if any(name in one.evaluation for one in outcome.validations)]
         rows = [
-            (one.batch.date, _maker(one), one.rows, one.left_out, *(_metric(one, name) for name in names), _remark(one))
+            (
+                one.batch.date,
+                _maker(one),
+                one.rows,
+                one.left_out,
+                *(cell(one.evaluation.get(name)) for name in names),
+                _remark(one),
+            )
             for one in outcome.validations
         ]
         title = f"{pipeline}: earlier predictions and what came of them"
@@ -104,14 +109,6 @@ def _bin(row: Mapping[str, Any]) -> str:
 
 def _maker(one: Validation) -> str:
     return one.batch.run_id or f"another tool, version {one.batch.model_version or 'unnamed'}"
-
-
-def _metric(one: Validation, name: str) -> str:
-    known = one.evaluation.get(name) or {}
-    if known.get("value") is None:
-        return "–"
-    span = f" [{known['low']:.3f}, {known['high']:.3f}]" if known.get("low") is not None else ""
-    return f"{known['value']:.4f}{span}"
 
 
 def _remark(one: Validation) -> str:

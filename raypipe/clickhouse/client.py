@@ -8,10 +8,8 @@ inserts are repeated only with a deduplication token.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -20,6 +18,7 @@ import pyarrow as pa
 from clickhouse_connect import common
 
 from raypipe.clickhouse import faults, strict
+from raypipe.clickhouse.binding import Parameters, bound
 from raypipe.clickhouse.body import Body
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier
@@ -46,9 +45,6 @@ ARROW_READ = {
 # A setting that the server does not know is an error of the server, never dropped on the way.
 common.set_setting("autogenerate_session_id", False)
 
-_PLACEHOLDER = re.compile(r"\{(\w+):([^}]+)\}")
-
-Parameters = Mapping[str, Any]
 Settings = Mapping[str, Any]
 
 
@@ -132,7 +128,7 @@ class Client:
 
         def ask() -> tuple[list[str], list[tuple[Any, ...]]]:
             with faults.translated(self._where):
-                result = self._driver.query(sql, parameters=_bound(sql, parameters), settings=dict(settings or {}))
+                result = self._driver.query(sql, parameters=bound(sql, parameters), settings=dict(settings or {}))
                 return list(result.column_names), [tuple(row) for row in result.result_rows]
 
         return faults.repeat(ask, attempts=attempts)
@@ -168,7 +164,7 @@ class Client:
             "output_format_arrow_compression_method", "none" if self.endpoint.is_loopback else "lz4_frame"
         )
         with faults.translated(self._where):
-            body = self._driver.raw_stream(sql, parameters=_bound(sql, parameters), settings=options, fmt="ArrowStream")
+            body = self._driver.raw_stream(sql, parameters=bound(sql, parameters), settings=options, fmt="ArrowStream")
         try:
             yield self._read_arrow(pa.PythonFile(Body(body, self._where), mode="r"))
         finally:
@@ -203,7 +199,7 @@ class Client:
     def run(self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None) -> None:
         """A statement without a result, sent once: DDL, INSERT … SELECT, ALTER."""
         with faults.translated(self._where):
-            self._driver.command(sql, parameters=_bound(sql, parameters), settings=dict(settings or {}))
+            self._driver.command(sql, parameters=bound(sql, parameters), settings=dict(settings or {}))
 
     def insert(
         self,
@@ -283,19 +279,3 @@ def content_token(*parts: object) -> str:
         digest.update(repr(part).encode())
         digest.update(b"\x00")
     return digest.hexdigest()
-
-
-def _bound(sql: str, parameters: Parameters | None) -> dict[str, Any]:
-    # Values for a query without a placeholder would make the driver format the text itself, by its `%` signs.
-    kinds = dict(_PLACEHOLDER.findall(sql))
-    if not parameters or not kinds:
-        return {}
-    return {name: _instant(value, kinds.get(name, "")) for name, value in parameters.items()}
-
-
-def _instant(value: Any, kind: str) -> Any:
-    """An instant as seconds since 1970, which no time zone of the session or the server can shift."""
-    if not isinstance(value, datetime) or value.tzinfo is None:
-        return value
-    seconds = int(value.timestamp() // 1)
-    return f"{seconds}.{value.microsecond:06d}" if "DateTime64" in kind else str(seconds)

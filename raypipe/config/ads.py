@@ -6,20 +6,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from raypipe.config.fields import Breach, Items, Section, Share, refuse, repeated
+from raypipe.config.fields import Breach, Items, Section, Share, distinct, refuse
 
 Dimension = Literal["company", "brand", "device", "category"]
-
-
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    refuse(Breach("names something twice", name, "each name once") for name in repeated(names))
-    return names
 
 
 class Ads(Section):
     """A bandit over ad arms; only the pipeline of ads has this section."""
 
-    context: Annotated[Items[Dimension], AfterValidator(_distinct)] = Field(
+    context: Annotated[Items[Dimension], AfterValidator(distinct)] = Field(
         default=("device",),
         min_length=1,
         description="What tells contexts apart: company, brand, device (the event's device type), category (of the "
@@ -31,7 +26,7 @@ class Ads(Section):
     click: str = Field(
         default="ad_click", min_length=1, description="The event_type that says an arm was clicked, with its revenue."
     )
-    arms: Annotated[Items[str], AfterValidator(_distinct)] = Field(
+    arms: Annotated[Items[str], AfterValidator(distinct)] = Field(
         default=(), description="Arms that every context has, shown or not; those that were shown are always there."
     )
     window_days: int = Field(default=30, ge=1, le=3650, description="Days up to and including the date, learned from.")

@@ -109,8 +109,9 @@ def parse(text: str, name: str, lines: bool = True) -> Document:
         name: what the places are called.
         lines: whether places carry line numbers, as `name:line`.
     """
-    loader = _Loader(text)
     try:
+        # Made inside, since it refuses some characters at once.
+        loader = _Loader(text)
         top = loader.get_single_node()
         if top is None:
             return Document(Node({}, name))
@@ -119,8 +120,6 @@ def parse(text: str, name: str, lines: bool = True) -> Document:
         return Document(Node(value, name), tuple(builder.problems))
     except yaml.YAMLError as error:
         return Document(Node({}, name), (_syntax_problem(error, name, lines),))
-    finally:
-        loader.dispose()
 
 
 class _Builder:

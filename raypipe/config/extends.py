@@ -29,6 +29,8 @@ def extended(document: Document, folders: Sequence[Path], display: Callable[[Pat
     while EXTENDS in document.root.value:
         named = document.root.value[EXTENDS]
         own = Document(_without(document.root, EXTENDS), document.problems)
+        if named.value is None:
+            return own
         path, problem = _file(named, folders, chain, display)
         if path is None:
             return Document(own.root, (*own.problems, *problem))

@@ -79,12 +79,13 @@ def repeated(names: Iterable[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
 
 
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+def distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, each of which stands once."""
     refuse(Breach("names something twice", name, "each name once") for name in repeated(names))
     return names
 
 
-Columns = Annotated[Items[Column], AfterValidator(_distinct)]
+Columns = Annotated[Items[Column], AfterValidator(distinct)]
 
 
 def masked(text: str) -> str:
@@ -117,9 +118,9 @@ def _clickhouse_address(url: str) -> str:
     except ValueError:
         usable = False
     if not usable and not re.match(r"chdb:.*\S", url):
-        refuse(
-            [Breach("is no address of a ClickHouse", masked(url), "http(s)://user@host:port/database, or chdb:PATH")]
-        )
+        # Without a scheme it may hold a password that `masked` does not know for one.
+        found = re.sub(r":[^@]*@", ":***@", masked(url)) if "://" not in url else masked(url)
+        refuse([Breach("is no address of a ClickHouse", found, "http(s)://user@host:port/database, or chdb:PATH")])
     return url
 
 

@@ -82,7 +82,8 @@ def _assigned(node: Node, path: tuple[str, ...], walked: tuple[Key, ...], leaf: 
     if isinstance(node.value, list):
         position = int(key) if key.isdecimal() else -1
         if not 0 <= position < len(node.value):
-            raise _NoSuchPlace(f"cannot be set: {dotted(walked)} is a list, its items are 0 to {len(node.value) - 1}")
+            held = f"its items are 0 to {len(node.value) - 1}" if node.value else "and it is empty"
+            raise _NoSuchPlace(f"cannot be set: {dotted(walked)} is a list, {held}")
         items = list(node.value)
         items[position] = _assigned(items[position], rest, (*walked, position), leaf)
         return Node(items, node.place)

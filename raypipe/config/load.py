@@ -13,13 +13,11 @@ from raypipe.config.job import refuse_passing_folders
 from raypipe.config.layers import merged, with_environment, with_overrides, with_url
 from raypipe.config.leaves import sources_of
 from raypipe.config.problems import Problem, nearest, refusal, shown
-from raypipe.config.schema import Connection, PipelineConfig, SharedConfig
+from raypipe.config.schema import OWN_SQL, Connection, PipelineConfig, SharedConfig
 from raypipe.config.validate import validate
 from raypipe.errors import UsageError
 
 BASE = "base"
-# Folders under sql/ that are raypipe's own, whatever project is configured.
-OWN_SQL = ("schema", "shared", "demo", "explore", "features", "loaders", "validation")
 # What a comparison does not share with the pipeline that it names.
 UNSHARED = ("pipeline", "description", "enabled", "after", "model")
 
@@ -81,7 +79,8 @@ def config_directory(config_dir: Path | str | None = None) -> Path:
 
 def list_pipelines(config_dir: Path | str | None = None) -> list[str]:
     """The names of the pipelines in a configuration folder, in alphabetical order."""
-    return sorted(path.stem for path in config_directory(config_dir).glob("*.yaml") if path.stem != BASE)
+    # An editor's lock or backup, such as .#churn.yaml, is no pipeline.
+    return sorted(path.stem for path in config_directory(config_dir).glob("[!.]*.yaml") if path.stem != BASE)
 
 
 def load_pipeline(

@@ -11,6 +11,7 @@ from typing import Any
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
+from raypipe.clickhouse.tables import shards
 from raypipe.data.contract import describe_query
 from raypipe.errors import DataError
 from raypipe.features import sources, swap
@@ -135,7 +136,7 @@ def _select(from_sessions: bool) -> str:
 
 def _fill(client: Client, twin: str, sql: str, parameters: Mapping[str, Any]) -> None:
     columns = ", ".join(identifier(name) for name in describe_query(client, sql, parameters))
-    for one in client.topology.fill(twin, columns, sql, _shards(client)):
+    for one in client.topology.fill(twin, columns, sql, shards(client)):
         client.run(one, parameters, SETTINGS)
 
 
@@ -191,17 +192,6 @@ def _noted(day: date, unreadable: dict[str, int]) -> dict[str, int]:
         if rows:
             log.warning("%s: %s rows of %s hold no JSON that can be read; they were skipped", day, rows, column)
     return unreadable
-
-
-def _shards(client: Client) -> list[str]:
-    """A replica of each shard, as `host:port`; none on a single server."""
-    if client.topology.cluster is None:
-        return []
-    rows = client.rows(
-        "SELECT any(host_name), any(port) FROM system.clusters WHERE cluster = {cluster:String} GROUP BY shard_num",
-        {"cluster": client.topology.cluster},
-    )
-    return [f"{host}:{port}" for host, port in rows]
 
 
 def _since(started: float) -> float:

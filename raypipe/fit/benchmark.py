@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,10 @@ from raypipe.fit import training_table
 from raypipe.fit.baselines import Baseline, baselines
 from raypipe.fit.evaluate import suspicious_features
 from raypipe.fit.metrics import require_two_classes
+from raypipe.fit.recipe import Champion, Recipe
 from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable
 from raypipe.models.protocol import Matrix, load_family
 from raypipe.registry.package import Package, load_package
-
-if TYPE_CHECKING:
-    from raypipe.fit.fitting import Champion, Recipe
 
 
 @dataclass(frozen=True)

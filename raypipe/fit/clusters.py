@@ -15,8 +15,9 @@ from raypipe.data.histograms import fit_bins
 from raypipe.data.slices import unsliced
 from raypipe.errors import ConfigError, DataError, RaypipeError
 from raypipe.fit import metrics
-from raypipe.fit.fitting import Champion, Fitted, Progress, Recipe, frozen
+from raypipe.fit.fitting import Fitted, Progress, frozen
 from raypipe.fit.promotion import Decision
+from raypipe.fit.recipe import Champion, Recipe
 from raypipe.models.clusters import Clusters
 from raypipe.models.protocol import FitSpec, History, Matrix, load_family
 from raypipe.registry.package import Package, load_package, pack

@@ -16,8 +16,9 @@ from raypipe.errors import RaypipeError
 from raypipe.fit import registration
 from raypipe.fit.benchmark import Benchmark, measure
 from raypipe.fit.evaluate import evaluate
-from raypipe.fit.fitting import Champion, Progress, Recipe, fit_candidate, written
+from raypipe.fit.fitting import Progress, fit_candidate, written
 from raypipe.fit.promotion import HIGHER_IS_BETTER, Decision, decide
+from raypipe.fit.recipe import Champion, Recipe
 from raypipe.fit.training_table import PARTS, TrainingTable
 from raypipe.models.protocol import Matrix
 from raypipe.registry import artifacts

@@ -13,8 +13,8 @@ from raypipe.clickhouse.statements import Statement, identifier
 from raypipe.data.contract import KEY_HASH, MATRIX, Contract, describe_query, matrix, require_columns
 from raypipe.data.slices import unsliced
 from raypipe.errors import DataError
-from raypipe.fit.fitting import Recipe, labels_of
 from raypipe.fit.promotion import Decision, decide
+from raypipe.fit.recipe import Recipe, labels_of
 from raypipe.fit.training_table import EVALUATED_ROWS
 from raypipe.registry.package import Package
 

@@ -3,73 +3,31 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import Statement, identifier
+from raypipe.clickhouse.statements import identifier
 from raypipe.data.contract import Contract
-from raypipe.data.freeze import DeclaredFeature, freeze
+from raypipe.data.freeze import freeze
 from raypipe.data.histograms import fit_bins
 from raypipe.data.slices import unsliced
-from raypipe.errors import ConfigError
 from raypipe.fit import training_table
 from raypipe.fit.benchmark import Benchmark, measure, scores_of
-from raypipe.fit.evaluate import Objective, choose_threshold, evaluate
+from raypipe.fit.evaluate import choose_threshold, evaluate
 from raypipe.fit.promotion import Decision, decide
-from raypipe.fit.training_table import Shares, Snapshot, TrainingTable
+from raypipe.fit.recipe import Champion, Recipe, labels_of
+from raypipe.fit.training_table import TrainingTable
 from raypipe.models.protocol import FitSpec, load_family
 from raypipe.registry.package import Package, pack
 
-log = logging.getLogger(__name__)
-
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is fitted, on what, and how it is judged; plain values of a pipeline's config.
-
-    Attributes:
-        folder: where the pipeline's SQL is.
-    """
-
-    pipeline: str
-    keys: tuple[str, ...]
-    carry: tuple[str, ...]
-    inputs: tuple[str, ...]
-    parameters: Mapping[str, Any]
-    entity_id: str
-    features: Sequence[DeclaredFeature]
-    folder: Path
-    features_sql: Statement
-    labels_sql: Statement | None
-    snapshots: tuple[Snapshot, ...]
-    test_date: date
-    shares: Shares
-    label_kind: str
-    family: str
-    params: Mapping[str, Any]
-    rounds: int
-    early_stopping_rounds: int
-    balance: str
-    workers: int
-    cpus_per_worker: int
-    metric: str
-    threshold: Objective
-    resamples: int
-    suspicious_auc: float
-    levels: tuple[tuple[str, float], ...]
-    slice_rows: int
 
 
 @dataclass(frozen=True)
@@ -103,29 +61,6 @@ class Fitted:
     x: npt.NDArray[np.float32]
     seconds: float
     comparison: Decision | None = None
-
-
-@dataclass(frozen=True)
-class Champion:
-    """The version that scores today, to be compared on the same test rows."""
-
-    artifact_uri: str
-    artifact_sha256: str
-
-
-def labels_of(recipe: Recipe) -> Statement:
-    """The labels query of a recipe.
-
-    Raises:
-        ConfigError: it has none.
-    """
-    if recipe.labels_sql is None:
-        raise ConfigError(
-            f"{recipe.pipeline} has no label to fit, to compare or to search by",
-            found=recipe.family,
-            allowed=f"a section `label` in the config, and sql/{recipe.pipeline}/labels.sql",
-        )
-    return recipe.labels_sql
 
 
 FitVersion = Callable[[Client, Recipe, str, Champion | None, Progress], Fitted]

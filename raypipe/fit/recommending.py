@@ -20,9 +20,10 @@ from raypipe.data.histograms import fit_bins
 from raypipe.data.slices import unsliced
 from raypipe.errors import ConfigError, DataError, RaypipeError
 from raypipe.fit import ranking
-from raypipe.fit.fitting import Champion, Fitted, Progress, Recipe, frozen
+from raypipe.fit.fitting import Fitted, Progress, frozen
 from raypipe.fit.promotion import Decision
 from raypipe.fit.ranking import HeldOut
+from raypipe.fit.recipe import Champion, Recipe
 from raypipe.models import catalogue as catalogues
 from raypipe.models import interactions, recommender
 from raypipe.models.catalogue import Catalogue

@@ -15,7 +15,8 @@ import numpy as np
 
 from raypipe.clickhouse.client import Client
 from raypipe.errors import RaypipeError
-from raypipe.fit.fitting import Fitted, Recipe
+from raypipe.fit.fitting import Fitted
+from raypipe.fit.recipe import Recipe
 from raypipe.models.protocol import load_family
 from raypipe.registry import life, models, training_runs
 from raypipe.registry.artifacts import Artifact

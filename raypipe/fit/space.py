@@ -13,7 +13,7 @@ from typing import Any
 
 from raypipe.clickhouse.statements import Statement
 from raypipe.errors import ConfigError
-from raypipe.fit.fitting import Recipe
+from raypipe.fit.recipe import Recipe
 
 DROP = "features.drop"
 USED, DROPPED = "used", "dropped"

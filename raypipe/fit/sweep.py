@@ -13,7 +13,8 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.errors import ModelError
 from raypipe.fit import space, trial
-from raypipe.fit.fitting import Champion, Fitted, Recipe, fit_version, labels_of
+from raypipe.fit.fitting import Fitted, fit_version
+from raypipe.fit.recipe import Champion, Recipe, labels_of
 from raypipe.fit.trial_runs import Described, TrialRuns
 
 DEFAULT = "default configuration"

@@ -20,8 +20,9 @@ from raypipe.data.contract import Contract
 from raypipe.errors import ConfigError, DataError, ModelError
 from raypipe.fit import space, training_table
 from raypipe.fit.evaluate import choose_threshold, evaluate
-from raypipe.fit.fitting import Recipe, frozen, labels_of
+from raypipe.fit.fitting import frozen
 from raypipe.fit.promotion import HIGHER_IS_BETTER
+from raypipe.fit.recipe import Recipe, labels_of
 from raypipe.models.protocol import FitSpec, FloatArray, Matrix, load_family
 
 SEEN = ("train", "validation")

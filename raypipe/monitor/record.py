@@ -3,41 +3,13 @@
 from __future__ import annotations
 
 import json
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-import pyarrow as pa
-
 from raypipe.clickhouse.client import Client
+from raypipe.monitor import table
 from raypipe.monitor.drift import Drift
-
-_TIME = pa.timestamp("s", tz="UTC")
-_FLOAT = pa.float32()
-SCHEMA = pa.schema(
-    [
-        ("monitoring_id", pa.string()),
-        ("model_id", pa.string()),
-        ("monitoring_date", pa.date32()),
-        ("monitoring_start_time", _TIME),
-        ("monitoring_end_time", _TIME),
-        ("total_predictions", pa.uint32()),
-        ("predictions_per_hour", _FLOAT),
-        ("avg_prediction_latency_ms", _FLOAT),
-        ("data_drift_score", _FLOAT),
-        ("feature_drift_scores", pa.string()),
-        ("drift_detected", pa.uint8()),
-        ("prediction_distribution", pa.string()),
-        ("error_count", pa.uint32()),
-        ("error_rate", _FLOAT),
-        ("alerts_triggered", pa.uint16()),
-        ("alert_types", pa.string()),
-        ("metadata", pa.string()),
-        ("created_at", _TIME),
-        ("updated_at", _TIME),
-    ]
-)
-UINT32_MAX = 2**32 - 1
+from raypipe.monitor.table import UINT32_MAX
 
 
 @dataclass(frozen=True)
@@ -56,15 +28,14 @@ class Scored:
 
 def write(client: Client, run: Scored, drift: Drift) -> str:
     """Writes the row unless it is there, and returns its id, which follows from the run's."""
-    identity = str(uuid.uuid5(uuid.NAMESPACE_URL, f"raypipe:monitoring:{run.run_id}"))
+    identity = table.id_of(f"monitoring:{run.run_id}")
     known = client.value(
         "SELECT count() FROM ml_model_monitoring WHERE monitoring_date = {day:Date} AND model_id = {model:String}"
         " AND monitoring_id = {id:String}",
         {"day": run.date, "model": run.model_id, "id": identity},
     )
     if not known:
-        row = _row(run, drift, identity)
-        client.insert("ml_model_monitoring", pa.Table.from_pylist([row], schema=SCHEMA), columns=SCHEMA.names)
+        table.insert(client, _row(run, drift, identity))
     return identity
 
 

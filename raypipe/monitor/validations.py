@@ -3,42 +3,16 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
-import pyarrow as pa
-
 from raypipe.clickhouse.client import Client, content_token
-from raypipe.monitor.record import UINT32_MAX
+from raypipe.monitor import table
+from raypipe.monitor.table import UINT32_MAX
 
 KIND = "validation"
-_TIME, _FLOAT = pa.timestamp("s", tz="UTC"), pa.float32()
-SCHEMA = pa.schema(
-    [
-        ("monitoring_id", pa.string()),
-        ("model_id", pa.string()),
-        ("monitoring_date", pa.date32()),
-        ("monitoring_start_time", _TIME),
-        ("monitoring_end_time", _TIME),
-        ("total_predictions", pa.uint32()),
-        ("accuracy", _FLOAT),
-        ("precision", _FLOAT),
-        ("recall", _FLOAT),
-        ("f1_score", _FLOAT),
-        ("auc_roc", _FLOAT),
-        ("performance_drift_score", _FLOAT),
-        ("performance_drift_detected", pa.uint8()),
-        ("prediction_distribution", pa.string()),
-        ("alerts_triggered", pa.uint16()),
-        ("alert_types", pa.string()),
-        ("metadata", pa.string()),
-        ("created_at", _TIME),
-        ("updated_at", _TIME),
-    ]
-)
 _COLUMNS = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "f1_score", "auc": "auc_roc"}
 _STORED = (
     "SELECT metadata FROM ml_model_monitoring WHERE JSONExtractString(metadata, 'kind') = {kind:String}"
@@ -68,7 +42,7 @@ class Batch:
     def id(self) -> str:
         """The id of its validation."""
         made_by = self.run_id or f"{self.pipeline}:{self.date}:{self.model_version}"
-        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"raypipe:{KIND}:{made_by}"))
+        return table.id_of(f"{KIND}:{made_by}")
 
 
 @dataclass(frozen=True)
@@ -150,8 +124,7 @@ def write(client: Client, validation: Validation, started_at: datetime) -> None:
         "created_at": now,
         "updated_at": now,
     }
-    table = pa.Table.from_pylist([row], schema=SCHEMA)
-    client.insert("ml_model_monitoring", table, token=content_token(KIND, batch.id), columns=SCHEMA.names)
+    table.insert(client, row, token=content_token(KIND, batch.id))
 
 
 def _levels(validation: Validation) -> list[dict[str, Any]]:

@@ -14,83 +14,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import Statement, identifier, literal
-from raypipe.clickhouse.tables import Table, describe
+from raypipe.clickhouse.statements import Statement, identifier
+from raypipe.clickhouse.tables import Table, describe, shards
 from raypipe.data.contract import describe_query
 from raypipe.errors import ConfigError, DataError, GateRefused
-from raypipe.score.ledger import Receipt, attempts
+from raypipe.score import mapping
+from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest, Target
 
 log = logging.getLogger(__name__)
 
 RUN_CONSTANTS = {"prediction_type", "prediction_date", "model_id", "model_version"}
-# ANY of them identifies a run's rows; a table without them cannot be published into exactly once.
 # Several threads write a twin, and its parts are written as they come: half the time for the same rows.
 FILLING = {"max_insert_threads": 4, "optimize_on_insert": 0}
+# Together they tell a run's rows from another's, as far as a table has them; see `mark`.
 MARKS = ("batch_id", "created_at", "predicted_at", "model_version", "prediction_date", "assignment_date")
-
-
-def fragments(manifest: Manifest) -> dict[str, str]:
-    """What the placeholders of a publish.sql stand for."""
-    columns = {*manifest.keys, *manifest.carry}
-    keys = ", ".join(identifier(name) for name in manifest.keys)
-    rows = f"SELECT * FROM {identifier(manifest.staging)} WHERE attempt IN {{attempts:Array(UInt64)}}"
-    if manifest.duplicates == "keep_one":
-        rows += f" ORDER BY {keys}, score DESC LIMIT 1 BY {keys}"
-    return {
-        "staging": f"({rows})",
-        "explanations": identifier(manifest.explanations),
-        "keys": keys,
-        "entity_id": f"toString({identifier(manifest.entity_id)})",
-        "company_id": "company_id" if "company_id" in columns else "''",
-        "brand_id": "brand_id" if "brand_id" in columns else "''",
-        "level": _level(manifest),
-    }
-
-
-def bound(manifest: Manifest, written: Sequence[Receipt]) -> dict[str, Any]:
-    """The values of the parameters that a publish.sql may bind."""
-    return {
-        "run_id": manifest.run_id,
-        "pipeline": manifest.pipeline,
-        "model_id": manifest.model_id,
-        "model_version": manifest.model_version,
-        "entity_type": manifest.entity_type,
-        "date": manifest.date,
-        "run_at": manifest.run_at,
-        "threshold": manifest.threshold,
-        "attempts": attempts(written),
-        **manifest.values,
-    }
-
-
-def expected(client: Client, manifest: Manifest, target: Target, written: Sequence[Receipt], staged: int) -> int:
-    """The rows that a target's publish statement must yield of the staged ones.
-
-    Raises:
-        GateRefused: none at all.
-    """
-    if target.rows == "count()":
-        return staged
-    sql = f"SELECT toInt64({target.rows}) FROM {fragments(manifest)['staging']}"
-    rows = int(client.value(sql, bound(manifest, written)))
-    if not rows:
-        raise GateRefused(
-            f"Run {manifest.run_id} was not published: there is nothing to write into {target.table}",
-            found=f"{target.rows} = 0 over {staged} staged rows",
-            allowed="at least one row",
-            next_step="look at what the model answers: the columns it adds are in the run's staging table",
-        )
-    return rows
-
-
-def _level(manifest: Manifest) -> str:
-    """The level's name from the score; without levels, whether the score reaches the threshold."""
-    if not manifest.levels:
-        return "if(score >= {threshold:Float64}, '1', '0')"
-    cuts = ", ".join(f"score < {literal(bound)}, {literal(name)}" for name, bound in manifest.levels[:-1])
-    last = literal(manifest.levels[-1][0])
-    return f"multiIf({cuts}, {last})" if cuts else last
 
 
 def swaps_whole_runs(target: Table) -> bool:
@@ -216,12 +154,12 @@ def _fill(
     rows: int,
 ) -> str:
     """Fills a twin of the target and returns its only partition's id."""
-    sql = Statement(target.sql, source=f"the publish statement of {target.table}").render(**fragments(manifest))
-    parameters = bound(manifest, written)
+    sql = Statement(target.sql, source=f"the publish statement of {target.table}").render(**mapping.fragments(manifest))
+    parameters = mapping.bound(manifest, written)
     columns = _columns(client, sql, parameters, table)
     client.run(client.topology.drop(twin))
     client.run(client.topology.twin(twin, target.table, table.engine_full))
-    for statement in client.topology.fill(twin, columns, sql, _shards(client)):
+    for statement in client.topology.fill(twin, columns, sql, shards(client)):
         client.run(statement, parameters, FILLING)
     condition, values = mark(table, manifest.run_id, manifest.model_version, manifest, manifest.run_at)
     filled = count(client, twin, condition, values)
@@ -293,14 +231,3 @@ def verify(client: Client, manifest: Manifest, target: Target, rows: int) -> Non
 def count(client: Client, table: str, condition: str, values: dict[str, Any]) -> int:
     """The rows of a table, on all shards, for which a condition holds."""
     return int(client.value(f"SELECT count() FROM {client.topology.everywhere(table)} WHERE {condition}", values))
-
-
-def _shards(client: Client) -> list[str]:
-    """A replica of each shard, as `host:port`; none on a single server."""
-    if client.topology.cluster is None:
-        return []
-    rows = client.rows(
-        "SELECT any(host_name), any(port) FROM system.clusters WHERE cluster = {cluster:String} GROUP BY shard_num",
-        {"cluster": client.topology.cluster},
-    )
-    return [f"{host}:{port}" for host, port in rows]

@@ -14,7 +14,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.config.publishing import PREDICTIONS
 from raypipe.data.slices import Slice
 from raypipe.errors import Busy, GateRefused, RaypipeError
-from raypipe.score import current, explain, gate, ledger, lock, publish, runs, staging
+from raypipe.score import current, explain, gate, ledger, lock, mapping, publish, runs, staging
 from raypipe.score.ledger import Receipt
 from raypipe.score.lock import Owner
 from raypipe.score.manifest import Manifest
@@ -161,7 +161,7 @@ def _publish(
     progress: Progress,
 ) -> Run:
     lock.require(client, manifest.pipeline, owner)
-    expected = {target.table: publish.expected(client, manifest, target, written, rows) for target in manifest.targets}
+    expected = {target.table: mapping.expected(client, manifest, target, written, rows) for target in manifest.targets}
     prepared = []
     for number, target in enumerate(manifest.targets):
         progress("publish", number, len(manifest.targets))

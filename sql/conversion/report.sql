@@ -8,14 +8,5 @@ SELECT
     prediction_probability AS conversion_probability,
     prediction_class AS likelihood,
     prediction_confidence AS model_confidence,
-    total_sessions,
-    days_since_last_session,
-    avg_engagement_score,
-    subscription_tier,
-    device_type_name,
-    os_name,
-    browser_name,
-    country_name,
-    city_name,
-    category_name
+    {include:shared/reader_columns.sql}
 FROM ({include:shared/named_predictions.sql})

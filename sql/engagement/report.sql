@@ -7,14 +7,5 @@ SELECT
     brand_name,
     prediction_value AS expected_engagement,
     prediction_class AS engagement_level,
-    total_sessions,
-    days_since_last_session,
-    avg_engagement_score,
-    subscription_tier,
-    device_type_name,
-    os_name,
-    browser_name,
-    country_name,
-    city_name,
-    category_name
+    {include:shared/reader_columns.sql}
 FROM ({include:shared/named_predictions.sql})

@@ -24,23 +24,7 @@ ANY LEFT JOIN
         latest.2 AS articles,
         latest.3 AS weights,
         (latest.1)[1] AS newest_at
-    FROM
-    (
-        SELECT
-            brand_id,
-            user_id,
-            article_id,
-            toFloat32(sum(
-                transform(event_type, {event_types:Array(String)}, {event_weights:Array(Float64)}, 0.)
-                * if({half_life_days:Float64} = 0, 1., exp2((toInt64(event_timestamp) - toInt64(toDateTime({date:Date} + 1, {timezone:String}))) / (86400 * {half_life_days:Float64})))
-            )) AS weight,
-            max(event_timestamp) AS last_at
-        FROM editorial_content_events
-        PREWHERE event_timestamp >= toDateTime({date:Date} + 1 - {days:UInt16}, {timezone:String})
-            AND event_timestamp < toDateTime({date:Date} + 1, {timezone:String})
-        WHERE user_id != '' AND article_id != '' AND event_type IN {event_types:Array(String)}
-        GROUP BY brand_id, user_id, article_id
-    )
+    FROM ({include:recommendation/weights.sql})
     GROUP BY brand_id, user_id
 ) AS history ON history.brand = customer_user_features.brand_id AND history.user = customer_user_features.user_id
 WHERE feature_date = {date:Date} AND {slice}

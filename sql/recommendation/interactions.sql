@@ -9,24 +9,8 @@ SELECT
     event.user_id AS user_id,
     event.article_id AS article_id,
     event.weight AS weight,
-    event.last_interaction_at AS last_interaction_at
-FROM
-(
-    SELECT
-        brand_id,
-        user_id,
-        article_id,
-        toFloat32(sum(
-            transform(event_type, {event_types:Array(String)}, {event_weights:Array(Float64)}, 0.)
-            * if({half_life_days:Float64} = 0, 1., exp2((toInt64(event_timestamp) - toInt64(toDateTime({date:Date} + 1, {timezone:String}))) / (86400 * {half_life_days:Float64})))
-        )) AS weight,
-        -- A DateTime would reach Arrow as a bare number.
-        toDateTime64(max(event_timestamp), 0, 'UTC') AS last_interaction_at
-    FROM editorial_content_events
-    PREWHERE event_timestamp >= toDateTime({date:Date} + 1 - {days:UInt16}, {timezone:String})
-        AND event_timestamp < toDateTime({date:Date} + 1, {timezone:String})
-    WHERE user_id != '' AND article_id != '' AND event_type IN {event_types:Array(String)}
-    GROUP BY brand_id, user_id, article_id
-) AS event
+    -- A DateTime would reach Arrow as a bare number.
+    toDateTime64(event.last_at, 0, 'UTC') AS last_interaction_at
+FROM ({include:recommendation/weights.sql}) AS event
 ANY LEFT JOIN (SELECT brand_id AS id, company_id FROM brands FINAL) AS brand ON brand.id = event.brand_id
 WHERE brand.company_id != ''

@@ -9,7 +9,7 @@ from datetime import date
 
 import pytest
 
-from raypipe import nightly, planning
+from raypipe import planning, run_drift
 from raypipe.clickhouse.client import Client
 from raypipe.config.load import Loaded, load_pipeline, shipped
 from raypipe.data.slices import Slice
@@ -95,12 +95,12 @@ def in_process(publisher: FittedPublisher, manifest: Manifest, *, take_over: boo
 
     measured: list[Drift] = []
     with Client(publisher.endpoint) as client:
-        config = loaded(publisher).config
+        limits = loaded(publisher).config.monitor
         return execute(
             client,
             manifest,
             scorer,
             take_over=take_over,
             progress=lambda stage, done, total: None,
-            monitor=lambda frozen, written: measured.append(nightly.monitor(client, config, frozen, written)),
+            monitor=lambda frozen, written: measured.append(run_drift.measure(client, limits, frozen, written)),
         )

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from raypipe import nightly
+from raypipe import nightly, run_drift
 from raypipe.clickhouse import client as client_module
 from raypipe.clickhouse import faults, leftovers
 from raypipe.clickhouse.client import Client
@@ -214,7 +214,7 @@ def before_call(patch: pytest.MonkeyPatch, module: Any, name: str, act: Callable
 
 def before_publishing(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Does something when the gate is passed, the explanations are written and nothing is published yet."""
-    before_call(patch, nightly, "monitor", act)
+    before_call(patch, run_drift, "measure", act)
 
 
 def open_gate(patch: pytest.MonkeyPatch) -> None:

@@ -228,6 +228,17 @@ def test_levels_follow_the_cuts(demo: Client) -> None:
     assert demo.value("SELECT uniqExact(prediction_class) FROM ml_model_predictions") == 2
 
 
+def test_a_quantity_is_published_as_a_probability_is_but_without_one(demo: Client) -> None:
+    publish(demo, "ml_model_predictions", "shared/predictions.sql")
+    columns = "prediction_id, entity_id, prediction_value, prediction_class, predicted_at, batch_id, metadata"
+    quantities = f"SELECT {columns} FROM ({sql('shared/values.sql', **FRAGMENTS)}) ORDER BY prediction_id"
+    assert demo.rows(quantities, RUN) == demo.rows(f"SELECT {columns} FROM ml_model_predictions ORDER BY prediction_id")
+    doubt = (
+        f"SELECT DISTINCT prediction_probability, prediction_confidence FROM ({sql('shared/values.sql', **FRAGMENTS)})"
+    )
+    assert demo.rows(doubt, RUN) == [(0, 0)]
+
+
 def test_confidence_is_the_probability_of_the_likelier_class(demo: Client) -> None:
     publish(demo, "customer_churn_predictions", "churn/publish.sql")
     rows = demo.rows("SELECT churn_probability, model_confidence FROM customer_churn_predictions")
@@ -274,3 +285,9 @@ def test_the_report_names_everything_and_doubles_nobody(demo: Client) -> None:
         ):  # fmt: skip
             assert row[name], name
             assert "(old name)" not in row[name]
+    levels = demo.rows(sql("shared/published_levels.sql"), {"run_id": RUN["run_id"], "run_at": RUN_AT})
+    assert {(level, brand) for level, brand, _, _ in levels} == {
+        (level, brand) for level in ("low", "high") for brand in {row["brand_name"] for row in rows}
+    }
+    assert sum(users for _, _, users, _ in levels) == len(rows)
+    assert [level for level, *_ in levels] == sorted((level for level, *_ in levels), reverse=True)

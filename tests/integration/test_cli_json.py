@@ -91,6 +91,7 @@ def test_sql(registered_model: Any) -> None:
     [
         ("(SELECT 1) UNION ALL (SELECT 1)", [[1], [1]]),
         ("\n-- a comment\nWITH 2 AS x SELECT x", [[2]]),
+        ("/* a comment */ -- another\n (SELECT 3)", [[3]]),
         ("SELECT nan, NULL, toDate('2026-01-31'), [1, 2], map('a', 1)", [[None, None, "2026-01-31", [1, 2], {"a": 1}]]),
         ("SELECT '[red]x[/red]'", [["[red]x[/red]"]]),
         ("EXISTS TABLE no_such_table", [[0]]),

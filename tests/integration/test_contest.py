@@ -24,7 +24,7 @@ from raypipe.data.freeze import freeze
 from raypipe.data.histograms import fit_bins
 from raypipe.data.slices import unsliced
 from raypipe.fit import contest, registration
-from raypipe.fit.fitting import labels_of
+from raypipe.fit.recipe import labels_of
 from raypipe.models.protocol import FitSpec, Matrix
 from raypipe.models.xgboost import XGBoost
 from raypipe.registry import aliases, artifacts, models

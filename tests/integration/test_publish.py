@@ -16,7 +16,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import load, load_all
 from raypipe.config.load import shipped
 from raypipe.errors import ConfigError, DataError, GateRefused
-from raypipe.score import publish, runs
+from raypipe.score import mapping, publish, runs
 from raypipe.score.manifest import Target
 
 PUBLISHER = Path(__file__).parents[1] / "publisher" / "schema.sql"
@@ -58,15 +58,15 @@ def test_a_target_has_the_rows_that_its_config_counts_in_staging(schema: str, sc
     thrice = replace(PREDICTIONS, rows="3 * count()")
     run = scoring().with_manifest(targets=(thrice,))
     written = run.staged()
-    assert publish.expected(run.client, run.manifest, thrice, written, 10) == 30
-    assert publish.expected(run.client, run.manifest, PREDICTIONS, written, 10) == 10
+    assert mapping.expected(run.client, run.manifest, thrice, written, 10) == 30
+    assert mapping.expected(run.client, run.manifest, PREDICTIONS, written, 10) == 10
 
 
 def test_rows_that_the_statement_does_not_make_are_refused(schema: str, scoring: Make) -> None:
     run = scoring().with_manifest(targets=(PREDICTIONS,))
     wrong = replace(PREDICTIONS, rows="count() + 1")
     written = run.staged()
-    rows = publish.expected(run.client, run.manifest, wrong, written, 10)
+    rows = mapping.expected(run.client, run.manifest, wrong, written, 10)
     with pytest.raises(GateRefused, match="the rows made for ml_model_predictions"):
         publish.prepare(run.client, run.manifest, wrong, written, rows)
     assert batches(run.client) == {}
@@ -75,7 +75,7 @@ def test_rows_that_the_statement_does_not_make_are_refused(schema: str, scoring:
 def test_a_target_that_nothing_would_be_written_to_is_refused(schema: str, scoring: Make) -> None:
     run = scoring()
     with pytest.raises(GateRefused, match="nothing to write into ml_model_predictions"):
-        publish.expected(run.client, run.manifest, replace(PREDICTIONS, rows="sum(0)"), run.staged(), 10)
+        mapping.expected(run.client, run.manifest, replace(PREDICTIONS, rows="sum(0)"), run.staged(), 10)
 
 
 def test_two_runs_of_a_pipeline_never_begin_in_the_same_second(scoring: Make) -> None:

@@ -18,7 +18,8 @@ from raypipe.config.load import Loaded, load_pipeline, shipped
 from raypipe.demo.publisher import build
 from raypipe.errors import ConfigError, DataError, ModelError, ServerError, UsageError
 from raypipe.fit import space, trial
-from raypipe.fit.fitting import Recipe, fit_version
+from raypipe.fit.fitting import fit_version
+from raypipe.fit.recipe import Recipe
 from raypipe.registry import models
 from raypipe.registry.package import unpack
 from tests.conftest import PUBLISHER_DAYS, PUBLISHER_LAST_DATE, PUBLISHER_SEED, _fresh_database

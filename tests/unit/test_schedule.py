@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.config.load import load_pipeline
 from raypipe.errors import ConfigError
-from raypipe.schedule import FEATURES, ordered
+from raypipe.schedule import FEATURES, ordered, run
 
 
 def test_a_pipeline_comes_behind_those_that_it_names() -> None:
@@ -22,3 +26,16 @@ def test_a_pipeline_that_is_not_run_tonight_is_not_waited_for() -> None:
 def test_pipelines_that_wait_for_each_other_are_named() -> None:
     with pytest.raises(ConfigError, match=r"a → b → a|b → a → b"):
         ordered({"a": ("b",), "b": ("a",), "c": ()})
+
+
+def test_a_circle_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    for name, other in (("first", "second"), ("second", "first")):
+        (tmp_path / f"{name}.yaml").write_text(
+            f"pipeline: {name}\nafter: [{other}]\nentity: {{type: user, keys: [user_id], id: user_id}}\n"
+            "source: {table: user_days}\nlabel: {horizon_days: 7}\nfeatures: [sessions]\n"
+            "publish: [{target: ml_model_predictions, sql: shared/predictions.sql}]\n"
+        )
+    pipelines = {name: load_pipeline(name, tmp_path, environ={}) for name in ("first", "second")}
+    nowhere = Endpoint("http://127.0.0.1:9")
+    with pytest.raises(ConfigError, match="wait for each other"):
+        next(run(nowhere, pipelines, None, lambda stage, done, total: None))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +20,7 @@ from raypipe.cli.options import parse_date
 from raypipe.errors import GateRefused, UsageError, advised
 
 Capture = pytest.CaptureFixture[str]
+ROOT = Path(__file__).parents[3]
 
 
 def test_numbers_that_json_lacks_are_null(capsys: Capture) -> None:
@@ -53,6 +57,11 @@ def test_what_looks_like_markup_is_printed_as_it_is(capsys: Capture) -> None:
     assert capsys.readouterr().out.count(text) == 4
 
 
+def test_a_number_is_never_rounded_to_nothing(capsys: Capture) -> None:
+    output.table(("a", "b", "c", "d"), [(0.00001234, -0.00001234, 0.0, 0.5)])
+    assert re.findall(r"-?\d[\d.e-]*", capsys.readouterr().out) == ["1.2e-05", "-1.2e-05", "0.0000", "0.5000"]
+
+
 def test_a_long_line_is_not_broken(capsys: Capture) -> None:
     output.say("raypipe sql " + "x" * 500)
     assert len(capsys.readouterr().out.splitlines()) == 1
@@ -85,11 +94,21 @@ def test_an_exit_that_a_command_chose_is_no_error(capsys: Capture) -> None:
     assert (ended.value.exit_code, capsys.readouterr().err) == (1, "")
 
 
-def test_a_reader_that_has_gone_is_no_bug(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "_close_output", lambda: None)
+def test_a_reader_that_has_gone_is_no_bug() -> None:
+    command = [sys.executable, "-m", "raypipe", "config", "schema"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (1, b"")
+
+
+def test_a_pipe_that_breaks_elsewhere_is_told(capsys: Capture) -> None:
     with pytest.raises(SystemExit) as ended, output.reported(False):
-        raise BrokenPipeError
-    assert (ended.value.code, capsys.readouterr().err) == (1, "")
+        raise BrokenPipeError("the engine has gone")
+    assert ended.value.code == 1
+    assert "an unexpected BrokenPipeError: the engine has gone" in capsys.readouterr().err
 
 
 def test_progress_goes_to_stderr_a_line_a_tenth(capsys: Capture) -> None:
@@ -126,7 +145,7 @@ def test_advice_is_for_errors_that_have_none() -> None:
 def test_the_documented_exit_codes_are_those_of_the_help() -> None:
     from raypipe.cli import app
 
-    text = (Path(__file__).parents[3] / "docs" / "commands.md").read_text()
+    text = (ROOT / "docs" / "commands.md").read_text()
     for code in ("| 0 | done", "| 1 | failed", "| 2 | ", "| 3 | a gate refused", "| 130 | interrupted"):
         assert code in text
     assert app.info.help is not None

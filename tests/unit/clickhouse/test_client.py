@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import pickle
-from datetime import datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
 from urllib3.exceptions import ProtocolError
 
 from raypipe.clickhouse.body import Body
-from raypipe.clickhouse.client import Client, _bound, content_token
+from raypipe.clickhouse.client import Client, content_token
 from raypipe.clickhouse.endpoint import PASSWORD_VARIABLE, Endpoint
 from raypipe.clickhouse.strict import require_names, require_ranges
 from raypipe.errors import ConfigError, DataError, ServerError, UsageError
@@ -133,25 +131,6 @@ def test_a_password_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
 )
 def test_loopback_is_known_by_its_address(url: str, loopback: bool) -> None:
     assert Endpoint.parse(url).is_loopback is loopback
-
-
-def test_values_are_bound_only_where_a_typed_placeholder_asks() -> None:
-    given = {"date": "2026-01-31"}
-    assert _bound("SELECT {date:Date}", given) == given
-    assert _bound("SELECT 1 % 2", given) == {}
-    assert _bound("SELECT {slice}", given) == {}
-    assert _bound("SELECT {date:Date}", None) == {}
-
-
-@pytest.mark.parametrize(
-    ("kind", "bound"),
-    [("DateTime", "1762061400"), ("DateTime64(6)", "1762061400.250000"), ("Nullable(DateTime)", "1762061400")],
-)
-def test_an_instant_is_bound_as_seconds_that_no_time_zone_shifts(kind: str, bound: str) -> None:
-    at = datetime(2025, 11, 2, 1, 30, 0, 250_000, tzinfo=ZoneInfo("America/New_York"))
-    assert _bound(f"SELECT {{at:{kind}}}", {"at": at}) == {"at": bound}
-    naive = at.replace(tzinfo=None)
-    assert _bound(f"SELECT {{at:{kind}}}", {"at": naive}) == {"at": naive}
 
 
 def test_a_token_depends_on_every_part_and_on_where_it_ends() -> None:

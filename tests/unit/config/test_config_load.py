@@ -123,6 +123,9 @@ def test_an_override_without_a_value_is_null(load: Load, pipeline: dict[str, Any
         ("model..rounds=5", "--set cannot be used"),
         ("levels.2.below=1", "--set  levels.2.below cannot be set: levels is a list, its items are 0 to 1"),
         ("levels.low.below=1", "--set  levels.low.below cannot be set: levels is a list, its items are 0 to 1"),
+        ("model.rounds=\x00", "--set  model.rounds has a value that is not YAML"),
+        ("extends=shared/days.yaml", "--set  extends cannot be set here"),
+        ("definitions.sessions.unit=visits", "--set  definitions cannot be set here"),
         ("pipeline.name=1", "--set  pipeline.name cannot be set: pipeline is a single value (configs/visits.yaml:1)"),
         ("model.rounds=[1", "--set  model.rounds has a value that is not YAML"),
         ("model.rounds=ten", "--set  model.rounds must be a whole number\n      found: 'ten'"),
@@ -131,6 +134,11 @@ def test_an_override_without_a_value_is_null(load: Load, pipeline: dict[str, Any
 )
 def test_a_mistaken_override_is_told(load: Load, override: str, expected: str) -> None:
     assert expected in refused(load, override)
+
+
+def test_an_override_into_an_empty_list_is_told(load: Load, pipeline: dict[str, Any]) -> None:
+    pipeline["carry"] = []
+    assert "--set  carry.0 cannot be set: carry is a list, and it is empty" in refused(load, "carry.0=tier")
 
 
 def test_a_mistake_in_the_environment_names_the_variable(load: Load) -> None:
@@ -249,6 +257,12 @@ def test_a_password_in_the_url_is_refused_and_masked(load: Load, address: str) -
         assert SECRET not in message
 
 
+def test_a_password_in_a_url_without_a_scheme_is_masked(load: Load) -> None:
+    message = refused(load, url=f"me:{SECRET}@host:8123/db")
+    assert "connection.url is no address of a ClickHouse\n      found: me:***@host:8123/db" in message
+    assert SECRET not in message
+
+
 def test_a_password_in_the_place_of_the_section_is_masked(load: Load, pipeline: dict[str, Any]) -> None:
     pipeline["connection"] = f"http://me:{SECRET}@host:8123/db"
     message = refused(load)
@@ -285,6 +299,7 @@ def test_pipelines_are_the_yaml_files_but_base(configs: Path) -> None:
     base(configs, "timezone: UTC")
     (configs / "clicks.yaml").touch()
     (configs / "schema.json").touch()
+    (configs / ".#visits.yaml").touch()
     assert list_pipelines(configs) == ["clicks", "visits"]
 
 

@@ -103,6 +103,16 @@ def test_definitions_may_stand_in_base(load: Load, configs: Path) -> None:
     assert load_shared(configs, None, {}).timezone == "UTC"
 
 
+def test_base_extends_nothing(load: Load, shared: Path, configs: Path) -> None:
+    (configs / "base.yaml").write_text("timezone: UTC\nextends: shared/days.yaml")
+    assert "configs/base.yaml:2  extends cannot be set here" in refused(load)
+
+
+def test_a_null_extends_nothing(load: Load, pipeline: dict[str, Any]) -> None:
+    pipeline["extends"] = None
+    assert load().config.extends is None
+
+
 def test_a_circle_is_told_with_its_way(load: Load, shared: Path, configs: Path) -> None:
     (configs / "shared" / "far.yaml").write_text("extends: shared/days.yaml")
     shared.write_text("extends: shared/far.yaml")

@@ -10,7 +10,8 @@ import pytest
 
 from raypipe.errors import ConfigError
 from raypipe.fit import clusters
-from raypipe.fit.fitting import Recipe, fit_version, fitter
+from raypipe.fit.fitting import fit_version, fitter
+from raypipe.fit.recipe import Recipe
 
 RNG = np.random.default_rng(5)
 GOOD = RNG.normal(0.3, 0.1, 2_000)

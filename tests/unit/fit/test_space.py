@@ -10,7 +10,7 @@ import pytest
 from raypipe.clickhouse.statements import Statement
 from raypipe.errors import ConfigError, UsageError
 from raypipe.fit import space, sweep_folder
-from raypipe.fit.fitting import Recipe
+from raypipe.fit.recipe import Recipe
 from raypipe.fit.sweep import SweepPlan, identity
 from raypipe.fit.training_table import Shares, Snapshot
 from raypipe.fit.trial import rungs, unseeing

@@ -12,8 +12,8 @@ import pytest
 from raypipe.models import bandit
 from raypipe.models.ad_revenue import Seen
 from raypipe.models.bandit import Settings
-from raypipe.monitor import arms
-from raypipe.monitor.arms import Night
+from raypipe.monitor import arm_tests, arms
+from raypipe.monitor.arm_tests import Night
 
 NIGHT = Night(
     "ads_20260131_00000001",
@@ -31,7 +31,7 @@ PLACES = {"mobile": {"company_id": "c", "brand_id": "b"}}
 
 def rows(**seen: Seen) -> list[dict[str, Any]]:
     policy = bandit.learn({"mobile": seen}, Settings(draws=5000))
-    return list(arms.tests_of(NIGHT, policy.contexts["mobile"], PLACES, {("mobile", "a"): 7}))
+    return list(arm_tests.tests_of(NIGHT, policy.contexts["mobile"], PLACES, {("mobile", "a"): 7}))
 
 
 def clicked(impressions: int, clicks: int) -> Seen:
@@ -59,12 +59,12 @@ def test_every_arm_is_tested_against_the_one_shown_most() -> None:
 @pytest.mark.parametrize(
     ("seen", "status", "winner"),
     [
-        ({"a": clicked(3000, 60), "b": clicked(1000, 200)}, arms.DECIDED, "b"),
-        ({"a": clicked(3000, 60), "b": clicked(1000, 21)}, arms.RUNNING, ""),
-        ({"a": clicked(3000, 60), "b": clicked(99, 50)}, arms.RUNNING, ""),
-        ({"a": clicked(3000, 60), "b": Seen()}, arms.NOT_SHOWN, ""),
-        ({"a": Seen(3000, 60), "b": Seen(1000, 21)}, arms.NO_REVENUE, ""),
-        ({"a": clicked(3000, 60)}, arms.ONE_ARM, ""),
+        ({"a": clicked(3000, 60), "b": clicked(1000, 200)}, arm_tests.DECIDED, "b"),
+        ({"a": clicked(3000, 60), "b": clicked(1000, 21)}, arm_tests.RUNNING, ""),
+        ({"a": clicked(3000, 60), "b": clicked(99, 50)}, arm_tests.RUNNING, ""),
+        ({"a": clicked(3000, 60), "b": Seen()}, arm_tests.NOT_SHOWN, ""),
+        ({"a": Seen(3000, 60), "b": Seen(1000, 21)}, arm_tests.NO_REVENUE, ""),
+        ({"a": clicked(3000, 60)}, arm_tests.ONE_ARM, ""),
     ],
     ids=["decided", "open", "too few impressions", "never shown", "no revenue", "one arm"],
 )

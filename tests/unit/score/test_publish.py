@@ -10,7 +10,7 @@ import pytest
 
 from raypipe.clickhouse.tables import Column, Table
 from raypipe.errors import ConfigError
-from raypipe.score import publish
+from raypipe.score import mapping, publish
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 
@@ -73,7 +73,7 @@ def test_a_table_of_one_kind_of_prediction_is_swapped_by_the_date_alone() -> Non
 
 
 def level(*levels: tuple[str, float]) -> str:
-    return publish.fragments(manifest(levels=levels))["level"]
+    return mapping.fragments(manifest(levels=levels))["level"]
 
 
 def test_levels_are_cut_below_their_bounds_and_the_last_takes_the_rest() -> None:
@@ -89,21 +89,21 @@ def test_without_levels_the_class_is_whether_the_score_reaches_the_threshold() -
 
 
 def test_company_and_brand_are_empty_where_the_query_has_none() -> None:
-    known = publish.fragments(manifest())
+    known = mapping.fragments(manifest())
     assert (known["company_id"], known["brand_id"]) == ("company_id", "''")
     assert known["entity_id"] == "toString(`user_id`)"
 
 
 def test_only_rows_of_attempts_that_count_are_read_and_one_a_key_where_the_config_says_so() -> None:
-    assert publish.fragments(manifest())["staging"] == (
+    assert mapping.fragments(manifest())["staging"] == (
         "(SELECT * FROM `raypipe_staging_churn_1` WHERE attempt IN {attempts:Array(UInt64)})"
     )
-    assert "LIMIT 1 BY `company_id`, `user_id`" in publish.fragments(manifest(duplicates="keep_one"))["staging"]
+    assert "LIMIT 1 BY `company_id`, `user_id`" in mapping.fragments(manifest(duplicates="keep_one"))["staging"]
 
 
 def test_the_values_that_a_publish_statement_may_bind() -> None:
     receipt = cast(Receipt, SimpleNamespace(attempt=7))
-    known = publish.bound(manifest(values={"names": ["a"]}), [receipt])
+    known = mapping.bound(manifest(values={"names": ["a"]}), [receipt])
     assert known["names"] == ["a"]
     assert known["attempts"] == [7]
     assert (known["run_id"], known["date"], known["run_at"], known["threshold"]) == (

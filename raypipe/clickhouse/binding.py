@@ -1,0 +1,29 @@
+"""Values on their way into a query's bound parameters, `{name:Type}`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+Parameters = Mapping[str, Any]
+
+_PLACEHOLDER = re.compile(r"\{(\w+):([^}]+)\}")
+
+
+def bound(sql: str, parameters: Parameters | None) -> dict[str, Any]:
+    """The parameters of a query as the driver sends them; none where the query binds nothing."""
+    # Values for a query without a placeholder would make the driver format the text itself, by its `%` signs.
+    kinds = dict(_PLACEHOLDER.findall(sql))
+    if not parameters or not kinds:
+        return {}
+    return {name: _instant(value, kinds.get(name, "")) for name, value in parameters.items()}
+
+
+def _instant(value: Any, kind: str) -> Any:
+    """An instant as seconds since 1970, which no time zone of the session or the server can shift."""
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        return value
+    seconds = int(value.timestamp() // 1)
+    return f"{seconds}.{value.microsecond:06d}" if "DateTime64" in kind else str(seconds)

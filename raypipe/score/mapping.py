@@ -1,0 +1,75 @@
+"""How a run's staged rows become a target's: what its publish.sql is filled with, and the rows that it must yield."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import identifier, literal
+from raypipe.errors import GateRefused
+from raypipe.score.ledger import Receipt, attempts
+from raypipe.score.manifest import Manifest, Target
+
+
+def fragments(manifest: Manifest) -> dict[str, str]:
+    """What the placeholders of a publish.sql stand for."""
+    columns = {*manifest.keys, *manifest.carry}
+    keys = ", ".join(identifier(name) for name in manifest.keys)
+    rows = f"SELECT * FROM {identifier(manifest.staging)} WHERE attempt IN {{attempts:Array(UInt64)}}"
+    if manifest.duplicates == "keep_one":
+        rows += f" ORDER BY {keys}, score DESC LIMIT 1 BY {keys}"
+    return {
+        "staging": f"({rows})",
+        "explanations": identifier(manifest.explanations),
+        "keys": keys,
+        "entity_id": f"toString({identifier(manifest.entity_id)})",
+        "company_id": "company_id" if "company_id" in columns else "''",
+        "brand_id": "brand_id" if "brand_id" in columns else "''",
+        "level": _level(manifest),
+    }
+
+
+def bound(manifest: Manifest, written: Sequence[Receipt]) -> dict[str, Any]:
+    """The values of the parameters that a publish.sql may bind."""
+    return {
+        "run_id": manifest.run_id,
+        "pipeline": manifest.pipeline,
+        "model_id": manifest.model_id,
+        "model_version": manifest.model_version,
+        "entity_type": manifest.entity_type,
+        "date": manifest.date,
+        "run_at": manifest.run_at,
+        "threshold": manifest.threshold,
+        "attempts": attempts(written),
+        **manifest.values,
+    }
+
+
+def expected(client: Client, manifest: Manifest, target: Target, written: Sequence[Receipt], staged: int) -> int:
+    """The rows that a target's publish statement must yield of the staged ones.
+
+    Raises:
+        GateRefused: none at all.
+    """
+    if target.rows == "count()":
+        return staged
+    sql = f"SELECT toInt64({target.rows}) FROM {fragments(manifest)['staging']}"
+    rows = int(client.value(sql, bound(manifest, written)))
+    if not rows:
+        raise GateRefused(
+            f"Run {manifest.run_id} was not published: there is nothing to write into {target.table}",
+            found=f"{target.rows} = 0 over {staged} staged rows",
+            allowed="at least one row",
+            next_step="look at what the model answers: the columns it adds are in the run's staging table",
+        )
+    return rows
+
+
+def _level(manifest: Manifest) -> str:
+    """The level's name from the score; without levels, whether the score reaches the threshold."""
+    if not manifest.levels:
+        return "if(score >= {threshold:Float64}, '1', '0')"
+    cuts = ", ".join(f"score < {literal(bound)}, {literal(name)}" for name, bound in manifest.levels[:-1])
+    last = literal(manifest.levels[-1][0])
+    return f"multiIf({cuts}, {last})" if cuts else last

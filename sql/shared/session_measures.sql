@@ -1,0 +1,21 @@
+-- grain: none of its own; what a user's sessions up to a day add up to, in the order of customer_user_features
+-- units: durations in seconds, engagement as the publisher scores it, newsletter_signup_rate in sign-ups a session
+total_sessions,
+avg_session_duration_sec,
+min_session_duration_sec,
+max_session_duration_sec,
+std_session_duration_sec,
+avg_events_per_session,
+avg_pages_per_session,
+avg_categories_diversity,
+avg_article_views,
+avg_article_clicks,
+avg_video_plays,
+avg_searches,
+total_newsletter_signups,
+total_ad_clicks,
+avg_engagement_score,
+max_engagement_score,
+min_engagement_score,
+has_newsletter,
+newsletter_signup_rate

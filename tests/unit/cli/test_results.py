@@ -1,0 +1,79 @@
+"""What the commands that fit, score and publish print for people."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from raypipe.cli import results
+from raypipe.cli.metrics import cell
+from raypipe.errors import Unreachable
+from raypipe.fit.promotion import Decision
+from raypipe.registry.record import CANDIDATE, Registered
+
+AT = datetime(2026, 1, 31, 3, tzinfo=UTC)
+AUC = {"value": 0.81234, "low": 0.8, "high": 0.82}
+BRIER = {"value": 0.2, "low": 0.1, "high": 0.3}
+
+
+def fit(test: dict[str, Any], baselines: dict[str, Any]) -> Any:
+    """A fit's outcome, as far as it is printed."""
+    version = Registered("churn", "v1", "id", CANDIDATE, "", "", "", False, True, AT, AT, {}, {})
+    decision = Decision(False, "no better than before", "auc")
+    fitted = SimpleNamespace(
+        test=test, validation={}, baselines=baselines, decision=decision, warnings=("look [here]",)
+    )
+    return cast(Any, SimpleNamespace(version=version, fitted=fitted))
+
+
+def cells(printed: str, name: str) -> list[str]:
+    line = next(line for line in printed.splitlines() if name in line)
+    return [part.strip() for part in re.split("[│┃|]", line)[1:-1]]
+
+
+def test_every_value_stands_below_the_name_of_its_metric(capsys: pytest.CaptureFixture[str]) -> None:
+    baselines = {"prior": {"brier": BRIER}, "one_feature": {"auc": AUC, "log_loss": BRIER, "brier": BRIER}}
+    results.show_fit(fit({"auc": AUC, "brier": BRIER, "f1": 0.5, "rows": 10}, baselines), json=False)
+    printed = capsys.readouterr().out
+    assert cells(printed, "brier") == ["", "auc", "brier"]
+    assert cells(printed, "model (test)") == ["model (test)", "0.8123 [0.800, 0.820]", "0.2000"]
+    assert cells(printed, "baseline: prior") == ["baseline: prior", "–", "0.2000"]
+    assert cells(printed, "baseline: one_feature") == ["baseline: one_feature", "0.8123 [0.800, 0.820]", "0.2000"]
+    assert "no better than before" in printed
+    assert "warning: look [here]" in printed
+
+
+@pytest.mark.parametrize(
+    ("found", "options", "shown"),
+    [
+        (None, {}, "–"),
+        ({}, {}, "–"),
+        ({"value": None, "low": None, "high": None}, {}, "–"),
+        ({"value": 0.5}, {}, "0.5000"),
+        ({"value": 0.5, "low": None, "high": None}, {}, "0.5000"),
+        (AUC, {}, "0.8123 [0.800, 0.820]"),
+        (AUC, {"interval": False}, "0.8123"),
+        (AUC, {"value": "+.2f", "bounds": "+.1f"}, "+0.81 [+0.8, +0.8]"),
+    ],
+)
+def test_a_metric_is_shown_as_far_as_it_is_known(found: Any, options: dict[str, Any], shown: str) -> None:
+    assert cell(found, **options) == shown
+
+
+def test_a_question_without_an_answer_does_not_fail_a_run_that_is_published(capsys: pytest.CaptureFixture[str]) -> None:
+    with results.as_far_as_it_can_be_read():
+        raise Unreachable("Nothing answers", next_step="look")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == (
+        "",
+        "the run is published, but not all about it could be read: Nothing answers\n",
+    )
+
+
+def test_a_bug_in_the_printing_is_not_hidden() -> None:
+    with pytest.raises(KeyError), results.as_far_as_it_can_be_read():
+        raise KeyError("x")
