@@ -17,12 +17,12 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.load import Loaded
 from raypipe.data.contract import describe_query, difference
 from raypipe.data.slices import unsliced
-from raypipe.errors import Busy, DataError, GateRefused, UsageError, advised
+from raypipe.errors import Busy, DataError, GateRefused, ModelError, UsageError
 from raypipe.fit.contest import compare
 from raypipe.fit.promotion import Decision
 from raypipe.recipes import recipe_of
-from raypipe.registry import life, models
-from raypipe.registry.aliases import CHAMPION
+from raypipe.registry import aliases, life, models
+from raypipe.registry.aliases import CHAMPION, PREVIOUS
 from raypipe.registry.life import Reversal
 from raypipe.registry.package import Card, load_card, load_package
 from raypipe.registry.record import PRODUCTION, Registered
@@ -105,6 +105,7 @@ def promote(
     set_by: str,
     if_better: bool,
     changed_contract: bool,
+    take_over: bool = False,
 ) -> Promoted:
     """Makes a registered version the champion.
 
@@ -116,13 +117,14 @@ def promote(
         set_by: who decided.
         if_better: whether it has to beat the champion on the same test rows by more than noise.
         changed_contract: whether it may read other columns than the champion.
+        take_over: whether another run's lock may be taken.
 
     Raises:
         ModelError: there is no such version, or nothing to score with.
         UsageError: it is champion already, or there is no champion to compare with.
         DataError: its contract does not fit the features query, or is another one than the champion's.
         GateRefused: it is not better by more than noise.
-        Busy: a run of the pipeline is at work.
+        Busy: a run of the pipeline is at work, or somebody else promoted meanwhile.
     """
     pipeline = loaded.config.pipeline
     with Client(endpoint) as client:
@@ -138,9 +140,10 @@ def promote(
             _require_same_contract(standing, model, card)
         decision = _decide(client, loaded, model, standing) if if_better else None
         why = reason or (decision.reason if decision else "")
-        with lock.held(client, pipeline):
-            version = life.promote(client, model, why, set_by, datetime.now(UTC))
-    return Promoted(version, standing.version if standing else None, why, decision)
+        with lock.held(client, pipeline, take_over=take_over):
+            version = _settle(client, model, standing, why, set_by)
+        before = aliases.current(client, pipeline, PREVIOUS)
+    return Promoted(version, before.version if before else None, why, decision)
 
 
 def rollback(
@@ -181,16 +184,10 @@ def rollback(
         _fitting_card(client, loaded, model)
         days = standing_days(client, found) if predictions else []
         for day in days:
-            with advised(f"`raypipe rollback {pipeline} --alias-only` leaves the published predictions as they are"):
-                planning.population(client, loaded, day.date)
+            _require_snapshot(client, loaded, day.date)
     restored = [_put_back(endpoint, loaded, model, day, progress, take_over) for day in days]
-    with Client(endpoint) as client, lock.held(client, pipeline):
-        if life.reversal(client, pipeline) != found or (predictions and standing_days(client, found)):
-            raise Busy(
-                f"Somebody promoted a version of {pipeline} or published with it while it was rolled back",
-                found=f"champion {found.outgoing.version} when the rollback began",
-                next_step=f"look at `raypipe models history {pipeline}`, then repeat the rollback",
-            )
+    with Client(endpoint) as client, lock.held(client, pipeline, take_over=take_over):
+        _require_unchanged(client, found, predictions)
         version = life.restore(client, found, reason, set_by, datetime.now(UTC))
     return RolledBack(version, found.outgoing.version, reason, tuple(restored))
 
@@ -205,6 +202,50 @@ def standing_days(client: Client, found: Reversal) -> list[Day]:
     return [Day(*row) for row in client.rows(statement("standing_runs").text, parameters)]
 
 
+def _settle(client: Client, model: Registered, standing: Registered | None, why: str, set_by: str) -> Registered:
+    """The promotion itself, under the lock: only if what was looked at before it holds still."""
+    life.require_champion(client, model.pipeline, standing.version if standing else None)
+    known = models.find(client, model.pipeline, model.version)
+    # A prune that came between may have marked it.
+    life.require_artifact(known)
+    return life.promote(client, known, why, set_by, datetime.now(UTC))
+
+
+def _require_snapshot(client: Client, loaded: Loaded, day: date) -> None:
+    """Refuses, before anything is scored, a date that cannot be scored any more."""
+    try:
+        planning.population(client, loaded, day)
+    except UsageError as error:
+        pipeline = loaded.config.pipeline
+        raise UsageError(
+            f"The predictions of {day} cannot be put back: {error.problem}",
+            found=error.found,
+            allowed=error.allowed,
+            next_step=f"write the snapshot again, or leave the published predictions: `raypipe rollback {pipeline}"
+            " --alias-only`",
+        ) from error
+
+
+def _require_unchanged(client: Client, found: Reversal, predictions: bool) -> None:
+    """Refuses to move the aliases where somebody promoted, rolled back or published since the rollback began."""
+    pipeline, restored = found.outgoing.pipeline, found.restored.version
+    champion = aliases.current(client, pipeline, CHAMPION)
+    if champion != found.outgoing:
+        raise Busy(
+            f"Another version of {pipeline} became champion while it was rolled back",
+            found=f"{champion.version} since {champion.set_at:%Y-%m-%d %H:%M:%S}" if champion else "no champion",
+            next_step=f"look at `raypipe models history {pipeline}` and `raypipe runs {pipeline}`: dates that"
+            f" {restored} has published by now get the champion's predictions with `raypipe score`",
+        )
+    days = standing_days(client, found) if predictions else []
+    if days:
+        raise Busy(
+            f"{found.outgoing.version} published anew while {pipeline} was rolled back",
+            found=", ".join(str(day.date) for day in days),
+            next_step=f"repeat `raypipe rollback {pipeline}`",
+        )
+
+
 def _fitting_card(client: Client, loaded: Loaded, model: Registered) -> Card:
     """The verified card of a version whose contract fits today's features query."""
     life.require_artifact(model)
@@ -216,8 +257,14 @@ def _fitting_card(client: Client, loaded: Loaded, model: Registered) -> Card:
 
 
 def _require_same_contract(standing: Registered, model: Registered, card: Card) -> None:
-    with advised("--changed-contract promotes without looking at the champion's contract"):
+    try:
         expected = load_card(standing.artifact_uri, standing.artifact_sha256).contract
+    except ModelError as error:
+        raise ModelError(
+            f"The contract of the champion {standing.version} cannot be read, so that nothing can be compared with it",
+            found=error.problem,
+            next_step="restore its artifact, or repeat with --changed-contract, which promotes without looking at it",
+        ) from error
     changes = difference(expected.schema, card.contract.schema)
     if expected.keys != card.contract.keys:
         changes.insert(0, f"entity key ({', '.join(card.contract.keys)}) instead of ({', '.join(expected.keys)})")

@@ -30,7 +30,7 @@ from raypipe.fit.fitting import Fitted, fitter
 from raypipe.fit.recipe import Champion, Recipe
 from raypipe.monitor import drift
 from raypipe.recipes import recipe_of
-from raypipe.registry import aliases, artifacts, models
+from raypipe.registry import aliases, artifacts, life, models
 from raypipe.registry.models import Registered
 from raypipe.registry.package import load_card, load_package
 from raypipe.score import publish, runs
@@ -123,10 +123,7 @@ def fit(
             )
             artifact = artifacts.save(config.artifacts, fitted.files)
             version = registration.complete(client, attempt, recipe, fitted, artifact)
-        if fitted.decision.promote:
-            version = registration.promote(client, version, fitted.decision.reason)
-        else:
-            registration.challenge(client, version, fitted.decision.reason)
+        version = registration.settle(client, version, fitted.decision, standing.version if standing else None)
     return FitOutcome(version, fitted)
 
 
@@ -153,6 +150,7 @@ def score(
         progress("plan", 0, 1)
         people = planning.population(client, loaded, day)
         model = models.find(client, loaded.config.pipeline, reference)
+        life.require_artifact(model)
         # The actors load the model itself, and score its golden rows before anything else.
         card = load_card(model.artifact_uri, model.artifact_sha256)
         manifest = planning.manifest(client, loaded, model, card, people, write=True)
@@ -211,6 +209,7 @@ def plan(endpoint: Endpoint, loaded: Loaded, day: date | None, reference: str) -
     with Client(endpoint) as client:
         people = planning.population(client, loaded, day)
         model = models.find(client, loaded.config.pipeline, reference)
+        life.require_artifact(model)
         package = load_package(model.artifact_uri, model.artifact_sha256)
         manifest = planning.manifest(client, loaded, model, package, people, write=False)
         targets = [target.table for target in manifest.targets]

@@ -59,6 +59,9 @@ def prune(
             if dry_run:
                 going += retention.prunable(client, pipeline, keep)
                 continue
+            if not retention.prunable(client, pipeline, keep):
+                # A lock would only stand in the way of a run that begins now.
+                continue
             try:
                 # No run, promotion or rollback names a version of the pipeline meanwhile.
                 with lock.held(client, pipeline):

@@ -66,6 +66,7 @@ def promote(
         typer.Option("--if-better", help="Only when it beats the champion on the same test rows by more than noise."),
     ] = False,
     changed_contract: ChangedContract = False,
+    take_over: TakeOver = False,
     config: Config = None,
     url: Url = None,
     overrides: Set = None,
@@ -97,6 +98,7 @@ def promote(
                 set_by=_who("promote"),
                 if_better=if_better,
                 changed_contract=changed_contract,
+                take_over=take_over,
             )
         if json:
             output.emit(
@@ -138,7 +140,7 @@ def rollback(
 
     Example: raypipe rollback churn --reason "scores of new readers are too high"
     """
-    with output.reported(debug, f"the champion is as before; repeat `raypipe rollback {pipeline}` to finish"):
+    with output.reported(debug, f"repeat it while `raypipe models {pipeline}` still names the champion of before"):
         with pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded), output.progress() as progress:
             from raypipe import imports, lifecycle
 

@@ -108,7 +108,8 @@ def history(
             output.emit({"pipeline": pipeline, "at": moment, "history": documents})
         else:
             columns = ("alias", "model_version", "since", "until", "set_by", "reason")
-            rows = [[document[name] for name in columns] for document in documents]
+            # Two changes may fall into one second, and what is shown can be given to --at.
+            rows = [[_exact(document[name]) for name in columns] for document in documents]
             output.table(("alias", "version", "since", "until", "set by", "reason"), rows)
 
 
@@ -147,19 +148,23 @@ def _named(client: Client, pipelines: set[str]) -> dict[tuple[str, str], list[st
     """The aliases of each version, by pipeline and version."""
     named: dict[tuple[str, str], list[str]] = {}
     for pipeline in sorted(pipelines):
-        for period in aliases.history(client, pipeline, at=datetime.now(UTC)):
-            named.setdefault((pipeline, period.assignment.version), []).append(period.assignment.alias)
+        for alias, one in aliases.named(client, pipeline).items():
+            named.setdefault((pipeline, one.version), []).append(alias)
     return named
+
+
+def _exact(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _parse_time(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise UsageError(
             "--at is not a time", found=text, allowed="2026-01-31, 2026-01-31T04:00 or 2026-01-31T04:00:00+01:00"
         ) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _auc(model: registry.Registered) -> str:

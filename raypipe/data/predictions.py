@@ -69,6 +69,8 @@ def save_predictions(
     for name, value in (("model_id", model_id), ("prediction_type", prediction_type), ("entity_type", entity_type)):
         if not value:
             raise UsageError(f"save_predictions needs a {name}", found=repr(value))
+    if predicted_at is not None and predicted_at.tzinfo is None:
+        raise UsageError("predicted_at has no zone", found=predicted_at.isoformat(), allowed="a time with its zone")
     day = as_day("prediction_date", prediction_date)
     rows = _checked(predictions)
     batch = f"adhoc_{day:%Y%m%d}_{_digest(rows, model_id, prediction_type, day, entity_type)}"
@@ -151,7 +153,11 @@ def _column(name: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
     if name in SHARES:
         inside = pc.and_(pc.greater_equal(values, 0), pc.less_equal(values, 1))
         _refuse(name, pc.invert(inside), values, "a share from 0 to 1")
-    cast = values.cast(wanted)
+    try:
+        cast = values.cast(wanted)
+    except pa.ArrowInvalid as error:
+        problem = f"The column {name} holds values that cannot be saved"
+        raise DataError(problem, found=str(error), allowed=wanted) from error
     if wanted != pa.string():
         _refuse(name, pc.invert(pc.is_finite(cast)), values, "finite numbers")
     return cast

@@ -184,7 +184,10 @@ def intervals(
 
 
 def percentile_interval(sample: Floats, level: float = 0.95) -> tuple[float | None, float | None]:
-    """The central interval that holds `level` of the finite values; (None, None) without any."""
+    """The central interval that holds `level` of the finite values, the percentile interval of Efron (1981).
+
+    (None, None) without any finite value.
+    """
     finite = sample[np.isfinite(sample)]
     if not len(finite):
         return None, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import secrets
 from collections.abc import Iterator, Mapping
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from raypipe.clickhouse.client import Client
-from raypipe.errors import RaypipeError
+from raypipe.errors import Busy, RaypipeError
 from raypipe.fit.fitting import Fitted
+from raypipe.fit.promotion import Decision
 from raypipe.fit.recipe import Recipe
 from raypipe.models.protocol import load_family
 from raypipe.registry import life, models, training_runs
@@ -23,6 +25,8 @@ from raypipe.registry.artifacts import Artifact
 from raypipe.registry.features import FeatureRecord, record_features, summarise
 from raypipe.registry.record import CANDIDATE, FAILED, TRAINING, ModelRecord, Registered, model_id
 from raypipe.registry.training_runs import DATES, Outcome, TrainingRun
+
+log = logging.getLogger(__name__)
 
 SET_BY = "raypipe fit"
 MODEL_TYPES = {"binary": "classification", "number": "regression"}
@@ -61,7 +65,9 @@ def recorded(client: Client, attempt: Attempt) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        training_runs.fail_run(client, attempt.run, error, datetime.now(UTC))
+        # Why the fit failed is worth more than why that could not be written down.
+        with suppress(RaypipeError):
+            training_runs.fail_run(client, attempt.run, error, datetime.now(UTC))
         raise
 
 
@@ -77,7 +83,6 @@ def in_training(client: Client, attempt: Attempt, recipe: Recipe) -> Iterator[No
     try:
         yield
     except BaseException:
-        # Why the fit failed is worth more than why that could not be written down.
         with suppress(RaypipeError):
             models.set_status(client, made, FAILED, datetime.now(UTC))
         raise
@@ -153,9 +158,27 @@ def promote(client: Client, model: Registered, reason: str) -> Registered:
     return life.promote(client, model, reason, SET_BY, datetime.now(UTC))
 
 
-def challenge(client: Client, model: Registered, reason: str) -> None:
-    """Makes a version that did not beat the champion the challenger."""
-    life.challenge(client, model, reason, SET_BY, datetime.now(UTC))
+def settle(client: Client, model: Registered, decision: Decision, against: str | None) -> Registered:
+    """Makes a version champion where it earned that, and the challenger otherwise.
+
+    Args:
+        client: of the database with the registry.
+        model: the version.
+        decision: the fit's.
+        against: the champion that it was compared with, None where there was none; where another one is champion by
+            now, somebody chose that during the fit, and nothing is known of the two.
+    """
+    now = datetime.now(UTC)
+    if not decision.promote:
+        life.challenge(client, model, decision.reason, SET_BY, now)
+        return model
+    try:
+        life.require_champion(client, model.pipeline, against)
+    except Busy as changed:
+        log.warning("%s was not promoted: %s", model.version, changed)
+        life.challenge(client, model, f"{changed.problem}: {changed.found}; {decision.reason}", SET_BY, now)
+        return model
+    return promote(client, model, decision.reason)
 
 
 def _features(recipe: Recipe, fitted: Fitted, weights: Mapping[str, float]) -> list[FeatureRecord]:

@@ -122,6 +122,12 @@ def at_time(client: Client, pipeline: str, alias: str, at: datetime) -> Alias | 
     return found[0].assignment if found and found[0].assignment.version else None
 
 
+def named(client: Client, pipeline: str) -> dict[str, Alias]:
+    """What each of a pipeline's aliases names now, whichever clock set it; those that name nothing are left out."""
+    found = (period.assignment for period in history(client, pipeline, at=_FAR))
+    return {one.alias: one for one in found if one.version}
+
+
 def history(client: Client, pipeline: str, alias: str = "", at: datetime | None = None) -> list[Period]:
     """What a pipeline's aliases named and when, the newest first.
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import fsspec
 
-from raypipe.errors import ModelError
+from raypipe.errors import ConfigError, ModelError
 
 MANIFEST = "manifest.json"
 CODE_SUFFIXES = {".pkl", ".pickle", ".joblib", ".dill", ".cloudpickle", ".pt", ".pth"}
@@ -55,12 +55,13 @@ def save(root: str, files: Mapping[str, bytes]) -> Artifact:
 
     Raises:
         ModelError: a file could run code when loaded, or has a name that is not plain.
+        ConfigError: there is no file system for the root.
     """
     for name, content in files.items():
         _refuse_code(name, content)
     manifest = _manifest(files)
     sha256 = hashlib.sha256(manifest).hexdigest()
-    system, path = fsspec.url_to_fs(root)
+    system, path = file_system(root)
     folder = posixpath.join(path, sha256[:2], sha256)
     artifact = Artifact(str(system.unstrip_protocol(folder)) if "://" in root else folder, sha256)
     if system.exists(posixpath.join(folder, MANIFEST)):
@@ -85,10 +86,11 @@ def load(root_or_uri: str, sha256: str) -> dict[str, bytes]:
     Raises:
         ModelError: it is not there, holds other bytes than the hash vouches for, a file that the manifest does not
             know, or one that could run code.
+        ConfigError: there is no file system for the path.
     """
     if not _SHA256.match(sha256):
         raise ModelError("Not the hash of an artifact", found=repr(sha256), allowed="64 hexadecimal digits")
-    system, path = fsspec.url_to_fs(root_or_uri)
+    system, path = file_system(root_or_uri)
     folder = path.rstrip("/") if path.rstrip("/").endswith(sha256) else posixpath.join(path, sha256[:2], sha256)
     try:
         manifest = system.cat_file(posixpath.join(folder, MANIFEST))
@@ -100,12 +102,33 @@ def load(root_or_uri: str, sha256: str) -> dict[str, bytes]:
         ) from error
     _require(f"{folder}/{MANIFEST}", manifest, sha256)
     listed: dict[str, dict[str, Any]] = json.loads(manifest)["files"]
+    for name in listed:
+        # Before it becomes a path, which must not lead out of the folder.
+        _refuse_name(name)
     _refuse_strangers(system, folder, set(listed))
     files = {name: _read(system, posixpath.join(folder, name)) for name in listed}
     for name, content in files.items():
         _require(f"{folder}/{name}", content, listed[name]["sha256"])
         _refuse_code(name, content)
     return files
+
+
+def file_system(uri: str) -> tuple[Any, str]:
+    """The fsspec file system of an artifact or of their folder, and the path on it.
+
+    Raises:
+        ConfigError: its protocol is unknown, or the package for it is not installed.
+    """
+    try:
+        found: tuple[Any, str] = fsspec.url_to_fs(uri)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"There is no file system for {uri}",
+            found=str(error),
+            allowed="a path, or an fsspec URL such as s3://bucket/artifacts",
+            next_step="install the package that it needs on every node, or correct `artifacts` in the config",
+        ) from error
+    return found
 
 
 def _manifest(files: Mapping[str, bytes]) -> bytes:
@@ -174,11 +197,15 @@ def _refuse_strangers(system: Any, folder: str, listed: set[str]) -> None:
         )
 
 
-def _refuse_code(name: str, content: bytes) -> None:
+def _refuse_name(name: str) -> None:
     if not _NAME.match(name) or name == MANIFEST:
         raise ModelError(
             "A file of an artifact must have a plain name", found=repr(name), allowed="letters, digits, dot, - and _"
         )
+
+
+def _refuse_code(name: str, content: bytes) -> None:
+    _refuse_name(name)
     if PurePosixPath(name).suffix.lower() in CODE_SUFFIXES or _PICKLE.match(content):
         raise ModelError(
             f"{name} is a pickle, which runs code when it is loaded",

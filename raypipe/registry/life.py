@@ -1,6 +1,7 @@
 """How a version becomes champion, and how the one before becomes it again: aliases and statuses together.
 
-The aliases decide; the statuses follow them. A step that was interrupted in between is finished by repeating it.
+The aliases decide, and move last: statuses that run ahead of them are those of a step that was interrupted, and
+repeating it finishes it. The other way round, a rollback that is repeated would go one version further back.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from raypipe.clickhouse.client import Client
-from raypipe.errors import ModelError, UsageError
+from raypipe.errors import Busy, ModelError, UsageError
 from raypipe.registry import aliases, models
 from raypipe.registry.aliases import CHALLENGER, CHAMPION, PREVIOUS, Alias
 from raypipe.registry.record import PRODUCTION, Registered
@@ -22,7 +23,7 @@ class Reversal:
     Attributes:
         outgoing: the champion that goes.
         restored: the version that becomes champion again.
-        previous: what `previous` named when that version was champion last; None where it named nothing.
+        previous: what `previous` names from then on; None where there is no version further back.
     """
 
     outgoing: Alias
@@ -40,13 +41,35 @@ def promote(client: Client, model: Registered, reason: str, set_by: str, at: dat
         set_by: who or what decided.
         at: the moment, UTC.
     """
+    promoted = models.set_status(client, model, PRODUCTION, at, deployed_by=set_by)
     standing = aliases.current(client, model.pipeline, CHAMPION)
     if standing is None or standing.version != model.version:
         moves: dict[str, Registered | Alias | None] = {CHAMPION: model}
         if standing is not None:
             moves[PREVIOUS] = standing
         aliases.move(client, model.pipeline, {**moves, **_no_challenger(client, model)}, reason, set_by, at)
-    return models.set_status(client, model, PRODUCTION, at, deployed_by=set_by)
+    return promoted
+
+
+def require_champion(client: Client, pipeline: str, expected: str | None) -> None:
+    """Refuses to go on where another version is champion than the one that a decision rests on.
+
+    Args:
+        client: of the database with the registry.
+        pipeline: the pipeline.
+        expected: the version that was champion when the decision began; None where there was none.
+
+    Raises:
+        Busy: somebody promoted or rolled back meanwhile.
+    """
+    standing = models.find_alias(client, pipeline, CHAMPION)
+    found = standing.version if standing else None
+    if found != expected:
+        raise Busy(
+            f"Another version of {pipeline} became champion meanwhile",
+            found=f"{found or 'no champion'}, which was {expected or 'none'} when this began",
+            next_step=f"look at `raypipe models history {pipeline}`, then decide anew",
+        )
 
 
 def challenge(client: Client, model: Registered, reason: str, set_by: str, at: datetime) -> None:
@@ -58,8 +81,8 @@ def challenge(client: Client, model: Registered, reason: str, set_by: str, at: d
 def reversal(client: Client, pipeline: str) -> Reversal:
     """What a rollback of a pipeline would do.
 
-    `previous` goes back to what it was when the restored version was champion last, so that two rollbacks in a row go
-    two versions back and never to the one just left.
+    `previous` goes back to what it was when the restored version was champion last, or further where that is the very
+    version that goes now: two rollbacks in a row go two versions back, and never to and fro.
 
     Raises:
         UsageError: there is no champion, or none before it.
@@ -74,17 +97,20 @@ def reversal(client: Client, pipeline: str) -> Reversal:
             next_step=f"`raypipe models history {pipeline}` shows what was champion when;"
             " `raypipe models promote` makes any version champion",
         )
-    last = next(
-        (
-            period
-            for period in aliases.history(client, pipeline, CHAMPION)
-            if period.assignment.version == restored.version and period.until is not None
-        ),
-        None,
-    )
-    until = last.until if last else None
-    before = aliases.at_time(client, pipeline, PREVIOUS, until - aliases.MICROSECOND) if until else None
-    return Reversal(outgoing, restored, before)
+    return Reversal(outgoing, restored, _before(client, outgoing, restored))
+
+
+def _before(client: Client, outgoing: Alias, restored: Alias) -> Alias | None:
+    """What `previous` named when the restored version was champion last, but never one of the two."""
+    named = restored
+    for period in aliases.history(client, outgoing.pipeline, CHAMPION):
+        if period.until is None or period.assignment.version != named.version:
+            continue
+        found = aliases.at_time(client, outgoing.pipeline, PREVIOUS, period.until - aliases.MICROSECOND)
+        if found is None or found.version not in (outgoing.version, restored.version):
+            return found
+        named = found
+    return None
 
 
 def restore(client: Client, found: Reversal, reason: str, set_by: str, at: datetime) -> Registered:
@@ -95,9 +121,10 @@ def restore(client: Client, found: Reversal, reason: str, set_by: str, at: datet
     """
     pipeline = found.outgoing.pipeline
     model = models.find(client, pipeline, found.restored.version)
+    promoted = models.set_status(client, model, PRODUCTION, at, deployed_by=set_by)
     moves: dict[str, Registered | Alias | None] = {CHAMPION: model, PREVIOUS: found.previous}
     aliases.move(client, pipeline, {**moves, **_no_challenger(client, model)}, reason, set_by, at)
-    return models.set_status(client, model, PRODUCTION, at, deployed_by=set_by)
+    return promoted
 
 
 def require_artifact(model: Registered) -> None:

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 from raypipe.clickhouse.client import Client
 from raypipe.errors import ConfigError, RaypipeError, UsageError
 from raypipe.registry import aliases, artifacts, life
+from raypipe.registry.aliases import CHALLENGER, CHAMPION, PREVIOUS
 from raypipe.registry.record import Registered
 from raypipe.registry.rows import parsed, statement
 
@@ -38,7 +38,7 @@ class Exported:
         name: of the registered model, which is the pipeline's.
         version: its number there.
         run_id: of the run that holds the files.
-        aliases: that it has there now.
+        aliases: that it has here, and now there too.
         created: False where an earlier export had brought it there.
     """
 
@@ -66,17 +66,17 @@ def export(client: Client, model: Registered, uri: str) -> Exported:
     mlflow = _library()
     _require_no_password(uri)
     files = artifacts.load(model.artifact_uri, model.artifact_sha256)
-    names = tuple(
-        period.assignment.alias
-        for period in aliases.history(client, model.pipeline, at=datetime.now(UTC))
-        if period.assignment.version == model.version
-    )
+    names = tuple(name for name, one in aliases.named(client, model.pipeline).items() if one.version == model.version)
     with _translated(mlflow, uri):
         store = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
         found = _found(store, model)
         made = found or _create(mlflow, store, model, files, _parameters(client, model))
         for alias in names:
             store.set_registered_model_alias(model.pipeline, alias, made.version)
+        # A version that is champion no more must not be called so there; names that others gave it are theirs.
+        had = store.get_model_version(model.pipeline, made.version).aliases
+        for alias in {CHAMPION, CHALLENGER, PREVIOUS}.intersection(had).difference(names):
+            store.delete_registered_model_alias(model.pipeline, alias)
         return Exported(model.pipeline, str(made.version), str(made.run_id), names, found is None)
 
 

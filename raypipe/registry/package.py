@@ -129,15 +129,22 @@ def _card(files: Mapping[str, bytes]) -> Card:
     if missing:
         raise ModelError("The model's artifact is incomplete", found=f"no {', '.join(missing)}")
     decision = json.loads(files["decision.json"])
-    return Card(
-        decision["family"],
-        Contract.from_json(json.loads(files["contract.json"])),
-        Bins.from_json(json.loads(files["histograms.json"])),
-        float(decision["threshold"]),
-        tuple((name, float(bound)) for name, bound in decision["levels"]),
-        outputs=decision["outputs"],
-        values=decision["values"],
-    )
+    try:
+        return Card(
+            decision["family"],
+            Contract.from_json(json.loads(files["contract.json"])),
+            Bins.from_json(json.loads(files["histograms.json"])),
+            float(decision["threshold"]),
+            tuple((name, float(bound)) for name, bound in decision["levels"]),
+            outputs=decision["outputs"],
+            values=decision["values"],
+        )
+    except KeyError as error:
+        raise ModelError(
+            "The model's artifact is of another version of raypipe",
+            found=f"no {error} in it",
+            next_step="fit a new version, or score with the raypipe that fitted it",
+        ) from error
 
 
 def _json(value: object) -> bytes:

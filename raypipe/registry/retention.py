@@ -33,9 +33,9 @@ def prunable(client: Client, pipeline: str, keep: int) -> list[Registered]:
     """The versions of a pipeline that may give up their artifacts, the newest first.
 
     Never one of the newest `keep` that have an artifact, and never one that an alias names, or a run that is not
-    superseded.
+    superseded. Rows of the registry that others wrote are left as they are.
     """
-    having = [model for model in models.list_models(client, pipeline) if model.artifact_uri and not model.pruned_at]
+    having = [model for model in models.list_models(client, pipeline) if _has_artifact(model) and not model.pruned_at]
     names = named(client)
     return [model for model in having[keep:] if (pipeline, model.version) not in names]
 
@@ -70,10 +70,15 @@ def removable(client: Client, going: Iterable[Registered] = ()) -> list[Removal]
     places = {
         model.artifact_uri: model.artifact_sha256
         for model in versions
-        if model.artifact_uri and model.artifact_sha256 not in needed
+        if _has_artifact(model) and model.artifact_sha256 not in needed
     }
     sized = [Removal(sha256, uri, storage.size(uri)) for uri, sha256 in sorted(places.items())]
     return [one for one in sized if one.bytes]
+
+
+def _has_artifact(model: Registered) -> bool:
+    """Whether a version's files are an artifact of ours, in the folder of its own hash and not of another version's."""
+    return bool(model.artifact_sha256) and model.artifact_uri.rstrip("/").endswith(f"/{model.artifact_sha256}")
 
 
 def orphans(client: Client, root: str, now: datetime) -> list[Stored]:

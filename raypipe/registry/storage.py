@@ -16,10 +16,8 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-import fsspec
-
 from raypipe.errors import ModelError
-from raypipe.registry.artifacts import MANIFEST
+from raypipe.registry.artifacts import MANIFEST, file_system
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _UNFINISHED = re.compile(r"\.[0-9a-f]{32}\Z")
@@ -46,7 +44,7 @@ class Stored:
 
 def stored(root: str) -> list[Stored]:
     """The artifacts under a root, and what unfinished ones left; none where there is no such folder."""
-    system, path = fsspec.url_to_fs(root)
+    system, path = file_system(root)
     if not system.exists(path):
         return []
     folders: dict[str, list[Mapping[str, Any]]] = {}
@@ -64,7 +62,7 @@ def stored(root: str) -> list[Stored]:
 
 def size(uri: str) -> int:
     """The bytes of an artifact's folder; 0 where it is not there."""
-    system, path = fsspec.url_to_fs(uri)
+    system, path = file_system(uri)
     return int(system.du(path)) if system.exists(path) else 0
 
 
@@ -74,7 +72,7 @@ def remove(uri: str) -> bool:
     Raises:
         ModelError: the path is not that of an artifact.
     """
-    system, path = fsspec.url_to_fs(uri)
+    system, path = file_system(uri)
     path = path.rstrip("/")
     if not _is_artifact(path):
         raise ModelError(

@@ -83,11 +83,12 @@ def acquire(client: Client, pipeline: str, owner: Owner, *, take_over: bool = Fa
             raise
         held = holder(client, pipeline)
         gone = " (that process is gone)" if held is not None and held.is_dead else ""
+        is_run = held is None or held.run_id != _held_as(pipeline)
+        finish = f" finish it with `raypipe resume {held.run_id if held else 'RUN'}`," if is_run else ""
         raise Busy(
-            f"The pipeline {pipeline} is being scored already",
+            f"The pipeline {pipeline} is {'being scored already' if is_run else 'locked: its versions are worked on'}",
             found=f"{held}{gone}",
-            next_step=f"wait for it, finish it with `raypipe resume {held.run_id if held else 'RUN'}`,"
-            " or, when it is surely dead, repeat with --take-over",
+            next_step=f"wait for it,{finish} or, when it is surely dead, repeat with --take-over",
         ) from error
 
 
@@ -108,16 +109,21 @@ def release(client: Client, pipeline: str, owner: Owner) -> None:
         client.run(client.topology.drop(lock_table(pipeline)))
 
 
+def _held_as(pipeline: str) -> str:
+    """What stands for a run's id in a lock that no run holds."""
+    return f"{pipeline}_models"
+
+
 @contextmanager
-def held(client: Client, pipeline: str) -> Iterator[None]:
+def held(client: Client, pipeline: str, *, take_over: bool = False) -> Iterator[None]:
     """Inside, no run of the pipeline is at work, and nobody else promotes, rolls back or prunes its versions.
 
     Raises:
         Busy: somebody else holds the lock.
     """
     # Always the same name, so that the lock of such a process that died on this host is taken silently.
-    owner = Owner.here(f"{pipeline}_models")
-    acquire(client, pipeline, owner)
+    owner = Owner.here(_held_as(pipeline))
+    acquire(client, pipeline, owner, take_over=take_over)
     try:
         yield
     finally:

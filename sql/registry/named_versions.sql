@@ -4,7 +4,7 @@
 SELECT pipeline, version, arraySort(groupUniqArray(who)) AS named_by
 FROM
 (
-    SELECT pipeline, argMax(model_version, set_at) AS version, alias AS who
+    SELECT pipeline, argMax(model_version, (set_at, model_version)) AS version, alias AS who
     FROM raypipe_aliases
     GROUP BY pipeline, alias
     UNION ALL

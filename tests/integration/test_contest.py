@@ -157,6 +157,24 @@ def test_without_a_champion_there_is_nothing_to_compare_with(versions: Contest) 
     assert "no champion to compare" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("file", "condition", "said"),
+    [
+        ("features", "rand() % 2 = 0", "do not see the same test rows"),
+        ("labels", "person = 'nobody'", "There are no test rows"),
+    ],
+)
+def test_versions_are_not_compared_on_other_rows_or_on_none(
+    versions: Contest, file: str, condition: str, said: str
+) -> None:
+    assert versions.command("models", "promote", "leavers", POOR, "--reason", "the first").exit_code == 0
+    path = versions.folder / "sql" / "leavers" / f"{file}.sql"
+    path.write_text(f"{path.read_text()} AND {condition}")
+    result = versions.command("models", "promote", "leavers", GOOD, "--if-better")
+    assert (result.exit_code, versions.champion()) == (1, POOR)
+    assert said in result.stderr
+
+
 def test_the_rows_are_those_that_the_split_sets_aside_on_the_newest_labelled_day(versions: Contest) -> None:
     loaded = load_pipeline("leavers", versions.folder / "configs", environ={})
     recipe = recipes.recipe_of(versions.client, loaded, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -20,10 +21,13 @@ from raypipe.clickhouse.statements import identifier, load
 from raypipe.config.load import Loaded, load_pipeline
 from raypipe.data.contract import matrix
 from raypipe.data.slices import unsliced
-from raypipe.errors import Busy
+from raypipe.errors import Busy, ModelError
+from raypipe.fit import registration
+from raypipe.fit.promotion import Decision
 from raypipe.models.protocol import FitSpec, Matrix
 from raypipe.models.xgboost import XGBoost
-from raypipe.registry import aliases, artifacts, models
+from raypipe.registry import aliases, artifacts, models, retention
+from raypipe.registry import life as registry_life
 from raypipe.registry.models import ModelRecord, Registered
 from raypipe.registry.package import Package, load_package, pack
 from raypipe.registry.record import model_id
@@ -98,9 +102,7 @@ class Life:
         return [(*row[:-1], versions[row[-1]]) for row in rows], self.client.rows(CHURN, {"date": day})
 
     def aliases(self) -> dict[str, str]:
-        now = datetime.now(UTC) + timedelta(days=1)
-        periods = aliases.history(self.client, "churn", at=now)
-        return {one.assignment.alias: one.assignment.version for one in periods if one.assignment.version}
+        return {alias: one.version for alias, one in aliases.named(self.client, "churn").items()}
 
     def statuses(self) -> dict[str, str]:
         return {model.version: model.status for model in models.list_models(self.client, "churn")}
@@ -352,6 +354,94 @@ class TestRollback:
             lifecycle.rollback(replaced.at.endpoint, replaced.loaded, promote, reason="bad", set_by="a test")
         assert replaced.aliases()["champion"] == THIRD
 
+    def test_a_champion_that_published_anew_meanwhile_is_not_left_behind(self, replaced: Life) -> None:
+        found = registry_life.reversal(replaced.client, "churn")
+        with pytest.raises(Busy, match="published anew") as refused:
+            lifecycle._require_unchanged(replaced.client, found, predictions=True)
+        assert LATEST.isoformat() in str(refused.value)
+        lifecycle._require_unchanged(replaced.client, found, predictions=False)
+
+    def test_a_champion_that_was_promoted_anew_meanwhile_is_noticed(self, life: Life) -> None:
+        for version in (FIRST, SECOND):
+            life.promote(version)
+        found = registry_life.reversal(life.client, "churn")
+        for version in (FIRST, SECOND):
+            life.promote(version)
+        with pytest.raises(Busy, match="became champion while it was rolled back"):
+            lifecycle._require_unchanged(life.client, found, predictions=True)
+
+    def test_a_date_without_its_snapshot_is_refused_before_anything_is_scored(self, replaced: Life) -> None:
+        gone = EARLIER - timedelta(days=1)
+        for version, status in ((FIRST, runs.SUPERSEDED), (SECOND, runs.PUBLISHED)):
+            (known,) = [run for run in runs.listed(replaced.client) if run.model_version == version]
+            moved = replace(known, run_id=f"gone_{version}", date=gone, updated_at=STARTED)
+            runs.save(replaced.client, moved, status=status)
+        before = replaced.content()
+        result = replaced.command("rollback", "churn")
+        assert (result.exit_code, result.stdout) == (2, "")
+        for text in (f"The predictions of {gone} cannot be put back", EARLIER.isoformat(), "--alias-only"):
+            assert text in result.stderr
+        assert "--date" not in result.stderr
+        assert replaced.content() == before
+        assert replaced.done("rollback", "churn", "--alias-only")["days"] == []
+        assert replaced.aliases() == {"champion": FIRST}
+
+
+class TestTwoAtOnce:
+    """What one person looked at before another one's promotion or prune is looked at again."""
+
+    def test_a_promotion_that_was_decided_against_an_earlier_champion_is_refused(self, life: Life) -> None:
+        life.promote(FIRST)
+        standing = models.find_alias(life.client, "churn", "champion")
+        life.promote(SECOND)
+        before = life.content()
+        third = models.find(life.client, "churn", THIRD)
+        with pytest.raises(Busy, match="became champion meanwhile") as refused:
+            lifecycle._settle(life.client, third, standing, "better than the first", "a test")
+        assert SECOND in str(refused.value)
+        assert life.content() == before
+
+    def test_a_version_that_was_pruned_meanwhile_is_not_promoted(self, life: Life) -> None:
+        third = models.find(life.client, "churn", THIRD)
+        retention.mark(life.client, third, STARTED)
+        with pytest.raises(ModelError, match="was pruned"):
+            lifecycle._settle(life.client, third, None, "the first", "a test")
+        assert life.aliases() == {}
+
+    def test_a_lock_of_a_process_that_died_elsewhere_is_taken_when_asked_for(self, life: Life) -> None:
+        lock.acquire(life.client, "churn", replace(Owner.here("churn_models"), host="elsewhere"))
+        refused = life.command("models", "promote", "churn", FIRST, "--reason", "x")
+        assert refused.exit_code == 1
+        assert "--take-over" in refused.stderr
+        assert "raypipe resume" not in refused.stderr
+        life.promote(FIRST, "--take-over")
+        assert lock.holder(life.client, "churn") is None
+
+
+class TestHistory:
+    def test_each_of_two_changes_within_a_second_is_found_at_its_own_moment_in_any_zone(self, life: Life) -> None:
+        first, second = (models.find(life.client, "churn", version) for version in (FIRST, SECOND))
+        at = datetime(2026, 3, 29, 0, 59, 59, 999_998, tzinfo=UTC)
+        for model in (first, second):
+            registry_life.promote(life.client, model, "x", "a test", at)
+        told = life.done("models", "history", "churn", "--alias", "champion")["history"]
+        assert [one["since"] for one in told] == [
+            "2026-03-29T00:59:59.999999+00:00",
+            "2026-03-29T00:59:59.999998+00:00",
+        ]
+        # That night the clocks of Vienna went from 02:00 at +01:00 to 03:00 at +02:00.
+        for moment, versions in (
+            ("2026-03-29T01:59:59.999997+01:00", []),
+            ("2026-03-29T01:59:59.999998+01:00", [FIRST]),
+            ("2026-03-29T01:59:59.999999+01:00", [SECOND]),
+            ("2026-03-29T03:00:00+02:00", [SECOND]),
+            ("2026-03-29T00:59:59", []),
+            ("2026-03-29T01:00", [SECOND]),
+            ("2026-03-28T20:59:59.999998-04:00", [FIRST]),
+        ):
+            asked = life.done("models", "history", "churn", "--alias", "champion", "--at", moment)
+            assert [one["model_version"] for one in asked["history"]] == versions, moment
+
 
 class TestBadInput:
     """An error that says what is wrong, and a database left as it was."""
@@ -397,7 +487,35 @@ class TestBadInput:
 
     @pytest.mark.usefixtures("unchanged")
     def test_a_time_that_is_none(self, life: Life) -> None:
-        self.refused(life.command("models", "history", "churn", "--at", "noon"), 2, "--at", "noon", "2026-01-31T04:00")
+        for time in ("noon", "0001-01-01T00:00+05:00"):
+            self.refused(life.command("models", "history", "churn", "--at", time), 2, "--at", time, "2026-01-31T04:00")
+
+    def test_a_rollback_to_a_version_whose_artifact_was_pruned(self, replaced: Life) -> None:
+        retention.mark(replaced.client, models.find(replaced.client, "churn", FIRST), STARTED)
+        before = replaced.content()
+        self.refused(replaced.command("rollback", "churn"), 1, FIRST, "was pruned", "raypipe models churn")
+        assert replaced.content() == before
+
+    def test_a_version_whose_fit_failed_scores_nobody(self, life: Life) -> None:
+        record = ModelRecord("churn", "failed", "FAILED", "classification", "xgboost", "trees", "ubj", STARTED)
+        models.register(life.client, record, STARTED)
+        before = life.content()
+        for command in ("score", "plan"):
+            result = life.command(command, "churn", "--model", "failed")
+            self.refused(result, 1, "churn failed has no artifact", "status FAILED", "raypipe models churn")
+        assert life.content() == before
+
+    def test_a_champion_whose_contract_is_gone_can_be_replaced_when_asked_for(
+        self, life: Life, packages: list[Package]
+    ) -> None:
+        made = register(life.client, str(life.at.artifacts / "lost"), packages[0], "lost")
+        life.promote(made.version)
+        before = life.content()
+        shutil.rmtree(life.at.artifacts / "lost")
+        result = life.command("models", "promote", "churn", SECOND, "--reason", "x")
+        self.refused(result, 1, "contract of the champion lost cannot be read", "is not there", "--changed-contract")
+        assert life.content() == before
+        life.promote(SECOND, "--changed-contract")
 
     @pytest.mark.usefixtures("unchanged")
     def test_while_a_run_is_at_work(self, life: Life) -> None:
@@ -453,13 +571,12 @@ class TestBadInput:
 
 class TestAliases:
     def test_the_version_that_challenged_is_the_challenger_no_more_once_it_is_champion(self, life: Life) -> None:
-        from raypipe.fit import registration
-
         second = models.find(life.client, "churn", SECOND)
-        registration.challenge(life.client, second, "not better")
+        not_better = Decision(False, "not better", "auc")
+        registration.settle(life.client, second, not_better, None)
         assert life.aliases() == {}
         life.promote(FIRST)
-        registration.challenge(life.client, second, "not better")
+        registration.settle(life.client, second, not_better, FIRST)
         assert life.aliases() == {"champion": FIRST, "challenger": SECOND}
         life.promote("challenger")
         assert life.aliases() == {"champion": SECOND, "previous": FIRST}

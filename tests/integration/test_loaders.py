@@ -23,7 +23,7 @@ from raypipe.clickhouse.statements import identifier, load, load_all
 from raypipe.config.load import shipped
 from raypipe.data import loaders
 from raypipe.data.contract import describe_query
-from raypipe.errors import ServerError, UsageError
+from raypipe.errors import DataError, ServerError, UsageError
 
 DAY = date(2026, 1, 31)
 PUBLISHER_SCHEMA = Path(__file__).parents[1] / "publisher" / "schema.sql"
@@ -417,6 +417,15 @@ def test_the_same_predictions_are_not_written_twice_whatever_their_order(writer:
     with pytest.raises(UsageError, match="already"):
         loaders.save_predictions(writer, PREDICTIONS.sort_by([("brand_id", "descending")]), "m1", "churn", DAY)
     assert writer.value("SELECT count() FROM ml_model_predictions") == 2
+
+
+def test_a_time_without_its_zone_and_a_number_that_would_be_another_are_not_saved(writer: Client) -> None:
+    with pytest.raises(UsageError, match="no zone"):
+        loaders.save_predictions(writer, PREDICTIONS, "m1", "churn", DAY, predicted_at=datetime(2026, 2, 1))
+    large = PREDICTIONS.append_column("prediction_value", pa.array([1, 2**53 + 1], pa.int64()))
+    with pytest.raises(DataError, match="prediction_value holds values that cannot be saved"):
+        loaders.save_predictions(writer, large, "m1", "churn", DAY)
+    assert writer.value("SELECT count() FROM ml_model_predictions") == 0
 
 
 def test_predictions_that_were_deleted_can_be_saved_again(writer: Client) -> None:

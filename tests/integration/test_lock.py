@@ -132,3 +132,10 @@ def test_of_those_who_ask_at_once_exactly_one_gets_the_lock(database: Endpoint, 
     assert len(winners) == 1
     with Client(database) as client:
         assert lock.holder(client, "churn") == winners[0]
+
+
+def test_a_lock_of_a_promotion_is_no_run_that_could_be_resumed(client: Client) -> None:
+    with lock.held(client, "churn"), pytest.raises(Busy, match="versions are worked on") as refused:
+        lock.acquire(client, "churn", Owner.here("churn_1"))
+    assert "raypipe resume" not in str(refused.value)
+    assert lock.holder(client, "churn") is None

@@ -108,6 +108,18 @@ def test_a_second_export_makes_no_second_version_and_moves_the_aliases(
         assert str(found.get_model_version_by_alias("churn", alias).version) == exported["version"]
 
 
+def test_a_name_that_a_version_lost_is_taken_from_it_there_too_and_no_other(
+    exported: dict[str, Any], registry: Client, store: str
+) -> None:
+    there, version = mlflow.MlflowClient(store), exported["version"]
+    for alias in ("previous", "reviewed-by-ann"):
+        there.set_registered_model_alias("churn", alias, version)
+    champion = models.find(registry, "churn", "champion")
+    again = mlflow_export.export(registry, champion, store)
+    assert "previous" not in again.aliases
+    assert set(there.get_model_version("churn", version).aliases) == {*again.aliases, "reviewed-by-ann"}
+
+
 def test_a_byte_that_was_changed_in_mlflow_is_found_when_the_model_is_loaded(
     exported: dict[str, Any], store: str, tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,32 @@ def test_a_version_that_came_to_be_named_after_its_mark_keeps_its_artifact(regis
     aliases.assign(registry.client, "churn", "champion", first, "x", "a test", AT)
     assert registry.prune(keep=8).removed == ()
     assert "v1" in registry.there()
+
+
+def test_rows_of_the_registry_that_others_wrote_are_left_as_they_are(registry: Registry) -> None:
+    elsewhere = "nosuch://bucket/churn/model.pkl"
+    for code in ("churn", "Churn, monthly"):
+        registry.client.run(
+            "INSERT INTO ml_model_registry (model_code, model_version, model_status, model_storage_url, metadata)"
+            " VALUES ({code:String}, 'theirs', 'PRODUCTION', {url:String}, 'owner: ann')",
+            {"code": code, "url": elsewhere},
+        )
+    asked = "SELECT * FROM ml_model_registry FINAL WHERE model_version = 'theirs' ORDER BY model_code"
+    before = registry.client.rows(asked)
+    pipelines = ["Churn, monthly", "churn"]
+    done = pruning.prune(registry.client.endpoint, registry.root, pipelines, 7, orphans=False, dry_run=False)
+    assert [model.version for model in done.versions] == ["v1"]
+    assert elsewhere not in {one.uri for one in done.removed}
+    assert registry.client.rows(asked) == before
+
+
+def test_a_version_that_points_to_another_ones_artifact_does_not_take_it_along(registry: Registry) -> None:
+    newest = models.find(registry.client, "churn", "v8")
+    known = ModelRecord("churn", "v0", "CANDIDATE", "classification", "xgboost", "trees", "ubj", AT)
+    wrong = replace(known, artifact_uri=newest.artifact_uri, artifact_sha256="ab" * 32)
+    retention.mark(registry.client, models.register(registry.client, wrong, AT), AT)
+    registry.prune(keep=1)
+    assert registry.there() == ["v8"]
 
 
 def test_a_pipeline_that_somebody_works_on_is_left_alone(registry: Registry) -> None:

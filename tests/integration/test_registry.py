@@ -8,8 +8,10 @@ import pytest
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.migrate import migrate
-from raypipe.errors import ModelError, UsageError
-from raypipe.registry import aliases, models, training_runs
+from raypipe.errors import ModelError, ServerError, UsageError
+from raypipe.fit import registration
+from raypipe.fit.promotion import Decision
+from raypipe.registry import aliases, life, models, retention, training_runs
 from raypipe.registry.features import FeatureRecord, record_features
 from raypipe.registry.record import ARCHIVED, CANDIDATE, FAILED, PRODUCTION, TRAINING, ModelRecord, Registered, model_id
 from raypipe.registry.training_runs import Outcome, TrainingRun
@@ -182,6 +184,98 @@ def test_an_alias_moves_on_when_the_clock_lags(registry: Client) -> None:
     assert current.version == "v2"
 
 
+def test_what_an_alias_names_now_does_not_depend_on_whose_clock_is_ahead(registry: Client) -> None:
+    ahead = datetime.now(UTC) + timedelta(minutes=5)
+    aliases.assign(registry, "churn", "champion", _register(registry, "v1"), "a", "another machine", ahead)
+    assert {alias: one.version for alias, one in aliases.named(registry, "churn").items()} == {"champion": "v1"}
+
+
+def test_of_two_assignments_at_the_same_moment_every_reader_takes_the_same(registry: Client) -> None:
+    for version in ("v2", "v1"):
+        registry.run(
+            "INSERT INTO raypipe_aliases (pipeline, alias, model_version, set_at)"
+            " VALUES ('churn', 'champion', {version:String}, '2026-02-01 03:04:05.000001')",
+            {"version": version},
+        )
+    current = aliases.current(registry, "churn", "champion")
+    assert current is not None
+    assert {("churn", current.version): ("champion",)} == retention.named(registry)
+    newest, *_ = aliases.history(registry, "churn")
+    assert (newest.assignment, newest.until) == (current, None)
+
+
+def _champions(client: Client, *versions: str) -> None:
+    known = {model.version: model for model in models.list_models(client, "churn")}
+    for version in versions:
+        life.promote(client, known.get(version) or _register(client, version), "x", "a test", datetime.now(UTC))
+
+
+def _names(client: Client) -> dict[str, str]:
+    return {alias: one.version for alias, one in aliases.named(client, "churn").items()}
+
+
+def _roll_back(client: Client) -> None:
+    life.restore(client, life.reversal(client, "churn"), "x", "a test", datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    ("champions", "back"),
+    [
+        (("a", "b", "c"), ["b", "a"]),
+        (("a", "b", "a"), ["b"]),
+        (("z", "a", "b", "a"), ["b", "z"]),
+        (("a", "b", "a", "b"), ["a"]),
+    ],
+)
+def test_rollbacks_go_further_back_and_never_to_and_fro(
+    registry: Client, champions: tuple[str, ...], back: list[str]
+) -> None:
+    _champions(registry, *champions)
+    for version in back:
+        _roll_back(registry)
+        assert _names(registry)["champion"] == version
+    with pytest.raises(UsageError, match="no previous version"):
+        life.reversal(registry, "churn")
+
+
+def test_a_rollback_after_another_goes_on_where_that_one_was(registry: Client) -> None:
+    _champions(registry, "a", "b", "c")
+    _roll_back(registry)
+    _champions(registry, "d")
+    _roll_back(registry)
+    assert _names(registry) == {"champion": "b", "previous": "a"}
+
+
+@pytest.mark.parametrize("table", ["ml_model_registry", "raypipe_aliases"])
+def test_a_rollback_that_fails_half_way_is_finished_by_repeating_it_and_goes_no_further(
+    registry: Client, table: str
+) -> None:
+    _champions(registry, "a", "b", "c")
+    registry.run(f"ALTER TABLE {table} ADD CONSTRAINT full CHECK model_version = ''")
+    with pytest.raises(ServerError):
+        _roll_back(registry)
+    assert _names(registry) == {"champion": "c", "previous": "b"}
+    registry.run(f"ALTER TABLE {table} DROP CONSTRAINT full")
+    _roll_back(registry)
+    assert _names(registry) == {"champion": "b", "previous": "a"}
+    assert {one.version: one.status for one in models.list_models(registry)} == {
+        "a": ARCHIVED,
+        "b": PRODUCTION,
+        "c": ARCHIVED,
+    }
+
+
+def test_a_fit_does_not_replace_a_champion_that_it_was_not_compared_with(registry: Client) -> None:
+    _champions(registry, "a")
+    made, better = _register(registry, "b", 1), Decision(True, "better by 0.02", "auc")
+    _champions(registry, "chosen by hand meanwhile")
+    assert registration.settle(registry, made, better, "a").status == CANDIDATE
+    assert _names(registry) == {"champion": "chosen by hand meanwhile", "previous": "a", "challenger": "b"}
+    assert "better by 0.02" in aliases.named(registry, "churn")["challenger"].reason
+    assert registration.settle(registry, made, better, "chosen by hand meanwhile").status == PRODUCTION
+    assert _names(registry) == {"champion": "b", "previous": "chosen by hand meanwhile"}
+
+
 def test_an_alias_cannot_name_another_pipelines_model(registry: Client) -> None:
     with pytest.raises(UsageError, match="clicks"):
         aliases.assign(registry, "clicks", "champion", _register(registry, "v1"), "a", "test", AT)
@@ -229,3 +323,12 @@ def test_a_run_that_fails_at_once_is_kept_with_its_error(registry: Client) -> No
     training_runs.start_run(registry, RUN)
     training_runs.fail_run(registry, RUN, ModelError("It broke", found="'x'"), AT)
     assert [(row[0], row[3]) for row in _runs(registry)] == [("FAILED", "It broke\n  found: 'x'")]
+
+
+def test_why_a_fit_failed_is_told_even_where_it_cannot_be_written_down(registry: Client) -> None:
+    def fail() -> None:
+        registry.run("DROP TABLE ml_model_training_runs SYNC")
+        raise ModelError("It broke")
+
+    with pytest.raises(ModelError, match="It broke"), registration.recorded(registry, registration.Attempt("v1", RUN)):
+        fail()

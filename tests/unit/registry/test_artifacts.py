@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import uuid
@@ -10,7 +11,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from raypipe.errors import ModelError
+from raypipe.errors import ConfigError, ModelError
+from raypipe.registry import storage
 from raypipe.registry.artifacts import load, save
 
 FILES = {"model.ubj": b"{trees}" * 100, "contract.json": b'{"features": []}', "golden.arrow": b""}
@@ -139,3 +141,25 @@ def test_a_pickle_that_stands_in_a_valid_artifact_is_refused(tmp_path: Path, mon
 def test_a_name_that_is_not_plain_is_refused(root: str, name: str) -> None:
     with pytest.raises(ModelError, match="plain name"):
         save(root, {name: b"{}"})
+
+
+@pytest.mark.parametrize("name", ["../../secret.json", "/etc/hostname", "a/../../secret.json"])
+def test_a_manifest_that_leads_out_of_the_folder_is_refused_before_anything_is_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret.json").write_bytes(b"secret")
+    listed = {name: {"sha256": hashlib.sha256(b"secret").hexdigest(), "size": 6}}
+    manifest = json.dumps({"files": listed}).encode()
+    sha256 = hashlib.sha256(manifest).hexdigest()
+    folder = tmp_path / sha256[:2] / sha256
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_bytes(manifest)
+    # It would be told that the file is gone, or that its bytes are others, had it been looked for.
+    with pytest.raises(ModelError, match="plain name"):
+        load(str(tmp_path), sha256)
+
+
+@pytest.mark.parametrize("root", ["nosuch://bucket/artifacts", "nosuch::memory://artifacts"])
+def test_a_root_without_a_file_system_says_what_to_do(root: str) -> None:
+    for ask in (lambda: save(root, FILES), lambda: load(root, "ab" * 32), lambda: storage.stored(root)):
+        with pytest.raises(ConfigError, match="no file system") as refused:
+            ask()
+        assert "`artifacts` in the config" in str(refused.value)

@@ -12,9 +12,10 @@ import pytest
 
 from raypipe.data.contract import Contract
 from raypipe.data.histograms import Bins
+from raypipe.errors import ModelError
 from raypipe.models.protocol import FitSpec, Matrix, load_family
 from raypipe.registry import artifacts
-from raypipe.registry.package import Package, pack
+from raypipe.registry.package import Package, pack, unpack
 
 FAMILY = "raypipe.models.xgboost:XGBoost"
 PROGRAM = """
@@ -47,3 +48,12 @@ def test_a_process_that_only_scores_does_not_load_what_its_model_does_without(
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path.cwd())
     # The program imports both itself afterwards: nothing stays hidden.
     assert json.loads(done.stdout) == expected
+
+
+def test_an_artifact_that_lacks_what_this_raypipe_reads_is_refused(artifact: artifacts.Artifact) -> None:
+    files = artifacts.load(artifact.uri, artifact.sha256)
+    decision = json.loads(files["decision.json"])
+    del decision["outputs"]
+    with pytest.raises(ModelError, match="another version of raypipe") as refused:
+        unpack({**files, "decision.json": json.dumps(decision).encode()})
+    assert "outputs" in str(refused.value)
