@@ -56,9 +56,10 @@ class Endpoint:
                 next_step=f"put it into {PASSWORD_VARIABLE} or a file named by password_file",
             )
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        identifier(database)
-        if "." in database:
+        # A password that begins like a port and has a `/` in it would otherwise be told as the database's name.
+        if "." in database or "@" in database:
             raise _unusable(url)
+        identifier(database)
         return cls(
             f"{parts.scheme}://{host}:{port}", unquote(parts.username or "default"), database, password_file, ca_file
         )

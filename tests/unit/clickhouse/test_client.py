@@ -68,6 +68,7 @@ def test_a_database_that_is_no_name_is_refused(url: str) -> None:
         f"clickhouse://ann:{SECRET}@h/d",
         f"http://ann:{SECRET}/x@h/d",
         f"http://ann:{SECRET}#x@h/d",
+        f"http://ann:12/{SECRET}@h/d",
         f"http://ann:{SECRET}@x@h:port/d",
         f"http://h/d?user=ann&password={SECRET}",
     ],
