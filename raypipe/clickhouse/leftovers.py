@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import describe
 
 # The kinds of tables that a run makes for itself, named raypipe_<kind>_<…run id>.
@@ -20,9 +19,10 @@ PATIENCE = timedelta(hours=24)
 
 _TABLES = """
 SELECT name, comment, dateDiff('second', metadata_modification_time, now()), toUnixTimestamp(metadata_modification_time)
-FROM system.tables
+FROM %s
 WHERE database = {database:String} AND match(name, {pattern:String})
 ORDER BY name
+LIMIT 1 BY name
 """
 
 
@@ -54,7 +54,10 @@ def leftovers(client: Client) -> tuple[Leftover, ...]:
     """Every table of the client's database that belongs to a run, those of living runs included."""
     statuses = _statuses(client)
     pattern = f"^raypipe_({'|'.join(KINDS)})_"
-    rows = client.rows(_TABLES, {"database": client.endpoint.database, "pattern": pattern})
+    # On a cluster a lock stands on one node, whichever was asked.
+    rows = client.rows(
+        _TABLES % client.topology.system("tables"), {"database": client.endpoint.database, "pattern": pattern}
+    )
     owners = {name: _owner(f"{name} {comment}", statuses) for name, comment, *_ in rows}
     return tuple(
         Leftover(
@@ -87,7 +90,7 @@ def clean(client: Client, run_ids: Collection[str] | None = None, patience: time
     ]
     # Locks last: as long as the tables of a run stand, no second one starts in between.
     for leftover in sorted(over, key=lambda one: one.kind == LOCK):
-        client.run(f"DROP TABLE IF EXISTS {identifier(leftover.table)} SYNC")
+        client.run(client.topology.drop(leftover.table))
     return tuple(leftover.table for leftover in over)
 
 

@@ -87,7 +87,8 @@ class Topology:
         """
         engine = "Null"
         if self.cluster:
-            engine = f"ReplicatedMergeTree({literal('/raypipe/locks/' + table)}, 'lock') ORDER BY x"
+            # The server fills in its database's name: two databases may hold pipelines of one name.
+            engine = f"ReplicatedMergeTree({literal('/raypipe/locks/{database}/' + table)}, 'lock') ORDER BY x"
         return f"CREATE TABLE {identifier(table)} (x UInt8) ENGINE = {engine} COMMENT {literal(comment)}"
 
     def twin(self, twin: str, target: str, engine_full: str) -> str:

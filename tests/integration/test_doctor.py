@@ -159,6 +159,27 @@ def test_cleaning_can_be_confined_to_some_runs(client: Client) -> None:
     assert clean(client, [OTHER]) == (f"raypipe_staging_{OTHER}",)
 
 
+def test_cleaning_drops_a_lock_last_so_that_no_run_starts_before_all_else_is_gone(client: Client) -> None:
+    migrate(client)
+    run_is(client, RUN, "PUBLISHED")
+    make(client, "raypipe_lock_churn", comment=f'{{"run_id": "{RUN}"}}')
+    client.run(f"CREATE TABLE raypipe_staging_{RUN} (x UInt8) ENGINE = MergeTree ORDER BY x")
+    client.run(f"INSERT INTO raypipe_staging_{RUN} VALUES (1)")
+    with Client(client.endpoint, {"max_table_size_to_drop": 1}) as careful, pytest.raises(ServerError):
+        clean(careful)
+    assert {"raypipe_lock_churn", f"raypipe_staging_{RUN}"} <= set(describe_all(client))
+
+
+def test_cleaning_on_a_cluster_is_about_all_its_nodes(client: Client) -> None:
+    make(client, f"raypipe_training_{OTHER}")
+    with (
+        Client(replace(client.endpoint, cluster="nowhere")) as clustered,
+        pytest.raises(ServerError, match="nowhere"),
+    ):
+        clean(clustered, patience=timedelta(0))
+    assert set(describe_all(client)) == {f"raypipe_training_{OTHER}"}
+
+
 @pytest.mark.parametrize("statement", load_all(shipped() / "sql" / "grants.sql"), ids=lambda one: one.text[:60])
 def test_the_server_understands_the_example_grants(client: Client, statement: Statement) -> None:
     client.rows(f"EXPLAIN AST {statement.text}")

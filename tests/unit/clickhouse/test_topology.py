@@ -88,7 +88,7 @@ def test_a_twin_on_one_server_is_made_like_its_target() -> None:
 
 def test_a_lock_on_a_cluster_is_a_path_that_only_one_can_make() -> None:
     assert ONE.lock("l", "it's") == r"CREATE TABLE `l` (x UInt8) ENGINE = Null COMMENT 'it\'s'"
-    assert "ReplicatedMergeTree('/raypipe/locks/l', 'lock') ORDER BY x" in CLUSTER.lock("l", "it's")
+    assert "ReplicatedMergeTree('/raypipe/locks/{database}/l', 'lock') ORDER BY x" in CLUSTER.lock("l", "it's")
 
 
 def test_counts_on_a_cluster_see_all_shards_and_all_nodes() -> None:
