@@ -211,7 +211,8 @@ def _at_the_fit(client: Client, batch: Batch) -> tuple[Mapping[str, Any], float]
     )
     if version is None:
         return {}, UNKNOWN_THRESHOLD
-    return version.evaluation.get("test") or {}, float(version.metadata.get("threshold") or UNKNOWN_THRESHOLD)
+    threshold = version.metadata.get("threshold")
+    return version.evaluation.get("test") or {}, UNKNOWN_THRESHOLD if threshold is None else float(threshold)
 
 
 def _outcomes(loaded: Loaded, batch: Batch, until: date) -> tuple[str, dict[str, Any]]:

@@ -312,15 +312,15 @@ def test_predictions_of_nobody_with_an_outcome_are_said(demo: Client) -> None:
 
 
 def test_a_model_that_has_become_worse_than_at_its_fit_is_an_alert(demo: Client) -> None:
-    def fitted(low: float, value: float, high: float) -> models.ModelRecord:
+    def fitted(low: float, value: float, high: float, threshold: float) -> models.ModelRecord:
         test = {"test": {"auc": {"value": value, "low": low, "high": high}}}
         return models.ModelRecord(
             "churn", VERSION, "CANDIDATE", "classification", "f", "a", "json", RUN_AT,
-            evaluation=test, metadata={"threshold": 0.3},
+            evaluation=test, metadata={"threshold": threshold},
         )  # fmt: skip
 
     publish(demo, DAY, "churn_run_1")
-    models.register(demo, fitted(0.97, 0.98, 0.99), RUN_AT)
+    models.register(demo, fitted(0.97, 0.98, 0.99, 0.3), RUN_AT)
     (found,) = validate(demo).validations
     assert found.worse
     assert found.lost == pytest.approx(0.98 - found.evaluation["auc"]["value"], abs=1e-6)
@@ -330,8 +330,9 @@ def test_a_model_that_has_become_worse_than_at_its_fit_is_an_alert(demo: Client)
     assert json.loads(row["alert_types"]) == ["performance"]
     demo.run("TRUNCATE TABLE ml_model_monitoring")
     now = found.evaluation["auc"]
-    models.register(demo, fitted(now["low"], now["value"] + 0.001, now["high"]), RUN_AT)
+    models.register(demo, fitted(now["low"], now["value"] + 0.001, now["high"], 0.0), RUN_AT)
     (again,) = validate(demo).validations
+    assert again.evaluation["threshold"] == 0.0
     assert (again.worse, again.lost) == (False, pytest.approx(0.001, abs=1e-6))
 
 
