@@ -14,12 +14,12 @@ from typing import Literal
 
 from raypipe.clickhouse.schema import Declaration
 from raypipe.clickhouse.tables import Column, Table, split_expressions
+from raypipe.clickhouse.types import bare
 
 Severity = Literal["note", "problem"]
 
 _COMPUTED = {"MATERIALIZED", "ALIAS"}
 _CLOCK = re.compile(r"now(64)?\(")
-_WRAPPER = re.compile(r"(?:LowCardinality|Nullable)\((.+)\)\Z")
 _NUMBER = re.compile(r"(UInt|Int|Float)(\d+)\Z")
 _ENGINE = re.compile(r"(?:Replicated|Shared)?(\w+)(?:\((.*?)\))?(?: |\Z)")
 
@@ -137,7 +137,7 @@ def _default_of(column: Column) -> str:
 
 def holds(found: str, expected: str) -> bool:
     """Whether a column of type `found` can stand for one of type `expected`: the same values, or a wider range."""
-    found, expected = _unwrapped(found), _unwrapped(expected)
+    found, expected = bare(found), bare(expected)
     if found == expected:
         return True
     wide, narrow = _NUMBER.match(found), _NUMBER.match(expected)
@@ -146,11 +146,6 @@ def holds(found: str, expected: str) -> bool:
         return more_bits and wide[1] in ({"Float"} if narrow[1] == "Float" else {narrow[1], "Int"})
     family, wanted = found.partition("(")[0], expected.partition("(")[0]
     return wanted in {"Date", "DateTime"} and family in {wanted, {"Date": "Date32", "DateTime": "DateTime64"}[wanted]}
-
-
-def _unwrapped(type_name: str) -> str:
-    match = _WRAPPER.match(type_name)
-    return _unwrapped(match[1]) if match else type_name
 
 
 def _shown(text: str) -> str:

@@ -12,6 +12,7 @@ from datetime import date, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raypipe.clickhouse.types import bare
 from raypipe.errors import DataError
 
 _LONG = (date(1900, 1, 1), date(2299, 12, 31))
@@ -53,7 +54,7 @@ def require_ranges(table: str, data: pa.Table, types: Mapping[str, str]) -> None
         types: the ClickHouse type of each column.
     """
     for name in data.schema.names:
-        bounds = RANGES.get(_bare(types.get(name, "")))
+        bounds = RANGES.get(bare(types.get(name, "")).partition("(")[0])
         if bounds is None or not pa.types.is_temporal(data.schema.field(name).type):
             continue
         extremes = pc.min_max(data.column(name)).as_py()
@@ -64,10 +65,6 @@ def require_ranges(table: str, data: pa.Table, types: Mapping[str, str]) -> None
                     found=value.isoformat(),
                     allowed=f"{bounds[0].isoformat()} to {bounds[1].isoformat()} ({types[name]})",
                 )
-
-
-def _bare(type_name: str) -> str:
-    return type_name.removeprefix("LowCardinality(").removeprefix("Nullable(").split("(")[0].rstrip(")")
 
 
 def _day(value: date | datetime) -> date:

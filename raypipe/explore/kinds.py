@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from raypipe.clickhouse.types import bare
+
 NUMBER, FLAG, TEXT, TIME, LIST, OTHER = "number", "flag", "text", "time", "list", "other"
 
-_WRAPPER = re.compile(r"(?:LowCardinality|Nullable|SimpleAggregateFunction)\((.*)\)\Z", re.DOTALL)
 _KINDS = (
     (FLAG, re.compile(r"Bool\Z")),
     (NUMBER, re.compile(r"(?:U?Int\d+|B?Float\d+|Decimal(?:\d+)?\(.*\))\Z")),
@@ -14,16 +15,6 @@ _KINDS = (
     (TIME, re.compile(r"(?:Date|Date32|DateTime(?:\(.*\))?|DateTime64\(.*\))\Z")),
     (LIST, re.compile(r"(?:Array|Map)\(.*\)\Z", re.DOTALL)),
 )
-
-
-def bare(type_: str) -> str:
-    """The type without LowCardinality, Nullable and SimpleAggregateFunction around it."""
-    match = _WRAPPER.match(type_)
-    if match is None:
-        return type_
-    inner = match[1]
-    # SimpleAggregateFunction(sum, UInt64) names a function first.
-    return bare(inner.partition(", ")[2] if type_.startswith("Simple") else inner)
 
 
 def kind_of(type_: str) -> str:

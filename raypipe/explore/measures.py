@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raypipe.clickhouse.statements import literal
+from raypipe.clickhouse.types import bare
 from raypipe.explore.facts import Column
-from raypipe.explore.kinds import FLAG, LIST, NUMBER, OTHER, TEXT, TIME, bare, kind_of, sentinel
+from raypipe.explore.kinds import FLAG, LIST, NUMBER, OTHER, TEXT, TIME, kind_of, sentinel
 from raypipe.explore.questions import Questions, Unanswered
 from raypipe.explore.sample import Source
 

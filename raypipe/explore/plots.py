@@ -10,8 +10,9 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from raypipe.clickhouse.types import bare
 from raypipe.explore.facts import Column, Correlations
-from raypipe.explore.kinds import TIME, bare
+from raypipe.explore.kinds import TIME
 
 WIDTH, HEIGHT = 160.0, 36.0
 CELL = 14.0

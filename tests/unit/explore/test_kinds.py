@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raypipe.explore.kinds import bare, kind_of, sentinel
+from raypipe.explore.kinds import kind_of, sentinel
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,3 @@ from raypipe.explore.kinds import bare, kind_of, sentinel
 )
 def test_a_type_has_a_kind_and_a_value_that_may_stand_for_missing(type_: str, kind: str, missing: str) -> None:
     assert (kind_of(type_), sentinel(type_)) == (kind, missing)
-
-
-def test_only_what_wraps_a_type_is_taken_off() -> None:
-    assert bare("LowCardinality(Nullable(FixedString(2)))") == "FixedString(2)"
-    assert bare("Array(Nullable(String))") == "Array(Nullable(String))"
-    assert bare("SimpleAggregateFunction(anyLast, Nullable(String))") == "String"
