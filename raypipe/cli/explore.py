@@ -11,9 +11,10 @@ import typer
 
 from raypipe.cli import output
 from raypipe.cli.options import Config, Debug, Json, Url, client_of
-from raypipe.errors import UsageError
+from raypipe.errors import RaypipeError, UsageError
 from raypipe.explore import page
 from raypipe.explore.facts import Limits, Report
+from raypipe.explore.figures import size
 from raypipe.explore.profile import document, profile
 
 app = typer.Typer()
@@ -61,7 +62,7 @@ def explore(
                 progress=progress,
             )
         if page_file is not None:
-            page_file.write_text(page.render(found), encoding="utf-8")
+            _write(page_file, page.render(found))
         if json:
             output.emit(document(found))
         else:
@@ -85,13 +86,24 @@ def _require_writable(file: Path) -> None:
         file.unlink()
 
 
+def _write(file: Path, html: str) -> None:
+    try:
+        file.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise RaypipeError(
+            "The report could not be written to its end",
+            found=f"{file}: {error.strerror}",
+            next_step="free some space and repeat the command, or name another file with --output",
+        ) from error
+
+
 def _show(report: Report, page_file: Path | None) -> None:
     rows = [
         (
             table.table,
             table.engine,
             table.rows,
-            page.size(table.bytes),
+            size(table.bytes),
             len(table.columns),
             table.newest.value if table.newest else "",
             table.sample.method,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from raypipe.explore.facts import Relation
+from raypipe.explore.figures import share
 
 ROW, BOX_HEIGHT, GAP, MARGIN = 42.0, 20.0, 110.0, 8.0
 LETTER = 6.7
@@ -68,7 +69,10 @@ def draw(relations: Sequence[Relation]) -> Diagram:
         for number, table in enumerate(layer):
             boxes[table] = Box(table, labels[table], round(x, 1), top + number * ROW, round(width, 1))
         x += width + GAP
-    lines = [_line(child, parent, held, boxes) for child in parents for parent in sorted(parents[child])]
+    between: dict[tuple[str, str], list[Relation]] = {}
+    for relation in held:
+        between.setdefault((relation.table, relation.parent), []).append(relation)
+    lines = [_line(between[child, parent], boxes) for child in parents for parent in sorted(parents[child])]
     return Diagram(
         round(x - GAP + MARGIN if layers else 0, 1), tallest * ROW + MARGIN, tuple(boxes.values()), tuple(lines)
     )
@@ -121,15 +125,16 @@ def _places(layer: Sequence[str]) -> dict[str, float]:
     return {table: number / max(1, len(layer) - 1) for number, table in enumerate(layer)}
 
 
-def _line(child: str, parent: str, held: Sequence[Relation], boxes: Mapping[str, Box]) -> Line:
-    these = [relation for relation in held if (relation.table, relation.parent) == (child, parent)]
+def _line(these: Sequence[Relation], boxes: Mapping[str, Box]) -> Line:
+    """The line of all references from one table to another."""
+    child, parent = these[0].table, these[0].parent
     start, end = boxes[child], boxes[parent]
     x1, y1 = start.x, start.y + BOX_HEIGHT / 2
     x2, y2 = end.x + end.width, end.y + BOX_HEIGHT / 2
     bend = GAP / 2
     path = f"M{x1:.1f},{y1:.1f} C{x1 - bend:.1f},{y1:.1f} {x2 + bend:.1f},{y2:.1f} {x2:.1f},{y2:.1f}"
     title = "\n".join(
-        f"{child}.{relation.column} → {parent}.{relation.parent_column}: {relation.coverage:.1%} of values"
+        f"{child}.{relation.column} → {parent}.{relation.parent_column}: {share(relation.coverage)} of values"
         for relation in these
     )
     return Line(child, parent, path, title, all((relation.coverage or 0) >= HOLDS for relation in these))

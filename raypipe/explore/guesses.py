@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from raypipe.clickhouse.types import bare
 from raypipe.explore.facts import Relation, Table
-from raypipe.explore.kinds import NUMBER, TEXT, bare, kind_of
+from raypipe.explore.kinds import NUMBER, TEXT, kind_of
 from raypipe.explore.names import identifies, singular, words
 
 # Names that identify a row of their own table, or of whichever table they are qualified by.
@@ -40,7 +41,9 @@ def guess(tables: Sequence[Table]) -> list[Relation]:
         if identifies(column.column) and column.default_kind != "ALIAS"
         for parent in _best(table, column.column, column.type, parents)
     ]
-    return [relation for relation in found if not _reversed(relation, found, tables)]
+    known = set(found)
+    rows = {table.table: table.rows or 0 for table in tables}
+    return [relation for relation in found if not _reversed(relation, known, rows)]
 
 
 def _parents(table: Table) -> Iterator[_Parent]:
@@ -68,8 +71,8 @@ def _best(child: Table, column: str, type_: str, parents: Sequence[_Parent]) -> 
         parent
         for parent in parents
         if (parent.table.table, parent.column) != (child.table, column)
-        and _comparable(type_, parent.type)
         and own[-len(parent.words) :] == parent.words
+        and _comparable(type_, parent.type)
     ]
     # A table may refer to itself only by another name than its key's: parent_category_id.
     longest = max((len(parent.words) for parent in fitting), default=0)
@@ -88,11 +91,10 @@ def _comparable(one: str, other: str) -> bool:
     )
 
 
-def _reversed(relation: Relation, found: Sequence[Relation], tables: Sequence[Table]) -> bool:
+def _reversed(relation: Relation, found: Set[Relation], rows: Mapping[str, int]) -> bool:
     """Whether the opposite reference was found too, and is the likelier one."""
     opposite = Relation(relation.parent, relation.parent_column, relation.table, relation.column)
     if opposite not in found:
         return False
-    rows = {table.table: table.rows or 0 for table in tables}
     mine, others = (rows[relation.table], relation.table), (rows[relation.parent], relation.parent)
     return mine > others

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from raypipe.clickhouse.statements import literal, load, quoted
+from raypipe.clickhouse.types import bare
 from raypipe.config.load import shipped
 from raypipe.explore.facts import Relation, Table
-from raypipe.explore.kinds import bare
 from raypipe.explore.measures import missing
 from raypipe.explore.questions import Questions, Unanswered
 from raypipe.explore.sample import Plan
@@ -46,6 +46,10 @@ def verify(
         return replace(relation, error=error.problem)
     if not values:
         return replace(relation, error=NO_VALUES)
+    if known < values and plans[relation.parent].method == "first rows":
+        return replace(
+            relation, error=f"only the first rows of {relation.parent} were searched, and not all stood there"
+        )
     return replace(
         relation,
         values=int(values),

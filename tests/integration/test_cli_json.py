@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from raypipe.cli import app
@@ -31,13 +33,18 @@ def documented(command: str) -> Any:
     return json.loads(block[1])
 
 
-def said(registered_model: Any, *arguments: str, code: int = 0) -> Any:
-    """What a command prints with --json, and that it prints nothing else."""
+def invoked(registered_model: Any, *arguments: str) -> Result:
+    """A command with --json on the model's database."""
     environment = {"RAYPIPE_URL": str(registered_model.endpoint), "RAYPIPE_ARTIFACTS": str(registered_model.artifacts)}
     if registered_model.endpoint.password_file:
         environment["RAYPIPE_PASSWORD_FILE"] = registered_model.endpoint.password_file
     options = ["--config", str(registered_model.project / "configs"), "--json"]
-    result = CliRunner().invoke(app, [*arguments, *options], env=environment)
+    return CliRunner().invoke(app, [*arguments, *options], env=environment)
+
+
+def said(registered_model: Any, *arguments: str, code: int = 0) -> Any:
+    """What a command prints with --json, and that it prints nothing else."""
+    result = invoked(registered_model, *arguments)
     assert result.exit_code == code, result.stderr
     return json.loads(result.stdout)
 
@@ -153,6 +160,30 @@ def test_explore_refuses_a_file_that_cannot_be_written_before_any_work(registere
     result = CliRunner().invoke(app, [*arguments, "--url", "http://127.0.0.1:9/nobody"])
     assert (result.exit_code, result.stdout) == (2, "")
     assert "no_such_folder" in result.stderr
+
+
+@pytest.mark.parametrize("file", ["/proc/raypipe.html", "/proc"])
+def test_explore_refuses_what_the_system_does_not_let_it_write(file: str) -> None:
+    result = CliRunner().invoke(app, ["explore", "--output", file, "--url", "http://127.0.0.1:9/nobody"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"found: {file} (" in result.stderr
+
+
+def test_explore_refuses_a_page_without_its_extra_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    arguments = ["explore", "--output", str(tmp_path / "report.html"), "--url", "http://127.0.0.1:9/nobody"]
+    result = CliRunner().invoke(app, arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "pip install 'raypipe[explore]'" in result.stderr
+
+
+def test_explore_says_when_the_disk_is_full(registered_model: Any) -> None:
+    result = invoked(registered_model, "explore", "--table", "brands", "--output", "/dev/full")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "The report could not be written to its end" in result.stderr
+    assert "next: free some space" in result.stderr
 
 
 def test_config_show(registered_model: Any) -> None:

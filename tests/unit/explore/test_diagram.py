@@ -34,7 +34,12 @@ def test_a_reference_that_the_data_refutes_is_not_drawn() -> None:
 def test_two_columns_with_one_parent_are_one_line_which_is_broken_where_one_is() -> None:
     (line,) = draw([refers("a", "b", 1.0, "p_id"), refers("a", "b", 0.5, "q_id")]).lines
     assert not line.holds
-    assert line.title.splitlines() == ["a.p_id → b.p_id: 100.0% of values", "a.q_id → b.q_id: 50.0% of values"]
+    assert line.title.splitlines() == ["a.p_id → b.p_id: 100.0 % of values", "a.q_id → b.q_id: 50.0 % of values"]
+
+
+def test_a_reference_that_nearly_holds_is_not_told_to_hold_wholly() -> None:
+    (line,) = draw([refers("a", "b", 0.9999)]).lines
+    assert line.title.endswith("> 99.9 % of values")
 
 
 def test_circles_and_references_to_itself_end() -> None:
