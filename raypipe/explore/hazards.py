@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from raypipe.clickhouse.tables import split_expressions
@@ -19,6 +20,8 @@ MOMENTS = ("hour", "minute", "weekday", "day", "month", "year")
 NOT_ADDITIVE = frozenset((*STATISTICS, *SHARES, *PROPERTIES, *MEASUREMENTS, *MOMENTS))
 # … unless it begins or ends with one of these: total_duration_sec and order_count add up.
 ADDITIVE = frozenset({"total", "sum", "count", "num", "n"})
+# What may follow an engine's arguments; each may have parentheses of its own.
+_CLAUSE = re.compile(r" (?:PARTITION BY|PRIMARY KEY|ORDER BY|SAMPLE BY|TTL|SETTINGS) ")
 
 
 def find(stands: Stands, columns: Sequence[Column], keys: Sequence[Key], rows: int) -> list[Hazard]:
@@ -57,7 +60,7 @@ def _summing(stands: Stands, columns: Sequence[Column]) -> Iterator[Hazard]:
 
 def summed_columns(engine_full: str) -> frozenset[str]:
     """The columns that a SummingMergeTree's arguments name; empty where it sums all that are numbers."""
-    head = engine_full.partition(" PARTITION BY ")[0].partition(" ORDER BY ")[0]
+    head = _CLAUSE.split(engine_full, maxsplit=1)[0]
     if "(" not in head:
         return frozenset()
     arguments = split_expressions(head[head.index("(") + 1 : head.rindex(")")])
@@ -81,7 +84,7 @@ def _repeated(engine: str, keys: Sequence[Key]) -> Iterator[Hazard]:
         if not key.sorting or not key.repeated:
             continue
         share = f"{key.repeated:,} of {key.keys:,} keys examined stand in more than one row"
-        if "Replacing" in engine or "Collapsing" in engine:
+        if any(word in engine for word in ("Replacing", "Collapsing", "Coalescing")):
             message = f"{share}: read FINAL, or a JOIN on the key doubles rows"
         elif "Summing" in engine or "Aggregating" in engine:
             message = f"{share}: group by the key when reading"

@@ -64,8 +64,12 @@ def test_other_engines_sum_nothing() -> None:
         ("('/tables/{shard}', '{replica}')", set()),
     ],
 )
-def test_the_summed_columns_are_read_from_the_engine(arguments: str, columns: set[str]) -> None:
-    assert summed_columns(f"SummingMergeTree{arguments} PARTITION BY toYYYYMM(d) ORDER BY (x, y)") == columns
+@pytest.mark.parametrize(
+    "clauses",
+    ["PARTITION BY toYYYYMM(d) ORDER BY (x, y)", "PRIMARY KEY (x, y) ORDER BY (x, y, z)", "ORDER BY (x) TTL toDate(d)"],
+)
+def test_the_summed_columns_are_read_from_the_engine(arguments: str, columns: set[str], clauses: str) -> None:
+    assert summed_columns(f"SummingMergeTree{arguments} {clauses} SETTINGS index_granularity = 8192") == columns
 
 
 @pytest.mark.parametrize(
@@ -92,6 +96,7 @@ def test_a_name_tells_whether_a_sum_makes_sense(name: str, sums: bool) -> None:
 def test_keys_in_several_rows_are_a_hazard_where_the_engine_would_merge_them() -> None:
     key = Key(("day", "article_id"), True, 100, 7, 110, False, 1, True)
     assert found("ReplacingMergeTree", keys=(key,)) == {"repeated keys": ("day", "article_id")}
+    assert "repeated keys" in found("CoalescingMergeTree", keys=(key,))
     assert "repeated keys" in found("SummingMergeTree", keys=(key,))
     assert found("MergeTree", keys=(key,)) == {}
 
