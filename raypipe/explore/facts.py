@@ -57,7 +57,8 @@ class Column:
         sentinels: rows that have it.
         not_finite: rows that are NaN or infinite.
         distinct: different values, estimated to about 1 %; None where they cannot be counted.
-        low, high: the smallest and the largest value, of times without the sentinel; of texts and lists the lengths.
+        low, high: the smallest and the largest value, of times without the sentinel; of texts the lengths in bytes, of
+            lists in items.
         mean, deviation: of finite numbers; of texts and lists of their lengths.
         quantiles: 1, 25, 50, 75 and 99 % of finite numbers, estimated.
         histogram: of numbers and times.
@@ -211,6 +212,7 @@ class Limits:
 
     Attributes:
         sample_rows: a larger table is judged by about so many rows.
+        sample_bytes: a table that is larger than this, uncompressed, is judged by rows of about that size.
         columns_per_query: columns of a large table that are aggregated at once.
         table_seconds: what a table may take in all; the rest of its questions is given up.
         query_seconds: max_execution_time of a query.
@@ -218,6 +220,7 @@ class Limits:
     """
 
     sample_rows: int = 1_000_000
+    sample_bytes: int = 1 << 30
     columns_per_query: int = 8
     table_seconds: int = 60
     query_seconds: int = 30

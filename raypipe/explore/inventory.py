@@ -62,7 +62,7 @@ def take(client: Client, names: Sequence[str] = ()) -> tuple[list[Stands], list[
         if names and name not in names:
             continue
         comment, rows, size = told.get(name, ("", table.total_rows, None))
-        _, in_parts, uncompressed, parts, written_at = sizes.get(name, (None, None, None, None, None))
+        in_parts, uncompressed, parts, written_at = sizes.get(name, (None, None, None, None))
         columns = tuple(
             Column(
                 column.name,

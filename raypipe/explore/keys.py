@@ -33,13 +33,14 @@ def examine(
     hash, with all its rows wherever they are.
     """
     found: list[Key] = []
-    one_in = max(1, -(-(rows or 0) // questions.limits.sample_rows)) if plan.whole != plan.source else 1
+    sampling = plan.whole != plan.source
+    one_in = max(1, -(-(rows or 0) // questions.limits.sample_rows)) if sampling else 1
     tried = [tuple(sorting_key)] if sorting_key else []
     # Of a large table a whole column is read for each, so only what is meant to identify a row is worth it.
     tried += [
         (name,)
         for name in candidates(columns, sampled)
-        if [name] != [_plain(part) for part in sorting_key] and (one_in == 1 or identifies(name))
+        if [name] != [_plain(part) for part in sorting_key] and (not sampling or identifies(name))
     ]
     for columns_of_key in tried:
         sorting = columns_of_key == tuple(sorting_key) and columns_of_key is tried[0]

@@ -1,8 +1,8 @@
 """Which rows of a table are read, and how to say so.
 
-A table of MergeTree's family that is too large is sampled by runs of 8,192 rows that lie side by side: every k-th run
-of each part, from a start that the part's name decides. Every row is as likely as any other to be among them, and
-only their granules are read from disk. Few tables have a SAMPLE key; LIMIT alone would read the oldest partition.
+A table of MergeTree's family that is too large is sampled by runs of rows that lie side by side: every k-th run of
+each part, from a start that the part's name decides. Every row is as likely as any other to be among them, and only
+their granules are read from disk. Few tables have a SAMPLE key; LIMIT alone would read the oldest partition.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 from raypipe.clickhouse.statements import quoted
 
+# A run is as long as a granule, so that no granule is read for a part of it; a small sample has shorter runs, as a
+# handful of long ones would say little, and a single one might not be met at all.
 RUN_ROWS = 8192
+FEWEST_RUNS = 64
 # Reading takes the messages away, waits for new ones, or gives nothing back.
 NOT_READ = {
     "AzureQueue": "reading would take its files off the queue",
@@ -77,7 +80,8 @@ def plan(database: str, table: str, engine: str, rows: int | None, most: int) ->
         return Plan(everything, everything, "whole")
     if rows is not None and engine.endswith("MergeTree"):
         every = -(-rows // most)
-        runs = f"(intDiv(t._part_offset, {RUN_ROWS}) + cityHash64(t._part)) % {every} = 0"
+        run = max(1, min(RUN_ROWS, most // FEWEST_RUNS))
+        runs = f"(intDiv(t._part_offset, {run}) + cityHash64(t._part)) % {every} = 0"
         return Plan(Source(name, runs=runs), everything, "granules")
     first = Source(name, first=most)
     return Plan(first, first, "first rows")
@@ -89,8 +93,8 @@ def about(method: str, read: int, rows: int | None) -> str:
         return "every row"
     if method == "granules":
         return (
-            f"{read:,} of {rows or 0:,} rows: every n-th run of {RUN_ROWS:,} neighbouring rows. Shares hold for the "
-            "table within a sample's error, which is larger for what follows the sorting key; distinct values and the "
+            f"{read:,} of {rows or 0:,} rows: every n-th run of neighbouring rows. Shares hold for the table "
+            "within a sample's error, which is larger for what follows the sorting key; distinct values and the "
             "extremes of numbers are of the sample alone, those of times and the keys of the whole table"
         )
     total = "an unknown number of" if rows is None else f"{rows:,}"

@@ -36,13 +36,15 @@ def examine(client: Client, stands: Stands, limits: Limits, taken_at: datetime) 
     if stands.engine in sample.NOT_READ:
         reason = f"not read: {sample.NOT_READ[stands.engine]}"
         return _unread(stands, reason), None
-    plan = sample.plan(client.endpoint.database, stands.table, stands.engine, stands.rows, limits.sample_rows)
+    if not stands.columns:
+        return _unread(stands, "not read: the user may see none of its columns"), None
+    plan = sample.plan(client.endpoint.database, stands.table, stands.engine, stands.rows, most_rows(stands, limits))
     try:
         ((read,),) = questions.rows(f"SELECT count() FROM {plan.source.relation([stands.columns[0].column])}")
     except Unanswered as error:
         failed = replace(_unread(stands, "not read"), errors=(Failure("reading", error.problem),))
         return replace(failed, seconds=round(questions.seconds, 3)), None
-    if plan.method == "first rows" and read < limits.sample_rows:
+    if plan.method == "first rows" and read < plan.source.first:
         plan, stands = replace(plan, method="whole"), replace(stands, rows=read)
     measured = measure(questions, plan.source, stands.columns, read)
     columns = spread(questions, plan.source, measured)
@@ -69,6 +71,13 @@ def examine(client: Client, stands: Stands, limits: Limits, taken_at: datetime) 
         seconds=round(questions.seconds, 3),
     )
     return table, plan
+
+
+def most_rows(stands: Stands, limits: Limits) -> int:
+    """How many of a table's rows are read at most: fewer where they are large."""
+    if not stands.rows or not stands.bytes_uncompressed:
+        return limits.sample_rows
+    return max(1, min(limits.sample_rows, limits.sample_bytes * stands.rows // stands.bytes_uncompressed))
 
 
 def _or(default: T, errors: list[Failure], what: str, ask: Callable[[], T]) -> T:

@@ -3,7 +3,6 @@
 -- units: bytes on disk, compressed and not; written_at in UTC
 SELECT
     table,
-    sum(rows) AS rows,
     sum(bytes_on_disk) AS bytes,
     sum(data_uncompressed_bytes) AS bytes_uncompressed,
     count() AS parts,

@@ -15,10 +15,11 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.embedded import open_embedded
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.errors import Unreachable, UsageError
-from raypipe.explore import page
+from raypipe.explore import inventory, page
 from raypipe.explore.facts import Column, Limits, Report, Table
 from raypipe.explore.profile import document, profile
 from raypipe.explore.questions import Questions, Unanswered
+from raypipe.explore.tables import examine
 
 PATIENCE_SECONDS = 30
 # A busy machine should not decide what a test finds.
@@ -55,8 +56,8 @@ ODD = [
     "CREATE TABLE target (n UInt64) ENGINE = MergeTree ORDER BY n",
     "CREATE MATERIALIZED VIEW copying TO target AS SELECT id AS n FROM everything",
     "CREATE TABLE swallowed (a UInt8) ENGINE = Null",
-    "CREATE TABLE kept (a UInt8) ENGINE = Memory",
-    "INSERT INTO kept SELECT number % 3 FROM numbers(9)",
+    "CREATE TABLE kept (a UInt8, passing UInt8 EPHEMERAL) ENGINE = Memory",
+    "INSERT INTO kept (a) SELECT number % 3 FROM numbers(9)",
     f"CREATE TABLE `{EVIL}` (`{EVIL}` String, n UInt8) ENGINE = MergeTree ORDER BY n COMMENT '{EVIL}'",
     f"INSERT INTO `{EVIL}` VALUES ('{EVIL}', 1), ('{EVIL}', 2)",
     "CREATE TABLE `it's.a\\\\table` (a UInt8) ENGINE = MergeTree ORDER BY a",
@@ -201,6 +202,10 @@ def test_a_view_is_read_as_far_as_the_limit(odd: tuple[Endpoint, Report]) -> Non
     assert "not a random sample" in many.sample.about
 
 
+def test_what_is_only_written_and_never_stored_is_no_column(odd: tuple[Endpoint, Report]) -> None:
+    assert columns(tables(odd[1])["kept"]).keys() == {"a"}
+
+
 def test_a_view_without_its_table_says_so(odd: tuple[Endpoint, Report]) -> None:
     (failure,) = tables(odd[1])["broken_view"].errors
     assert failure.what == "reading"
@@ -245,6 +250,43 @@ def test_a_large_table_is_sampled_evenly_over_its_parts(client: Client) -> None:
     key = next(key for key in table.keys if key.sorting)
     assert (key.unique, key.one_in, key.whole) == (True, 4, True)
     assert key.keys == pytest.approx(100_000, rel=0.1)
+
+
+def test_a_small_sample_of_a_large_table_has_about_as_many_rows_as_asked_for(client: Client) -> None:
+    client.run("CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n")
+    client.run("INSERT INTO t SELECT number FROM numbers(200000)")
+    client.run("OPTIMIZE TABLE t FINAL")
+    (table,) = profile(client, taken_at=TAKEN_AT, limits=replace(PATIENT, sample_rows=1_000)).tables
+    assert table.sample.rows == pytest.approx(1_000, rel=0.1)
+    assert table.columns[0].mean == pytest.approx(100_000, rel=0.1)
+
+
+def test_large_rows_are_sampled_by_their_size_and_only_identifiers_tried_as_keys(client: Client) -> None:
+    client.run("CREATE TABLE t (n_id UInt64, body String) ENGINE = MergeTree ORDER BY tuple()")
+    client.run("INSERT INTO t SELECT number, concat(toString(number), repeat('x', 1000)) FROM numbers(20000)")
+    (table,) = profile(client, taken_at=TAKEN_AT, limits=replace(PATIENT, sample_bytes=2_000_000)).tables
+    assert (table.rows, table.sample.method) == (20_000, "granules")
+    assert table.sample.rows == pytest.approx(2_000, rel=0.2)
+    assert [(key.columns, key.keys, key.one_in) for key in table.keys] == [(("n_id",), 20_000, 1)]
+
+
+def test_a_key_may_be_of_columns_with_any_names(client: Client) -> None:
+    client.run("CREATE TABLE t (v0 UInt64, v1 UInt64) ENGINE = MergeTree ORDER BY (v1, v0)")
+    client.run("INSERT INTO t SELECT number % 7, number FROM numbers(100)")
+    (table,) = profile(client, taken_at=TAKEN_AT, limits=PATIENT).tables
+    assert table.errors == ()
+    assert [(key.columns, key.keys, key.unique) for key in table.keys] == [
+        (("v1", "v0"), 100, True),
+        (("v1",), 100, True),
+    ]
+
+
+def test_a_table_whose_columns_are_hidden_is_described_and_not_read(client: Client) -> None:
+    client.run("CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n")
+    ((found,), _) = inventory.take(client)
+    table, plan = examine(client, replace(found, columns=()), PATIENT, TAKEN_AT)
+    assert (table.sample.method, plan) == ("none", None)
+    assert "may see none of its columns" in table.sample.about
 
 
 def test_a_keys_second_row_is_found_wherever_it_is(client: Client) -> None:
@@ -300,6 +342,24 @@ def test_references_are_looked_up(client: Client) -> None:
     assert (other.coverage, other.error) == (None, "the column has no values to look up")
 
 
+def test_a_reference_is_looked_up_by_one_reading_of_what_may_yield_other_rows_next_time(client: Client) -> None:
+    client.run("CREATE TABLE brands (brand_id UInt64) ENGINE = MergeTree ORDER BY brand_id")
+    client.run("INSERT INTO brands SELECT number FROM numbers(100000)")
+    client.run("CREATE VIEW visits AS SELECT 1 + rand() % 99999 AS brand_id FROM numbers(1000)")
+    (relation,) = profile(client, taken_at=TAKEN_AT, limits=PATIENT).relations
+    assert (relation.table, relation.coverage, relation.known_rows) == ("visits", 1.0, 1000)
+
+
+def test_a_table_of_which_the_first_rows_are_read_refutes_no_reference(client: Client) -> None:
+    client.run("CREATE VIEW brands AS SELECT number AS brand_id FROM numbers(100000)")
+    client.run("CREATE TABLE visits (n UInt64, brand_id UInt64) ENGINE = MergeTree ORDER BY n")
+    client.run("INSERT INTO visits VALUES (1, 7), (2, 99999)")
+    limits = replace(PATIENT, sample_rows=50_000)
+    (relation,) = profile(client, taken_at=TAKEN_AT, limits=limits).relations
+    assert (relation.parent, relation.coverage) == ("brands", None)
+    assert "only the first rows of brands" in relation.error
+
+
 def test_a_table_that_takes_too_long_is_given_up_and_the_rest_goes_on(client: Client) -> None:
     client.run(
         "CREATE VIEW a_slow_one AS SELECT number AS n, sleepEachRow(0.02) AS s FROM numbers(100000)"
@@ -312,6 +372,17 @@ def test_a_table_that_takes_too_long_is_given_up_and_the_rest_goes_on(client: Cl
     slow = found["a_slow_one"]
     assert slow.seconds < 20
     assert page.failures(slow) != []
+
+
+def test_a_tables_questions_end_with_its_time(client: Client) -> None:
+    with pytest.raises(Unanswered, match="not asked: the 0 s of the table were over"):
+        Questions(client, Limits(table_seconds=0)).rows("SELECT 1")
+
+
+def test_a_part_of_an_answer_is_never_taken_for_the_whole(database: Endpoint) -> None:
+    slow = "SELECT sum(sleepEachRow(0.02)) FROM numbers(100000) SETTINGS max_block_size = 10"
+    with Client(database, {"timeout_overflow_mode": "break"}) as client, pytest.raises(Unanswered):
+        Questions(client, Limits(query_seconds=1)).rows(slow)
 
 
 def test_a_query_that_takes_too_much_memory_fails_alone(client: Client) -> None:

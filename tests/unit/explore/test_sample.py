@@ -16,8 +16,13 @@ def test_a_table_up_to_the_limit_is_read_whole() -> None:
 def test_a_larger_table_is_sampled_by_runs_of_rows_and_its_keys_by_all() -> None:
     found = plan("db", "t", "ReplicatedReplacingMergeTree", 10_001, 1000)
     assert found.method == "granules"
-    assert "PREWHERE (intDiv(t._part_offset, 8192) + cityHash64(t._part)) % 11 = 0" in found.source.relation(["a"])
+    assert "PREWHERE (intDiv(t._part_offset, 15) + cityHash64(t._part)) % 11 = 0" in found.source.relation(["a"])
     assert "PREWHERE" not in found.whole.relation(["a"])
+
+
+@pytest.mark.parametrize(("most", "run"), [(1, 1), (1_000, 15), (524_287, 8191), (1_000_000, 8192)])
+def test_a_small_sample_has_shorter_runs_and_none_is_longer_than_a_granule(most: int, run: int) -> None:
+    assert f"intDiv(t._part_offset, {run})" in plan("db", "t", "MergeTree", 10_000_000, most).source.runs
 
 
 @pytest.mark.parametrize(("engine", "rows"), [("View", None), ("MergeTree", None), ("Log", 10_001)])
