@@ -37,7 +37,9 @@ def examine(client: Client, stands: Stands, limits: Limits, taken_at: datetime) 
         reason = f"not read: {sample.NOT_READ[stands.engine]}"
         return _unread(stands, reason), None
     if not stands.columns:
-        return _unread(stands, "not read: the user may see none of its columns"), None
+        return _unread(
+            stands, "not read: it shows no columns, as a view with parameters, or one the user may not see"
+        ), None
     plan = sample.plan(client.endpoint.database, stands.table, stands.engine, stands.rows, most_rows(stands, limits))
     try:
         ((read,),) = questions.rows(f"SELECT count() FROM {plan.source.relation([stands.columns[0].column])}")

@@ -15,11 +15,10 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.embedded import open_embedded
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.errors import Unreachable, UsageError
-from raypipe.explore import inventory, page
+from raypipe.explore import page
 from raypipe.explore.facts import Column, Limits, Report, Table
 from raypipe.explore.profile import document, profile
 from raypipe.explore.questions import Questions, Unanswered
-from raypipe.explore.tables import examine
 
 PATIENCE_SECONDS = 30
 # A busy machine should not decide what a test finds.
@@ -49,6 +48,7 @@ ODD = [
     "CREATE TABLE nothing (a UInt8, b Nullable(String), c Array(UInt8)) ENGINE = MergeTree ORDER BY a",
     "CREATE VIEW few AS SELECT id, s FROM everything WHERE id <= 10",
     "CREATE VIEW many AS SELECT number AS n FROM numbers(1000000)",
+    "CREATE VIEW asking AS SELECT id FROM everything WHERE id = {wanted:UInt64}",
     "CREATE TABLE gone (a UInt8) ENGINE = MergeTree ORDER BY a",
     "CREATE VIEW broken_view AS SELECT a FROM gone",
     "DROP TABLE gone SYNC",
@@ -107,10 +107,10 @@ def everything(odd: tuple[Endpoint, Report]) -> dict[str, Column]:
 
 def test_every_table_is_in_the_report_and_only_what_cannot_be_read_has_errors(odd: tuple[Endpoint, Report]) -> None:
     found = tables(odd[1])
-    assert len(found) == 14
+    assert len(found) == 15
     assert {name for name, table in found.items() if table.errors} == {"broken_view", "words"}
     unread = {name for name, table in found.items() if table.sample.method == "none"}
-    assert unread == {"broken_view", "words", "copying", "swallowed"}
+    assert unread == {"asking", "broken_view", "words", "copying", "swallowed"}
     assert columns(found["failing_view"])["t"].error != ""
     assert odd[1].errors == ()
 
@@ -253,12 +253,24 @@ def test_a_large_table_is_sampled_evenly_over_its_parts(client: Client) -> None:
 
 
 def test_a_small_sample_of_a_large_table_has_about_as_many_rows_as_asked_for(client: Client) -> None:
-    client.run("CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n")
-    client.run("INSERT INTO t SELECT number FROM numbers(200000)")
+    client.run("CREATE TABLE t (n UInt64, at DateTime) ENGINE = MergeTree ORDER BY n")
+    client.run("INSERT INTO t SELECT number, toDateTime(1 + number, 'UTC') FROM numbers(200000)")
     client.run("OPTIMIZE TABLE t FINAL")
     (table,) = profile(client, taken_at=TAKEN_AT, limits=replace(PATIENT, sample_rows=1_000)).tables
     assert table.sample.rows == pytest.approx(1_000, rel=0.1)
-    assert table.columns[0].mean == pytest.approx(100_000, rel=0.1)
+    found = columns(table)
+    assert found["n"].mean == pytest.approx(100_000, rel=0.1)
+    # A sample would miss the oldest and the newest row.
+    assert (found["n"].low, found["n"].high) != ("0", "199999")
+    assert (found["at"].low, found["at"].high) == ("1970-01-01 00:00:01", "1970-01-03 07:33:20")
+
+
+def test_of_many_small_parts_some_are_read_and_not_all(client: Client) -> None:
+    client.run("CREATE TABLE t (n UInt64) ENGINE = MergeTree PARTITION BY n % 200 ORDER BY n")
+    every_part = {"max_partitions_per_insert_block": 0}
+    client.run("INSERT INTO t SELECT number FROM numbers(2000)", settings=every_part)
+    (table,) = profile(client, taken_at=TAKEN_AT, limits=replace(PATIENT, sample_rows=1_000)).tables
+    assert table.sample.rows == pytest.approx(1_000, rel=0.3)
 
 
 def test_large_rows_are_sampled_by_their_size_and_only_identifiers_tried_as_keys(client: Client) -> None:
@@ -281,12 +293,10 @@ def test_a_key_may_be_of_columns_with_any_names(client: Client) -> None:
     ]
 
 
-def test_a_table_whose_columns_are_hidden_is_described_and_not_read(client: Client) -> None:
-    client.run("CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n")
-    ((found,), _) = inventory.take(client)
-    table, plan = examine(client, replace(found, columns=()), PATIENT, TAKEN_AT)
-    assert (table.sample.method, plan) == ("none", None)
-    assert "may see none of its columns" in table.sample.about
+def test_a_view_with_parameters_is_described_and_not_read(odd: tuple[Endpoint, Report]) -> None:
+    asking = tables(odd[1])["asking"]
+    assert (asking.columns, asking.errors) == ((), ())
+    assert "shows no columns, as a view with parameters" in asking.sample.about
 
 
 def test_a_keys_second_row_is_found_wherever_it_is(client: Client) -> None:
@@ -334,8 +344,12 @@ def test_references_are_looked_up(client: Client) -> None:
         "INSERT INTO sessions VALUES (1, 'a', '00000000-0000-0000-0000-000000000001', ''), (2, 'a', '', ''),"
         " (3, 'b', 'x', ''), (4, 'gone', 'x', ''), (5, NULL, 'x', ''), (6, '', 'x', '')"
     )
+    client.run("CREATE TABLE gone (lost_brand_id String) ENGINE = MergeTree ORDER BY tuple()")
+    client.run("CREATE VIEW unreadable AS SELECT lost_brand_id FROM gone")
+    client.run("DROP TABLE gone SYNC")
     found = {one.column: one for one in profile(client, taken_at=TAKEN_AT, limits=PATIENT).relations}
     brand, user, other = (found[name] for name in ("brand_id", "user_id", "other_brand_id"))
+    assert found["lost_brand_id"].error == "one of the tables was not read"
     assert (brand.parent, brand.values, brand.known, brand.rows, brand.known_rows) == ("brands", 3, 2, 4, 3)
     assert brand.coverage == pytest.approx(2 / 3)
     assert (user.parent, user.parent_column, user.values, user.known, user.rows) == ("users", "id", 2, 1, 5)
@@ -372,6 +386,13 @@ def test_a_table_that_takes_too_long_is_given_up_and_the_rest_goes_on(client: Cl
     slow = found["a_slow_one"]
     assert slow.seconds < 20
     assert page.failures(slow) != []
+
+
+def test_a_table_on_another_system_that_does_not_answer_holds_up_nothing(client: Client) -> None:
+    client.run("CREATE TABLE elsewhere (a String) ENGINE = URL('http://127.0.0.1:9/no.csv', CSV)")
+    (table,) = profile(client, taken_at=TAKEN_AT).tables
+    assert [failure.what for failure in table.errors] == ["reading"]
+    assert table.seconds < 20
 
 
 def test_a_tables_questions_end_with_its_time(client: Client) -> None:
