@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from raypipe import doctor
-from raypipe.clickhouse import version
+from raypipe.clickhouse import grants, version
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.leftovers import clean
@@ -115,6 +115,23 @@ def test_tables_of_a_run_that_is_over_are_told(client: Client) -> None:
     found = check(client.endpoint, "leftovers")
     assert found.status == "warning"
     assert f"raypipe_staging_{RUN}" in found.detail
+
+
+def test_old_tables_of_a_run_without_an_end_are_told_with_what_ends_it(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(client)
+    run_is(client, RUN, "RUNNING")
+    make(client, f"raypipe_staging_{RUN}")
+    assert check(client.endpoint, "leftovers").status == "ok"
+    monkeypatch.setattr(doctor, "PATIENCE", timedelta(seconds=-1))
+    found = check(client.endpoint, "leftovers")
+    assert (found.status, f"raypipe_staging_{RUN}" in found.detail) == ("warning", True)
+    assert "raypipe resume RUN" in found.next_step
+
+
+def test_a_server_that_does_not_know_the_question_leaves_the_grants_open(client: Client) -> None:
+    assert grants.missing(client, [grants.Grant(("NO SUCH PRIVILEGE",), "x", "`x`")]) is None
 
 
 def test_cleaning_drops_every_table_of_a_run_that_is_over_and_its_lock(client: Client) -> None:
