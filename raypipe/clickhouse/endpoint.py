@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from raypipe.clickhouse.readers import others_may_read
 from raypipe.clickhouse.statements import identifier
 from raypipe.errors import ConfigError, UsageError
 
@@ -79,7 +79,7 @@ class Endpoint:
             return os.environ.get(PASSWORD_VARIABLE, "")
         path = Path(self.password_file)
         try:
-            readable_by_others = path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
+            readable_by_others = others_may_read(path)
             text = path.read_text(encoding="utf-8").strip()
         except OSError as error:
             raise ConfigError(f"The password file {path} cannot be read", found=error.strerror) from error

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
+import struct
 from pathlib import Path
 
 import pyarrow as pa
@@ -119,6 +122,41 @@ def test_a_password_file_that_others_may_read_is_refused(tmp_path: Path, mode: i
         Endpoint.parse("http://h", str(secret)).password()
     assert f"chmod 600 {secret}" in str(refused.value)
     assert SECRET not in str(refused.value)
+
+
+def acl(*, user: int, group: int = 0) -> bytes:
+    """An access control list as Linux keeps it: the owner and one user may read, the group what is given."""
+    everybody = 0xFFFFFFFF
+    # The owner, the named user, the owning group, the mask, the others.
+    entries = [(1, 4, everybody), (2, 4, user), (4, group, everybody), (16, 4, everybody), (32, 0, everybody)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def listed(path: Path, entries: bytes) -> Path:
+    """A password file with an access control list, as systemd makes one of `LoadCredential=`."""
+    path.write_text(SECRET)
+    path.chmod(0o400)
+    try:
+        os.setxattr(path, "system.posix_acl_access", entries)
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        pytest.skip("this file system has no access control lists")
+    # The mask shows where a group's rights would stand.
+    assert path.stat().st_mode & 0o777 == 0o440
+    return path
+
+
+def test_a_credential_of_systemd_is_taken_although_its_mode_shows_the_mask_of_its_list(tmp_path: Path) -> None:
+    secret = listed(tmp_path / "credential", acl(user=os.geteuid()))
+    assert Endpoint.parse("http://h", str(secret)).password() == SECRET
+
+
+@pytest.mark.parametrize("entries", [acl(user=os.geteuid() + 1), acl(user=os.geteuid(), group=4)])
+def test_a_list_that_lets_others_read_a_password_file_is_refused(tmp_path: Path, entries: bytes) -> None:
+    secret = listed(tmp_path / "credential", entries)
+    with pytest.raises(ConfigError, match="readable by others"):
+        Endpoint.parse("http://h", str(secret)).password()
 
 
 def test_a_password_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
