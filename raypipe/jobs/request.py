@@ -15,17 +15,23 @@ from typing import Any
 
 from raypipe import __version__
 from raypipe.clickhouse.endpoint import PASSWORD_VARIABLE
-from raypipe.errors import UsageError
+from raypipe.config.load import load_shared
+from raypipe.errors import RaypipeError, UsageError
 from raypipe.jobs import token
 
 PASSWORD_FILE_VARIABLE = "RAYPIPE_PASSWORD_FILE"
 # A shorter one could be part of any word.
 SHORTEST_SECRET = 4
 # Beside what Ray leaves out by itself (.git, .venv, what .gitignore and .rayignore name): data and likely secrets.
-EXCLUDED = (".raypipe/", ".env", "*.pem", "*.key", ".ssh/", ".ray/", ".mypy_cache/", ".pytest_cache/", ".ruff_cache/")
+EXCLUDED = (
+    *(".raypipe/", ".mypy_cache/", ".pytest_cache/", ".ruff_cache/"),
+    *(".env", ".env.*", "*.pem", "*.key", "*.p12", ".netrc", ".aws/", ".ssh/", ".ray/"),
+)
 # `ray job stop` interrupts the command as Ctrl-C does, so that it gives back its lock and can be resumed.
 GENTLE_STOP = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "60"}
-_SECRET_NAME = re.compile(r"PASSWORD(?!_FILE)|PASSWD|TOKEN(?!_PATH)|SECRET|CREDENTIAL|(^|_)KEY(_|$)", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"PASSWORD(?!_FILE)|PASSWD|PASSPHRASE|TOKEN(?!_PATH)|SECRET|CREDENTIAL|API_?KEY|(^|_)KEY(_|$)", re.IGNORECASE
+)
 _URL_WITH_PASSWORD = re.compile(r"://[^/@\s:]*:[^@\s]+@")
 _PASSWORD_PART = re.compile(r"(://[^/@\s:]*):[^@\s]+@")
 
@@ -58,18 +64,24 @@ class Request:
         """What is kept beside the job."""
         return {"raypipe": __version__}
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The lines of the requirements file that pip is to read; none without a file."""
+        if self.requirements is None:
+            return ()
+        lines = [line.rstrip() for line in self.requirements.read_text(encoding="utf-8").splitlines()]
+        return tuple(line for line in lines if line and not line.lstrip().startswith("#"))
+
     def runtime_env(self, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
         """Ray's `runtime_env`: the files, packages and variables of the job."""
         wanted: dict[str, Any] = {"env_vars": {**GENTLE_STOP, **self.variables}}
         if self.working_dir is not None:
             wanted["working_dir"] = str(self.working_dir)
-            wanted["excludes"] = [*EXCLUDED, *_password_file_inside(self.working_dir, environ)]
+            wanted["excludes"] = [*EXCLUDED, *_secret_files_inside(self.working_dir, environ)]
         if self.requirements is not None:
             # Hashes in the file make pip refuse anything else; a lock names every dependency, so none is looked for.
             options = ["--disable-pip-version-check", "--no-cache-dir", "--no-deps"]
-            lines = [line.rstrip() for line in self.requirements.read_text(encoding="utf-8").splitlines()]
-            packages = [line for line in lines if line and not line.lstrip().startswith("#")]
-            wanted["pip"] = {"packages": packages, "pip_check": False, "pip_install_options": options}
+            wanted["pip"] = {"packages": list(self.packages), "pip_check": False, "pip_install_options": options}
         return wanted
 
 
@@ -109,7 +121,11 @@ def refuse_secrets(request: Request, environ: Mapping[str, str] = os.environ) ->
     Raises:
         UsageError: a URL has a password in it, or a part of the request is one of the secrets known here.
     """
-    parts = {"the command": request.words, "--env": tuple(request.variables.values())}
+    parts = {
+        "the command": request.words,
+        "--env": tuple(request.variables.values()),
+        f"{request.requirements}": request.packages,
+    }
     known = list(_secrets(environ))
     for where, texts in parts.items():
         for text in texts:
@@ -146,9 +162,14 @@ def _secrets(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     yield from (one for one in found if len(one[1]) >= SHORTEST_SECRET)
 
 
-def _password_file_inside(folder: Path, environ: Mapping[str, str]) -> list[str]:
-    """The password file, where it stands in the folder that is copied."""
-    named = environ.get(PASSWORD_FILE_VARIABLE)
-    if not named or not Path(named).resolve().is_relative_to(folder.resolve()):
-        return []
-    return [f"/{Path(named).resolve().relative_to(folder.resolve()).as_posix()}"]
+def _secret_files_inside(folder: Path, environ: Mapping[str, str]) -> list[str]:
+    """The files of ClickHouse's password and of Ray's token, where they stand in the folder that is copied."""
+    named = [environ.get(PASSWORD_FILE_VARIABLE), environ.get(token.PATH_VARIABLE)]
+    # A config that cannot be loaded is told by the command itself.
+    with suppress(RaypipeError):
+        written = load_shared(folder / "configs", environ={}).connection.password_file
+        named.append(str(folder / written) if written else None)
+    whole = folder.resolve()
+    # A link is packed as the file behind it, so both stay behind.
+    paths = {end for one in map(Path, filter(None, named)) for end in (one.parent.resolve() / one.name, one.resolve())}
+    return [f"/{path.relative_to(whole).as_posix()}" for path in sorted(paths) if path.is_relative_to(whole)]

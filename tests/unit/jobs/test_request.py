@@ -47,6 +47,16 @@ def test_data_and_likely_secrets_stay_behind_and_so_does_the_password_file(tmp_p
     assert "/conf/password" not in asked.runtime_env({"RAYPIPE_PASSWORD_FILE": "/elsewhere/password"})["excludes"]
 
 
+def test_every_file_with_a_secret_that_is_named_somewhere_stays_behind(tmp_path: Path) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "base.yaml").write_text("connection: {password_file: conf/clickhouse}\n")
+    (tmp_path / "kept").write_text(SECRET)
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    named = {"RAYPIPE_PASSWORD_FILE": str(tmp_path / "link"), "RAY_AUTH_TOKEN_PATH": str(tmp_path / "conf" / "token")}
+    excluded = request(working_dir=tmp_path).runtime_env(named)["excludes"]
+    assert {"/conf/clickhouse", "/conf/token", "/kept", "/link"} <= set(excluded)
+
+
 def test_the_packages_of_a_lock_come_with_their_hashes_and_without_their_comments(tmp_path: Path) -> None:
     lock = tmp_path / "requirements.lock"
     lock.write_text("# made by\na==1 \\\n    --hash=sha256:00 \\\n    --hash=sha256:01\n    # via b\n\nb==2\n")
@@ -65,7 +75,15 @@ def test_variables_are_taken_from_here_or_given() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["RAYPIPE_PASSWORD", "RAY_AUTH_TOKEN", "AWS_SECRET_ACCESS_KEY", "api_key", "GOOGLE_CREDENTIALS", "DB_PASSWD"],
+    [
+        "RAYPIPE_PASSWORD",
+        "RAY_AUTH_TOKEN",
+        "AWS_SECRET_ACCESS_KEY",
+        "api_key",
+        "OPENAI_APIKEY",
+        "GOOGLE_CREDENTIALS",
+        "DB_PASSWD",
+    ],
 )
 def test_a_variable_that_is_named_like_a_secret_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=name) as refusal:
@@ -113,6 +131,19 @@ def test_a_secret_that_is_known_here_is_refused_wherever_it_stands(
         refuse_secrets(asked, {**nobody, **variable})
     assert SECRET not in str(refusal.value)
     refuse_secrets(asked, nobody)
+
+
+def test_a_package_index_with_a_password_is_refused_and_so_is_a_secret_in_a_requirements_file(
+    nobody: dict[str, str], tmp_path: Path
+) -> None:
+    lock = tmp_path / "requirements.lock"
+    lock.write_text(f"--index-url https://u:{SECRET}@packages.example/simple\na==1\n")
+    with pytest.raises(UsageError, match=rf"A URL in {lock} carries a password") as refusal:
+        refuse_secrets(request(requirements=lock), nobody)
+    assert SECRET not in str(refusal.value)
+    lock.write_text(f"a @ https://packages.example/{SECRET}/a.whl\n")
+    with pytest.raises(UsageError, match=rf"RAYPIPE_PASSWORD is in {lock}"):
+        refuse_secrets(request(requirements=lock), {**nobody, "RAYPIPE_PASSWORD": SECRET})
 
 
 def test_a_url_without_a_password_may_be_sent(nobody: dict[str, str]) -> None:
