@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +25,11 @@ from raypipe.jobs.request import Request
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10
+# A connection that died without a word is noticed by its silence; Ray's client would wait for ever.
+SILENT_SECONDS = 60
+VERSION = "/api/version"
+# Where RAY_AUTH_MODE=token, Ray's client sends this user's token to any server, unless it is given a header.
+NO_TOKEN = {"Authorization": ""}
 TOO_LARGE = "status code 413"
 EXAMPLE = "http://ray-head:8265"
 # Ray's client prefers these to the address it is given.
@@ -65,14 +70,14 @@ class State:
 class Server:
     """A job server that has answered and accepts this user."""
 
-    def __init__(self, address: str, client: JobSubmissionClient, *, asks_for_token: bool = False) -> None:
+    def __init__(self, address: str, client: JobSubmissionClient, headers: Mapping[str, str]) -> None:
         self.address = address
         self._client = client
-        self._asks_for_token = asks_for_token
+        self._headers = headers
 
     def tool(self, verb: str, submission_id: str) -> str:
         """Ray's own command on a job, such as `ray job stop ID --address http://ray-head:8265`."""
-        mode = "RAY_AUTH_MODE=token " if self._asks_for_token else ""
+        mode = "RAY_AUTH_MODE=token " if self._headers else ""
         return f"{mode}ray job {verb} {submission_id} --address {self.address}"
 
     def submit(self, request: Request) -> None:
@@ -103,17 +108,36 @@ class Server:
                 ) from error
 
     def state(self, submission_id: str) -> State:
-        """How a job stands."""
-        with self._translated("does not tell how the job stands"):
-            found = self._client.get_job_info(submission_id)
-        return State(str(found.status.value), found.driver_exit_code, found.message or "")
+        """How a job stands.
+
+        Raises:
+            ClusterError: the server does not answer in time, does not know the job, or does not accept the token.
+        """
+        # Ray's client has no time limit for this.
+        status, text = _get(self.address, f"/api/jobs/{submission_id}", self._headers)
+        if status in (401, 403):
+            raise _denied(self.address, token.find())
+        try:
+            if status != 200:
+                raise ValueError(f"status {status}: {text}")
+            job = json.loads(text)
+            return State(str(JobStatus(job["status"]).value), job.get("driver_exit_code"), job.get("message") or "")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ClusterError(
+                f"The Ray cluster at {self.address} does not tell how the job stands", found=_line(error)
+            ) from error
 
     def follow(self, submission_id: str, write: Write) -> None:
-        """Writes the job's log from its beginning, as it grows, until the job or the connection ends."""
+        """Writes the job's log from its beginning, as it grows.
+
+        Returns when the job or the connection ends, and when nothing was heard for SILENT_SECONDS.
+        """
 
         async def tail() -> None:
-            async for text in self._client.tail_job_logs(submission_id):
-                write(text)
+            told = aiter(self._client.tail_job_logs(submission_id))
+            with suppress(StopAsyncIteration, TimeoutError):
+                while True:
+                    write(await asyncio.wait_for(anext(told), SILENT_SECONDS))
 
         with self._translated("broke off the job's log"):
             asyncio.run(tail())
@@ -123,7 +147,7 @@ class Server:
         try:
             yield
         except AuthenticationError as error:
-            raise _denied(self.address, 403, token.find()) from error
+            raise _denied(self.address, token.find()) from error
         except _FAILURES as error:
             raise ClusterError(f"The Ray cluster at {self.address} {problem}", found=_line(error)) from error
 
@@ -141,8 +165,8 @@ def connect(address: str, environ: Mapping[str, str] = os.environ) -> Server:
         logging.getLogger(name).setLevel(logging.ERROR)
     with _alone(address):
         # TLS is verified against what OpenSSL's own variable names, in all requests alike.
-        client = JobSubmissionClient(address, headers=headers, verify=environ.get("SSL_CERT_FILE") or True)
-    return Server(address, client, asks_for_token=bool(headers))
+        client = JobSubmissionClient(address, headers=headers or NO_TOKEN, verify=environ.get("SSL_CERT_FILE") or True)
+    return Server(address, client, headers)
 
 
 def _url(address: str) -> str:
@@ -164,16 +188,16 @@ def _url(address: str) -> str:
 
 def _accepted(address: str, known: token.Token | None) -> dict[str, str]:
     """The headers with which the server accepts requests."""
-    status, text = _version(address, {})
+    status, text = _get(address, VERSION, {})
     if status == 401 and known is not None:
         if urlsplit(address).scheme == "http" and urlsplit(address).hostname not in LOOPBACK:
             log.warning("Ray's token goes to %s unencrypted: use https, or a tunnel", address)
         headers = {"Authorization": f"Bearer {known.value}"}
-        status, text = _version(address, headers)
+        status, text = _get(address, VERSION, headers)
     else:
         headers = {}
     if status in (401, 403):
-        raise _denied(address, status, known)
+        raise _denied(address, known)
     if status != 200 or not _is_ray(text):
         raise ClusterError(
             f"No Ray job server answers at {address}, but something else does",
@@ -184,12 +208,13 @@ def _accepted(address: str, known: token.Token | None) -> dict[str, str]:
     return headers
 
 
-def _version(address: str, headers: Mapping[str, str]) -> tuple[int, str]:
+def _get(address: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
+    """The status and the text of an answer."""
     try:
         with urllib3.PoolManager() as pool:
             answer = pool.request(
                 "GET",
-                f"{address}/api/version",
+                f"{address}{path}",
                 headers=dict(headers),
                 timeout=ANSWER_SECONDS,
                 retries=False,
@@ -212,8 +237,8 @@ def _is_ray(text: str) -> bool:
         return False
 
 
-def _denied(address: str, status: int, known: token.Token | None) -> ClusterError:
-    if known is None or status == 401:
+def _denied(address: str, known: token.Token | None) -> ClusterError:
+    if known is None:
         return ClusterError(
             f"The Ray cluster at {address} asks for a token, and none is set",
             allowed=f"the token in {token.WHERE}",
