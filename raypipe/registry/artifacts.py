@@ -98,7 +98,7 @@ def load(root_or_uri: str, sha256: str) -> dict[str, bytes]:
         raise ModelError(
             f"The artifact {sha256[:12]} is not there",
             found=f"no {MANIFEST} in {folder}",
-            next_step="check `artifacts` in the config, or fit a new version",
+            next_step="check `artifacts` in the config, which every node has to reach, or fit a new version",
         ) from error
     _require(f"{folder}/{MANIFEST}", manifest, sha256)
     listed: dict[str, dict[str, Any]] = json.loads(manifest)["files"]

@@ -5,6 +5,7 @@ Plain actors instead of a Ray Data dataset: docs/decisions/0008-scoring-pool.md 
 
 from __future__ import annotations
 
+import platform
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -58,7 +59,12 @@ class _Actor:
 
     def _scorer(self) -> SliceScorer:
         if self._loaded is None:
-            self._loaded = SliceScorer(self._endpoint, Manifest.from_json(self._manifest), self._cpus)
+            try:
+                self._loaded = SliceScorer(self._endpoint, Manifest.from_json(self._manifest), self._cpus)
+            except ModelError as error:
+                # The driver has read the artifact: what is wrong with it may be so on this machine alone.
+                error.problem = f"{error.problem}, on the node {platform.node()}"
+                raise
         return self._loaded
 
 
