@@ -5,6 +5,7 @@ One that fails does not stop the others: each writes its own rows, all of them o
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.load import Loaded
 from raypipe.errors import ConfigError, GateRefused, RaypipeError
 
+log = logging.getLogger(__name__)
+
 # The step before all pipelines; a pipeline may name it in `after`.
 FEATURES = snapshots.PIPELINE
 
@@ -31,15 +34,31 @@ class Step:
 
     Attributes:
         status: `refused` when a gate held it back, `failed` when an error ended it.
+        run_id: the run that published, the `batch_id` of its rows; None where nothing was published.
+        date: the snapshot; None where none was come to.
         rows: rows published, users with features, or models compared.
         said: why it was refused or failed; '' when it is done.
     """
 
-    name: str
+    pipeline: str
     status: Literal["done", "refused", "failed"]
+    run_id: str | None
+    date: date | None
     rows: int
     seconds: float
     said: str
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What a step has made."""
+
+    rows: int
+    day: date | None = None
+    run_id: str | None = None
+
+
+NOTHING = _Done(0)
 
 
 def ordered(after: Mapping[str, Sequence[str]]) -> list[str]:
@@ -78,25 +97,28 @@ def run(endpoint: Endpoint, pipelines: Mapping[str, Loaded], day: date | None, p
         yield _step(name, partial(_published, endpoint, pipelines[name], day, _of(name, progress)))
 
 
-def _published(endpoint: Endpoint, loaded: Loaded, day: date | None, progress: Progress) -> int:
-    if loaded.config.ads is not None:
-        return ads.run(endpoint, loaded, day, progress).outcome.run.rows_published
+def _published(endpoint: Endpoint, loaded: Loaded, day: date | None, progress: Progress) -> _Done:
     if loaded.config.baselines is not None:
-        return baselines.require_whole(baselines.run(endpoint, loaded, day, progress))
-    return nightly.run(endpoint, loaded, day, progress)[1].outcome.run.rows_published
+        return _Done(baselines.require_whole(baselines.run(endpoint, loaded, day, progress)), day)
+    if loaded.config.ads is not None:
+        run = ads.run(endpoint, loaded, day, progress).outcome.run
+    else:
+        run = nightly.run(endpoint, loaded, day, progress)[1].outcome.run
+    return _Done(run.rows_published, run.date, run.run_id)
 
 
-def _features(endpoint: Endpoint, day: date | None, progress: Progress) -> int:
+def _features(endpoint: Endpoint, day: date | None, progress: Progress) -> _Done:
     with Client(endpoint) as client:
         now = datetime.now(UTC).replace(microsecond=0)
-        return sum(one.rows for one in snapshots.compute(client, day, run_at=now, progress=progress).days)
+        built = snapshots.compute(client, day, run_at=now, progress=progress).days
+    return _Done(sum(one.rows for one in built), built[-1].date)
 
 
-def _step(name: str, work: Callable[[], int]) -> Step:
+def _step(name: str, work: Callable[[], _Done]) -> Step:
     started = time.perf_counter()
 
-    def ended(status: Literal["done", "refused", "failed"], rows: int = 0, said: str = "") -> Step:
-        return Step(name, status, rows, round(time.perf_counter() - started, 3), said)
+    def ended(status: Literal["done", "refused", "failed"], done: _Done = NOTHING, said: str = "") -> Step:
+        return Step(name, status, done.run_id, done.day, done.rows, round(time.perf_counter() - started, 3), said)
 
     try:
         return ended("done", work())
@@ -106,6 +128,7 @@ def _step(name: str, work: Callable[[], int]) -> Step:
         return ended("failed", said=str(error))
     except Exception as error:
         # A fault in one pipeline's own model or SQL must not cost the others their night.
+        log.debug("%s", name, exc_info=True)
         return ended("failed", said=f"an unexpected {type(error).__name__}: {error}")
 
 

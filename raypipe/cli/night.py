@@ -49,13 +49,21 @@ def nightly(
             steps = list(schedule.run(endpoint, wanted, day, progress))
         seconds = round(time.perf_counter() - started, 3)
         if json:
-            output.emit({"pipelines": [vars(step) for step in steps], "seconds": seconds})
+            days = [step.date for step in steps if step.date is not None]
+            output.emit(
+                {
+                    "date": max(days, default=day),
+                    "pipelines": [vars(step) for step in steps],
+                    "failed": [step.pipeline for step in steps if step.status == "failed"],
+                    "seconds": seconds,
+                }
+            )
         else:
-            rows = [(step.name, step.status, step.rows, step.seconds) for step in steps]
+            rows = [(step.pipeline, step.status, step.rows, step.seconds) for step in steps]
             output.table(("pipeline", "", "rows", "seconds"), rows, f"the night in {seconds:.0f} s")
             for step in steps:
                 if step.said:
-                    output.say(f"{step.name} {step.status}: {step.said}")
+                    output.say(f"{step.pipeline} {step.status}: {step.said}")
         statuses = {step.status for step in steps}
         if "failed" in statuses:
             raise typer.Exit(output.FAILED)

@@ -100,8 +100,10 @@ def night(head: Head) -> list[str]:
 def test_rays_own_tool_runs_a_night_to_its_end(head: Head, reader: Client, tmp_path: Path) -> None:
     with submitted(head, tmp_path / "log", *night(head)) as command:
         assert command.wait() == 0, command.said
-    assert '"failed": 0' in command.said or '"status": "done"' in command.said
-    assert_exact(reader, DAY, newest(reader, DAY).run_id)
+    run_id = newest(reader, DAY).run_id
+    assert f'"run_id": "{run_id}"' in command.said
+    assert '"failed": []' in command.said
+    assert_exact(reader, DAY, run_id)
     assert_nothing_left(reader)
 
 

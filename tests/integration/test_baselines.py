@@ -183,7 +183,7 @@ def test_a_comparison_that_stands_is_not_made_again_by_a_run(project: Project, r
     assert project.document("run", "baselines", sets=("evaluate.bootstrap=10",)) == made
     assert training_runs(reader) == before
     nightly = project.document("nightly", "--only", "baselines", sets=("evaluate.bootstrap=10",))
-    assert [(step["name"], step["status"], step["rows"]) for step in nightly["pipelines"]][1:] == [
+    assert [(step["pipeline"], step["status"], step["rows"]) for step in nightly["pipelines"]][1:] == [
         ("baselines", "done", 1)
     ]
     assert training_runs(reader) == before
@@ -204,7 +204,7 @@ def test_the_night_tells_of_a_model_that_failed(project: Project) -> None:
     result = project.run("nightly", "--only", "baselines", "--json", only=(BROKEN,))
     assert result.exit_code == 1
     step = json.loads(result.stdout)["pipelines"][1]
-    assert (step["name"], step["status"], step["rows"]) == ("baselines", "failed", 0)
+    assert (step["pipeline"], step["status"], step["rows"]) == ("baselines", "failed", 0)
     assert "broken" in step["said"]
     assert "leaves" in step["said"]
 

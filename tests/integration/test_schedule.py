@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from raypipe.cli import app
 from raypipe.clickhouse.client import Client
 from raypipe.config.load import shipped
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
+from tests.integration.test_cli_json import documented
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def configs(tmp_path: Path) -> Path:
     return folder
 
 
-def nightly(publisher: FittedPublisher, configs: Path, *arguments: str) -> tuple[int, dict[str, dict[str, object]]]:
+def nightly(publisher: FittedPublisher, configs: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     overrides = [part for item in publisher.overrides for part in ("--set", item)]
     command = [
         "nightly",
@@ -47,14 +49,22 @@ def nightly(publisher: FittedPublisher, configs: Path, *arguments: str) -> tuple
     ]
     environment = {key: value for key, value in publisher.environment().items() if key.startswith("RAYPIPE_")}
     result = CliRunner().invoke(app, command, env=environment, prog_name="raypipe")
-    return result.exit_code, {step["name"]: step for step in json.loads(result.stdout)["pipelines"]}
+    return result.exit_code, json.loads(result.stdout)
+
+
+def by_pipeline(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {step["pipeline"]: step for step in document["pipelines"]}
 
 
 def test_a_pipeline_that_fails_does_not_stop_the_others_and_the_command_says_so(
     fitted_publisher: FittedPublisher, configs: Path
 ) -> None:
-    code, steps = nightly(fitted_publisher, configs)
+    code, document = nightly(fitted_publisher, configs)
     assert code == 1
+    assert document.keys() == documented("nightly").keys()
+    assert document["pipelines"][0].keys() == documented("nightly")["pipelines"][0].keys()
+    assert (document["date"], document["failed"]) == (PUBLISHER_LAST_DATE.isoformat(), ["broken"])
+    steps = by_pipeline(document)
     assert next(iter(steps)) == "features"
     assert {name: step["status"] for name, step in steps.items()} == {
         "features": "done",
@@ -72,8 +82,15 @@ def test_a_pipeline_that_fails_does_not_stop_the_others_and_the_command_says_so(
                 {"name": name, "date": PUBLISHER_LAST_DATE},
             )
             assert found == steps[name]["rows"] > 0
+            assert steps[name]["date"] == document["date"]
+            assert client.rows(
+                "SELECT DISTINCT batch_id FROM raypipe_current_predictions"
+                " WHERE prediction_type = {name:String} AND prediction_date = {date:Date}",
+                {"name": name, "date": PUBLISHER_LAST_DATE},
+            ) == [(steps[name]["run_id"],)]
+    assert (steps["broken"]["run_id"], steps["broken"]["rows"]) == (None, 0)
 
 
 def test_only_what_was_asked_for_runs_enabled_or_not(fitted_publisher: FittedPublisher, configs: Path) -> None:
-    code, steps = nightly(fitted_publisher, configs, "--only", "ads")
-    assert (code, list(steps)) == (0, ["features", "ads"])
+    code, document = nightly(fitted_publisher, configs, "--only", "ads")
+    assert (code, list(by_pipeline(document)), document["failed"]) == (0, ["features", "ads"], [])
