@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -72,6 +73,22 @@ class TestCompose:
         assert "/ping" in services["clickhouse"]["healthcheck"]["test"][-1]
         assert services["ray-head"]["depends_on"] == {"clickhouse": {"condition": "service_healthy"}}
 
+    def test_every_container_is_asked_whether_it_is_healthy_without_a_token(self, services: Any) -> None:
+        from ray._private.ray_constants import DEFAULT_DASHBOARD_AGENT_LISTEN_PORT
+        from ray.dashboard.http_server_agent import PUBLIC_EXACT_PATHS
+
+        for name in ("ray-head", "ray-worker"):
+            address = urlsplit(services[name]["healthcheck"]["test"][-1])
+            assert (address.hostname, address.port) == ("127.0.0.1", DEFAULT_DASHBOARD_AGENT_LISTEN_PORT)
+            assert address.path in PUBLIC_EXACT_PATHS
+        assert all("healthcheck" in service for service in services.values())
+
+    def test_the_object_store_fits_into_shared_memory(self, services: Any) -> None:
+        for name in ("ray-head", "ray-worker"):
+            (store,) = [word for word in services[name]["command"] if word.startswith("--object-store-memory=")]
+            assert services[name]["shm_size"] == "2gb"
+            assert int(store.partition("=")[2]) <= 2 << 30
+
     def test_nothing_is_offered_beyond_this_machine(self, services: Any) -> None:
         ports = [port for service in services.values() for port in service.get("ports", ())]
         assert ports
@@ -121,9 +138,25 @@ class TestKubernetes:
             assert set(password) == {"name", "valueFrom"}
             assert "secretKeyRef" in password["valueFrom"]
 
-    def test_workers_are_bounded(self, job: Any) -> None:
+    def test_workers_are_bounded_and_the_night_asks_for_as_many_as_their_cpus_hold(self, job: Any) -> None:
+        (actors,) = re.findall(r" --set score\.actors\.max=(\d+)$", job["jobTemplate"]["entrypoint"])
+        cpus = 0
         for group in job["jobTemplate"]["rayClusterSpec"]["workerGroupSpecs"]:
             assert 0 <= group["minReplicas"] <= group["maxReplicas"] < 100
+            (container,) = group["template"]["spec"]["containers"]
+            # Without a limit of CPUs Ray would count those of the whole machine.
+            assert group["rayStartParams"]["num-cpus"] == container["resources"]["requests"]["cpu"]
+            cpus += group["maxReplicas"] * int(group["rayStartParams"]["num-cpus"])
+        assert 1 < int(actors) <= cpus
+
+    def test_the_object_store_fits_into_shared_memory(self, job: Any) -> None:
+        cluster = job["jobTemplate"]["rayClusterSpec"]
+        for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+            pod = group["template"]["spec"]
+            (memory,) = [one["emptyDir"] for one in pod["volumes"] if one["name"] == "shm"]
+            assert memory == {"medium": "Memory", "sizeLimit": "2Gi"}
+            assert {"name": "shm", "mountPath": "/dev/shm"} in pod["containers"][0]["volumeMounts"]
+            assert int(group["rayStartParams"]["object-store-memory"]) <= 2 << 30
 
 
 class TestImage:
@@ -187,6 +220,16 @@ class TestOneMachine:
         (arguments,) = re.findall(r"/bin/raypipe (.*?) 2>>", night)
         command, *rest = arguments.split()
         COMMANDS[command].make_context(command, rest)
+
+
+@pytest.mark.parametrize("path", ["cluster.yaml", "docker/rayjob.yaml"])
+def test_what_has_to_be_replaced_is_marked(path: str) -> None:
+    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    # A comment cannot stand inside of a command; it stands where that begins.
+    begins = [(line, "\n".join(lines[max(0, number - 2) : number + 1])) for number, line in enumerate(lines)]
+    invented = [one for one in begins if re.search(r"\.example\b|fs-0000|IamInstanceProfile: &", one[0])]
+    assert invented
+    assert [line for line, shown in invented if "CHANGE" not in shown] == []
 
 
 @pytest.mark.parametrize(
