@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import ray
-from ray._private import services
+from ray._private import services, worker
 from ray.exceptions import RayError
 
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.errors import RaypipeError, UsageError
+from raypipe.errors import ClusterError, RaypipeError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ _ENVIRONMENT = {
 }
 # A Ray started here keeps the warnings of its C++ side off the terminal.
 _LOCAL_ENVIRONMENT = {"RAY_BACKEND_LOG_LEVEL": "fatal"}
+ANSWER_SECONDS = 10
 # Where Ray's wrappers keep what they wrap.
 _WRAPPED = ("cause", "controller_failure", "_base_exc", "__cause__", "__context__")
 # Says that a Ray started here asks for a token, which it makes and uses by itself.
@@ -48,7 +51,8 @@ class Session:
         """Connects, unless Ray is connected already.
 
         Raises:
-            UsageError: the endpoint is on loopback while Ray has several nodes.
+            UsageError: the endpoint is on loopback while Ray has several nodes, or the address is a job server's.
+            ClusterError: no cluster answers at the address, or it does not accept this process.
         """
         _prefer(_ENVIRONMENT)
         if _closing is not None:
@@ -94,14 +98,44 @@ def session(endpoint: Endpoint, *, address: str | None = None, cpus: int | None 
 
 
 def _connect(address: str | None, cpus: int | None) -> None:
+    _keep_off_stdout()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING, "configure_logging": False}
     if address:
-        ray.init(address=address, **quiet)
+        _require_cluster(address)
+        with _reached(address):
+            ray.init(address=address, **quiet)
     else:
         _prefer(_LOCAL_ENVIRONMENT)
         logging.getLogger(_TOKEN_NOTICE).setLevel(logging.ERROR)
         with _stderr_closed(), _without_dashboard():
             ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
+
+
+def _require_cluster(address: str) -> None:
+    """Refuses at once an address that Ray would try for minutes, or take for the name of a Python module."""
+    if address.startswith(("http://", "https://")):
+        raise UsageError(
+            "The address of a job server is not that of a Ray cluster",
+            found=address,
+            allowed="host:port of the cluster's head (6379 unless set otherwise), auto, or none for a Ray of its own",
+            next_step=f"unset RAY_ADDRESS or correct ray.address; `raypipe submit {address}` runs a job there",
+        )
+    host, _, port = address.rpartition(":")
+    if host and "://" not in host and port.isdigit():
+        with _reached(address):
+            socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+
+
+@contextmanager
+def _reached(address: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, OverflowError, RuntimeError, ValueError, RayError) as error:
+        raise ClusterError(
+            f"The Ray cluster at {address} cannot be used",
+            found=" ".join(str(error).split())[:500],
+            next_step="start it, or correct ray.address or RAY_ADDRESS; with neither, a Ray is started for the command",
+        ) from error
 
 
 @contextmanager
@@ -121,6 +155,22 @@ def _without_dashboard() -> Iterator[None]:
         yield
     finally:
         services.start_api_server = starting
+
+
+def _keep_off_stdout() -> None:
+    """Sends what Ray's nodes report, such as an actor that died and is started again, to stderr.
+
+    Ray prints it on stdout, in the middle of a command's JSON, whatever `log_to_driver` says. A later Ray that does so
+    in another way is left as it is.
+    """
+    told = getattr(worker, "print_to_stdstream", None)
+    if told is None or getattr(told, "func", None) is _on_stderr:
+        return
+    worker.print_to_stdstream = partial(_on_stderr, told)
+
+
+def _on_stderr(told: Callable[..., None], data: Mapping[str, Any], *arguments: Any, **named: Any) -> None:
+    told({**data, "is_err": True}, *arguments, **named)
 
 
 @contextmanager

@@ -119,15 +119,24 @@ class Command:
         """Its stderr so far."""
         return self.log.read_text()
 
+    @property
+    def printed(self) -> str:
+        """Its stdout so far."""
+        return _stdout(self.log).read_text()
+
+
+def _stdout(log: Path) -> Path:
+    return log.with_name(f"{log.name}.stdout")
+
 
 @contextmanager
 def started(publisher: FittedPublisher, log: Path, *arguments: str, **variables: str) -> Iterator[Command]:
     """A command as a process; what is left of it in the end is killed."""
-    with log.open("wb") as stderr:
+    with log.open("wb") as stderr, _stdout(log).open("wb") as stdout:
         process = subprocess.Popen(
             publisher.command(*arguments),
             env={**publisher.environment(), **variables},
-            stdout=subprocess.DEVNULL,
+            stdout=stdout,
             stderr=stderr,
             start_new_session=True,
         )

@@ -5,6 +5,7 @@ Beside the faults stand the negative controls: what happens when the guard that 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -86,7 +87,7 @@ def test_an_actor_killed_around_an_insert_costs_that_slice_alone(
     """The insert never reaches the server, or in half, or without its answer, or when its actor is long dead."""
     with behind_a_proxy(fitted_publisher) as (proxy, through):
         rule, *_ = [proxy.add(Rule(STAGING_INSERT, action, skip=BEFORE)) for action in MOMENTS[moment]]
-        with started(through, tmp_path / "log", *scoring(*ONE)) as command:
+        with started(through, tmp_path / "log", *scoring(*ONE), "--json") as command:
             command.until(rule)
             run_id = newest(reader, DAY).run_id
             if moment == "after":
@@ -96,6 +97,9 @@ def test_an_actor_killed_around_an_insert_costs_that_slice_alone(
             rule.released.set()
             assert command.wait() == 0, command.said
             assert len(killed) == 1
+            # What Ray reports of a dead actor has no place in the document.
+            assert json.loads(command.printed)["run_id"] == run_id
+            assert "(raylet)" in command.said
             after = finished(reader, run_id)
             assert before
             assert before.items() <= after.items()
