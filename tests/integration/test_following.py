@@ -131,6 +131,12 @@ def test_a_job_that_is_silent_for_long_is_not_given_up(jobs: JobServer) -> None:
     assert followed(jobs)[0] == LOG
 
 
+def test_a_log_that_breaks_off_now_and_then_is_not_given_up(jobs: JobServer) -> None:
+    breaks = following.ATTEMPTS + 1
+    jobs.endings, jobs.states = ["broken", "over"] * breaks, [*["RUNNING"] * breaks, "SUCCEEDED"]
+    assert followed(jobs)[0] == LOG
+
+
 def test_a_server_that_fails_for_long_is_given_up_and_the_job_is_not(jobs: JobServer) -> None:
     jobs.states = [500]
     with pytest.raises(ClusterError, match=f"Lost sight of the job {JOB}") as lost:

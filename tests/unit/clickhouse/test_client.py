@@ -152,7 +152,9 @@ def test_a_credential_of_systemd_is_taken_although_its_mode_shows_the_mask_of_it
     assert Endpoint.parse("http://h", str(secret)).password() == SECRET
 
 
-@pytest.mark.parametrize("entries", [acl(user=os.geteuid() + 1), acl(user=os.geteuid(), group=4)])
+@pytest.mark.parametrize(
+    "entries", [acl(user=os.geteuid() + 1), acl(user=os.geteuid(), group=4)], ids=["another user", "a group"]
+)
 def test_a_list_that_lets_others_read_a_password_file_is_refused(tmp_path: Path, entries: bytes) -> None:
     secret = listed(tmp_path / "credential", entries)
     with pytest.raises(ConfigError, match="readable by others"):
