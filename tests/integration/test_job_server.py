@@ -1,4 +1,4 @@
-"""A job's log and its end, past connections that break or fall silent, on a server that speaks Ray's protocol."""
+"""What a job server of Ray's protocol may answer: refusals, logs that break or fall silent, and how a job ended."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from raypipe.errors import ClusterError
+from raypipe.errors import ClusterError, UsageError
 from raypipe.jobs import following, server
+from raypipe.jobs.request import Request
 
 pytestmark = pytest.mark.once
 
@@ -32,12 +34,14 @@ class JobServer:
             end.
         states: what is answered when the state is asked for; the last one from then on. A number is an HTTP status.
         wants: the answer to a request with a token and to one without.
+        takes: the answer to an upload and to a job.
         heard: the token of each request, '' where there was none.
     """
 
     endings: list[str] = field(default_factory=list)
     states: list[str | int] = field(default_factory=lambda: ["SUCCEEDED"])
     wants: tuple[int, int] = (200, 200)
+    takes: tuple[int, int] = (200, 200)
     heard: list[str] = field(default_factory=list)
     address: str = ""
 
@@ -51,6 +55,16 @@ class JobServer:
         if isinstance(found, int):
             return web.Response(status=found, text="no such luck")
         return web.json_response({"status": found, "driver_exit_code": 0 if found == "SUCCEEDED" else None})
+
+    async def absent(self, _: web.Request) -> web.Response:
+        return web.Response(status=404)
+
+    async def upload(self, request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response(status=self.takes[0], text="no such luck")
+
+    async def job(self, _: web.Request) -> web.Response:
+        return web.json_response({"submission_id": JOB, "job_id": JOB}, status=self.takes[1])
 
     async def log(self, request: web.Request) -> web.WebSocketResponse:
         told = web.WebSocketResponse()
@@ -79,6 +93,9 @@ def jobs() -> Iterator[JobServer]:
     async def start() -> web.AppRunner:
         app = web.Application()
         app.router.add_get("/api/version", made.version)
+        app.router.add_post("/api/jobs/", made.job)
+        app.router.add_get("/api/packages/gcs/{name}", made.absent)
+        app.router.add_put("/api/packages/gcs/{name}", made.upload)
         app.router.add_get(f"/api/jobs/{JOB}", made.state)
         app.router.add_get(f"/api/jobs/{JOB}/logs/tail", made.log)
         runner = web.AppRunner(app, shutdown_timeout=0)
@@ -103,6 +120,29 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for in earnest takes a moment here."""
     monkeypatch.setattr(following, "PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(server, "SILENT_SECONDS", 0.2)
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Request:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "base.yaml").write_text("")
+    return Request(JOB, ("runs",), tmp_path)
+
+
+def test_a_folder_that_the_server_does_not_take_is_told_with_what_to_leave_out(jobs: JobServer, asked: Request) -> None:
+    server.connect(jobs.address, {}).submit(asked)
+    jobs.takes = (413, 200)
+    with pytest.raises(UsageError, match="cannot be sent") as refused:
+        server.connect(jobs.address, {}).submit(asked)
+    assert ".rayignore" in str(refused.value)
+
+
+@pytest.mark.parametrize("takes", [(500, 200), (200, 500)])
+def test_a_server_that_does_not_take_a_job_is_named(jobs: JobServer, asked: Request, takes: tuple[int, int]) -> None:
+    jobs.takes = takes
+    with pytest.raises(ClusterError, match=f"{jobs.address} did not take the job") as refused:
+        server.connect(jobs.address, {}).submit(asked)
+    assert "status code 500" in str(refused.value)
 
 
 def followed(jobs: JobServer) -> tuple[str, server.State]:
