@@ -19,16 +19,15 @@ from tests import clusters
 from tests.clusters import Head
 from tests.faults.actors import awaited
 
-# A server without passwords takes any.
-CANARY = "canary-8f2d01c3"
-
-
+# The embedded engine has a password, which must show nowhere.
 pytestmark = pytest.mark.once
 
 
 @pytest.fixture(scope="module")
 def password(registered_model: Any) -> str:
-    return registered_model.endpoint.password() or CANARY
+    found: str = registered_model.endpoint.password()
+    assert found
+    return found
 
 
 @pytest.fixture(scope="module")
