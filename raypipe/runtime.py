@@ -134,8 +134,8 @@ def _reached(address: str) -> Iterator[None]:
         raise ClusterError(
             f"The Ray cluster at {address} cannot be used",
             found=" ".join(str(error).split())[:500],
-            next_step="start it, or correct ray.address or RAY_ADDRESS (with neither, a Ray is started for the command);"
-            " a cluster with a token needs it here too, in RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH with RAY_AUTH_MODE=token",
+            next_step="start it, or correct ray.address or RAY_ADDRESS; with neither, a Ray is started for the command."
+            " One with a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH here too",
         ) from error
 
 

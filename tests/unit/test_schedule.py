@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.load import load_pipeline
 from raypipe.errors import ConfigError
-from raypipe.schedule import FEATURES, ordered, run
+from raypipe.schedule import FEATURES, _Done, _step, ordered, run
 
 
 def test_a_pipeline_comes_behind_those_that_it_names() -> None:
@@ -39,3 +40,18 @@ def test_a_circle_is_told_before_anything_is_done(tmp_path: Path) -> None:
     nowhere = Endpoint("http://127.0.0.1:9")
     with pytest.raises(ConfigError, match="wait for each other"):
         next(run(nowhere, pipelines, None, lambda stage, done, total: None))
+
+
+def test_what_nobody_expected_fails_its_pipeline_alone_and_leaves_its_traceback_to_debug(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def work() -> _Done:
+        raise ZeroDivisionError("of a pipeline's own model")
+
+    with caplog.at_level(logging.DEBUG, logger="raypipe"):
+        step = _step("churn", work)
+    assert (step.pipeline, step.status, step.run_id, step.date, step.rows) == ("churn", "failed", None, None, 0)
+    assert step.said == "an unexpected ZeroDivisionError: of a pipeline's own model"
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
