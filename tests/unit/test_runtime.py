@@ -25,9 +25,12 @@ def test_an_address_where_no_cluster_answers_is_told_at_once(address: str) -> No
 
 
 def test_what_rays_nodes_report_stays_out_of_a_commands_output(capsys: pytest.CaptureFixture[str]) -> None:
+    sinks = set()
     for _ in range(2):
         with pytest.raises(UsageError):
             runtime._connect("http://127.0.0.1:8265", None)
+        sinks.add(worker.print_to_stdstream)
+    assert len(sinks) == 1
     worker.print_to_stdstream(
         {"lines": ["Task _Actor.ready failed"], "pid": "raylet", "is_err": False}, ignore_prefix=False
     )
