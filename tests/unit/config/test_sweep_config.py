@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,10 @@ def test_an_editor_knows_a_space(searched: dict[str, Any]) -> None:
         ("model.params.eta", {"float": [0.3, 0.1]}, "the lowest first"),
         ("model.params.eta", {"float": [0.3]}, "two numbers"),
         ("model.params.eta", {"log": [0, 0.3]}, "a lowest above 0"),
+        ("model.params.eta", {"float": [0, math.inf]}, "finite numbers"),
+        ("model.params.eta", {"float": [math.nan, 1]}, "finite numbers"),
+        ("model.params.depth", {"choice": [2, math.inf]}, "finite numbers"),
+        ("model.params.depth", {"int": [2, 10**400]}, "finite numbers"),
         ("model.params.depth", {"int": [2.5, 8]}, "two whole numbers"),
         ("model.params.depth", {"choice": [2]}, "at least two values"),
         ("model.params.depth", {"choice": [2, 2]}, "each once"),
