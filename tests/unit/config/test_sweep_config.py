@@ -12,7 +12,7 @@ import yaml
 from jsonschema import Draft7Validator
 
 from raypipe.config import Loaded, as_yaml, json_schema, load_pipeline, shipped
-from raypipe.config.matrix import load_matrix
+from raypipe.config.matrix import MOST_CELLS, load_matrix
 from raypipe.errors import ConfigError, UsageError
 
 Load = Callable[..., Loaded]
@@ -139,6 +139,13 @@ def test_a_matrix_that_cannot_be_used_is_refused(tmp_path: Path, content: dict[s
     with pytest.raises(ConfigError) as caught:
         load_matrix(written(tmp_path, **content))
     assert expected in str(caught.value)
+
+
+def test_a_matrix_of_too_many_cells_is_refused(tmp_path: Path) -> None:
+    days = list(range(1, MOST_CELLS + 1))
+    assert len(load_matrix(written(tmp_path, pipelines=["churn"], horizons=days))) == MOST_CELLS
+    with pytest.raises(UsageError, match="too many cells"):
+        load_matrix(written(tmp_path, pipelines=["churn"], horizons=[*days, MOST_CELLS + 1]))
 
 
 def test_a_matrix_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
