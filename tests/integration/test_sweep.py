@@ -205,8 +205,10 @@ def test_a_sweep_goes_on_from_its_rows_and_loads_no_pickle(
     private = tmp_path / "private"
     private.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(private))
-    document = sweeps.run(filled.endpoint, sweeps.Cell(filled.loaded()), "churn_killed", silent, resume=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["private"], "a pickle of the store was loaded"
+    try:
+        document = sweeps.run(filled.endpoint, sweeps.Cell(filled.loaded()), "churn_killed", silent, resume=True)
+    finally:
+        assert [path.name for path in tmp_path.iterdir()] == ["private"], "a pickle of the store was loaded"
     assert list(private.glob("raypipe_sweep_*")) == []
     after = whole_rows(filled, "churn_killed")
     # The trial that was running is fitted again, in its own row; no other row was touched.
