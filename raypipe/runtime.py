@@ -201,6 +201,12 @@ def cluster_cpus() -> int:
     return int(resources.get("CPU", 1))
 
 
+def node_cpus() -> list[int]:
+    """The CPUs of each node of the connected Ray."""
+    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [int(node["Resources"].get("CPU", 0)) for node in known if node["Alive"]]
+
+
 def _refuse_loopback_on_many_nodes(endpoint: Endpoint) -> None:
     known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     # By address: nodes that share a machine, as in tests, share its loopback too.

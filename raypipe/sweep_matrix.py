@@ -12,7 +12,7 @@ from typing import Any
 
 from raypipe import runtime, sweeps
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.config.load import Loaded, load_pipeline
+from raypipe.config.load import load_pipeline
 from raypipe.config.matrix import CellPlan, load_matrix
 from raypipe.errors import ConfigError, RaypipeError, UsageError
 from raypipe.fit import sweep_folder
@@ -71,18 +71,26 @@ def run(
 
     Raises:
         UsageError: there is nothing to go on with.
+        ConfigError: the cells are not those that the matrix began with.
         Interrupted: it was stopped by Ctrl-C; what is finished is kept.
     """
     started = time.perf_counter()
-    if resume and not any(_has_begun(one.cell.loaded, f"{name}_{at}") for at, one in enumerate(planned)):
-        raise UsageError(
-            f"There is no matrix of sweeps {name!r}", next_step="leave --resume out for a new one, with the same file"
+    first = planned[0].cell.loaded.config
+    folder = sweeps.folder_of(first.artifacts)
+    # The sweeps of the cells are called by their places.
+    places = [[one.plan.label, *one.plan.overrides] for one in planned]
+    if resume and sweep_folder.state(folder, name).get("cells") != places:
+        raise ConfigError(
+            f"The cells are not those that the matrix {name} began with",
+            found=", ".join(one.plan.label for one in planned),
+            next_step="put the file back as it was, or leave --resume out for a new matrix",
         )
-    first = planned[0].cell.loaded.config.ray
     cells = []
     # One Ray for all: the sessions inside find it connected, and leave it as it is.
-    with runtime.session(endpoint, address=first.address, cpus=first.cpus) as workers:
+    with runtime.session(endpoint, address=first.ray.address, cpus=first.ray.cpus) as workers:
         workers.ready()
+        if not resume:
+            sweep_folder.begin(folder, name, {"cells": places})
         for at, one in enumerate(planned):
             progress("cells", at, len(planned))
             cells.append(_cell(endpoint, one, f"{name}_{at}", progress, as_of, resume))
@@ -95,21 +103,17 @@ def _cell(
     endpoint: Endpoint, one: Planned, name: str, progress: Progress, as_of: date | None, resume: bool
 ) -> dict[str, Any]:
     known = {"cell": one.plan.label, "brand": one.plan.brand, "horizon_days": one.plan.horizon, "model": one.plan.model}
-    loaded = one.cell.loaded
+    folder = sweeps.folder_of(one.cell.loaded.config.artifacts)
 
     def told(stage: str, done: int, total: int) -> None:
         progress(f"{one.plan.label}: {stage}", done, total)
 
-    earlier = sweep_folder.result(sweeps.folder_of(loaded.config.artifacts), name) if resume else None
+    earlier = sweep_folder.result(folder, name) if resume else None
     if earlier is not None:
         return {**known, "status": "done", "error": "", "result": earlier}
-    goes_on = resume and _has_begun(loaded, name)
     try:
+        goes_on = resume and sweep_folder.has_begun(folder, name)
         result = sweeps.run(endpoint, one.cell, name, told, as_of=as_of, resume=goes_on)
     except RaypipeError as error:
         return {**known, "status": "failed", "error": str(error), "result": None}
     return {**known, "status": "done", "error": "", "result": result}
-
-
-def _has_begun(loaded: Loaded, name: str) -> bool:
-    return sweep_folder.has_begun(sweeps.folder_of(loaded.config.artifacts), name)

@@ -6,7 +6,7 @@ It never promotes: a candidate becomes the champion by the evidence that is regi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -73,15 +73,15 @@ def run(
     if begun is not None:
         if sweep_folder.result(folder, name) is not None:
             raise UsageError(f"Sweep {name} is over", next_step="leave --resume out for a new sweep")
-        as_of = date.fromisoformat(begun["as_of"])
-    plan = _plan(cell, folder, name)
+        as_of = _first_day(name, begun)
+    plan = _plan(cell, name)
     # What can be refused without Ray is refused before it starts.
     space.axes(plan.space)
     with Client(endpoint) as client:
         last = as_of or _newest(client, cell.loaded)
         recipe = _recipe(client, cell, last)
         identity = sweep.identity(recipe, plan)
-        if begun is not None and begun["identity"] != identity:
+        if begun is not None and begun.get("identity") != identity:
             raise ConfigError(
                 f"The configuration is not the one that sweep {name} began with",
                 found=f"{config.pipeline} with other values, SQL, space or number of trials",
@@ -95,7 +95,7 @@ def run(
                 if begun is None:
                     sweep_folder.begin(folder, name, {**state, "started_at": started_at})
 
-            searched = sweep.search(client, recipe, plan, progress, resume=resume, begins=begins)
+            searched = sweep.search(client, recipe, plan, progress, begins)
             standing = models.find_alias(client, config.pipeline, aliases.CHAMPION)
             champion = Champion(standing.artifact_uri, standing.artifact_sha256) if standing else None
             judged = sweep.judge(client, recipe, plan, searched, champion, progress)
@@ -127,11 +127,23 @@ def _registered(
         return registration.complete(client, attempt, judged.recipe, best, artifact, notes)
 
 
-def _plan(cell: Cell, folder: str, name: str) -> SweepPlan:
+def _first_day(name: str, begun: Mapping[str, Any]) -> date:
+    """The last day whose data a sweep used when it began, which is that of its end too."""
+    try:
+        return date.fromisoformat(begun["as_of"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{name} is no sweep of one pipeline",
+            found=", ".join(begun) or "nothing",
+            allowed="a sweep that began without --matrix",
+            next_step="give --matrix FILE instead of the pipeline, or leave --resume out for a new sweep",
+        ) from error
+
+
+def _plan(cell: Cell, name: str) -> SweepPlan:
     config = cell.loaded.config
     return SweepPlan(
         name=name,
-        folder=folder,
         space=config.sweep.space,
         metric=config.sweep.metric or config.evaluate.metric,
         trials=config.sweep.trials,
@@ -164,22 +176,38 @@ def _brand_id(client: Client, recipe: Recipe, brand: str) -> str:
     """The id of a brand that has entities, given its id, its name or its code."""
     features, parameters = unsliced(recipe.features_sql.text), recipe.snapshots[0].parameters
     rows = client.rows(f"SELECT DISTINCT toString({BRAND}) AS brand FROM (\n{features}\n) ORDER BY brand", parameters)
-    known = {str(row[0]): str(row[0]) for row in rows}
+    named: list[tuple[str, ...]] = []
     if client.value("EXISTS TABLE brands"):
-        named = client.rows("SELECT toString(brand_id), brand_name, brand_code FROM brands FINAL ORDER BY brand_name")
-        named = [row for row in named if row[0] in known]
-        words = {str(word): str(row[0]) for row in named for word in row[1:] if word}
-    else:
-        words = {}
-    found = {**words, **known}.get(brand)
-    if found is None:
+        listed = client.rows("SELECT toString(brand_id), brand_name, brand_code FROM brands FINAL ORDER BY brand_name")
+        named = [tuple(map(str, row)) for row in listed]
+    return brand_called(brand, [str(row[0]) for row in rows], named, recipe.pipeline)
+
+
+def brand_called(brand: str, known: Sequence[str], named: Sequence[tuple[str, ...]], pipeline: str) -> str:
+    """The id of the brand that is called so.
+
+    Args:
+        brand: an id, a name or a code.
+        known: the ids of the brands that have entities.
+        named: the id, the name and the code of each brand.
+        pipeline: whose entities they are.
+
+    Raises:
+        UsageError: none is called so, or several are.
+    """
+    if brand in known:
+        return brand
+    spoken = {one: [word for word in words if word] for one, *words in named if one in known}
+    found = sorted(one for one, words in spoken.items() if brand in words)
+    if len(found) != 1:
+        every = [word for words in spoken.values() for word in words]
         raise UsageError(
-            f"{recipe.pipeline} has no entity of the brand",
+            f"{pipeline} has {'several brands' if found else 'no entity of the brand'}",
             found=repr(brand),
-            allowed=", ".join(words or known) or "none",
+            allowed=", ".join(found or every or known) or "none",
             next_step="write the id, the name or the code of a brand that the pipeline reads",
         )
-    return found
+    return found[0]
 
 
 def _newest(client: Client, loaded: Loaded) -> date:
@@ -190,7 +218,7 @@ def _newest(client: Client, loaded: Loaded) -> date:
 
 
 def folder_of(root: str) -> str:
-    """Where sweeps are kept: in the root of the artifacts, which workers on other nodes reach as well."""
+    """Where sweeps are kept: in the root of the artifacts, from which another machine can go on."""
     return f"{root.rstrip('/') if '://' in root else os.path.abspath(root)}/sweeps"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -13,6 +14,9 @@ from raypipe.config.fields import Breach, Column, Section, Slug, refuse
 RANGES = ("int", "log_int", "float", "log")
 WAYS = "{int: [2, 8]}, {log_int: [10, 1000]}, {float: [0.5, 1]}, {log: [0.01, 0.3]}, {choice: [a, b]}, {subset: [a, b]}"
 DROP = "features.drop"
+# Beyond, Float64 leaves out whole numbers.
+_LARGEST = 2**53
+_TRACTABLE = f"finite numbers, whole ones up to {_LARGEST}"
 # A range is tried at whole numbers where the key takes nothing else.
 _WHOLE = ("model.rounds", "model.early_stopping_rounds")
 _KEYS = (
@@ -44,8 +48,17 @@ def _dimension_breaches(value: Any) -> Iterator[Breach]:
         yield Breach(
             "cannot be searched", _written(value), "at least two values, each once" if way == "choice" else "names"
         )
+    elif not all(map(_is_tractable, values)):
+        yield Breach("cannot be searched", _written(value), _TRACTABLE)
     elif way == "subset" and not all(isinstance(one, str) for one in values):
         yield Breach("cannot be searched", _written(value), "names of features")
+
+
+def _is_tractable(value: Any) -> bool:
+    """Whether a searcher can reckon with it, and JSON can keep it: a trial's values are stored."""
+    if type(value) is int:
+        return abs(value) <= _LARGEST
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _range_breaches(way: str, bounds: list[Any]) -> Iterator[Breach]:
@@ -53,6 +66,8 @@ def _range_breaches(way: str, bounds: list[Any]) -> Iterator[Breach]:
     numbers = "whole numbers" if way in ("int", "log_int") else "numbers"
     if len(bounds) != 2 or any(type(bound) not in kinds for bound in bounds):
         yield Breach("cannot be searched", _written({way: bounds}), f"two {numbers}, [lowest, highest]")
+    elif not all(map(_is_tractable, bounds)):
+        yield Breach("cannot be searched", _written({way: bounds}), _TRACTABLE)
     elif bounds[0] >= bounds[1]:
         yield Breach("cannot be searched", _written({way: bounds}), "the lowest first, and below the highest")
     elif way in ("log", "log_int") and bounds[0] <= 0:

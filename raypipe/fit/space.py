@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raypipe.clickhouse.statements import Statement
-from raypipe.errors import ConfigError
+from raypipe.errors import ConfigError, DataError
 from raypipe.fit.recipe import Recipe
 
 DROP = "features.drop"
@@ -108,12 +108,39 @@ def own_point(recipe: Recipe, known: Sequence[Axis]) -> tuple[dict[str, Any], li
 
     A value that the recipe leaves to the library is not known here, and counts as not reached.
     """
+    keys = {axis.name.partition(":")[0] for axis in known}
+    point = _encoded({key: _standing(recipe, key) for key in keys}, known)
+    return point, [axis.name for axis in known if not axis.holds(point[axis.name])]
+
+
+def point_of(values: Mapping[str, Any], known: Sequence[Axis]) -> dict[str, Any]:
+    """The point at which a searcher suggested these values: the reverse of `decoded`.
+
+    Raises:
+        DataError: no point of the space means these values.
+    """
+    point = _encoded(values, known)
+    if not all(axis.holds(point[axis.name]) for axis in known) or decoded(point, known) != values:
+        raise DataError(
+            "What is stored of a trial is no point of the sweep's space",
+            found=_word(values),
+            allowed=", ".join(axis.name for axis in known),
+            next_step="leave --resume out for a new sweep: rows of this one in ml_model_training_runs were changed",
+        )
+    return point
+
+
+def _encoded(values: Mapping[str, Any], known: Sequence[Axis]) -> dict[str, Any]:
+    """What a searcher would call these values, whether or not the space holds them."""
     point: dict[str, Any] = {}
     for axis in known:
-        key = axis.name
-        value = USED if ":" in key else _standing(recipe, key)
-        point[key] = _word(value) if axis.kind == "choice" and ":" not in key else value
-    return point, [axis.name for axis in known if not axis.holds(point[axis.name])]
+        key, _, feature = axis.name.partition(":")
+        value = values.get(key)
+        if feature:
+            point[axis.name] = DROPPED if isinstance(value, list) and feature in value else USED
+        else:
+            point[axis.name] = _word(value) if axis.kind == "choice" else value
+    return point
 
 
 def _standing(recipe: Recipe, key: str) -> Any:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
-from raypipe.errors import ModelError
+from raypipe.errors import ModelError, RaypipeError
 from raypipe.fit import space, trial
 from raypipe.fit.fitting import Fitted, fit_version
 from raypipe.fit.recipe import Champion, Recipe, labels_of
+from raypipe.fit.trial import Tried
 from raypipe.fit.trial_runs import Described, TrialRuns
 
 DEFAULT = "default configuration"
@@ -27,8 +28,7 @@ class SweepPlan:
     """What is swept and how far; plain values of a pipeline's config.
 
     Attributes:
-        name: of the sweep; its tables, rows and folder are called by it.
-        folder: where Ray Tune keeps experiments: an absolute path, or an address that all nodes reach.
+        name: of the sweep; its tables, rows and files are called by it.
         space: by dotted key, as the config has it.
         metric: on validation rows, that decides.
         trials: how many.
@@ -38,7 +38,6 @@ class SweepPlan:
     """
 
     name: str
-    folder: str
     space: Mapping[str, Mapping[str, Sequence[Any]]]
     metric: str
     trials: int
@@ -86,7 +85,6 @@ class Judged:
     default: Fitted
     best: Fitted | None
     recipe: Recipe
-    seconds: float
 
 
 class Interrupted(KeyboardInterrupt):
@@ -96,7 +94,7 @@ class Interrupted(KeyboardInterrupt):
 def identity(recipe: Recipe, plan: SweepPlan) -> str:
     """A hash of all that must be the same where a sweep goes on; where and how fast it runs does not count."""
     texts = [recipe.features_sql.text, labels_of(recipe).text]
-    elsewhere = ("features_sql", "labels_sql", "levels", "workers", "cpus_per_worker", "slice_rows")
+    elsewhere = ("folder", "features_sql", "labels_sql", "levels", "workers", "cpus_per_worker", "slice_rows")
     values = {name: str(value) for name, value in vars(recipe).items() if name not in elsewhere}
     described = [texts, values, plan.space, plan.metric, plan.trials, plan.grace_rounds]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
@@ -107,22 +105,21 @@ def search(
     recipe: Recipe,
     plan: SweepPlan,
     progress: Progress,
-    *,
-    resume: bool,
     begins: Callable[[], None] = lambda: None,
 ) -> Searched:
-    """Runs the trials; Ray must be connected.
+    """Runs the trials that ml_model_training_runs does not know to be over; Ray must be connected.
 
     Args:
         client: where the data is.
         recipe: the pipeline's own.
         plan: what to vary.
         progress: told the stage, what is done and what there is to do.
-        resume: whether trials of an earlier process count.
         begins: called when nothing more can be refused, before anything is kept.
 
     Raises:
-        ConfigError: there is nothing to search, the metric is not produced, or the trials do not fit into the cluster.
+        ConfigError: there is nothing to search, the metric is not produced, the trials do not fit into the cluster, or
+            Optuna is not installed.
+        DataError: rows of this sweep in ml_model_training_runs are not as a sweep writes them.
         ModelError: every trial crashed.
         Interrupted: it was stopped by Ctrl-C.
     """
@@ -130,6 +127,7 @@ def search(
     from raypipe.fit import tuner
 
     axes = space.axes(plan.space)
+    tuner.require_optuna()
     tuner.require_room(plan.trials, plan.concurrent, plan.cpus)
     _drop_tables(client, plan.name)
     progress("reading features and labels", 0, 0)
@@ -146,7 +144,6 @@ def search(
     runs = TrialRuns(client, described, progress)
     wanted = tuner.Search(
         plan.name,
-        plan.folder,
         plan.trials,
         plan.concurrent,
         plan.cpus,
@@ -155,20 +152,25 @@ def search(
         None if outside else own,
         most,
         min(plan.grace_rounds, most),
+        tuple(runs.over),
+        tuple(runs.unfinished),
     )
     common = trial.Trials(
         client.endpoint, seen, axes, plan.metric, plan.cpus, trial.rungs(plan.grace_rounds, most), table
     )
     begins()
     try:
-        found, is_done = tuner.search(wanted, common, rows, runs, resume=resume)
+        tuner.search(wanted, common, rows, runs)
+        if len(runs.over) < plan.trials:
+            raise Interrupted(plan.name)
+    except BaseException:
+        # Where ClickHouse is what failed, the rows stay RUNNING, which says the same to a sweep that goes on.
+        with suppress(RaypipeError):
+            runs.give_up(f"the sweep was stopped; `raypipe sweep {recipe.pipeline} --resume {plan.name}` goes on")
+        raise
     finally:
         _drop_tables(client, plan.name)
-    if not is_done:
-        runs.give_up(f"interrupted; `raypipe sweep {recipe.pipeline} --resume {plan.name}` goes on")
-        raise Interrupted(plan.name)
-    runs.close_lost()
-    return _summed_up(found, higher, space.decoded(own, axes), tuple(outside))
+    return _summed_up(runs.over, higher, space.decoded(own, axes), tuple(outside))
 
 
 def _drop_tables(client: Client, name: str) -> None:
@@ -179,20 +181,20 @@ def _drop_tables(client: Client, name: str) -> None:
         client.run(f"DROP TABLE IF EXISTS {identifier(table)} SYNC")
 
 
-def _summed_up(found: Sequence[Any], higher: bool, own: Mapping[str, Any], outside: tuple[str, ...]) -> Searched:
-    usable = [one for one in found if not one.error and one.result.get("metric") is not None]
+def _summed_up(found: Sequence[Tried], higher: bool, own: Mapping[str, Any], outside: tuple[str, ...]) -> Searched:
+    usable = [one for one in found if not one.error]
     failed = [one for one in found if one.error]
     if not usable:
         raise ModelError(
             f"Every trial crashed: {len(failed)} of {len(found)}",
-            found=failed[0].error if failed else "no trial reported a metric",
+            found=failed[0].error,
             next_step="correct the space or the pipeline's config; ml_model_training_runs has the error of each trial",
         )
     best = (max if higher else min)(usable, key=lambda one: one.result["metric"])
     standing = next((one for one in usable if dict(one.values) == dict(own)), None)
     return Searched(
         trials=len(found),
-        stopped_early=sum(not one.result.get("final", False) for one in usable),
+        stopped_early=sum(not one.result["final"] for one in usable),
         failed=len(failed),
         best=best.values,
         best_trial=best.trial,
@@ -212,7 +214,6 @@ def judge(
     progress: Progress,
 ) -> Judged:
     """Fits the pipeline's own configuration and the best anew, and evaluates both on the test snapshot."""
-    started = time.perf_counter()
     table = f"raypipe_training_{plan.name}"
 
     def fitting(what: str) -> Callable[[str], None]:
@@ -223,4 +224,4 @@ def judge(
     best = None
     if not searched.is_own:
         best = fit_version(client, chosen, f"{table}_best", champion, fitting("the best"), {DEFAULT: default.package})
-    return Judged(default, best, chosen, time.perf_counter() - started)
+    return Judged(default, best, chosen)

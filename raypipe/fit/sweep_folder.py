@@ -1,19 +1,24 @@
-"""What a sweep leaves beside Ray Tune's experiment, so that it can go on: how it began, and its result once it is over.
+"""What a sweep leaves beside the rows of its trials: how it began, and its result once it is over.
 
 FOLDER/NAME.json            how it began
-FOLDER/NAME/                Ray Tune's own
 FOLDER/NAME.result.json     its result
+
+Both are JSON and nothing else is read, since others may be able to write here.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import fsspec
 
-from raypipe.errors import UsageError
+from raypipe.errors import DataError, UsageError
+
+# Names come from the command line, and become names of tables too.
+_NAME = re.compile(r"\w+\Z", re.ASCII)
 
 
 def begin(folder: str, name: str, state: Mapping[str, Any]) -> None:
@@ -22,7 +27,11 @@ def begin(folder: str, name: str, state: Mapping[str, Any]) -> None:
 
 
 def has_begun(folder: str, name: str) -> bool:
-    """Whether there is such a sweep."""
+    """Whether there is such a sweep.
+
+    Raises:
+        DataError: what is stored of it cannot be read.
+    """
     return _read(folder, f"{name}.json") is not None
 
 
@@ -31,8 +40,9 @@ def state(folder: str, name: str) -> dict[str, Any]:
 
     Raises:
         UsageError: there is no such sweep.
+        DataError: what is stored of it cannot be read.
     """
-    found = _read(folder, f"{name}.json")
+    found = _read(folder, f"{name}.json") if _NAME.match(name) else None
     if found is None:
         raise UsageError(
             f"There is no sweep {name!r}",
@@ -48,7 +58,11 @@ def finish(folder: str, name: str, result: Mapping[str, Any]) -> None:
 
 
 def result(folder: str, name: str) -> dict[str, Any] | None:
-    """The result of a sweep; None while it is not over."""
+    """The result of a sweep; None while it is not over.
+
+    Raises:
+        DataError: what is stored of it cannot be read.
+    """
     return _read(folder, f"{name}.result.json")
 
 
@@ -68,7 +82,17 @@ def _write(folder: str, name: str, document: Mapping[str, Any]) -> None:
 def _read(folder: str, name: str) -> dict[str, Any] | None:
     system, path = fsspec.url_to_fs(folder)
     try:
-        found: dict[str, Any] = json.loads(system.cat_file(f"{path.rstrip('/')}/{name}"))
+        found = json.loads(system.cat_file(f"{path.rstrip('/')}/{name}"))
     except FileNotFoundError:
         return None
-    return found
+    except ValueError as error:
+        found = error
+    if isinstance(found, dict):
+        return found
+    # As a process that dies while it writes leaves it.
+    raise DataError(
+        f"{folder}/{name} is not what a sweep writes",
+        found=found,
+        allowed="a JSON object",
+        next_step="remove that file: without NAME.json a sweep has not begun, without NAME.result.json it is not over",
+    )

@@ -6,8 +6,9 @@ A trial never sees a test row: its recipe reads no test snapshot, and its table 
 from __future__ import annotations
 
 import math
+import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +31,8 @@ SEEN = ("train", "validation")
 DIRECTIONS = {**HIGHER_IS_BETTER, "accuracy": True, "precision": True, "recall": True, "f1": True, "r2": True}
 # A trial says how it does at so many points of its rounds: Ray Tune waits for every report.
 REDUCTION = 3
+# How a traceback names what was raised: a dotted class, or one of Python's own.
+_RAISED = re.compile(r"^((?:\w+\.)+[A-Z]\w*|\w+(?:Error|Exception|Exit|Interrupt))(?:: |$)", re.MULTILINE)
 
 Measured = dict[str, float | None]
 Report = Callable[[dict[str, Any]], None]
@@ -47,6 +50,23 @@ class Rows:
     train: Matrix
     validation: Matrix
     fingerprint: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A trial that is over.
+
+    Attributes:
+        trial: its id, unique within the sweep.
+        values: by dotted key.
+        result: its last report, see `run`; empty where it crashed.
+        error: why it crashed, '' if it did not.
+    """
+
+    trial: str
+    values: Mapping[str, Any]
+    result: Mapping[str, Any]
+    error: str
 
 
 @dataclass(frozen=True)
@@ -70,6 +90,21 @@ class Trials:
     threads: int
     rungs: tuple[int, ...]
     table: str
+
+
+def room(nodes: Sequence[int], cpus: int) -> int:
+    """How many trials of so many CPUs run at a time on nodes with these CPUs: a trial lies on one node."""
+    return sum(node // cpus for node in nodes)
+
+
+def reason(report: str) -> str:
+    """What a crashed trial raised, out of the text of its traceback; the class of raypipe's own errors is left out."""
+    raised = list(_RAISED.finditer(report))
+    if not raised:
+        return report.strip() or "the trial's process died"
+    last = raised[-1]
+    message = report[last.end() :].strip()
+    return message if message and last[1].startswith("raypipe.errors.") else report[last.start() :].strip()
 
 
 def unseeing(recipe: Recipe) -> Recipe:
@@ -114,7 +149,10 @@ def read(client: Client, recipe: Recipe, name: str) -> Rows:
 
 
 def run(trials: Trials, rows: Rows, values: space.Values, report: Report) -> None:
-    """Fits one trial and reports: at each rung `rounds` and the metric, at the end every metric.
+    """Fits one trial and reports at each rung and at its end.
+
+    A report has `rounds`, the `metric` that decides, all `metrics`, whether it is `final`, and `rungs`: the rounds and
+    the metric of every rung so far.
 
     Args:
         trials: what it has in common with the others.
@@ -130,12 +168,19 @@ def run(trials: Trials, rows: Rows, values: space.Values, report: Report) -> Non
     if space.reads_anew(trials.recipe, values):
         rows = _read_anew(trials, recipe, rows)
     columns, monotone, train, validation = _columns(recipe, rows)
-    told = set(trials.rungs)
+    compared = set(trials.rungs)
+    reached: list[tuple[int, float]] = []
+
+    def tell(rounds: int, scores: FloatArray, final: bool) -> None:
+        measured = measure(recipe, validation, scores)
+        value = _finite(measured, trials.metric)
+        if not final:
+            reached.append((rounds, value))
+        report({"rounds": rounds, "metric": value, "metrics": measured, "final": final, "rungs": list(reached)})
 
     def on_round(done: int, predict: Callable[[], FloatArray]) -> None:
-        if done in told:
-            measured = measure(recipe, validation, predict())
-            report({"rounds": done, "metric": _finite(measured, trials.metric), "metrics": measured, "final": False})
+        if done in compared:
+            tell(done, predict(), False)
 
     spec = FitSpec(
         columns,
@@ -149,15 +194,7 @@ def run(trials: Trials, rows: Rows, values: space.Values, report: Report) -> Non
         on_round,
     )
     model, history = load_family(recipe.family).fit(train, validation, spec)
-    measured = measure(recipe, validation, model.predict(validation.x))
-    report(
-        {
-            "rounds": history.rounds,
-            "metric": _finite(measured, trials.metric),
-            "metrics": measured,
-            "final": True,
-        }
-    )
+    tell(history.rounds, model.predict(validation.x), True)
 
 
 def measure(recipe: Recipe, rows: Matrix, scores: FloatArray) -> Measured:

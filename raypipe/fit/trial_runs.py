@@ -1,19 +1,21 @@
-"""The trials of a sweep in ml_model_training_runs, each one row, and what is said of them while they run."""
+"""The trials of a sweep in ml_model_training_runs, each a row: written while it runs, read by a sweep that goes on."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from raypipe.clickhouse.client import Client
-from raypipe.errors import RaypipeError
+from raypipe.errors import DataError
+from raypipe.fit.trial import Tried
 from raypipe.registry import training_runs
 from raypipe.registry.record import model_id
-from raypipe.registry.rows import statement
-from raypipe.registry.training_runs import COMPLETED, Outcome, TrainingRun
+from raypipe.registry.rows import parsed, statement
+from raypipe.registry.training_runs import COMPLETED, FAILED, Outcome, TrainingRun
 
 log = logging.getLogger(__name__)
 
@@ -47,91 +49,167 @@ class Described:
     trials: int
 
 
+@dataclass(frozen=True)
+class Row:
+    """A trial as its row has it.
+
+    Attributes:
+        started_at: UTC.
+        values: by dotted key.
+        training: `rounds`, `stopped_early` and `rungs`.
+        validation: every metric by name.
+    """
+
+    trial: str
+    status: str
+    started_at: datetime
+    values: Mapping[str, Any]
+    training: Mapping[str, Any]
+    validation: Mapping[str, Any]
+    error: str
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it ended by itself, by ASHA or by a crash; one that was killed or cancelled runs again."""
+        return self.status in (COMPLETED, FAILED)
+
+    def tried(self, metric: str) -> Tried:
+        """What a sweep that goes on has to know of a trial that is over.
+
+        Raises:
+            DataError: the row is not as a sweep writes it.
+        """
+        if self.status == FAILED:
+            return Tried(self.trial, self.values, {}, self.error or "it crashed")
+        rungs = self.training.get("rungs")
+        result = {
+            "rounds": self.training.get("rounds"),
+            "metric": self.validation.get(metric),
+            "metrics": self.validation,
+            "final": not self.training.get("stopped_early"),
+            "rungs": rungs,
+        }
+        if not isinstance(rungs, list) or not all(map(_is_report, [*rungs, [result["rounds"], result["metric"]]])):
+            raise DataError(
+                f"The row of the trial {self.trial} is not as a sweep writes it",
+                found=f"training_metrics {dict(self.training)} and {metric} {result['metric']}",
+                allowed="numbers in rounds, in rungs and in the metric",
+                next_step="leave --resume out for a new sweep: rows of this one in ml_model_training_runs were changed",
+            )
+        return Tried(self.trial, self.values, result, "")
+
+
 class TrialRuns:
-    """A `tuner.Watcher` that writes the rows and tells the progress; a sweep that goes on finds its rows again."""
+    """A `tuner.Watcher` that writes the rows and tells the progress.
+
+    Attributes:
+        over: the trials that are over, those of an earlier process first.
+    """
 
     def __init__(self, client: Client, described: Described, progress: Progress) -> None:
+        """Finds the rows of an earlier process, where there was one.
+
+        Raises:
+            DataError: a row is not as a sweep writes it.
+        """
         self._client = client
         self._of = described
         self._progress = progress
-        known = client.rows(statement("trials").text, {"sweep": described.sweep})
-        self._started = {run_id: datetime.fromtimestamp(at, UTC) for run_id, _, at in known}
-        self._over = {run_id for run_id, status, _ in known if status == COMPLETED}
+        found = list(_rows(client, described.sweep))
+        self.over = [row.tried(described.metric) for row in found if row.is_over]
+        self._unfinished = [row for row in found if not row.is_over]
         self._open: dict[str, TrainingRun] = {}
-        self._best: float | None = None
+        known = [one.result["metric"] for one in self.over if not one.error]
+        self._best: float | None = (max if described.higher else min)(known, default=None)
+
+    @property
+    def unfinished(self) -> list[Mapping[str, Any]]:
+        """The values of the trials that an earlier process began and did not end, to be tried again."""
+        return [row.values for row in self._unfinished]
 
     def started(self, trial: str, values: Mapping[str, Any]) -> None:
         """Writes that a trial runs."""
-        training_runs.start_run(self._client, self._opened(trial, values))
+        now = datetime.now(UTC)
+        run = self._opened(trial, values, now)
+        training_runs.start_run(self._client, run, None if run.started_at == now else now)
         self._tell()
 
     def ended(self, trial: str, values: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         """Writes how a trial ended, also one that was stopped before its last round."""
+        stopped = {"stopped_early": not result["final"], "rungs": result["rungs"]}
         outcome = Outcome(
             self._of.training_rows,
             self._of.validation_rows,
             0,
-            {"rounds": result.get("rounds"), "stopped_early": not result.get("final", False)},
-            result.get("metrics", {}),
+            {"rounds": result["rounds"], **stopped},
+            result["metrics"],
         )
-        run = self._opened(trial, values)
-        training_runs.finish_run(self._client, run, outcome, datetime.now(UTC))
-        self._close(run)
-        self._say(values, result)
+        now = datetime.now(UTC)
+        training_runs.finish_run(self._client, self._opened(trial, values, now), outcome, now)
+        self._close(trial, values, result, "")
+        self._say(values, result["metric"])
 
     def failed(self, trial: str, values: Mapping[str, Any], error: str) -> None:
         """Writes why a trial crashed; the sweep goes on."""
-        run = self._opened(trial, values)
-        training_runs.fail_run(self._client, run, RuntimeError(error), datetime.now(UTC))
-        self._close(run)
-        log.warning("a trial crashed, the sweep goes on: %s\n  with %s", error.splitlines()[0], words(values))
+        now = datetime.now(UTC)
+        training_runs.fail_run(self._client, self._opened(trial, values, now), RuntimeError(error), now)
+        self._close(trial, values, {}, error)
+        log.warning("a trial crashed, the sweep goes on: %s\n  with %s", error.partition("\n")[0], words(values))
 
     def give_up(self, why: str) -> None:
-        """Writes that trials which still run are given up, such as those of a sweep that was stopped."""
-        for run in list(self._open.values()):
-            training_runs.fail_run(self._client, run, RaypipeError(why), datetime.now(UTC))
+        """Writes that the trials which still run are given up, such as those of a sweep that was stopped."""
+        for run in self._open.values():
+            training_runs.cancel_run(self._client, run, why, datetime.now(UTC))
 
-    def close_lost(self) -> None:
-        """Writes that trials are lost which a killed process began, and which the sweep that went on did not know."""
-        for run_id in sorted(self._started.keys() - self._over - self._open.keys()):
-            lost = TrainingRun(run_id, model_id(self._of.pipeline, run_id), run_id, self._started[run_id], TUNING)
-            training_runs.fail_run(
-                self._client, lost, RaypipeError("the process of the sweep was killed"), datetime.now(UTC)
-            )
-
-    def _opened(self, trial: str, values: Mapping[str, Any]) -> TrainingRun:
-        run_id = f"{self._of.sweep}_{trial}"
-        if run_id not in self._open:
-            # A trial that goes on keeps its beginning, which is part of the row's key.
-            begun = self._started.setdefault(run_id, datetime.now(UTC))
-            self._open[run_id] = TrainingRun(
+    def _opened(self, trial: str, values: Mapping[str, Any], now: datetime) -> TrainingRun:
+        """The row of a trial, which may crash before it starts; one that an earlier process left goes on in its own."""
+        if trial not in self._open:
+            left = next((row for row in self._unfinished if row.values == values), None)
+            if left is not None:
+                self._unfinished.remove(left)
+            run_id = f"{self._of.sweep}_{left.trial if left else trial}"
+            self._open[trial] = TrainingRun(
                 run_id=run_id,
                 model_id=model_id(self._of.pipeline, run_id),
                 name=f"{self._of.pipeline} {run_id}",
-                started_at=begun,
+                # A part of the row's key.
+                started_at=left.started_at if left else now,
                 kind=TUNING,
                 hyperparameters=dict(values),
                 training_source=self._of.source,
                 validation_source=self._of.source,
             )
-        return self._open[run_id]
+        return self._open[trial]
 
-    def _close(self, run: TrainingRun) -> None:
-        self._open.pop(run.run_id, None)
-        self._over.add(run.run_id)
+    def _close(self, trial: str, values: Mapping[str, Any], result: Mapping[str, Any], error: str) -> None:
+        run = self._open.pop(trial)
+        name = run.run_id.removeprefix(f"{self._of.sweep}_")
+        self.over.append(Tried(name, dict(values), dict(result), error))
         self._tell()
 
     def _tell(self) -> None:
-        self._progress("trials", min(len(self._over), self._of.trials), self._of.trials)
+        self._progress("trials", len(self.over), self._of.trials)
 
-    def _say(self, values: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-        value = result.get("metric")
-        if value is None:
-            return
-        better = self._best is None or (value > self._best if self._of.higher else value < self._best)
-        if better:
+    def _say(self, values: Mapping[str, Any], value: float) -> None:
+        if self._best is None or (value > self._best if self._of.higher else value < self._best):
             self._best = value
             log.info("%s %.4f, the best so far: %s", self._of.metric, value, words(values))
+
+
+def _rows(client: Client, sweep: str) -> Iterator[Row]:
+    for trial, status, started, values, training, validation, error in client.rows(
+        statement("trials").text, {"sweep": sweep}
+    ):
+        at = datetime.fromtimestamp(started, UTC)
+        yield Row(trial, status, at, parsed(values), parsed(training), parsed(validation), error)
+
+
+def _is_report(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int or (isinstance(value, float) and math.isfinite(value))
 
 
 def words(values: Mapping[str, Any]) -> str:

@@ -1,36 +1,41 @@
-"""The trials of a sweep on Ray Tune: Optuna suggests, ASHA stops the bad ones, an experiment's folder survives a kill.
+"""The trials of a sweep on Ray Tune: Optuna suggests, ASHA stops the bad ones, both told of what was tried before.
 
 ASHA: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning". Each trial is one process with the CPUs
 that it asked for and nothing below it, so that trials can wait for each other's CPUs but never for their own.
+
+Nothing of Ray Tune's outlives the process: its experiment holds pickles, which run code when they are read.
+docs/decisions/0016-a-sweep-goes-on-from-its-rows.md
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
+import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 from ray import tune
-from ray.tune.logger import JsonLoggerCallback
+from ray.tune.error import TuneError
 from ray.tune.schedulers import ASHAScheduler
 
 from raypipe.errors import ConfigError
 from raypipe.fit import trial as trials_of
-from raypipe.fit.space import Axis, decoded
-from raypipe.fit.trial import REDUCTION, Rows, Trials
-from raypipe.runtime import causes, cluster_cpus, original, quiet_libraries
+from raypipe.fit.space import Axis, decoded, point_of
+from raypipe.fit.trial import REDUCTION, Rows, Trials, Tried
+from raypipe.runtime import node_cpus, quiet_libraries
 
 log = logging.getLogger(__name__)
 
-# Ray Tune's own: seconds between two states of the experiment on disk, which is what a killed sweep goes on from.
-_ENVIRONMENT = {"TUNE_GLOBAL_CHECKPOINT_S": "1", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
+# Ray Tune's own loggers write the parameters of each trial as pickles and CSV that nobody reads.
+_ENVIRONMENT = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
 STARTUP_TRIALS = 10
+REPORTED = ("rounds", "metric", "metrics", "final", "rungs")
 
 
 class Watcher(Protocol):
@@ -43,7 +48,7 @@ class Watcher(Protocol):
         """A trial ended, or was stopped for being worse than others; its last report."""
 
     def failed(self, trial: str, values: Mapping[str, Any], error: str) -> None:
-        """A trial crashed, and why."""
+        """A trial crashed, maybe before it started, and why."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,8 @@ class Search:
     """How a sweep is searched.
 
     Attributes:
-        name: of the sweep, and of its folder.
-        folder: an absolute path or an address that all nodes reach; the sweep's own is below it.
-        trials: how many.
+        name: of the sweep.
+        trials: how many, those of an earlier process counted.
         concurrent: at a time at most; None for as many as there is room for.
         cpus: of each trial.
         higher: whether a higher metric is better.
@@ -61,10 +65,11 @@ class Search:
         first: the pipeline's own point, tried first; None where the space does not hold it.
         most_rounds: what ASHA takes for the end of a trial.
         grace_rounds: what every trial gets.
+        over: the trials of an earlier process that are over: nothing is fitted for them, Optuna and ASHA know them.
+        unfinished: the values of those that it began and did not end: they are tried next.
     """
 
     name: str
-    folder: str
     trials: int
     concurrent: int | None
     cpus: int
@@ -73,22 +78,28 @@ class Search:
     first: Mapping[str, Any] | None
     most_rounds: int
     grace_rounds: int
+    over: Sequence[Tried] = ()
+    unfinished: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def mode(self) -> str:
+        """What Optuna and ASHA call the direction of the metric."""
+        return "max" if self.higher else "min"
 
 
-@dataclass(frozen=True)
-class Tried:
-    """A trial that is over.
+def require_optuna() -> Any:
+    """The searcher's library.
 
-    Attributes:
-        values: by dotted key.
-        result: its last report: `rounds`, `metric`, `metrics`, `final`; empty where it crashed before any.
-        error: why it crashed, '' if it did not.
+    Raises:
+        ConfigError: it is not installed.
     """
-
-    trial: str
-    values: Mapping[str, Any]
-    result: Mapping[str, Any]
-    error: str
+    try:
+        import optuna
+    except ImportError as error:
+        raise ConfigError(
+            "A sweep needs Optuna, which is not installed", next_step="pip install 'raypipe[sweep]'"
+        ) from error
+    return optuna
 
 
 def require_room(trials: int, concurrent: int | None, cpus: int) -> int:
@@ -97,66 +108,60 @@ def require_room(trials: int, concurrent: int | None, cpus: int) -> int:
     Raises:
         ConfigError: the cluster has too few CPUs for what was asked.
     """
-    present = cluster_cpus()
-    needed = cpus * (concurrent or 1)
-    if needed > present:
-        most = present // cpus
+    nodes = node_cpus()
+    most = trials_of.room(nodes, cpus)
+    if (concurrent or 1) > most:
         raise ConfigError(
             "The sweep does not fit into the Ray cluster",
-            found=f"{concurrent or 1} trials at a time x {cpus} CPUs = {needed}",
-            allowed=f"{present} CPUs: at most {most} trials of {cpus} at a time" if most else f"{present} CPUs",
+            found=f"{concurrent or 1} trials at a time x {cpus} CPUs",
+            allowed=f"{most} trials of {cpus} CPUs at a time: {sum(nodes)} CPUs, at most {max(nodes)} on a node",
             next_step="lower sweep.concurrent (null takes what there is) or sweep.cpus, or add nodes",
         )
-    return min(concurrent or present // cpus, trials)
+    return min(concurrent or most, trials)
 
 
-def search(wanted: Search, trials: Trials, rows: Rows, watcher: Watcher, *, resume: bool) -> tuple[list[Tried], bool]:
-    """Runs what is left of the trials; whether all are over says the second value, False after a Ctrl-C.
+def search(wanted: Search, trials: Trials, rows: Rows, watcher: Watcher) -> None:
+    """Runs what is left of the trials, and tells the watcher of each; returns early after a Ctrl-C.
 
     Raises:
         ConfigError: Optuna is not installed, or the trials do not fit into the cluster.
+        DataError: what is known of earlier trials does not belong to the space.
     """
-    at_once = require_room(wanted.trials, wanted.concurrent, wanted.cpus)
+    left = wanted.trials - len(wanted.over)
+    if left <= 0:
+        return
+    at_once = require_room(left, wanted.concurrent, wanted.cpus)
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    path = f"{wanted.folder}/{wanted.name}"
-    _watchers[wanted.name] = watcher, trials.axes
+    searcher, watch = suggester(wanted, trials.axes), _Watch(watcher, trials.axes)
     trainable = tune.with_resources(tune.with_parameters(_trial, trials=trials, rows=rows), {"cpu": wanted.cpus})
-    with _quiet():
-        if resume and tune.Tuner.can_restore(path):
-            tuner = tune.Tuner.restore(path, trainable, resume_unfinished=True)
-        else:
-            tuner = tune.Tuner(
-                trainable,
-                tune_config=tune.TuneConfig(
-                    search_alg=_searcher(wanted, trials.axes),
-                    scheduler=ASHAScheduler(
-                        time_attr="rounds",
-                        metric="metric",
-                        mode="max" if wanted.higher else "min",
-                        max_t=max(wanted.most_rounds, wanted.grace_rounds),
-                        grace_period=wanted.grace_rounds,
-                        reduction_factor=REDUCTION,
-                        # A trial that has all its rounds ends by itself.
-                        stop_last_trials=False,
-                    ),
-                    num_samples=wanted.trials,
-                    max_concurrent_trials=at_once,
-                    # A process takes seconds to start, many a trial less than that.
-                    reuse_actors=True,
-                ),
-                run_config=tune.RunConfig(
-                    name=wanted.name,
-                    storage_path=wanted.folder,
-                    verbose=0,
-                    callbacks=[_Watch(wanted.name), JsonLoggerCallback()],  # type: ignore[no-untyped-call]
-                    failure_config=tune.FailureConfig(max_failures=0),
-                ),
-            )
-        found = tuner.fit()
-    results = [found[at] for at in range(len(found))]
-    over = [_tried(result, trials.axes) for result in results if result.error is not None or _is_over(result)]
-    return over, len(over) >= wanted.trials
+    # Private to this user, on this machine: trials report to this process and write nothing there.
+    with _quiet(), tempfile.TemporaryDirectory(prefix="raypipe_sweep_", ignore_cleanup_errors=True) as private:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler(wanted),
+                num_samples=left,
+                max_concurrent_trials=at_once,
+                # A process takes seconds to start, many a trial less than that.
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=wanted.name,
+                storage_path=private,
+                verbose=0,
+                callbacks=[watch],
+                failure_config=tune.FailureConfig(max_failures=0),
+            ),
+        )
+        try:
+            tuner.fit()
+        except TuneError:
+            if watch.problem is None:
+                raise
+    if watch.problem is not None:
+        raise watch.problem
 
 
 def _trial(config: dict[str, Any], trials: Trials, rows: Rows) -> None:
@@ -164,25 +169,62 @@ def _trial(config: dict[str, Any], trials: Trials, rows: Rows) -> None:
     trials_of.run(trials, rows, decoded(config, trials.axes), tune.report)
 
 
-def _searcher(wanted: Search, axes: tuple[Axis, ...]) -> Any:
-    try:
-        import optuna
-        from ray.tune.search.optuna import OptunaSearch
-    except ImportError as error:
-        raise ConfigError(
-            "A sweep needs Optuna, which is not installed", next_step="pip install 'raypipe[sweep]'"
-        ) from error
+def suggester(wanted: Search, axes: tuple[Axis, ...]) -> Any:
+    """Optuna's TPE over the space, which knows the trials that are over and begins with those to be tried again.
+
+    Raises:
+        ConfigError: Optuna is not installed.
+        DataError: an earlier trial does not belong to the space.
+    """
+    optuna = require_optuna()
+    from ray.tune.search.optuna import OptunaSearch
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return OptunaSearch(
+    over = [point_of(one.values, axes) for one in wanted.over]
+    waiting = [point_of(values, axes) for values in wanted.unfinished]
+    if wanted.first is not None and wanted.first not in [*over, *waiting]:
+        waiting.insert(0, dict(wanted.first))
+    found = OptunaSearch(
         {axis.name: _distribution(optuna, axis) for axis in axes},
         metric="metric",
-        mode="max" if wanted.higher else "min",
-        points_to_evaluate=[dict(wanted.first)] if wanted.first is not None else None,
-        # Trials that still run count as bad, so that several at a time do not try the same.
+        mode=wanted.mode,
+        points_to_evaluate=waiting or None,
         sampler=optuna.samplers.TPESampler(
-            seed=wanted.seed, n_startup_trials=min(STARTUP_TRIALS, wanted.trials // 2), constant_liar=True
+            # With the same seed a sweep that goes on would draw its first random points once more.
+            seed=wanted.seed + len(wanted.over) + len(wanted.unfinished),
+            n_startup_trials=min(STARTUP_TRIALS, wanted.trials // 2),
+            # Trials that still run count as bad, so that several at a time do not try the same.
+            constant_liar=True,
         ),
     )
+    for point, one in zip(over, wanted.over, strict=True):
+        # Optuna asks for a number, and forgets that of a trial which crashed.
+        found.add_evaluated_point(point, one.result.get("metric", 0.0), error=bool(one.error))
+    return found
+
+
+def scheduler(wanted: Search) -> Any:
+    """ASHA, which knows how the trials that are over did at its rungs."""
+    found = ASHAScheduler(
+        time_attr="rounds",
+        metric="metric",
+        mode=wanted.mode,
+        max_t=max(wanted.most_rounds, wanted.grace_rounds),
+        grace_period=wanted.grace_rounds,
+        reduction_factor=REDUCTION,
+        # A trial that has all its rounds ends by itself.
+        stop_last_trials=False,
+    )
+    for one in wanted.over:
+        if one.error:
+            continue
+        # All that ASHA asks of a trial is its id.
+        trial: Any = SimpleNamespace(trial_id=one.trial)
+        found.on_trial_add(None, trial)  # type: ignore[arg-type]
+        for rounds, metric in one.result["rungs"]:
+            found.on_trial_result(None, trial, {"rounds": rounds, "metric": metric})  # type: ignore[arg-type]
+        found.on_trial_complete(None, trial, dict(one.result))  # type: ignore[arg-type]
+    return found
 
 
 def _distribution(optuna: Any, axis: Axis) -> Any:
@@ -194,65 +236,53 @@ def _distribution(optuna: Any, axis: Axis) -> Any:
     return kinds.FloatDistribution(axis.low, axis.high, log=axis.log)
 
 
-_RAISED = re.compile(r"^(?:\w+\.)*\w+(?:Error|Exception|Died|Killed): ", re.MULTILINE)
-
-# The watchers of this process by the name of their sweep: a callback is pickled into the experiment's folder, and
-# a restored one has to find the connection of the process that restored it.
-_watchers: dict[str, tuple[Watcher, tuple[Axis, ...]]] = {}
-
-
 class _Watch(tune.Callback):
-    """Tells a watcher what Ray Tune says of trials."""
+    """Tells a watcher what Ray Tune says of trials; what the watcher raises ends the sweep.
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    Attributes:
+        problem: what the watcher raised; Ray Tune takes it for a trial's error, or keeps the text alone.
+    """
+
+    def __init__(self, watcher: Watcher, axes: tuple[Axis, ...]) -> None:
+        self._watcher = watcher
+        self._axes = axes
+        self.problem: Exception | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray Tune pickles its callbacks, a connection cannot be, and nobody reads it."""
+        return {}
+
+    def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
+        if self.problem is not None:
+            raise self.problem
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        watcher, axes = _watchers[self._name]
-        watcher.started(trial.trial_id, decoded(trial.config, axes))
+        self._tell(self._watcher.started, trial)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        watcher, axes = _watchers[self._name]
-        watcher.ended(trial.trial_id, decoded(trial.config, axes), trial.last_result)
+        self._tell(self._watcher.ended, trial, {name: trial.last_result[name] for name in REPORTED})
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        watcher, axes = _watchers[self._name]
-        watcher.failed(trial.trial_id, decoded(trial.config, axes), _crash(trial))
+        self._tell(self._watcher.failed, trial, _crash(trial))
+
+    def _tell(self, tell: Callable[..., None], trial: Any, *what: Any) -> None:
+        if self.problem is not None:
+            raise self.problem
+        try:
+            tell(trial.trial_id, decoded(trial.config, self._axes), *what)
+        except Exception as error:
+            self.problem = error
+            raise
 
 
 def _crash(trial: Any) -> str:
-    """Why a trial crashed, from the text that Tune leaves of it: the pickle beside it is never loaded."""
+    """Why a trial crashed, from the text that Ray Tune leaves of it: the pickle beside it is never loaded."""
     try:
         with open(trial.error_file, encoding="utf-8", errors="replace") as file:
             text = file.read()
     except (OSError, TypeError):
-        return _words(None)
-    # The innermost exception stands last, its message over several lines.
-    return _RAISED.split(text)[-1].strip() or _words(None)
-
-
-def _is_over(result: Any) -> bool:
-    """Whether a trial is over: it ended by itself, or ASHA stopped it; one that was interrupted is neither."""
-    return bool(result.metrics) and bool(result.metrics.get("final") or result.metrics.get("done"))
-
-
-def _tried(result: Any, axes: tuple[Axis, ...]) -> Tried:
-    error = "" if result.error is None else _words(result.error)
-    metrics = dict(result.metrics or {})
-    reported = {name: metrics[name] for name in ("rounds", "metric", "metrics", "final") if name in metrics}
-    return Tried(metrics.get("trial_id", ""), decoded(result.config or {}, axes), reported, error)
-
-
-def _words(error: BaseException | None) -> str:
-    """What went wrong, as the trial raised it."""
-    if error is None:
-        return "the trial's process died"
-    found = original(error)
-    if found is not None:
-        return str(found)
-    chain = list(causes(error))
-    root = next((inner for inner in chain if not type(inner).__module__.startswith("ray.")), chain[-1])
-    return f"{type(root).__name__}: {root}"
+        text = ""
+    return trials_of.reason(text)
 
 
 @contextmanager

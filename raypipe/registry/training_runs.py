@@ -19,6 +19,7 @@ TABLE = "ml_model_training_runs"
 RUNNING = "RUNNING"
 COMPLETED = "COMPLETED"
 FAILED = "FAILED"
+CANCELLED = "CANCELLED"
 LONGEST_ERROR = 10_000
 # Between a source and the snapshots that were read from it.
 DATES = " @ "
@@ -116,9 +117,9 @@ def newest(client: Client, model_id: str, kind: str) -> Completed | None:
     return Completed(run_id, parsed(hyperparameters), sources, rows, parsed(test_metrics), float(spent))
 
 
-def start_run(client: Client, run: TrainingRun) -> None:
-    """Writes that a fit runs."""
-    write(client, TABLE, _SCHEMA, [_row(run, RUNNING, None, Outcome(), "")])
+def start_run(client: Client, run: TrainingRun, again_at: datetime | None = None) -> None:
+    """Writes that a fit runs; with a moment in UTC, that one which was cancelled or killed does so again."""
+    write(client, TABLE, _SCHEMA, [_row(run, RUNNING, None, Outcome(), "", again_at)])
 
 
 def finish_run(client: Client, run: TrainingRun, outcome: Outcome, at: datetime) -> None:
@@ -132,10 +133,22 @@ def fail_run(client: Client, run: TrainingRun, error: BaseException, at: datetim
     write(client, TABLE, _SCHEMA, [_row(run, FAILED, at, Outcome(), message[:LONGEST_ERROR])])
 
 
-def _row(run: TrainingRun, status: str, ended: datetime | None, outcome: Outcome, error: str) -> dict[str, Any]:
-    started = seconds(run.started_at)
-    # The end replaces the beginning only if its updated_at is later, in whole seconds.
-    updated = started if ended is None else max(seconds(ended), started + timedelta(seconds=1))
+def cancel_run(client: Client, run: TrainingRun, why: str, at: datetime) -> None:
+    """Writes that a fit was given up at a moment in UTC, and why; it may run again."""
+    write(client, TABLE, _SCHEMA, [_row(run, CANCELLED, at, Outcome(), why[:LONGEST_ERROR])])
+
+
+def _row(
+    run: TrainingRun,
+    status: str,
+    ended: datetime | None,
+    outcome: Outcome,
+    error: str,
+    again_at: datetime | None = None,
+) -> dict[str, Any]:
+    started, changed = seconds(run.started_at), ended or again_at
+    # A row replaces the one before only if its updated_at is later, in whole seconds.
+    updated = started if changed is None else max(seconds(changed), started + timedelta(seconds=1))
     return {
         "run_id": run.run_id,
         "model_id": run.model_id,

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from raypipe import recipes, sweeps
+from raypipe import recipes, sweep_matrix, sweeps
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.migrate import migrate
 from raypipe.config.load import Loaded, load_pipeline, shipped
 from raypipe.demo.publisher import build
 from raypipe.errors import ConfigError, DataError, ModelError, ServerError, UsageError
-from raypipe.fit import space, trial
+from raypipe.fit import space, sweep_folder, trial, tuner
 from raypipe.fit.fitting import fit_version
 from raypipe.fit.recipe import Recipe
+from raypipe.fit.trial import Tried
 from raypipe.registry import models
 from raypipe.registry.package import unpack
+from raypipe.registry.record import model_id
 from tests.conftest import PUBLISHER_DAYS, PUBLISHER_LAST_DATE, PUBLISHER_SEED, _fresh_database
 
 pytestmark = pytest.mark.once
@@ -142,6 +150,162 @@ def test_a_sweep_that_is_over_cannot_go_on(filled: Publisher, swept: dict[str, A
         sweeps.run(filled.endpoint, sweeps.Cell(filled.loaded()), "churn_done", silent, resume=True)
 
 
+class Planted:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, made: Path) -> None:
+        self.made = made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.made),)
+
+
+def killed(publisher: Publisher, name: str) -> str:
+    """Leaves `name` as the sweep `churn_done` would be had it been killed in a trial; the run id of that trial."""
+    folder = publisher.artifacts / "sweeps"
+    shutil.copy(folder / "churn_done.json", folder / f"{name}.json")
+    whole = whole_rows(publisher, "churn_done")
+    best = max(whole.values(), key=lambda row: json.loads(row["validation_metrics"]).get("auc", 0))
+    running = next(row for row in whole.values() if row["run_status"] == "COMPLETED" and row is not best)
+    with Client(publisher.endpoint) as client:
+        for run_id, row in whole.items():
+            again = {"run_id": run_id.replace("churn_done", name), "status": row["run_status"]}
+            if row is running:
+                again["status"] = "RUNNING"
+            client.run(
+                "INSERT INTO ml_model_training_runs SELECT * REPLACE ({run_id:String} AS run_id,"
+                " {model_id:String} AS model_id, {status:String} AS run_status)"
+                " FROM (SELECT * FROM ml_model_training_runs FINAL WHERE run_id = {known:String})",
+                {**again, "model_id": model_id("churn", again["run_id"]), "known": run_id},
+            )
+    return str(running["run_id"]).replace("churn_done", name)
+
+
+def whole_rows(publisher: Publisher, name: str) -> dict[str, dict[str, Any]]:
+    """All that is stored of each trial of a sweep, by run id."""
+    with Client(publisher.endpoint) as client:
+        data = client.table(
+            "SELECT * FROM ml_model_training_runs FINAL WHERE startsWith(run_id, {name:String}) ORDER BY started_at",
+            {"name": f"{name}_"},
+        )
+    return {row["run_id"]: row for row in data.to_pylist()}
+
+
+def test_a_sweep_goes_on_from_its_rows_and_loads_no_pickle(
+    filled: Publisher, swept: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = killed(filled, "churn_killed")
+    known = whole_rows(filled, "churn_killed")
+    assert known[running]["run_status"] == "RUNNING"
+    folder = filled.artifacts / "sweeps" / "churn_killed"
+    folder.mkdir()
+    # Where Ray Tune would look for an experiment to restore.
+    for name in ("tuner.pkl", "trainable.pkl", "experiment_state-2026-01-31_00-00-00.json", "search_gen_state-1.json"):
+        (folder / name).write_bytes(pickle.dumps(Planted(tmp_path / name)))
+    private = tmp_path / "private"
+    private.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(private))
+    try:
+        document = sweeps.run(filled.endpoint, sweeps.Cell(filled.loaded()), "churn_killed", silent, resume=True)
+    finally:
+        assert [path.name for path in tmp_path.iterdir()] == ["private"], "a pickle of the store was loaded"
+    assert list(private.glob("raypipe_sweep_*")) == []
+    after = whole_rows(filled, "churn_killed")
+    # The trial that was running is fitted again, in its own row; no other row was touched.
+    again, before = after.pop(running), known.pop(running)
+    assert after == known
+    assert (again["run_status"], again["hyperparameters"]) == ("COMPLETED", before["hyperparameters"])
+    assert json.loads(again["validation_metrics"]) == json.loads(before["validation_metrics"])
+    assert document["trials"]["done"] == TRIALS
+    for what in ("values", "validation"):
+        assert document["best"][what] == swept["best"][what]
+
+
+def test_a_row_of_a_trial_that_was_changed_is_refused(filled: Publisher, swept: dict[str, Any]) -> None:
+    with Client(filled.endpoint) as client:
+        for name, column, content in (
+            ("churn_changed", "hyperparameters", '{"model.class": "posix:system"}'),
+            ("churn_emptied", "training_metrics", '{"rounds": 3, "rungs": [[5, "high"]]}'),
+        ):
+            killed(filled, name)
+            client.run(
+                f"INSERT INTO ml_model_training_runs SELECT * REPLACE ({{content:String}} AS {column})"
+                " FROM ml_model_training_runs FINAL"
+                " WHERE startsWith(run_id, {name:String}) AND run_status = 'COMPLETED'",
+                {"content": content, "name": name},
+            )
+            with pytest.raises(DataError, match=r"as a sweep writes it|no point of the sweep's space"):
+                sweeps.run(filled.endpoint, sweeps.Cell(filled.loaded()), name, silent, resume=True)
+
+
+WANTED = tuner.Search("churn_wanted", 12, None, 1, True, 7, {"model.params.eta": 0.5}, 90, 10)
+AXES = space.axes({"model.params.eta": {"float": [0, 1]}})
+
+
+def tried(at: int, *metrics: float, error: str = "") -> Tried:
+    """A trial that reported so at 10, 30 and 90 rounds, as far as it came."""
+    rungs = list(zip((10, 30, 90), metrics, strict=False))
+    result = {"rounds": rungs[-1][0], "metric": metrics[-1], "metrics": {}, "final": len(metrics) == 3, "rungs": rungs}
+    return Tried(f"t{at}", {"model.params.eta": at / 10}, {} if error else result, error)
+
+
+def suggested(wanted: tuner.Search, count: int) -> list[float]:
+    """What Optuna suggests while nothing more is over."""
+    searcher = tuner.suggester(wanted, AXES)
+    return [searcher.suggest(f"new{at}")["model.params.eta"] for at in range(count)]
+
+
+def test_a_sweep_that_goes_on_tries_what_was_unfinished_first_and_nothing_twice() -> None:
+    fresh = suggested(WANTED, 6)
+    assert fresh[0] == 0.5
+    over = [Tried(f"t{at}", {"model.params.eta": eta}, tried(1, 0.7).result, "") for at, eta in enumerate(fresh[:3])]
+    left = [{"model.params.eta": eta} for eta in fresh[3:5]]
+    again = suggested(replace(WANTED, over=over, unfinished=left), 4)
+    assert again[:2] == fresh[3:5]
+    assert not set(again[2:]) & set(fresh[:5])
+
+
+def test_a_sweep_that_goes_on_searches_where_the_finished_trials_were_good() -> None:
+    fresh = replace(WANTED, first=None, higher=False)
+    over = [tried(at, 0.1 + abs(at - 6.5) / 10) for at in range(11)]
+    # The one that crashed has no metric, and is not taken for the best.
+    again = replace(fresh, over=[*over[:1], tried(1, 0.0, error="it crashed"), *over[2:]])
+    near = [
+        [0.5 <= eta <= 0.8 for seed in range(10) for eta in suggested(replace(wanted, seed=seed), 1)]
+        for wanted in (fresh, again)
+    ]
+    assert sum(near[0]) < 8
+    assert all(near[1])
+
+
+@pytest.mark.parametrize(("metric", "expected"), [(0.61, "STOP"), (0.69, "CONTINUE")])
+def test_a_trial_is_compared_with_those_of_before_the_interruption(metric: float, expected: str) -> None:
+    over = [tried(at, 0.6 + at / 100) for at in range(9)] + [tried(9, 0.2, error="it crashed")]
+    scheduler, new = tuner.scheduler(replace(WANTED, over=over)), SimpleNamespace(trial_id="new")
+    scheduler.on_trial_add(None, new)
+    assert scheduler.on_trial_result(None, new, {"rounds": 10, "metric": metric}) == expected
+
+
+def test_a_sweep_without_its_library_is_refused_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ConfigError, match="Optuna, which is not installed") as caught:
+        tuner.require_optuna()
+    assert caught.value.next_step == "pip install 'raypipe[sweep]'"
+
+
+def test_a_matrix_goes_on_with_the_cells_that_it_began_with(filled: Publisher, tmp_path: Path) -> None:
+    folder, matrix = str(filled.artifacts / "sweeps"), tmp_path / "brands.yaml"
+    matrix.write_text("pipelines: [churn]\nbrands: [The Northern Post]\n")
+    planned = sweep_matrix.load(matrix, None, [f"artifacts={filled.artifacts}"], None, {})
+    sweep_folder.begin(folder, "brands_1", {"cells": [["churn × Money Daily"]]})
+    with pytest.raises(ConfigError, match="not those that the matrix brands_1 began with"):
+        sweep_matrix.run(filled.endpoint, planned, "brands_1", silent, resume=True)
+    with pytest.raises(UsageError, match="no sweep 'brands_2'"):
+        sweep_matrix.run(filled.endpoint, planned, "brands_2", silent, resume=True)
+    with pytest.raises(UsageError, match="brands_1 is no sweep of one pipeline"):
+        sweeps.run(filled.endpoint, sweeps.Cell(filled.loaded()), "brands_1", silent, resume=True)
+
+
 @pytest.mark.usefixtures("ray_session")
 def test_more_trials_at_a_time_than_the_cluster_holds_are_refused(filled: Publisher) -> None:
     refused(filled, ConfigError, "does not fit", "sweep.concurrent=3")
@@ -162,18 +326,20 @@ def test_a_sweep_without_a_space_is_refused(filled: Publisher) -> None:
     refused(filled, ConfigError, "nothing to search", "sweep.space=", "sweep.space={}")
 
 
-@pytest.mark.usefixtures("ray_session")
-def test_a_sweep_whose_trials_all_crash_says_why_and_registers_nothing(filled: Publisher) -> None:
-    space = "sweep.space={model.params.max_depth: {choice: [-5, -6]}}"
-    with pytest.raises(ModelError, match="Every trial crashed") as caught:
-        sweeps.run(
-            filled.endpoint,
-            sweeps.Cell(filled.loaded("sweep.space=", space, "sweep.trials=2", "model.params.max_depth=-5")),
-            "churn_crashed",
-            silent,
-        )
-    assert "max_depth" in str(caught.value)
-    assert {row["run_status"] for row in trial_rows(filled, "churn_crashed_")} == {"FAILED"}
+def test_a_sweep_whose_trials_all_crash_says_why_and_registers_nothing(
+    filled: Publisher, swept: dict[str, Any], client: Client
+) -> None:
+    killed(filled, "churn_crashed")
+    client.run(
+        "INSERT INTO ml_model_training_runs SELECT * REPLACE ('FAILED' AS run_status, 'no max_depth' AS error_message)"
+        " FROM (SELECT * FROM ml_model_training_runs FINAL WHERE startsWith(run_id, 'churn_crashed_'))"
+    )
+    versions = len(models.list_models(client, "churn"))
+    with pytest.raises(ModelError, match=f"Every trial crashed: {TRIALS} of {TRIALS}") as caught:
+        sweeps.run(filled.endpoint, sweeps.Cell(filled.loaded()), "churn_crashed", silent, resume=True)
+    assert caught.value.found == "no max_depth"
+    assert len(models.list_models(client, "churn")) == versions
+    assert sweep_folder.result(str(filled.artifacts / "sweeps"), "churn_crashed") is None
 
 
 def refused(publisher: Publisher, kind: type[Exception], match: str, *overrides: str) -> Exception:
@@ -226,6 +392,7 @@ def test_a_trial_says_how_it_does_at_its_rungs_and_at_its_end(filled: Publisher,
     trial.run(known, rows, {"model.params.eta": 0.1, "features.drop": ["recency_share"]}, told.append)
     assert [(report["rounds"], report["final"]) for report in told[:-1]] == [(5, False), (15, False)]
     assert told[-1]["final"]
+    assert told[-1]["rungs"] == [(report["rounds"], report["metric"]) for report in told[:-1]]
     assert told[-1]["metric"] == told[-1]["metrics"]["auc"] > 0.5
 
 
@@ -272,3 +439,16 @@ def test_a_brand_is_found_by_its_name_and_an_unknown_one_is_refused(filled: Publ
     with pytest.raises(UsageError, match="no entity of the brand") as caught:
         sweeps.run(filled.endpoint, cell, "churn_refused", silent)
     assert "The Northern Post" in str(caught.value)
+
+
+def test_a_name_of_several_brands_is_refused_with_their_ids() -> None:
+    named = [("b1", "Daily", "DLY"), ("b2", "Weekly", ""), ("b3", "Daily", "D3")]
+    for word, found in (("b1", "b1"), ("DLY", "b1"), ("Weekly", "b2"), ("D3", "b3")):
+        assert sweeps.brand_called(word, ["b1", "b2", "b3"], named, "churn") == found
+    with pytest.raises(UsageError, match="churn has several brands") as caught:
+        sweeps.brand_called("Daily", ["b1", "b2", "b3"], named, "churn")
+    assert caught.value.allowed == "b1, b3"
+    # A brand without entities that the pipeline reads does not count.
+    assert sweeps.brand_called("Daily", ["b2", "b3"], named, "churn") == "b3"
+    with pytest.raises(UsageError, match="no entity"):
+        sweeps.brand_called("", ["b1", "b2", "b3"], named, "churn")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import yaml
 from jsonschema import Draft7Validator
 
 from raypipe.config import Loaded, as_yaml, json_schema, load_pipeline, shipped
-from raypipe.config.matrix import load_matrix
+from raypipe.config.matrix import MOST_CELLS, load_matrix
 from raypipe.errors import ConfigError, UsageError
 
 Load = Callable[..., Loaded]
@@ -62,6 +63,10 @@ def test_an_editor_knows_a_space(searched: dict[str, Any]) -> None:
         ("model.params.eta", {"float": [0.3, 0.1]}, "the lowest first"),
         ("model.params.eta", {"float": [0.3]}, "two numbers"),
         ("model.params.eta", {"log": [0, 0.3]}, "a lowest above 0"),
+        ("model.params.eta", {"float": [0, math.inf]}, "finite numbers"),
+        ("model.params.eta", {"float": [math.nan, 1]}, "finite numbers"),
+        ("model.params.depth", {"choice": [2, math.inf]}, "finite numbers"),
+        ("model.params.depth", {"int": [2, 10**400]}, "finite numbers"),
         ("model.params.depth", {"int": [2.5, 8]}, "two whole numbers"),
         ("model.params.depth", {"choice": [2]}, "at least two values"),
         ("model.params.depth", {"choice": [2, 2]}, "each once"),
@@ -134,6 +139,13 @@ def test_a_matrix_that_cannot_be_used_is_refused(tmp_path: Path, content: dict[s
     with pytest.raises(ConfigError) as caught:
         load_matrix(written(tmp_path, **content))
     assert expected in str(caught.value)
+
+
+def test_a_matrix_of_too_many_cells_is_refused(tmp_path: Path) -> None:
+    days = list(range(1, MOST_CELLS + 1))
+    assert len(load_matrix(written(tmp_path, pipelines=["churn"], horizons=days))) == MOST_CELLS
+    with pytest.raises(UsageError, match="too many cells"):
+        load_matrix(written(tmp_path, pipelines=["churn"], horizons=[*days, MOST_CELLS + 1]))
 
 
 def test_a_matrix_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:

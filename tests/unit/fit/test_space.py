@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -8,12 +9,12 @@ from typing import Any
 import pytest
 
 from raypipe.clickhouse.statements import Statement
-from raypipe.errors import ConfigError, UsageError
+from raypipe.errors import ConfigError, DataError, UsageError
 from raypipe.fit import space, sweep_folder
 from raypipe.fit.recipe import Recipe
 from raypipe.fit.sweep import SweepPlan, identity
 from raypipe.fit.training_table import Shares, Snapshot
-from raypipe.fit.trial import rungs, unseeing
+from raypipe.fit.trial import reason, room, rungs, unseeing
 
 SPACE: dict[str, dict[str, list[Any]]] = {
     "model.params.max_depth": {"int": [2, 8]},
@@ -63,7 +64,7 @@ RECIPE = Recipe(
     levels=(),
     slice_rows=1000,
 )
-PLAN = SweepPlan("visits_1", "/nowhere", SPACE, "auc", 20, None, 1, 30)
+PLAN = SweepPlan("visits_1", SPACE, "auc", 20, None, 1, 30)
 
 
 def test_a_subset_is_an_axis_for_each_of_its_features() -> None:
@@ -92,6 +93,43 @@ def test_the_recipe_itself_is_a_point_of_a_space_that_holds_it() -> None:
     point, outside = space.own_point(RECIPE, axes)
     assert outside == []
     assert space.changed(RECIPE, space.decoded(point, axes)) == RECIPE
+
+
+STORED = {
+    "model.params.max_depth": 3,
+    "model.params.eta": 0.1 + 0.2 - 0.2,
+    "model.rounds": 100,
+    "model.balance": "none",
+    "features.drop": ["tier"],
+    "parameters.window": 7,
+}
+
+
+def test_the_stored_values_of_a_trial_are_the_point_that_was_suggested() -> None:
+    axes = space.axes(SPACE)
+    point = space.point_of(json.loads(json.dumps(STORED)), axes)
+    assert (point["features.drop:tier"], point["features.drop:sessions"]) == ("dropped", "used")
+    assert all(axis.holds(point[axis.name]) for axis in axes)
+    assert space.decoded(point, axes) == STORED
+    lists = space.axes({"features.drop": {"choice": [[], ["tier"]]}})
+    assert space.point_of({"features.drop": ["tier"]}, lists) == {"features.drop": '["tier"]'}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model.params.max_depth": 9},
+        {"model.params.max_depth": "3"},
+        {"model.params.eta": None},
+        {"model.balance": "posix.system"},
+        {"features.drop": ["days"]},
+        {"features.drop": "tier"},
+        {"model.class": "posix:system"},
+    ],
+)
+def test_stored_values_that_the_space_does_not_hold_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="no point of the sweep's space"):
+        space.point_of({**STORED, **change}, space.axes(SPACE))
 
 
 @pytest.mark.parametrize(
@@ -140,6 +178,31 @@ def test_trials_are_compared_at_few_of_their_rounds(grace: int, most: int, expec
     assert rungs(grace, most) == expected
 
 
+@pytest.mark.parametrize(("nodes", "cpus", "expected"), [([2], 1, 2), ([8, 3], 2, 5), ([2, 2], 3, 0), ([0, 4], 4, 1)])
+def test_a_trial_lies_on_one_node(nodes: list[int], cpus: int, expected: int) -> None:
+    assert room(nodes, cpus) == expected
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        (
+            "Failure # 1 (occurred at 2026-01-31)\nray::ImplicitFunc.train() (pid=7, ip=127.0.0.1)\n"
+            '  File "x.py", line 1, in f\nKeyError: 0\n\n'
+            "The above exception was the direct cause of the following exception:\n\n"
+            "ray::ImplicitFunc.train() (pid=7)\nraypipe.errors.Unreachable: Nothing answers\n  found: Error: 7\n",
+            "Nothing answers\n  found: Error: 7",
+        ),
+        ("ray::f()\n  File x\nValueError: no such depth\n", "ValueError: no such depth"),
+        ("ray::f()\n  File x\nMemoryError\n", "MemoryError"),
+        ("The actor died unexpectedly: SIGKILL.\n", "The actor died unexpectedly: SIGKILL."),
+        ("", "the trial's process died"),
+    ],
+)
+def test_a_crashed_trial_says_what_it_raised(report: str, expected: str) -> None:
+    assert reason(report) == expected
+
+
 def test_the_rounds_of_a_trial_are_at_most_those_of_the_space() -> None:
     assert space.most_rounds(RECIPE, space.axes(SPACE)) == 500
     assert space.most_rounds(RECIPE, space.axes({"model.rounds": {"choice": [40, 90, 60]}})) == 90
@@ -151,9 +214,17 @@ def test_a_space_without_anything_is_refused() -> None:
         space.axes({})
 
 
+def test_more_choices_than_a_search_could_try_are_refused() -> None:
+    most = {"choice": list(range(space.MOST_CHOICES))}
+    assert len(space.axes({"model.params.max_bin": most})[0].words) == space.MOST_CHOICES
+    with pytest.raises(ConfigError, match=r"sweep\.space\.model\.params\.max_bin cannot be searched"):
+        space.axes({"model.params.max_bin": {"choice": [*most["choice"], -1]}})
+
+
 def test_a_sweep_goes_on_elsewhere_but_not_with_other_values() -> None:
     known = identity(RECIPE, PLAN)
-    assert identity(replace(RECIPE, workers=4, slice_rows=5), replace(PLAN, cpus=8, folder="s3://elsewhere")) == known
+    elsewhere = replace(RECIPE, workers=4, slice_rows=5, folder=Path("/elsewhere/sql/visits"))
+    assert identity(elsewhere, replace(PLAN, cpus=8)) == known
     assert identity(replace(RECIPE, params={"max_depth": 5}), PLAN) != known
     assert identity(replace(RECIPE, labels_sql=Statement("SELECT 0")), PLAN) != known
     assert identity(RECIPE, replace(PLAN, space={"model.params.eta": {"float": [0, 1]}})) != known
@@ -175,3 +246,20 @@ def test_a_sweep_that_never_began_is_named_with_those_that_did(tmp_path: Path) -
     with pytest.raises(UsageError, match="no sweep 'visits_2'") as caught:
         sweep_folder.state(str(tmp_path), "visits_2")
     assert caught.value.allowed == "visits_1"
+
+
+@pytest.mark.parametrize("name", ["../visits_1", "sub/visits_1", "", "visits_1.result"])
+def test_a_name_that_is_a_path_is_no_sweep(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "sweeps"
+    for at in (tmp_path, folder, folder / "sub"):
+        sweep_folder.begin(str(at), "visits_1", {"as_of": DAYS[1]})
+    sweep_folder.finish(str(folder), "visits_1", {})
+    with pytest.raises(UsageError, match="no sweep"):
+        sweep_folder.state(str(folder), name)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"as_of": "2026', b"[]", b"\x80\x04K\x01."])
+def test_what_a_sweep_did_not_write_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "visits_1.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"visits_1\.json is not what a sweep writes"):
+        sweep_folder.state(str(tmp_path), "visits_1")
