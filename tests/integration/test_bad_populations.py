@@ -213,6 +213,13 @@ def test_three_users_in_all_are_too_few_and_that_is_said(small: Client, refused:
     assert error.value.next_step
 
 
+def test_clusters_of_nobody_are_refused(small: Client) -> None:
+    recipe = recipe_of(small, "segmentation")
+    nobody = f"{recipe.features_sql.text} AND user_id = 'nobody'"
+    with pytest.raises(DataError, match="too few rows to find clusters in"):
+        fitted(small, replace(recipe, features_sql=Statement(nobody, source="features.sql")))
+
+
 def test_who_leaves_moves_nobody_else_between_the_parts_of_clusters(small: Client) -> None:
     recipe = recipe_of(small, "segmentation")
     contract = fitting.frozen(small, recipe)

@@ -179,6 +179,20 @@ def by_hand(client: Client) -> Client:
     return client
 
 
+def test_an_article_is_as_likely_seen_as_by_many_readers(by_hand: Client, played: dict[str, Array]) -> None:
+    rows = by_hand.rows(
+        f"WITH {load(DEMO / 'reading.sql').text}"
+        " SELECT article_id, 1 - arrayProduct(arrayMap((visit, missed) -> absent(visit, repeat_rate, missed), visiting,"
+        f" passing)) FROM demo_truth CROSS JOIN ({load(DEMO / 'paired_articles.sql').text}) AS article",
+        {"date": DAY, "until": UNTIL},
+    )
+    found = dict(rows)
+    assert len(rows) == len(found) == played["seen"].size
+    for day, slot in np.ndindex(played["seen"].shape):
+        share = played["seen"][day, slot] / TIMES
+        assert found[name(day, slot)] == pytest.approx(share, abs=4.5 * np.sqrt(share / TIMES) + 1e-4)
+
+
 def saw(client: Client, table: str, kind: str, article: str, day: date) -> None:
     # The content platform does not know the company.
     column, value = (", company_id", ", 'c'") if table == "customer_events" else ("", "")
