@@ -668,6 +668,30 @@ def test_every_table_that_is_missing_is_named_at_once(client: Client) -> None:
     assert "raypipe migrate" in str(refused.value)
 
 
+def test_a_day_that_did_not_come_out_whole_is_refused_and_nothing_is_changed(
+    demo: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, fill = content(demo), days._fill
+    damages = {
+        "INSERT INTO {} SELECT * FROM {} LIMIT 1": DAY,
+        "INSERT INTO {} SELECT * REPLACE (feature_date - 1 AS feature_date, 'x' AS user_id) FROM {} LIMIT 1": DAY,
+        "TRUNCATE TABLE {}": DAY,
+        "ALTER TABLE {} UPDATE ml_features = '{{}}' WHERE cityHash64(user_id) % 50 = 0": DAY,
+        # This day is there, and gets its ml_features alone: each of its rows has to come back.
+        "ALTER TABLE {} DELETE WHERE cityHash64(user_id) % 50 = 0": LAST,
+    }
+    for damage, day in damages.items():
+
+        def damaged(client: Client, twin: str, *arguments: Any, damage: str = damage) -> None:
+            fill(client, twin, *arguments)
+            client.run(damage.format(twin, twin), settings={"mutations_sync": 2})
+
+        monkeypatch.setattr(days, "_fill", damaged)
+        with pytest.raises(DataError, match="not those of a whole day"):
+            compute(demo, day)
+        assert (content(demo), left_behind(demo)) == (before, set()), damage
+
+
 @pytest.mark.parametrize("day", [date(2025, 12, 2), date(2026, 2, 1)])
 def test_a_day_that_the_sessions_do_not_reach_is_refused_with_those_they_do(demo: Client, day: date) -> None:
     with pytest.raises(DataError, match="2025-12-03 to 2026-01-31"):
