@@ -36,7 +36,7 @@ from raypipe.data.freeze import freeze
 from raypipe.data.loaders import load_user_features
 from raypipe.demo import build
 from raypipe.errors import Busy, DataError, UsageError
-from raypipe.features import catalogue, record
+from raypipe.features import catalogue, record, swap
 from raypipe.features import day as days
 from raypipe.score import lock
 from raypipe.score.lock import Owner
@@ -690,6 +690,24 @@ def test_a_day_that_did_not_come_out_whole_is_refused_and_nothing_is_changed(
         with pytest.raises(DataError, match="not those of a whole day"):
             compute(demo, day)
         assert (content(demo), left_behind(demo)) == (before, set()), damage
+
+
+def test_an_exchange_that_would_cost_another_day_a_row_is_refused(client: Client, source: str) -> None:
+    table = swap.require_target(copied(client, source, "publisher"))
+    with swap.scratch(client, "raypipe_twin_whole_of_a_test", table) as whole:
+        attach, settings = client.topology.attach(whole, table.name, "202601")
+        client.run(attach, settings=settings)
+        swap._require_the_same_neighbours(client, table.name, whole, "202601", LAST)
+        for day in (LAST, date(2026, 1, 16)):
+            user = client.value(f"SELECT min(user_id) FROM {whole} WHERE feature_date = '{day}'")
+            gone = f"ALTER TABLE {whole} DELETE WHERE feature_date = '{day}' AND user_id = '{user}'"
+            client.run(gone, settings={"mutations_sync": 2})
+            if day == LAST:
+                # The day that is exchanged may lose what it will.
+                swap._require_the_same_neighbours(client, table.name, whole, "202601", LAST)
+                continue
+            with pytest.raises(DataError, match="would not stay as they are"):
+                swap._require_the_same_neighbours(client, table.name, whole, "202601", LAST)
 
 
 @pytest.mark.parametrize("day", [date(2025, 12, 2), date(2026, 2, 1)])
