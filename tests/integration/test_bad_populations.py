@@ -21,8 +21,8 @@ from raypipe.data.contract import MATRIX, matrix
 from raypipe.data.days import end_of_day
 from raypipe.data.slices import unsliced
 from raypipe.demo import build
-from raypipe.errors import DataError, RaypipeError
-from raypipe.fit import clusters, emptiness, fitting, recommending, training_table
+from raypipe.errors import ConfigError, DataError, RaypipeError
+from raypipe.fit import benchmark, clusters, emptiness, fitting, recommending, training_table
 from raypipe.fit.fitting import Fitted, fitter
 from raypipe.fit.recipe import Recipe
 from raypipe.models.histories import INPUTS
@@ -164,6 +164,16 @@ def test_a_constant_feature_and_one_that_is_all_missing_do_no_harm(small: Client
     if pipeline != "segmentation":
         (said,) = [text for text in found.warnings if text.startswith("without any value")]
         assert "avg_pages_per_session" in said
+
+
+def test_a_champion_that_sees_other_test_rows_is_not_compared(small: Client, here: None) -> None:
+    recipe = recipe_of(small, "engagement")
+    package = fitted(small, recipe).package
+    with fitting.written(small, recipe, "raypipe_training_rows", lambda _: None) as (_, table):
+        assert len(benchmark.scores_of(small, recipe, table, package)) == table.rows["test"]
+        grown = replace(table, rows={**table.rows, "test": table.rows["test"] + 1})
+        with pytest.raises(ConfigError, match="do not see the same test rows"):
+            benchmark.scores_of(small, recipe, grown, package)
 
 
 def audience(client: Client, recipe: Recipe, found: Fitted) -> tuple[list[tuple[str, ...]], Rows]:
