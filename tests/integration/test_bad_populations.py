@@ -230,6 +230,34 @@ def test_clusters_of_nobody_are_refused(small: Client) -> None:
         fitted(small, replace(recipe, features_sql=Statement(nobody, source="features.sql")))
 
 
+def test_clicks_are_learned_of_articles_that_could_be_recommended_on_the_day(small: Client) -> None:
+    day = LAST - timedelta(days=15)
+    values = {"date": day, "until": day + timedelta(days=7), "timezone": "UTC", "days": 30}
+    seen = small.value(
+        "SELECT countIf(publish_date > {date:Date}) FROM customer_events AS e ANY INNER JOIN editorial_articles AS a"
+        " USING (article_id) WHERE toDate(event_timestamp, 'UTC') > {date:Date}",
+        values,
+    )
+    features = unsliced(load(shipped() / "sql/clicks/features.sql").text)
+    ((pairs, youngest),) = small.rows(f"SELECT count(), min(article_age_days) FROM ({features})", values)
+    assert min(seen, pairs) > 0
+    assert youngest >= 0
+
+
+def test_who_subscribed_before_or_after_the_days_of_the_label_has_not_converted_in_them(small: Client) -> None:
+    day = LAST - timedelta(days=30)
+    started = (
+        "SELECT user_id, brand_id, subscription_start_date FROM user_accounts FINAL WHERE subscription_tier != 'free'"
+    )
+    wanted = {(user, brand) for user, brand, start in small.rows(started) if day < start <= LAST - timedelta(days=3)}
+    labels = load(shipped() / "sql/conversion/labels.sql").text
+    found = small.rows(
+        f"SELECT user_id, brand_id FROM ({labels}) WHERE label = 1", {"date": day, "until": LAST - timedelta(days=3)}
+    )
+    assert len(found) == len(set(found)) > 0
+    assert set(found) == wanted
+
+
 def test_who_leaves_moves_nobody_else_between_the_parts_of_clusters(small: Client) -> None:
     recipe = recipe_of(small, "segmentation")
     contract = fitting.frozen(small, recipe)
