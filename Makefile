@@ -34,9 +34,10 @@ $(STAMP): $(LOCKED) pyproject.toml
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(STAMP) ## a synthetic publisher, then churn fitted, scored and published (USERS=50000)
+demo: $(STAMP) ## a synthetic publisher, then churn fitted, scored, published, and beside the best reachable (USERS=50000)
 	$(DEMO) demo --users $(USERS) --replace
 	$(DEMO) run churn --date latest
+	$(DEMO) reachable
 
 sweep: $(STAMP) ## 20 trials on the demo's churn, best beside default on the untouched test snapshot; `make demo` comes first
 	$(DEMO) sweep churn --trials 20

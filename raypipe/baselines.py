@@ -20,7 +20,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.load import Loaded
 from raypipe.config.schema import Baselines
 from raypipe.errors import ModelError, UsageError
-from raypipe.fit import registration
+from raypipe.fit import emptiness, registration
 from raypipe.fit.comparison import Comparison, Standing, compare
 from raypipe.fit.recipe import Champion, Recipe, labels_of
 from raypipe.fit.training_table import PARTS
@@ -90,7 +90,8 @@ def _comparison(
             if not found.failed:
                 return found
         session = runtime.session(endpoint, address=config.ray.address, cpus=config.ray.cpus)
-        with registration.recorded(client, attempt), session as workers:
+        shared = next(iter(recipes.values()))
+        with registration.recorded(client, attempt), emptiness.named(client, shared), session as workers:
             workers.ready()
             made = compare(
                 client,

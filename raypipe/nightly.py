@@ -25,7 +25,7 @@ from raypipe.config.schema import PipelineConfig
 from raypipe.data.contract import describe_query
 from raypipe.data.slices import Slice, unsliced
 from raypipe.errors import GateRefused, ModelError, UsageError
-from raypipe.fit import registration
+from raypipe.fit import emptiness, registration
 from raypipe.fit.fitting import Fitted, fitter
 from raypipe.fit.recipe import Champion, Recipe
 from raypipe.monitor import drift
@@ -110,6 +110,7 @@ def fit(
         with (
             registration.recorded(client, attempt),
             registration.in_training(client, attempt, recipe),
+            emptiness.named(client, recipe),
             _ray(endpoint, config) as workers,
         ):
             if _trains(config):

@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from raypipe import __version__
-from raypipe.cli import data, explore, features, jobs, listing, models, night, output, scoring, sweep, validating
+from raypipe.cli import (
+    data,
+    explore,
+    features,
+    jobs,
+    listing,
+    models,
+    night,
+    output,
+    reaching,
+    scoring,
+    sweep,
+    validating,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,7 +31,7 @@ app = typer.Typer(
     "Begin with `raypipe demo`, then `raypipe run churn`. Exit codes: 0 done, 1 failed, 2 unusable arguments or config,"
     " 3 a gate refused.",
 )
-for part in (data, explore, features, scoring, sweep, night, validating, jobs, listing, models):
+for part in (data, explore, features, scoring, sweep, night, validating, reaching, jobs, listing, models):
     app.registered_commands += part.app.registered_commands
     app.registered_groups += part.app.registered_groups
 

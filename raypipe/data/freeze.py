@@ -122,5 +122,8 @@ def _most_frequent(counts: Mapping[str, int], feature: DeclaredFeature) -> tuple
     absent = {str(value) for value in feature.missing}
     ranked = sorted((word for word in counts if word not in absent), key=lambda word: (-counts[word], word))
     if not ranked:
-        raise DataError(f"The category {feature.name!r} has no value at all on the training dates")
+        raise DataError(
+            f"The category {feature.name!r} has no value at all on the training dates",
+            next_step="fill its column, or take it out of `features` in the config",
+        )
     return tuple(ranked[: feature.vocabulary])

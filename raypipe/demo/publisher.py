@@ -148,13 +148,6 @@ def _fill(client: Client, plan: Plan, say: Progress) -> None:
         _snapshot(client, {**plan.parameters, "date": snapshot})
 
 
-def best_reachable(client: Client, date: date, until: date) -> list[tuple[str, str, str, float]]:
-    """The true probability of no session in (date, until] for every (company_id, brand_id, user_id) of the demo."""
-    statement = load(_folder() / "best_reachable.sql")
-    rows = client.rows(statement.text, {"date": date, "until": until})
-    return [(str(company), str(brand), str(user), float(probability)) for company, brand, user, probability in rows]
-
-
 def _run(client: Client, file: str, parameters: Mapping[str, Any]) -> None:
     for statement in load_all(_folder() / file):
         client.run(statement.text, {name: parameters[name] for name in statement.parameters}, SETTINGS)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raypipe.clickhouse.client import Client
-from raypipe.data.contract import MATRIX, Contract, matrix
+from raypipe.data.contract import KEY_HASH, MATRIX, Contract, matrix
 from raypipe.data.histograms import fit_bins
 from raypipe.data.slices import unsliced
 from raypipe.errors import ConfigError, DataError, RaypipeError
@@ -87,12 +87,15 @@ def _read(client: Client, recipe: Recipe, contract: Contract) -> dict[str, npt.N
     rows = int(client.value(f"SELECT count() FROM (\n{unsliced(recipe.features_sql.text)}\n)", snapshot.parameters))
     keep = min(1.0, shares.max_train_rows / max(1, rows))
     table = client.table(
-        f"SELECT {MATRIX}, key_hash FROM (\n{contract.select(unsliced(recipe.features_sql.text))}\n)"
-        " WHERE sipHash64({split_seed:UInt64}, key_hash) / 18446744073709551616. < {keep:Float64} ORDER BY key_hash",
+        f"SELECT {MATRIX}, cityHash64({{split_seed:UInt64}}, {KEY_HASH}) / 18446744073709551616. AS place"
+        f" FROM (\n{contract.select(unsliced(recipe.features_sql.text))}\n)"
+        f" WHERE sipHash64({{split_seed:UInt64}}, {KEY_HASH}) / 18446744073709551616. < {{keep:Float64}}"
+        f" ORDER BY {KEY_HASH}",
         {**snapshot.parameters, "split_seed": shares.seed, "keep": keep},
     )
     x = matrix(table.column(MATRIX), len(contract.columns))
-    place = np.random.default_rng(shares.seed).random(len(x))
+    # By the key alone: a user who joins or leaves moves nobody else from one part to another.
+    place = table.column("place").to_numpy()
     held = shares.test + shares.validation
     parts = {
         "train": x[place >= held],

@@ -15,7 +15,7 @@ from raypipe.data.slices import unsliced
 from raypipe.errors import DataError
 from raypipe.fit.promotion import Decision, decide
 from raypipe.fit.recipe import Recipe, labels_of
-from raypipe.fit.training_table import EVALUATED_ROWS
+from raypipe.fit.training_table import EVALUATED_ROWS, place
 from raypipe.registry.package import Package
 
 
@@ -61,13 +61,11 @@ def _test_rows(
     contract.check(describe_query(client, features, parameters))
     require_columns(describe_query(client, labels, parameters), [*contract.keys, "label"], "column", labels_sql.source)
     keys = ", ".join(identifier(key) for key in contract.keys)
-    # The same division of the entities as in the training table of a fit.
-    place = f"sipHash64({{split_seed:UInt64}}, toString({identifier(recipe.entity_id)})) / 18446744073709551616."
     rows = client.table(
         f"SELECT {MATRIX}, toFloat32(label) AS label, {KEY_HASH}\n"
         f"FROM (\n{contract.select(features)}\n) AS rows\n"
         f"ANY INNER JOIN (\n{labels}\n) AS labelled USING ({keys})\n"
-        f"WHERE {place} < {{test_share:Float64}} ORDER BY {KEY_HASH}, {keys} LIMIT {EVALUATED_ROWS}",
+        f"WHERE {place(recipe.entity_id)} < {{test_share:Float64}} ORDER BY {KEY_HASH}, {keys} LIMIT {EVALUATED_ROWS}",
         {**parameters, "split_seed": recipe.shares.seed, "test_share": recipe.shares.test},
     )
     if rows.num_rows == 0:

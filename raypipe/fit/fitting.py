@@ -133,19 +133,19 @@ def written(client: Client, recipe: Recipe, name: str, progress: Progress) -> It
     contract = frozen(client, recipe)
     try:
         progress("reading features and labels")
-        yield (
+        table = training_table.build(
+            client,
+            name,
             contract,
-            training_table.build(
-                client,
-                name,
-                contract,
-                recipe.features_sql.text,
-                labels_of(recipe),
-                recipe.snapshots,
-                recipe.entity_id,
-                recipe.shares,
-            ),
+            recipe.features_sql.text,
+            labels_of(recipe),
+            recipe.snapshots,
+            recipe.entity_id,
+            recipe.shares,
         )
+        if recipe.label_kind == "binary":
+            training_table.require_two_classes(client, table)
+        yield contract, table
     finally:
         client.run(f"DROP TABLE IF EXISTS {identifier(name)} SYNC")
 

@@ -220,12 +220,17 @@ def require_two_classes(y: npt.NDArray[Any], purpose: str) -> None:
         )
     positives = int(np.count_nonzero(y))
     if positives in (0, len(y)):
-        raise DataError(
-            f"{purpose}: the rows hold a single class",
-            found=f"{positives} positives in {len(y)} rows",
-            allowed="rows of both classes",
-            next_step="check labels.sql and the horizon, or take more rows",
-        )
+        raise single_class(purpose, positives, len(y))
+
+
+def single_class(purpose: str, positives: int, rows: int) -> DataError:
+    """The error of rows whose binary label is always the same."""
+    return DataError(
+        f"{purpose}: the rows hold a single class",
+        found=f"{positives} positives in {rows} rows",
+        allowed="rows of both classes",
+        next_step="check labels.sql and the horizon, or take more rows",
+    )
 
 
 def _ratio(above: float, below: float) -> float:

@@ -130,7 +130,12 @@ def _with_parameters(recipe: Recipe, params: Hybrid) -> Recipe:
     return replace(recipe, parameters={**recipe.parameters, **own}, snapshots=snapshots)
 
 
-def _test_days(recipe: Recipe) -> int:
+def test_days(recipe: Recipe) -> int:
+    """How many of the last days a version is judged by.
+
+    Raises:
+        ConfigError: the parameter is no such number.
+    """
     given = recipe.params.get(TEST_DAYS, 1)
     if type(given) is not int or given < 1:
         raise ConfigError(f"model.params.{TEST_DAYS} is not a number of days", found=repr(given), allowed="from 1")
@@ -138,7 +143,7 @@ def _test_days(recipe: Recipe) -> int:
 
 
 def _trial(client: Client, recipe: Recipe, params: Hybrid) -> Trial:
-    day = recipe.test_date - timedelta(days=_test_days(recipe))
+    day = recipe.test_date - timedelta(days=test_days(recipe))
     at = end_of_day(day, recipe.snapshots[-1].parameters["timezone"])
     catalogue = _catalogue(client, recipe, params, day)
     tables = [_interactions(client, recipe, until) for until in (day, recipe.test_date)]

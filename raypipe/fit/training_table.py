@@ -18,6 +18,7 @@ from raypipe.clickhouse.statements import Statement, identifier
 from raypipe.data.contract import MATRIX, Contract, describe_query, matrix, require_columns
 from raypipe.data.slices import unsliced
 from raypipe.errors import DataError
+from raypipe.fit.metrics import single_class
 from raypipe.models.protocol import Matrix
 
 PARTS = ("train", "validation", "test")
@@ -103,6 +104,19 @@ def build(
     return TrainingTable(name, counted)
 
 
+def require_two_classes(client: Client, table: TrainingTable) -> None:
+    """Refuses a binary label that is always the same in a part, before anything is trained on it.
+
+    Raises:
+        DataError: naming the part.
+    """
+    counted = client.rows(f"SELECT part, countIf(label > 0.5) FROM {identifier(table.name)} GROUP BY part")
+    positives = {str(part): int(count) for part, count in counted}
+    for part in PARTS:
+        if part in positives and positives[part] in (0, table.rows[part]):
+            raise single_class(f"The {part} part of the split", positives[part], table.rows[part])
+
+
 def _fill(
     client: Client,
     name: str,
@@ -119,9 +133,7 @@ def _fill(
     keep = min(1.0, shares.max_train_rows / max(1.0, population * train_share))
     sql = (
         f"INSERT INTO {identifier(name)} (part, row_hash, date, {keys}, label, {MATRIX})\n"
-        "WITH sipHash64({split_seed:UInt64}, toString("
-        + identifier(entity_id)
-        + ")) / 18446744073709551616. AS place\n"
+        f"WITH {place(entity_id)} AS place\n"
         "SELECT multiIf(place < {test_share:Float64}, 'test', place < {held_share:Float64}, 'validation', 'train')"
         " AS part,"
         f" cityHash64({{split_seed:UInt64}}, {{snapshot_date:Date}}, {keys}) AS row_hash,"
@@ -142,6 +154,11 @@ def _fill(
             "keep": keep,
         },
     )
+
+
+def place(entity_id: str) -> str:
+    """An expression from 0 to 1 that divides entities and binds `split_seed`; the lowest are those of the test."""
+    return f"sipHash64({{split_seed:UInt64}}, toString({identifier(entity_id)})) / 18446744073709551616."
 
 
 def part_query(table: TrainingTable) -> str:

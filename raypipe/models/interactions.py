@@ -224,10 +224,11 @@ def _flat(column: pa.Array, dtype: npt.DTypeLike) -> Array:
 
 
 def _codes(table: pa.Table, columns: Sequence[str]) -> tuple[Array, int]:
-    """A number from 0 for each distinct combination of the columns, and how many there are."""
+    """A number from 0 for each distinct combination of the columns, in their order, and how many there are."""
     codes = np.zeros(table.num_rows, np.int64)
     for name in columns:
-        distinct = pc.unique(table.column(name))
+        # In order, since the server promises none of its rows: the same pairs have to give the same model.
+        distinct = pc.unique(table.column(name)).sort()
         codes = codes * (len(distinct) + 1) + positions_of(table.column(name), distinct)
         # Compressed after each column, so that the product of their sizes cannot overflow.
         codes = np.unique(codes, return_inverse=True)[1]

@@ -3,7 +3,8 @@
 -- placeholders: staging (the run's table), explanations (keys and contributions of the likeliest)
 -- units: conversion_probability and model_confidence from 0 to 1; conversion_value is the expected price of a month, in the
 --     currency of monthly_prices below: the publisher's tables hold no prices, so put your own there
--- conversion_tier: the paid tier that the brand sold most often in the 90 days up to the snapshot; '' where it sold none
+-- conversion_tier: the paid tier that the brand sold most often in the 90 days up to the snapshot; '' where it sold none,
+--     of two that it sold as often the later one in the alphabet
 WITH map('basic', 5., 'premium', 12.) AS monthly_prices
 SELECT
     UUIDNumToString(murmurHash3_128({run_id:String}, company_id, brand_id, user_id)) AS prediction_id,
@@ -24,7 +25,7 @@ SELECT
 FROM {staging} AS staged
 ANY LEFT JOIN {explanations} AS explanation USING (company_id, brand_id, user_id)
 ANY LEFT JOIN (
-    SELECT company_id, brand_id, argMax(subscription_tier, sales) AS tier
+    SELECT company_id, brand_id, argMax(subscription_tier, (sales, subscription_tier)) AS tier
     FROM (
         SELECT company_id, brand_id, subscription_tier, count() AS sales
         FROM user_accounts FINAL

@@ -2,6 +2,7 @@
 -- parameters: date Date (the snapshot)
 -- placeholders: slice (a predicate on the sorting key of customer_user_features)
 -- recent: sessions of the last 7 and of the 21 days before, read once for everybody; a user without any has NULL
+-- ties: of two sessions that began in the same second the last is always the same one
 -- units: engagement in points of 100; days are cut in UTC
 WITH {include:shared/ml_features.sql}
 SELECT
@@ -22,7 +23,7 @@ ANY LEFT JOIN (
         toUInt32(countIf(session_start < toDateTime({date:Date} - 6, 'UTC'))) AS sessions_28,
         sumIf(engagement_score, session_start >= toDateTime({date:Date} - 6, 'UTC')) AS engagement_7,
         sumIf(engagement_score, session_start < toDateTime({date:Date} - 6, 'UTC')) AS engagement_28,
-        toNullable(argMax(engagement_score, session_start)) AS last_engagement
+        toNullable(argMax(engagement_score, (session_start, session_id))) AS last_engagement
     FROM customer_sessions
     WHERE session_start >= toDateTime({date:Date} - 27, 'UTC') AND session_start < toDateTime({date:Date} + 1, 'UTC') AND user_id != ''
     GROUP BY company_id, brand_id, user_id

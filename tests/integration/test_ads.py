@@ -331,6 +331,13 @@ def test_too_many_broken_events_stop_the_run_before_anything_is_written(place: P
     assert place.run(DAY, "ads.max_unusable=0.5").outcome.run.rows_published == 1
 
 
+def test_what_an_impression_promises_is_no_revenue_before_its_click(place: Place) -> None:
+    promised = {"metadata": json.dumps({"arm": "a", "propensity": 0.5, "revenue": 7.0})}
+    place.show(promised, promised, click("a", 1.0))
+    (arm,) = place.run().fitted.policy.contexts["phone"].arms
+    assert (arm.seen.impressions, arm.seen.clicks, arm.seen.revenue, arm.seen.revenue_squares) == (2, 1, 1.0, 1.0)
+
+
 def test_anonymous_readers_count_for_the_arm_and_not_among_its_users(place: Place) -> None:
     early, late = impression("a", user_id="known", **EARLY), impression("a", user_id="known")
     place.show(early, late, impression("a", user_id="other"), *(impression("a") for _ in range(5)))

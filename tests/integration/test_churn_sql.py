@@ -16,7 +16,7 @@ from raypipe.clickhouse.migrate import migrate
 from raypipe.clickhouse.statements import load
 from raypipe.config.load import shipped
 from raypipe.demo import build
-from raypipe.demo.publisher import best_reachable
+from raypipe.demo.truth import best_reachable
 
 LAST = date(2026, 1, 31)
 DAY = LAST - timedelta(days=30)
@@ -153,7 +153,9 @@ def test_nothing_that_answers_the_question_is_a_feature(publisher_client: Client
 
 def truth(client: Client) -> list[tuple[float, int]]:
     known = labels(client, DAY)
-    reachable = best_reachable(client, DAY, LAST)
+    statement = best_reachable("churn")
+    assert statement is not None
+    reachable = client.rows(statement.text, {"date": DAY, "until": LAST})
     return [(probability, known[key]) for *parts, probability in reachable if (key := tuple(parts)) in known]  # type: ignore[index]
 
 

@@ -36,7 +36,7 @@ from raypipe.data.freeze import freeze
 from raypipe.data.loaders import load_user_features
 from raypipe.demo import build
 from raypipe.errors import Busy, DataError, UsageError
-from raypipe.features import catalogue, record
+from raypipe.features import catalogue, record, swap
 from raypipe.features import day as days
 from raypipe.score import lock
 from raypipe.score.lock import Owner
@@ -666,6 +666,48 @@ def test_every_table_that_is_missing_is_named_at_once(client: Client) -> None:
     for table in ("customer_sessions", "customer_events", "editorial_content_events", "customer_user_features"):
         assert f"{table} is missing" in str(refused.value)
     assert "raypipe migrate" in str(refused.value)
+
+
+def test_a_day_that_did_not_come_out_whole_is_refused_and_nothing_is_changed(
+    demo: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, fill = content(demo), days._fill
+    damages = {
+        "INSERT INTO {} SELECT * FROM {} LIMIT 1": DAY,
+        "INSERT INTO {} SELECT * REPLACE (feature_date - 1 AS feature_date, 'x' AS user_id) FROM {} LIMIT 1": DAY,
+        "TRUNCATE TABLE {}": DAY,
+        "ALTER TABLE {} UPDATE ml_features = '{{}}' WHERE cityHash64(user_id) % 50 = 0": DAY,
+        # This day is there, and gets its ml_features alone: each of its rows has to come back.
+        "ALTER TABLE {} DELETE WHERE cityHash64(user_id) % 50 = 0": LAST,
+    }
+    for damage, day in damages.items():
+
+        def damaged(client: Client, twin: str, *arguments: Any, damage: str = damage) -> None:
+            fill(client, twin, *arguments)
+            client.run(damage.format(twin, twin), settings={"mutations_sync": 2})
+
+        monkeypatch.setattr(days, "_fill", damaged)
+        with pytest.raises(DataError, match="not those of a whole day"):
+            compute(demo, day)
+        assert (content(demo), left_behind(demo)) == (before, set()), damage
+
+
+def test_an_exchange_that_would_cost_another_day_a_row_is_refused(client: Client, source: str) -> None:
+    table = swap.require_target(copied(client, source, "publisher"))
+    with swap.scratch(client, "raypipe_twin_whole_of_a_test", table) as whole:
+        attach, settings = client.topology.attach(whole, table.name, "202601")
+        client.run(attach, settings=settings)
+        swap._require_the_same_neighbours(client, table.name, whole, "202601", LAST)
+        for day in (LAST, date(2026, 1, 16)):
+            user = client.value(f"SELECT min(user_id) FROM {whole} WHERE feature_date = '{day}'")
+            gone = f"ALTER TABLE {whole} DELETE WHERE feature_date = '{day}' AND user_id = '{user}'"
+            client.run(gone, settings={"mutations_sync": 2})
+            if day == LAST:
+                # The day that is exchanged may lose what it will.
+                swap._require_the_same_neighbours(client, table.name, whole, "202601", LAST)
+                continue
+            with pytest.raises(DataError, match="would not stay as they are"):
+                swap._require_the_same_neighbours(client, table.name, whole, "202601", LAST)
 
 
 @pytest.mark.parametrize("day", [date(2025, 12, 2), date(2026, 2, 1)])

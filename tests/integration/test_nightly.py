@@ -9,17 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from raypipe import nightly
+from raypipe.cli import app
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import load_all
 from raypipe.config.load import Loaded, load_pipeline, shipped
-from raypipe.demo.publisher import best_reachable
-from raypipe.fit.metrics import Ranking
+from raypipe.reachable import measure
 from raypipe.registry import models
 from raypipe.score import runs
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher, _fresh_database, fit_publisher
+from tests.reach import require_within_reach
 
 LAST = PUBLISHER_LAST_DATE
 SOURCE = (
@@ -176,18 +178,30 @@ def test_the_model_is_close_to_the_best_reachable_and_not_perfect(
     fitted_publisher: FittedPublisher, reader: Client
 ) -> None:
     """On the same test rows, scored by the model and by the latent truth."""
-    model = models.find(reader, "churn", "champion")
-    auc = model.evaluation["test"]["auc"]["value"]
-    test_day = LAST - timedelta(days=30)
-    labels = load_all(shipped() / "sql" / "churn" / "labels.sql")[0].render(slice="1")
-    until = test_day + timedelta(days=30)
-    label = {row[:3]: row[3] for row in reader.rows(labels, {"date": test_day, "until": until})}
-    truth = {row[:3]: row[3] for row in best_reachable(reader, test_day, until)}
-    keys = sorted(label)
-    y = np.array([label[key] for key in keys], np.float32)
-    best = Ranking(y, np.array([truth[key] for key in keys], np.float32)).auc(np.ones(len(y)))
+    (found,) = measure(reader, churn(fitted_publisher))
+    auc = found.model["value"]
+    assert auc is not None
+    assert found.best is not None
     assert 0.7 < auc < 0.99
-    assert auc > best - 0.02
+    assert found.best - 0.02 < auc
+    test = models.find(reader, "churn", "champion").evaluation["test"]
+    require_within_reach(reader, churn(fitted_publisher), test, "auc")
+
+
+def test_the_command_shows_the_model_beside_baseline_and_best(fitted_publisher: FittedPublisher) -> None:
+    environment = {key: value for key, value in fitted_publisher.environment().items() if key.startswith("RAYPIPE_")}
+
+    def run(*arguments: str) -> str:
+        command = ["reachable", "--config", str(shipped() / "configs"), *arguments]
+        result = CliRunner().invoke(app, command, env=environment, prog_name="raypipe")
+        assert result.exit_code == 0, result.stderr
+        return result.stdout
+
+    document = next(one for one in json.loads(run("--json"))["models"] if one["pipeline"] == "churn")
+    assert document["baseline_value"] < document["model"]["value"] < 0.99
+    shown = next(line for line in run().splitlines() if "churn" in line)
+    for value in (document["model"]["value"], document["baseline_value"], document["best"]):
+        assert f"{value:.4f}" in shown
 
 
 def test_planning_changes_nothing(fitted_publisher: FittedPublisher, reader: Client) -> None:

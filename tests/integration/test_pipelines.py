@@ -14,6 +14,7 @@ from raypipe.data.slices import unsliced
 from raypipe.registry import models
 from raypipe.score import runs
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
+from tests.reach import require_within_reach
 
 PIPELINES = ("conversion", "engagement")
 TARGETS = {"conversion": "customer_conversion_predictions"}
@@ -52,6 +53,14 @@ def test_a_model_is_promoted_only_above_its_strongest_baseline(
     assert not [text for text in outcome.fitted.warnings if "alone" in text]
     if metric == "auc":
         assert 0.5 < own < 0.99
+
+
+def test_a_model_is_not_better_than_what_can_be_reached(
+    fitted: tuple[str, nightly.FitOutcome], fitted_publisher: FittedPublisher, reader: Client
+) -> None:
+    pipeline, outcome = fitted
+    metric = "auc" if pipeline == "conversion" else "rmse"
+    require_within_reach(reader, loaded(fitted_publisher, pipeline), outcome.fitted.test, metric)
 
 
 def test_everybody_of_the_population_is_published_once_and_nobody_else(

@@ -16,6 +16,7 @@ from raypipe.data.slices import unsliced
 from raypipe.registry import models
 from raypipe.score import runs
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
+from tests.reach import require_within_reach
 
 LAST = PUBLISHER_LAST_DATE
 EARLIER = LAST - timedelta(days=15)
@@ -140,6 +141,12 @@ def test_recommendations_are_better_than_what_is_popular(nights: Nights) -> None
         assert fitted.test[metric]["low"] > popular[metric]["high"]
         assert fitted.test[metric]["value"] < 0.99
     assert fitted.decision.promote
+
+
+def test_neither_lists_nor_clicks_are_better_than_what_can_be_reached(nights: Nights, reader: Client) -> None:
+    lists, clicks = (pipeline(nights.publisher, name) for name in ("recommendation", "clicks"))
+    require_within_reach(reader, lists, nights.version.fitted.test, "precision", "ndcg")
+    require_within_reach(reader, clicks, nights.clicks.fitted.test, "auc")
 
 
 def test_the_lists_report_names_articles_and_people(nights: Nights, reader: Client) -> None:

@@ -17,10 +17,12 @@ from raypipe.config.load import shipped
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 from tests.integration.test_cli_json import documented
 
+SOURCE = "{table: customer_user_features, date_column: feature_date}"
+
 
 @pytest.fixture
 def configs(tmp_path: Path) -> Path:
-    """The shipped folder with churn, ads and a pipeline whose table is missing."""
+    """The shipped folder with churn, ads, a pipeline whose table is missing, and one of which a table is empty."""
     shutil.copytree(shipped() / "sql", tmp_path / "sql")
     folder = tmp_path / "configs"
     folder.mkdir()
@@ -30,6 +32,13 @@ def configs(tmp_path: Path) -> Path:
     broken |= {"pipeline": "broken", "after": ["churn"], "source": {"table": "nobodys_table"}}
     (folder / "broken.yaml").write_text(yaml.safe_dump(broken))
     shutil.copytree(tmp_path / "sql" / "churn", tmp_path / "sql" / "broken")
+    lacking = {**broken, "pipeline": "lacking", "after": [], "source": yaml.safe_load(SOURCE)}
+    (folder / "lacking.yaml").write_text(yaml.safe_dump(lacking))
+    shutil.copytree(tmp_path / "sql" / "churn", tmp_path / "sql" / "lacking")
+    (tmp_path / "sql" / "lacking" / "labels.sql").write_text(
+        "SELECT '' AS company_id, brand_id, author_id AS user_id, 1 AS label FROM editorial_author_performance"
+        " WHERE performance_date > {date:Date} AND performance_date <= {until:Date}"
+    )
     off = {**broken, "pipeline": "off", "enabled": False, "after": []}
     (folder / "off.yaml").write_text(yaml.safe_dump(off))
     return folder
@@ -71,9 +80,11 @@ def test_a_pipeline_that_fails_does_not_stop_the_others_and_the_command_says_so(
         "ads": "done",
         "churn": "done",
         "broken": "failed",
+        "lacking": "failed",
     }
     assert list(steps).index("churn") < list(steps).index("broken")
     assert "nobodys_table" in str(steps["broken"]["said"])
+    assert "empty: editorial_author_performance" in str(steps["lacking"]["said"])
     with Client(fitted_publisher.endpoint) as client:
         for name in ("ads", "churn"):
             found = client.value(

@@ -84,6 +84,13 @@ def test_missing_propensities_are_the_arms_shares_of_their_context() -> None:
     assert replace(found, propensities=off_policy.LOGGED) == judged(ROWS, policy)
 
 
+def test_an_arm_with_clicks_alone_has_no_frequency_to_be_weighed_by() -> None:
+    rows = [Shown("m", "a", 0, 80, 8.0, without_propensity=80), Shown("m", "b", 0, 0, 3.0, without_propensity=1)]
+    found = judged(rows, {("m", "a"): 0.5, ("m", "b"): 0.5})
+    assert found.snips.value == pytest.approx(0.1)
+    assert found.unsupported == pytest.approx(0.5)
+
+
 def test_one_missing_propensity_leaves_the_other_contexts_as_logged() -> None:
     rows = [*ROWS, Shown("t", "a", 0, 10, 1.0, without_propensity=1)]
     found = judged(rows, {("m", "a"): 1.0, ("t", "a"): 1.0})

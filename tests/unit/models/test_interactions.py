@@ -65,6 +65,14 @@ def test_times_may_be_timestamps() -> None:
     assert read(rows, ITEMS, keys=("user_id",)).times.tolist() == [int(AT.timestamp())]
 
 
+def test_the_order_of_the_rows_changes_nothing() -> None:
+    rows = [("b", "v", "x", 1.0, 3), ("c", "u", "y", 2.0, 1), ("b", "u", "z", 3.0, 2), ("b", "u", "x", 4.0, 5)]
+    found, again = (read(table(*order), ITEMS, keys=("brand_id", "user_id")) for order in (rows, rows[::-1]))
+    for name in ("users", "items", "weights", "times"):
+        assert getattr(found, name).tolist() == getattr(again, name).tolist()
+    assert found.users.tolist() == [0, 0, 1, 2]
+
+
 def test_a_missing_column_is_named() -> None:
     with pytest.raises(DataError, match="user_id"):
         read(table(("b", "u", "x", 1.0, 1)).drop_columns("user_id"), ITEMS, keys=("user_id",))

@@ -166,6 +166,14 @@ def test_histories_may_be_positions(recommender: Recommender) -> None:
     assert np.array_equal(one.items, other.items)
 
 
+def test_an_article_that_stands_twice_in_a_history_is_one_with_both_weights(recommender: Recommender) -> None:
+    once = users(("brand 0", "", {"a1": 2.0, "a5": 1.0}))
+    items, weights = pa.array([["a1", "a5", "a1"]]), pa.array([[1.0, 1.0, 1.0]], pa.list_(pa.float32()))
+    one, other = (Ranker(recommender, at=AT).rank(one) for one in (once, replace(once, items=items, weights=weights)))
+    assert np.array_equal(one.items, other.items)
+    np.testing.assert_allclose(one.scores, other.scores, rtol=1e-6)
+
+
 def test_a_user_gets_the_same_in_any_batch_block_and_thread(
     recommender: Recommender, monkeypatch: pytest.MonkeyPatch
 ) -> None:

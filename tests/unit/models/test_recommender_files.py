@@ -60,6 +60,14 @@ def described(change: Callable[[dict], None]) -> dict[str, bytes]:
     return {**FILES, PARAMETERS: json.dumps(content).encode()}
 
 
+def beyond_the_end() -> pa.Array:
+    """Category ids of which one ends where the column has no bytes any more."""
+    _, ends, letters = table().column("category_id").combine_chunks().buffers()
+    offsets = np.frombuffer(ends, np.int32)[: len(table()) + 1].copy()
+    offsets[5] += 1 << 20
+    return pa.Array.from_buffers(pa.string(), len(table()), [None, pa.py_buffer(offsets.tobytes()), letters])
+
+
 def popularity(value: float | None) -> pa.Array:
     return pa.array([value, *table().column("popularity").to_pylist()[1:]], pa.float32())
 
@@ -68,6 +76,7 @@ BROKEN = {
     "no items": {PARAMETERS: FILES[PARAMETERS]},
     "no parameters": {ITEMS: FILES[ITEMS]},
     "an empty file": {**FILES, ITEMS: b""},
+    "a text that ends beyond its column": with_column("category_id", beyond_the_end()),
     "a cut file": {**FILES, ITEMS: FILES[ITEMS][: len(FILES[ITEMS]) // 2]},
     "not Arrow": {**FILES, ITEMS: b"\x80\x04K\x01."},
     "not JSON": {**FILES, PARAMETERS: b"{"},

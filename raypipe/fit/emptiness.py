@@ -1,0 +1,42 @@
+"""What a fit that lacks rows has to say first: which of the tables that its SQL reads hold nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from raypipe.clickhouse import tables
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import load, without_comments
+from raypipe.errors import DataError, RaypipeError
+from raypipe.fit.recipe import Recipe
+
+# The files of a pipeline's folder that a fit may read.
+READ = ("features", "labels", "interactions", "articles")
+_TABLE = re.compile(r"\b(?:FROM|JOIN)\s+`?([A-Za-z_]\w*)", re.IGNORECASE)
+
+
+@contextmanager
+def named(client: Client, recipe: Recipe) -> Iterator[None]:
+    """Inside, an error about the data also names the empty tables that the recipe's SQL reads."""
+    try:
+        yield
+    except DataError as error:
+        empty: list[str] = []
+        # Why the fit failed is worth more than why that could not be looked up.
+        with suppress(RaypipeError):
+            empty = _empty(client, recipe)
+        if empty:
+            said = f"empty: {', '.join(empty)}"
+            error.found = said if error.found is None else f"{error.found}; {said}"
+            error.next_step = f"fill {' and '.join(empty)}" + (f"; else {error.next_step}" if error.next_step else "")
+        raise
+
+
+def _empty(client: Client, recipe: Recipe) -> list[str]:
+    """In the order in which they stand in the SQL; a table of which the server does not know is left out."""
+    paths = [path for name in READ if (path := recipe.folder / f"{name}.sql").exists()]
+    read = dict.fromkeys(name for path in paths for name in _TABLE.findall(without_comments(load(path).text)))
+    known = tables.describe_all(client, names=list(read))
+    return [name for name in read if name in known and known[name].total_rows == 0]

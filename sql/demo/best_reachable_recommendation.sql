@@ -1,0 +1,43 @@
+-- grain: (company_id, brand_id, user_id), readers with a history at the end of date who read something new in (date, until]
+-- parameters: date Date (the last day that is known), until Date (the last day of what was read next), days UInt16 (of history)
+-- wanted: the articles that the reader read in (date, until] and not before, of those published by the end of date
+-- articles: the ten unread ones with the highest true probability that the content platform sees the reader open them in (date, until],
+--     given everything latent: no list of ten holds more of `wanted` on average. The same list is taken for the highest NDCG, which
+--     it is but for the little that the number of articles somebody reads says of which ones
+SELECT
+    company_id,
+    brand_id,
+    user_id,
+    arrayMap(one -> one.2, arraySlice(arraySort(groupArray((-score, article_id))), 1, 10)) AS articles,
+    any(scored.wanted) AS wanted
+FROM
+(
+    WITH {include:demo/reading.sql}
+    SELECT
+        company_id,
+        brand_id,
+        user_id,
+        article_id,
+        wanted,
+        -- It does not know the reader of one session in thirty.
+        1 - arrayProduct(arrayMap((visit, missed) -> absent(visit, repeat_rate, 1 - 29 / 30 * (1 - missed)), visiting, passing)) AS score
+    FROM
+    (
+        SELECT
+            brand_id,
+            user_id,
+            groupUniqArrayIf(article_id, event_timestamp < toDateTime({date:Date} + 1, 'UTC')) AS known,
+            groupUniqArrayIf(article_id, event_timestamp >= toDateTime({date:Date} + 1, 'UTC')
+                AND article_id IN (SELECT article_id FROM demo_articles WHERE day <= {date:Date})) AS later,
+            arraySort(arrayFilter(one -> NOT has(known, one), later)) AS wanted
+        FROM editorial_content_events
+        WHERE event_timestamp >= toDateTime({date:Date} + 1 - {days:UInt16}, 'UTC')
+            AND event_timestamp < toDateTime({until:Date} + 1, 'UTC') AND user_id != ''
+        GROUP BY brand_id, user_id
+        HAVING notEmpty(known) AND notEmpty(wanted)
+    ) AS history
+    INNER JOIN demo_truth AS reader USING (brand_id, user_id)
+    INNER JOIN ({include:demo/paired_articles.sql}) AS article ON article.article_brand = reader.brand
+    WHERE article_day <= {date:Date} AND NOT has(known, article_id)
+) AS scored
+GROUP BY company_id, brand_id, user_id

@@ -1,0 +1,13 @@
+-- grain: none of its own; expressions for a WITH over a reader of demo_truth and an article of paired_articles.sql
+-- parameters: date Date, until Date (the days after date, up to until, are looked at)
+-- visiting, passing: by day, the probability of a visit, and that a session of that day opens the article not once
+-- absent: the probability that nothing happens on a day, from those of a visit, of a second session, and that it does not happen in a session
+-- process: as in sessions.sql. A session draws 1 to 8 articles: a day, mostly a late one, and one of its six slots. The reader opens
+--     the article of the slot where its topic is a favourite, else the one beside it
+(SELECT groupArray((day, weight, weekend_weight)) FROM demo_days WHERE day > {date:Date} AND day <= {until:Date}) AS days,
+lag -> multiIf(lag < 0 OR lag > 13, 0., lag = 13, exp(-6.5), exp(-lag / 2) - exp(-(lag + 1) / 2)) AS reaching,
+(hit, depth) -> arraySum(n -> (exp(-n / depth) - (n < 7 ? exp(-(n + 1) / depth) : 0)) * pow(1 - hit, n + 1), range(8)) AS missing,
+(visit, repeat, missed) -> 1 - visit * (1 - missed * (1 - repeat * (1 - missed))) AS absent,
+(has([topic, second_topic], article_topic) + NOT has([topic, second_topic], beside_topic)) / 6 AS opening,
+arrayMap((day, weight) -> day >= joined ? 1 - exp(-intensity * weight) : 0, days.1, weekend_reader ? days.3 : days.2) AS visiting,
+arrayMap(day -> missing(reaching(toInt32(day) - toInt32(article_day)) * opening, 0.5 + exp(0.4 * interest)), days.1) AS passing
