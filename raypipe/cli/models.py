@@ -31,8 +31,8 @@ from raypipe.errors import UsageError
 from raypipe.registry import models as registry
 
 if TYPE_CHECKING:
-    from raypipe.lifecycle import RolledBack
     from raypipe.pruning import Pruned
+    from raypipe.rollback import RolledBack
 
 app = typer.Typer()
 
@@ -142,11 +142,12 @@ def rollback(
     """
     with output.reported(debug, f"repeat it while `raypipe models {pipeline}` still names the champion of before"):
         with pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded), output.progress() as progress:
-            from raypipe import imports, lifecycle
+            from raypipe import imports
+            from raypipe.rollback import rollback as roll_back
 
             imports.arrow_without_pandas()
             started = time.perf_counter()
-            done = lifecycle.rollback(
+            done = roll_back(
                 endpoint,
                 loaded,
                 progress,

@@ -14,7 +14,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from raypipe import lifecycle, nightly
+from raypipe import lifecycle, nightly, rollback
 from raypipe.cli import app
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier, load
@@ -302,7 +302,7 @@ class TestRollback:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            lifecycle.rollback(replaced.at.endpoint, replaced.loaded, interrupt, reason="bad", set_by="a test")
+            rollback.rollback(replaced.at.endpoint, replaced.loaded, interrupt, reason="bad", set_by="a test")
         assert replaced.aliases() == {"champion": SECOND, "previous": FIRST}
         assert replaced.published() == between
         replaced.done("rollback", "churn")
@@ -325,7 +325,7 @@ class TestRollback:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            lifecycle.rollback(replaced.at.endpoint, replaced.loaded, interrupt, reason="bad", set_by="a test")
+            rollback.rollback(replaced.at.endpoint, replaced.loaded, interrupt, reason="bad", set_by="a test")
         (died,) = [run for run in runs.listed(replaced.client) if run.status == runs.FAILED]
         # A process that is killed writes no failure down.
         runs.save(replaced.client, died, status=runs.STAGED)
@@ -351,15 +351,15 @@ class TestRollback:
                 aliases.assign(replaced.client, "churn", "champion", model, "meanwhile", "a fit", datetime.now(UTC))
 
         with pytest.raises(Busy, match="while it was rolled back"):
-            lifecycle.rollback(replaced.at.endpoint, replaced.loaded, promote, reason="bad", set_by="a test")
+            rollback.rollback(replaced.at.endpoint, replaced.loaded, promote, reason="bad", set_by="a test")
         assert replaced.aliases()["champion"] == THIRD
 
     def test_a_champion_that_published_anew_meanwhile_is_not_left_behind(self, replaced: Life) -> None:
         found = registry_life.reversal(replaced.client, "churn")
         with pytest.raises(Busy, match="published anew") as refused:
-            lifecycle._require_unchanged(replaced.client, found, predictions=True)
+            rollback._require_unchanged(replaced.client, found, predictions=True)
         assert LATEST.isoformat() in str(refused.value)
-        lifecycle._require_unchanged(replaced.client, found, predictions=False)
+        rollback._require_unchanged(replaced.client, found, predictions=False)
 
     def test_a_champion_that_was_promoted_anew_meanwhile_is_noticed(self, life: Life) -> None:
         for version in (FIRST, SECOND):
@@ -368,7 +368,7 @@ class TestRollback:
         for version in (FIRST, SECOND):
             life.promote(version)
         with pytest.raises(Busy, match="became champion while it was rolled back"):
-            lifecycle._require_unchanged(life.client, found, predictions=True)
+            rollback._require_unchanged(life.client, found, predictions=True)
 
     def test_a_date_without_its_snapshot_is_refused_before_anything_is_scored(self, replaced: Life) -> None:
         gone = EARLIER - timedelta(days=1)
