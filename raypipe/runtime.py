@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -195,16 +195,19 @@ def _prefer(variables: Mapping[str, str]) -> None:
         os.environ.setdefault(name, value)
 
 
-def cluster_cpus() -> int:
-    """The CPUs of the connected Ray."""
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return int(resources.get("CPU", 1))
+def node_cpus(wanted: int) -> list[int]:
+    """The CPUs of each node of the connected Ray that has any; as many as are wanted where none has.
 
-
-def node_cpus() -> list[int]:
-    """The CPUs of each node of the connected Ray."""
+    An autoscaling cluster begins with a head without CPUs, and starts a worker for the first process that waits.
+    """
     known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [int(node["Resources"].get("CPU", 0)) for node in known if node["Alive"]]
+    cpus = [int(node["Resources"].get("CPU", 0)) for node in known if node["Alive"]]
+    return [found for found in cpus if found] or [wanted]
+
+
+def room(nodes: Sequence[int], cpus: int) -> int:
+    """How many processes of so many CPUs run at a time on nodes with these CPUs: a process lies on one node."""
+    return sum(node // cpus for node in nodes)
 
 
 def _refuse_loopback_on_many_nodes(endpoint: Endpoint) -> None:

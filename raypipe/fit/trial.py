@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,11 +90,6 @@ class Trials:
     threads: int
     rungs: tuple[int, ...]
     table: str
-
-
-def room(nodes: Sequence[int], cpus: int) -> int:
-    """How many trials of so many CPUs run at a time on nodes with these CPUs: a trial lies on one node."""
-    return sum(node // cpus for node in nodes)
 
 
 def reason(report: str) -> str:

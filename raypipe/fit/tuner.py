@@ -28,7 +28,7 @@ from raypipe.errors import ConfigError
 from raypipe.fit import trial as trials_of
 from raypipe.fit.space import Axis, decoded, point_of
 from raypipe.fit.trial import REDUCTION, Rows, Trials, Tried
-from raypipe.runtime import node_cpus, quiet_libraries
+from raypipe.runtime import node_cpus, quiet_libraries, room
 
 log = logging.getLogger(__name__)
 
@@ -108,8 +108,8 @@ def require_room(trials: int, concurrent: int | None, cpus: int) -> int:
     Raises:
         ConfigError: the cluster has too few CPUs for what was asked.
     """
-    nodes = node_cpus()
-    most = trials_of.room(nodes, cpus)
+    nodes = node_cpus(cpus)
+    most = room(nodes, cpus)
     if (concurrent or 1) > most:
         raise ConfigError(
             "The sweep does not fit into the Ray cluster",

@@ -18,7 +18,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.data.slices import Slice
 from raypipe.errors import ModelError, UsageError
-from raypipe.runtime import cluster_cpus, plain_errors
+from raypipe.runtime import node_cpus, plain_errors, room
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.worker import SliceScorer
@@ -116,12 +116,12 @@ def _named_deaths(size: PoolSize) -> Iterator[None]:
 
 
 def _actors(slices: int, size: PoolSize) -> int:
-    cpus = cluster_cpus()
-    fitting = cpus // size.cpus
+    nodes = node_cpus(size.cpus)
+    fitting = room(nodes, size.cpus)
     if fitting < 1:
         raise UsageError(
-            "A scoring actor asks for more CPUs than Ray has",
+            "A scoring actor asks for more CPUs than a node of Ray has",
             found=f"score.actors.cpus = {size.cpus}",
-            allowed=f"at most {cpus}",
+            allowed=f"at most {max(nodes)}",
         )
     return max(1, min(slices, size.largest or fitting))

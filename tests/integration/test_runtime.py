@@ -43,3 +43,21 @@ def test_without_leaving_it_out_ray_starts_a_dashboard_that_nobody_asked_for() -
 def test_a_ray_that_cannot_leave_it_out_starts_all_the_same() -> None:
     missing = "runtime.services = object()"
     assert "/dashboard/dashboard.py" in children(f"{missing}; session.ready()")
+
+
+CPUS = """
+from raypipe import runtime
+import ray
+
+ray.init(address="local", num_cpus={cpus}, include_dashboard=False)
+print("cpus", runtime.node_cpus(3))
+ray.shutdown()
+"""
+
+
+@pytest.mark.parametrize(("cpus", "expected"), [(0, "[3]"), (2, "[2]")])
+def test_a_head_without_cpus_has_workers_still_to_come(cpus: int, expected: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CPUS.format(cpus=cpus)], capture_output=True, text=True, check=True, cwd=Path.cwd()
+    )
+    assert f"cpus {expected}" in done.stdout

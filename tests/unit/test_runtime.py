@@ -24,6 +24,11 @@ def test_an_address_where_no_cluster_answers_is_told_at_once(address: str) -> No
     assert "ray.address" in str(refused.value)
 
 
+@pytest.mark.parametrize(("nodes", "cpus", "expected"), [([2], 1, 2), ([8, 3], 2, 5), ([2, 2], 3, 0), ([0, 4], 4, 1)])
+def test_a_process_lies_on_one_node(nodes: list[int], cpus: int, expected: int) -> None:
+    assert runtime.room(nodes, cpus) == expected
+
+
 def test_what_rays_nodes_report_stays_out_of_a_commands_output(capsys: pytest.CaptureFixture[str]) -> None:
     sinks = set()
     for _ in range(2):

@@ -14,7 +14,7 @@ from raypipe.fit import space, sweep_folder
 from raypipe.fit.recipe import Recipe
 from raypipe.fit.sweep import SweepPlan, identity
 from raypipe.fit.training_table import Shares, Snapshot
-from raypipe.fit.trial import reason, room, rungs, unseeing
+from raypipe.fit.trial import reason, rungs, unseeing
 
 SPACE: dict[str, dict[str, list[Any]]] = {
     "model.params.max_depth": {"int": [2, 8]},
@@ -176,11 +176,6 @@ def test_trials_know_no_test_snapshot() -> None:
 )
 def test_trials_are_compared_at_few_of_their_rounds(grace: int, most: int, expected: tuple[int, ...]) -> None:
     assert rungs(grace, most) == expected
-
-
-@pytest.mark.parametrize(("nodes", "cpus", "expected"), [([2], 1, 2), ([8, 3], 2, 5), ([2, 2], 3, 0), ([0, 4], 4, 1)])
-def test_a_trial_lies_on_one_node(nodes: list[int], cpus: int, expected: int) -> None:
-    assert room(nodes, cpus) == expected
 
 
 @pytest.mark.parametrize(
