@@ -15,6 +15,7 @@ from raypipe.errors import ModelError, RaypipeError
 from raypipe.fit import space, trial
 from raypipe.fit.fitting import Fitted, fit_version
 from raypipe.fit.recipe import Champion, Recipe, labels_of
+from raypipe.fit.search import Search
 from raypipe.fit.trial import Tried
 from raypipe.fit.trial_runs import Described, TrialRuns
 
@@ -142,7 +143,7 @@ def search(
         plan.name, recipe.pipeline, source, len(rows.train), len(rows.validation), plan.metric, higher, plan.trials
     )
     runs = TrialRuns(client, described, progress)
-    wanted = tuner.Search(
+    wanted = Search(
         plan.name,
         plan.trials,
         plan.concurrent,

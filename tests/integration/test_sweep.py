@@ -26,6 +26,7 @@ from raypipe.errors import ConfigError, DataError, ModelError, ServerError, Usag
 from raypipe.fit import space, sweep_folder, trial, tuner
 from raypipe.fit.fitting import fit_version
 from raypipe.fit.recipe import Recipe
+from raypipe.fit.search import Search
 from raypipe.fit.trial import Tried
 from raypipe.registry import models
 from raypipe.registry.package import unpack
@@ -238,7 +239,7 @@ def test_a_row_of_a_trial_that_was_changed_is_refused(filled: Publisher, swept: 
                 sweeps.run(filled.endpoint, sweeps.Cell(filled.loaded()), name, silent, resume=True)
 
 
-WANTED = tuner.Search("churn_wanted", 12, None, 1, True, 7, {"model.params.eta": 0.5}, 90, 10)
+WANTED = Search("churn_wanted", 12, None, 1, True, 7, {"model.params.eta": 0.5}, 90, 10)
 AXES = space.axes({"model.params.eta": {"float": [0, 1]}})
 
 
@@ -249,7 +250,7 @@ def tried(at: int, *metrics: float, error: str = "") -> Tried:
     return Tried(f"t{at}", {"model.params.eta": at / 10}, {} if error else result, error)
 
 
-def suggested(wanted: tuner.Search, count: int) -> list[float]:
+def suggested(wanted: Search, count: int) -> list[float]:
     """What Optuna suggests while nothing more is over."""
     searcher = tuner.suggester(wanted, AXES)
     return [searcher.suggest(f"new{at}")["model.params.eta"] for at in range(count)]
