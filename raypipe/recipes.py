@@ -60,6 +60,7 @@ def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
         threshold=config.evaluate.threshold,
         resamples=config.evaluate.bootstrap,
         suspicious_auc=config.evaluate.suspicious_auc,
+        persistence=config.evaluate.persistence,
         levels=tuple((level.name, level.below) for level in config.levels),
         slice_rows=config.score.slice_rows,
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from raypipe.config.fields import Breach, Section, refuse
+from raypipe.config.fields import Breach, Column, Section, refuse
 
 Metric = Literal["auc", "average_precision", "log_loss", "brier", "rmse", "mae"]
 BINARY_METRICS = ("auc", "average_precision", "log_loss", "brier")
@@ -76,4 +76,9 @@ class Evaluate(Section):
         gt=0.5,
         le=1,
         description="A single feature that reaches this AUC on its own is reported as a likely leak.",
+    )
+    persistence: Column | None = Field(
+        default=None,
+        description="For a number: the feature that holds its latest value. That it stays unchanged is one more rule "
+        "that the model must beat.",
     )

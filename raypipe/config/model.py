@@ -10,7 +10,7 @@ from raypipe.config.fields import Breach, ClassPath, Items, Section, Slug, refus
 
 BALANCES = ("none", "scale_pos_weight")
 # What else stands in a comparison of models.
-COMPARED = ("champion", "prior", "one_feature")
+COMPARED = ("champion", "prior", "one_feature", "persistence")
 
 
 class ModelConfig(Section):

@@ -180,6 +180,7 @@ class PipelineConfig(SharedConfig):
     @classmethod
     def _distinct_and_honest(cls, features: tuple[Feature, ...], info: ValidationInfo) -> tuple[Feature, ...]:
         refuse(_feature_breaches(features, info.data.get("label")))
+        refuse(_persistence_breaches(features, info.data.get("label"), info.data.get("evaluate")))
         return features
 
     @field_validator("model")
@@ -227,6 +228,19 @@ def _feature_breaches(features: tuple[Feature, ...], label: Label | None) -> Ite
             allowed = "features that are known before the label is; label.never_features lists those that give it away"
             yield Breach("a label leaks into the features", feature.name, allowed, (position,))
         seen.add(feature.name)
+
+
+def _persistence_breaches(
+    features: tuple[Feature, ...], label: Label | None, evaluate: Evaluate | None
+) -> Iterator[Breach]:
+    if evaluate is None or evaluate.persistence is None:
+        return
+    at = ("evaluate", "persistence")
+    if label is None or label.kind != "number":
+        kind = label.kind if label else "none"
+        yield Breach("needs a label that is a number", f"label.kind {kind}", "null", at, top=True)
+    elif evaluate.persistence not in [feature.name for feature in features if feature.kind == "number"]:
+        yield Breach("is no feature of kind number", evaluate.persistence, "a name of `features`", at, top=True)
 
 
 def json_schema() -> dict[str, Any]:

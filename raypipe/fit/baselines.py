@@ -1,4 +1,4 @@
-"""What a model must beat: the prior, the best single feature and a linear model, on the same rows.
+"""What a model must beat: the prior, the best single feature, a linear model and persistence, on the same rows.
 
 A score that a constant or one column reaches needs no model, and a model that they beat is broken.
 """
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from raypipe.errors import DataError
 from raypipe.fit.evaluate import Evaluation, Objective, choose_threshold, evaluate
-from raypipe.fit.metrics import Ranking, rmse
+from raypipe.fit.metrics import Entities, Ranking, rmse
 from raypipe.models.protocol import Matrix
 
 Floats = npt.NDArray[np.float64]
@@ -32,7 +32,7 @@ class Baseline:
     """A simple rule's predictions.
 
     Attributes:
-        name: `prior`, `one_feature` or `linear`.
+        name: `prior`, `one_feature`, `linear` or `persistence`.
         description: what it is, and which feature it uses.
         prediction: (rows,), on the test rows; None where it could not be fitted.
         evaluation: as `evaluate` gives it; empty without predictions.
@@ -59,6 +59,8 @@ def baselines(
     resamples: int = 200,
     seed: int = 0,
     is_linear: bool = False,
+    persistence: str | None = None,
+    entities: Entities | None = None,
 ) -> dict[str, Baseline]:
     """The baselines by name, fitted on training rows, with thresholds from validation, evaluated on test rows.
 
@@ -72,11 +74,16 @@ def baselines(
         resamples: of each interval.
         seed: of the draw and the resamples.
         is_linear: whether the model that is compared is a linear one, which cannot be better than itself.
+        persistence: the feature that holds the label's latest value, for a label that is a number: the rule that it
+            stays as it is, the usual rival of a forecast (Hyndman & Athanasopoulos, "Forecasting", section 5.2).
+        entities: (test rows,), whose each is, as `metrics.entities_of` gives it.
     """
     train, validation = _drawn(train, seed), _drawn(validation, seed)
     rules = [_prior(train), _one_feature(kind, train, validation, columns)]
     if not is_linear:
         rules.append(_linear(kind, train, seed))
+    if persistence is not None:
+        rules.append(_persistence(train, columns, persistence))
     found: dict[str, Baseline] = {}
     for rule in rules:
         if rule.predict is None:
@@ -84,7 +91,7 @@ def baselines(
             continue
         prediction = rule.predict(test.x)
         cut = _threshold(kind, validation.y, rule.predict(validation.x), threshold)
-        measured = evaluate(kind, test.y, prediction, threshold=cut, resamples=resamples, seed=seed)
+        measured = evaluate(kind, test.y, prediction, threshold=cut, resamples=resamples, seed=seed, entities=entities)
         found[rule.name] = Baseline(rule.name, rule.description, prediction, measured)
     return found
 
@@ -145,6 +152,14 @@ def _linear(kind: str, train: Matrix, seed: int) -> _Rule:
         return _Rule("linear", name, lambda x: ridge.predict(standardised(x)))
     logistic = linear.LogisticRegression(max_iter=500, random_state=seed).fit(standardised(train.x), train.y)
     return _Rule("linear", name, lambda x: logistic.predict_proba(standardised(x))[:, 1])
+
+
+def _persistence(train: Matrix, columns: Sequence[str], column: str) -> _Rule:
+    """The latest value of the label; the training mean where there is none."""
+    if column not in columns:
+        return _Rule("persistence", f"as {column}: not tried, the model does not see that feature", None)
+    at, mean = list(columns).index(column), float(train.y.mean(dtype=np.float64))
+    return _Rule("persistence", f"as {column}, unchanged", lambda x: _filled(x[:, [at]], np.array([mean]))[:, 0])
 
 
 def _filled(x: npt.NDArray[Any], medians: Floats) -> Floats:

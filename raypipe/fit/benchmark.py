@@ -17,7 +17,7 @@ from raypipe.errors import ConfigError, RaypipeError
 from raypipe.fit import training_table
 from raypipe.fit.baselines import Baseline, baselines
 from raypipe.fit.evaluate import suspicious_features
-from raypipe.fit.metrics import require_two_classes
+from raypipe.fit.metrics import Entities, require_two_classes
 from raypipe.fit.recipe import Champion, Recipe
 from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable
 from raypipe.models.protocol import Matrix, load_family
@@ -30,6 +30,7 @@ class Benchmark:
 
     Attributes:
         parts: the rows of `train`, `validation` and `test`.
+        entities: whose each row of `validation` and `test` is; None where each is of another one.
         baselines: by name, on the test rows.
         champion: (rows,), its scores of the test rows; None where none stands, or it cannot be asked.
         warnings: why it cannot be asked, and what makes the rows suspicious; they hold a version back.
@@ -37,6 +38,7 @@ class Benchmark:
     """
 
     parts: Mapping[str, Matrix]
+    entities: Mapping[str, Entities | None]
     baselines: Mapping[str, Baseline]
     champion: npt.NDArray[np.float32] | None
     warnings: tuple[str, ...]
@@ -56,6 +58,9 @@ def measure(
     if recipe.label_kind == "binary":
         for name, part in parts.items():
             require_two_classes(part.y, f"The {name} part of the split")
+    entities = {
+        name: training_table.read_entities(client, table, name, recipe.entity_id) for name in ("validation", "test")
+    }
     simple = baselines(
         recipe.label_kind,
         parts["train"],
@@ -66,10 +71,13 @@ def measure(
         resamples=recipe.resamples,
         seed=recipe.shares.seed,
         is_linear=getattr(load_family(recipe.family), "is_linear", False),
+        persistence=recipe.persistence,
+        entities=entities["test"],
     )
     scores, warning = _champion_scores(client, recipe, table, champion)
     warnings = [*_suspicions(recipe, parts["train"], contract), *([warning] if warning else [])]
-    return Benchmark(parts, simple, scores, tuple(warnings), tuple(_unknown_features(parts["train"], contract)))
+    notes = tuple(_unknown_features(parts["train"], contract))
+    return Benchmark(parts, entities, simple, scores, tuple(warnings), notes)
 
 
 def _suspicions(recipe: Recipe, rows: Matrix, contract: Contract) -> list[str]:

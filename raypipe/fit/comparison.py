@@ -20,13 +20,12 @@ from raypipe.fit.fitting import Progress, fit_candidate, written
 from raypipe.fit.promotion import HIGHER_IS_BETTER, Decision, decide
 from raypipe.fit.recipe import Champion, Recipe
 from raypipe.fit.training_table import PARTS, TrainingTable
-from raypipe.models.protocol import Matrix
 from raypipe.registry import artifacts
 
 # What is shown of each model, by the kind of the label; the rest of its evaluation is in the registry.
 METRICS = {"binary": ("auc", "log_loss", "brier"), "number": ("rmse", "mae", "r2")}
 # Baselines that are rules rather than models. The linear one is left out: it is a model, and can be fitted as one.
-RULES = ("prior", "one_feature")
+RULES = ("prior", "one_feature", "persistence")
 
 Interval = Mapping[str, float | None]
 
@@ -56,7 +55,7 @@ class Compared:
     """A line of the comparison.
 
     Attributes:
-        name: the model's, or `champion`, `prior`, `one_feature`.
+        name: the model's, or `champion`, `prior`, `one_feature`, `persistence`.
         kind: `model` for those that were fitted for the comparison.
         version: of the registry; empty for a rule, and for a fit that failed.
         metrics: on the test rows, each with `value`, `low` and `high`; empty for a fit that failed.
@@ -158,11 +157,11 @@ def compare(
         progress("judging the champion and the rules")
         rival = measure(client, common, contract, table, champion.artifact if champion else None)
         shared = time.perf_counter() - started
-        lines = [_rule(common, rival, name) for name in RULES]
+        lines = [_rule(common, rival, name) for name in RULES if name in rival.baselines]
         standing = None
         if champion and rival.champion is not None:
             standing = champion
-            lines.append(_champion(common, rival.parts["test"], rival.champion, champion))
+            lines.append(_champion(common, rival, rival.champion, champion))
         for name, recipe in recipes.items():
             progress(f"fitting {name} on {table.rows['train']:,} rows and {len(contract.columns)} columns")
             lines.append(_model(client, of, name, recipe, contract, table, rival, root, shared, progress))
@@ -187,14 +186,23 @@ def compare(
 def _rule(recipe: Recipe, rival: Benchmark, name: str) -> Compared:
     rule, difference = rival.baselines[name], None
     if rule.prediction is not None and rival.champion is not None:
-        y, seed = rival.parts["test"].y, recipe.shares.seed
-        metric, resamples = recipe.metric, recipe.resamples
-        difference = _interval(decide(y, rule.prediction, rival.champion, {}, seed, metric=metric, resamples=resamples))
+        decision = decide(
+            rival.parts["test"].y,
+            rule.prediction,
+            rival.champion,
+            {},
+            recipe.shares.seed,
+            metric=recipe.metric,
+            resamples=recipe.resamples,
+            entities=rival.entities["test"],
+        )
+        difference = _interval(decision)
     return Compared(name, "rule", metrics=_shown(recipe, rule.evaluation), difference=difference)
 
 
-def _champion(recipe: Recipe, test: Matrix, scores: npt.NDArray[Any], standing: Standing) -> Compared:
-    found = evaluate(recipe.label_kind, test.y, scores, resamples=recipe.resamples)
+def _champion(recipe: Recipe, rival: Benchmark, scores: npt.NDArray[Any], standing: Standing) -> Compared:
+    y, entities = rival.parts["test"].y, rival.entities["test"]
+    found = evaluate(recipe.label_kind, y, scores, resamples=recipe.resamples, entities=entities)
     return Compared(
         "champion",
         "champion",

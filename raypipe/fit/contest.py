@@ -13,6 +13,7 @@ from raypipe.clickhouse.statements import Statement, identifier
 from raypipe.data.contract import KEY_HASH, MATRIX, Contract, describe_query, matrix, require_columns
 from raypipe.data.slices import unsliced
 from raypipe.errors import DataError
+from raypipe.fit.metrics import entities_of
 from raypipe.fit.promotion import Decision, decide
 from raypipe.fit.recipe import Recipe, labels_of
 from raypipe.fit.training_table import EVALUATED_ROWS, place
@@ -37,24 +38,32 @@ def compare(client: Client, recipe: Recipe, challenger: Package, champion: Packa
     """
     scores, labels = [], []
     for package in (challenger, champion):
-        x, y, keys = _test_rows(client, recipe, labels_of(recipe), package.contract)
+        x, y, keys, ids = _test_rows(client, recipe, labels_of(recipe), package.contract)
         scores.append(package.model.predict(x))
-        labels.append((y, keys))
+        labels.append((y, keys, ids))
     if not all(np.array_equal(one, other) for one, other in zip(*labels, strict=True)):
         raise DataError(
             "The two versions do not see the same test rows",
             found=f"{len(labels[0][0])} and {len(labels[1][0])} rows on {recipe.test_date}",
             next_step="try again when the source is at rest",
         )
+    y, _, ids = labels[0]
     return decide(
-        labels[0][0], scores[0], scores[1], {}, recipe.shares.seed, metric=recipe.metric, resamples=recipe.resamples
+        y,
+        scores[0],
+        scores[1],
+        {},
+        recipe.shares.seed,
+        metric=recipe.metric,
+        resamples=recipe.resamples,
+        entities=entities_of(ids),
     )
 
 
 def _test_rows(
     client: Client, recipe: Recipe, labels_sql: Statement, contract: Contract
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.uint64]]:
-    """The matrix of one contract, the labels and the keys' hashes, always in the same order."""
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """The matrix of one contract, the labels, the keys' hashes and those of the entities, always in the same order."""
     parameters: Mapping[str, Any] = next(item.parameters for item in recipe.snapshots if "test" in item.parts)
     parameters = {**parameters, **contract.parameters}
     features, labels = unsliced(recipe.features_sql.text), unsliced(labels_sql.text)
@@ -62,7 +71,8 @@ def _test_rows(
     require_columns(describe_query(client, labels, parameters), [*contract.keys, "label"], "column", labels_sql.source)
     keys = ", ".join(identifier(key) for key in contract.keys)
     rows = client.table(
-        f"SELECT {MATRIX}, toFloat32(label) AS label, {KEY_HASH}\n"
+        f"SELECT {MATRIX}, toFloat32(label) AS label, {KEY_HASH},"
+        f" cityHash64({identifier(recipe.entity_id)}) AS entity\n"
         f"FROM (\n{contract.select(features)}\n) AS rows\n"
         f"ANY INNER JOIN (\n{labels}\n) AS labelled USING ({keys})\n"
         f"WHERE {place(recipe.entity_id)} < {{test_share:Float64}} ORDER BY {KEY_HASH}, {keys} LIMIT {EVALUATED_ROWS}",
@@ -78,4 +88,5 @@ def _test_rows(
         matrix(rows.column(MATRIX), len(contract.columns)),
         rows.column("label").to_numpy(),
         rows.column(KEY_HASH).to_numpy(),
+        rows.column("entity").to_numpy(),
     )

@@ -23,7 +23,14 @@ OBJECTIVES = "f1, youden, {precision: 0…1}, {recall: 0…1}, or a number"
 
 
 def evaluate(
-    kind: str, y: Array, prediction: Array, *, threshold: float = 0.5, resamples: int = 200, seed: int = 0
+    kind: str,
+    y: Array,
+    prediction: Array,
+    *,
+    threshold: float = 0.5,
+    resamples: int = 200,
+    seed: int = 0,
+    entities: metrics.Entities | None = None,
 ) -> Evaluation:
     """Every metric of a kind of label, as JSON-ready values: `{"auc": {"value", "low", "high"}, …}`.
 
@@ -34,23 +41,33 @@ def evaluate(
         threshold: a binary row counts as predicted positive from here on.
         resamples: of the bootstrap; 0 gives values without intervals.
         seed: of the bootstrap.
+        entities: (rows,), whose each row is, as `metrics.entities_of` gives it.
 
     Raises:
         DataError: no rows, values that are not finite, or a binary label with a single class.
     """
     if kind == "binary":
-        return evaluate_binary(y, prediction, threshold, resamples=resamples, seed=seed)
+        return evaluate_binary(y, prediction, threshold, resamples=resamples, seed=seed, entities=entities)
     if kind == "number":
-        return evaluate_number(y, prediction, resamples=resamples, seed=seed)
+        return evaluate_number(y, prediction, resamples=resamples, seed=seed, entities=entities)
     raise ConfigError("The kind of the label is unknown", found=kind, allowed="binary, number")
 
 
-def evaluate_binary(y: Array, p: Array, threshold: float, *, resamples: int = 200, seed: int = 0) -> Evaluation:
+def evaluate_binary(
+    y: Array,
+    p: Array,
+    threshold: float,
+    *,
+    resamples: int = 200,
+    seed: int = 0,
+    entities: metrics.Entities | None = None,
+) -> Evaluation:
     """AUC, average precision, log loss, Brier score, the threshold's metrics, ECE and the reliability table."""
     metrics.require_rows(y, p, "Evaluation")
     metrics.require_two_classes(y, "Evaluation")
     ascending = np.argsort(p, kind="stable")  # sorted rows make the resamples below walk through memory in order
     y, p = y[ascending], p[ascending].astype(np.float64)
+    entities = None if entities is None else entities[ascending]
     ranking, positive, predicted = metrics.Ranking(y, p), y > 0.5, p >= threshold
     prepared: dict[str, metrics.Metric] = {
         "auc": ranking.auc,
@@ -63,7 +80,7 @@ def evaluate_binary(y: Array, p: Array, threshold: float, *, resamples: int = 20
         "f1": metrics.f1(positive, predicted),
     }
     table = reliability(y, p)
-    found = metrics.intervals(prepared, len(y), resamples, seed)
+    found = metrics.intervals(prepared, len(y), resamples, seed, entities=entities)
     return {
         "kind": "binary",
         "rows": len(y),
@@ -75,7 +92,9 @@ def evaluate_binary(y: Array, p: Array, threshold: float, *, resamples: int = 20
     }
 
 
-def evaluate_number(y: Array, prediction: Array, *, resamples: int = 200, seed: int = 0) -> Evaluation:
+def evaluate_number(
+    y: Array, prediction: Array, *, resamples: int = 200, seed: int = 0, entities: metrics.Entities | None = None
+) -> Evaluation:
     """RMSE, MAE and R²."""
     metrics.require_rows(y, prediction, "Evaluation")
     prepared: dict[str, metrics.Metric] = {
@@ -83,7 +102,7 @@ def evaluate_number(y: Array, prediction: Array, *, resamples: int = 200, seed: 
         "mae": metrics.mean_of(np.abs(y.astype(np.float64) - prediction)),
         "r2": metrics.r_squared(y, prediction),
     }
-    found = metrics.intervals(prepared, len(y), resamples, seed)
+    found = metrics.intervals(prepared, len(y), resamples, seed, entities=entities)
     return {"kind": "number", "rows": len(y), **{name: interval.to_json() for name, interval in found.items()}}
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -222,28 +223,31 @@ def _judge(
         choose_threshold(validation.y, on_validation, recipe.threshold) if recipe.label_kind == "binary" else 0.0
     )
     metrics = {
-        name: evaluate(recipe.label_kind, part.y, scores, threshold=threshold, resamples=recipe.resamples)
-        for name, part, scores in (("validation", validation, on_validation), ("test", test, on_test))
+        name: evaluate(
+            recipe.label_kind,
+            rival.parts[name].y,
+            scores,
+            threshold=threshold,
+            resamples=recipe.resamples,
+            entities=rival.entities[name],
+        )
+        for name, scores in (("validation", on_validation), ("test", on_test))
     }
     known = {item.name: item.prediction for item in rival.baselines.values() if item.prediction is not None}
-    decision = decide(
-        test.y, on_test, rival.champion, known, recipe.shares.seed, metric=recipe.metric, resamples=recipe.resamples
+    judged = partial(
+        decide,
+        seed=recipe.shares.seed,
+        metric=recipe.metric,
+        resamples=recipe.resamples,
+        entities=rival.entities["test"],
     )
+    decision = judged(test.y, on_test, rival.champion, known)
     reasons = [*held_back, *rival.warnings]
     if held_back or (reasons and decision.promote):
         decision = replace(decision, promote=False, reason=f"held back: {'; '.join(reasons)}")
     comparison = None
     for called, scores in beside.items():
-        comparison = decide(
-            test.y,
-            on_test,
-            scores,
-            {},
-            recipe.shares.seed,
-            metric=recipe.metric,
-            resamples=recipe.resamples,
-            called=called,
-        )
+        comparison = judged(test.y, on_test, scores, {}, called=called)
     bins = fit_bins(fit_rows.x, model.predict(fit_rows.x))
     package = Package(recipe.family, contract, bins, threshold, recipe.levels, model)
     described = {name: item.to_json() for name, item in rival.baselines.items()}

@@ -16,6 +16,8 @@ import numpy.typing as npt
 from raypipe.errors import DataError
 
 Floats = npt.NDArray[np.float64]
+# (rows,), numbers from 0 on: whose each row is.
+Entities = npt.NDArray[np.int64]
 # Evaluates a prepared metric under the row weights of a resample.
 Metric = Callable[[Floats], float]
 
@@ -140,17 +142,28 @@ def r_squared(y: npt.NDArray[Any], prediction: npt.NDArray[Any]) -> Metric:
     return of
 
 
-def resamples(rows: int, count: int, seed: int, counts: Floats | None = None) -> Iterator[Floats]:
+def resamples(
+    rows: int, count: int, seed: int, counts: Floats | None = None, entities: Entities | None = None
+) -> Iterator[Floats]:
     """The row weights of `count` draws of `rows` rows with replacement (Efron 1979).
 
-    With `counts`, a row stands for that many like it, of which all are drawn: a multinomial draw.
+    With `counts`, a row stands for that many like it, of which all are drawn: a multinomial draw. With `entities`,
+    these are drawn, each with all of its rows: the cluster bootstrap of Davison & Hinkley 1997, section 3.8.
     """
     rng = np.random.default_rng(seed)
+    drawn = rows if entities is None else int(entities.max()) + 1
     for _ in range(count):
         if counts is not None:
             yield rng.multinomial(int(counts.sum()), counts / counts.sum()).astype(np.float64)
             continue
-        yield np.bincount(rng.integers(0, rows, rows, dtype=np.int32), minlength=rows).astype(np.float64)
+        times = np.bincount(rng.integers(0, drawn, drawn, dtype=np.int32), minlength=drawn).astype(np.float64)
+        yield times if entities is None else times[entities]
+
+
+def entities_of(ids: npt.NDArray[Any]) -> Entities | None:
+    """Whose each row is, as numbers from 0 on; None where every row is of another one, and rows may be drawn."""
+    different, numbers = np.unique(ids, return_inverse=True)
+    return None if len(different) == len(ids) else numbers.astype(np.int64)
 
 
 def intervals(
@@ -160,6 +173,7 @@ def intervals(
     seed: int,
     level: float = 0.95,
     counts: Floats | None = None,
+    entities: Entities | None = None,
 ) -> dict[str, Interval]:
     """Each metric with its percentile bootstrap interval, all on the same resamples.
 
@@ -170,10 +184,12 @@ def intervals(
         seed: of the resamples.
         level: the interval's coverage.
         counts: how many like it each row stands for; one each where it is left out.
+        entities: (rows,), whose each row is, where several are of one: rows of one are alike, and draws of single
+            rows would call a metric surer than it is.
     """
     own = np.ones(rows) if counts is None else counts
     values = {name: _finite(metric(own)) for name, metric in metrics.items()}
-    draws = resamples(rows, count, seed, counts)
+    draws = resamples(rows, count, seed, counts, entities)
     drawn = np.array([[metric(weights) for metric in metrics.values()] for weights in draws])
     found: dict[str, Interval] = {}
     for position, (name, value) in enumerate(values.items()):

@@ -62,11 +62,12 @@ def decide(
     metric: str = "auc",
     resamples: int = 200,
     called: str = "champion",
+    entities: metrics.Entities | None = None,
 ) -> Decision:
     """Compares predictions on the same test rows.
 
-    With a champion, the challenger is promoted when the whole interval of the difference is above zero. Without one,
-    when its value is above that of the strongest baseline.
+    The challenger is promoted when its value is above that of the strongest baseline and, where a champion stands,
+    the whole interval of its difference to that one is above zero.
 
     Args:
         y: (rows,), the label.
@@ -77,6 +78,7 @@ def decide(
         metric: what to compare by.
         resamples: of the interval.
         called: what the champion is called, where it is another rival.
+        entities: (rows,), whose each row is, as `metrics.entities_of` gives it.
 
     Raises:
         ConfigError: the metric is unknown.
@@ -87,28 +89,46 @@ def decide(
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
     score = _prepared(metric, y, challenger)
     value = score(np.ones(len(y)))
-    rivals = baselines if champion is None else {called: champion}
-    prepared = {name: _prepared(metric, y, prediction) for name, prediction in rivals.items()}
-    if not prepared:
-        return Decision(True, f"the first model, {metric} {value:.4f}, with nothing to compare it to", metric)
-    rival = max(prepared, key=lambda name: sign * prepared[name](np.ones(len(y))))
-    difference, low, high = _difference(score, prepared[rival], sign, len(y), resamples, seed)
-    against = f"{metric} {value:.4f} against {prepared[rival](np.ones(len(y))):.4f}"
+    prepared = {name: _prepared(metric, y, prediction) for name, prediction in baselines.items()}
+    reached = {name: measure(np.ones(len(y))) for name, measure in prepared.items()}
+    strongest = max(reached, key=lambda name: sign * reached[name], default=None)
+    above = strongest is None or sign * (value - reached[strongest]) > 0
+
+    def difference_to(rival: metrics.Metric) -> tuple[float, float | None, float | None]:
+        return _difference(score, rival, sign, len(y), resamples, seed, entities)
+
     if champion is None:
-        verdict = "above" if difference > 0 else "not above"
-        reason = f"no champion stands, and the model is {verdict} the strongest baseline ({rival}): {against}"
-        return Decision(difference > 0, reason, metric, rival, difference, low, high)
+        if strongest is None:
+            return Decision(True, f"the first model, {metric} {value:.4f}, with nothing to compare it to", metric)
+        reason = (
+            f"no champion stands, and the model is {'' if above else 'not '}above the strongest baseline"
+            f" ({strongest}): {metric} {value:.4f} against {reached[strongest]:.4f}"
+        )
+        return Decision(above, reason, metric, strongest, *difference_to(prepared[strongest]))
+    standing = _prepared(metric, y, champion)
+    difference, low, high = difference_to(standing)
     better = low is not None and low > 0
-    verdict = f"{'' if better else 'not '}better than the {called} by more than noise"
-    reason = f"{verdict}: {against}, difference {_interval(difference, low, high)}"
-    return Decision(better, reason, metric, rival, difference, low, high)
+    reason = (
+        f"{'' if better else 'not '}better than the {called} by more than noise: {metric} {value:.4f} against"
+        f" {standing(np.ones(len(y))):.4f}, difference {_interval(difference, low, high)}"
+    )
+    if better and strongest is not None and not above:
+        reason += f"; but not above the strongest baseline ({strongest}, {reached[strongest]:.4f})"
+    return Decision(better and above, reason, metric, called, difference, low, high)
 
 
 def _difference(
-    challenger: metrics.Metric, rival: metrics.Metric, sign: float, rows: int, count: int, seed: int
+    challenger: metrics.Metric,
+    rival: metrics.Metric,
+    sign: float,
+    rows: int,
+    count: int,
+    seed: int,
+    entities: metrics.Entities | None,
 ) -> tuple[float, float | None, float | None]:
     """The gain of the challenger and its interval, both models seeing the same resamples."""
-    drawn = [sign * (challenger(weights) - rival(weights)) for weights in metrics.resamples(rows, count, seed)]
+    draws = metrics.resamples(rows, count, seed, entities=entities)
+    drawn = [sign * (challenger(weights) - rival(weights)) for weights in draws]
     whole = np.ones(rows)
     return sign * (challenger(whole) - rival(whole)), *metrics.percentile_interval(np.array(drawn))
 

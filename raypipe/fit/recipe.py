@@ -48,6 +48,7 @@ class Recipe:
     threshold: Objective
     resamples: int
     suspicious_auc: float
+    persistence: str | None
     levels: tuple[tuple[str, float], ...]
     slice_rows: int
 

@@ -18,7 +18,7 @@ from raypipe.clickhouse.statements import Statement, identifier
 from raypipe.data.contract import MATRIX, Contract, describe_query, matrix, require_columns
 from raypipe.data.slices import unsliced
 from raypipe.errors import DataError
-from raypipe.fit.metrics import single_class
+from raypipe.fit.metrics import Entities, entities_of, single_class
 from raypipe.models.protocol import Matrix
 
 PARTS = ("train", "validation", "test")
@@ -164,6 +164,16 @@ def place(entity_id: str) -> str:
 def part_query(table: TrainingTable) -> str:
     """The query of one part's rows for Ray Data: `x` and `label`, the part bound as `part`."""
     return f"SELECT {MATRIX}, label FROM {identifier(table.name)} WHERE part = {{part:String}} AND {{slice}}"
+
+
+def read_entities(client: Client, table: TrainingTable, part: str, entity_id: str) -> Entities | None:
+    """Whose each of the rows of `read_part` is, in the same order; None where each is of another one."""
+    data = client.table(
+        f"SELECT cityHash64({identifier(entity_id)}) AS entity FROM {identifier(table.name)}"
+        f" WHERE part = {{part:String}} ORDER BY row_hash LIMIT {EVALUATED_ROWS}",
+        {"part": part},
+    )
+    return entities_of(data.column("entity").to_numpy())
 
 
 def fingerprint(client: Client, table: TrainingTable) -> tuple[tuple[Any, ...], ...]:

@@ -23,7 +23,9 @@ from raypipe.data.slices import unsliced
 from raypipe.demo import build
 from raypipe.errors import ConfigError, DataError, RaypipeError
 from raypipe.fit import benchmark, clusters, emptiness, fitting, recommending, training_table
+from raypipe.fit.evaluate import evaluate
 from raypipe.fit.fitting import Fitted, fitter
+from raypipe.fit.promotion import decide
 from raypipe.fit.recipe import Recipe
 from raypipe.models.histories import INPUTS
 from raypipe.models.protocol import FitSpec, Rows, answer, load_family
@@ -121,6 +123,25 @@ def test_a_table_that_is_missing_or_empty_is_named_before_anything_is_trained(
     assert error.value.next_step
     if empty:
         assert isinstance(error.value, DataError)
+
+
+def test_intervals_of_clicks_are_over_readers_not_over_their_rows(small: Client, here: None) -> None:
+    recipe = recipe_of(small, "clicks", "evaluate.bootstrap=50")
+    found = fitted(small, recipe)
+    with fitting.written(small, recipe, "raypipe_training_clicks_again", lambda _: None) as (contract, table):
+        test = training_table.read_part(small, table, "test", len(contract.columns))
+        entities = training_table.read_entities(small, table, "test", recipe.entity_id)
+        ids = small.rows(f"SELECT user_id FROM {table.name} WHERE part = 'test' ORDER BY row_hash")
+    assert entities is not None
+    assert len(set(entities)) == len({*ids}) < len(ids)
+    assert all((entities[0] == one) == (ids[0] == id_) for one, id_ in zip(entities, ids, strict=True))
+    scores = found.package.model.predict(test.x)
+    settings = {"threshold": found.package.threshold, "resamples": recipe.resamples}
+    assert found.test["auc"] == evaluate("binary", test.y, scores, entities=entities, **settings)["auc"]
+    assert found.test["auc"] != evaluate("binary", test.y, scores, **settings)["auc"]
+    prior = np.full(len(test), 0.5)
+    gained = decide(test.y, scores, None, {"prior": prior}, recipe.shares.seed, resamples=recipe.resamples)
+    assert (found.decision.low, found.decision.high) != (gained.low, gained.high)
 
 
 def test_a_table_that_is_rightly_empty_stops_nothing(small: Client, here: None) -> None:

@@ -180,7 +180,7 @@ def test_the_rows_are_those_that_the_split_sets_aside_on_the_newest_labelled_day
     recipe = recipes.recipe_of(versions.client, loaded, None)
     model = models.find(versions.client, "leavers", GOOD)
     package = load_package(model.artifact_uri, model.artifact_sha256)
-    x, y, _ = contest._test_rows(versions.client, recipe, labels_of(recipe), package.contract)
+    x, y, _, ids = contest._test_rows(versions.client, recipe, labels_of(recipe), package.contract)
     assert recipe.test_date == DAYS[-2]
     seen = versions.client.rows(
         "SELECT visits, leaves FROM people WHERE day = {day:Date}"
@@ -188,6 +188,7 @@ def test_the_rows_are_those_that_the_split_sets_aside_on_the_newest_labelled_day
         {"day": DAYS[-2], "seed": recipe.shares.seed, "share": recipe.shares.test},
     )
     assert 0 < len(seen) < PEOPLE
+    assert len(set(ids.tolist())) == len(seen)
     assert sorted(zip(x[:, 0].tolist(), y.tolist(), strict=True)) == sorted(seen)
 
 

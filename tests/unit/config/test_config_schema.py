@@ -15,6 +15,7 @@ from raypipe.config.schema import Feature, ModelConfig, PipelineConfig
 from raypipe.errors import ConfigError
 
 Load = Callable[..., Loaded]
+NUMBER = ("evaluate.metric=rmse", "label.kind=number")
 
 
 def models() -> Iterator[type[BaseModel]]:
@@ -77,6 +78,19 @@ def test_a_configuration_cannot_be_changed(load: Load) -> None:
 )
 def test_the_threshold_is_a_rule_or_a_goal(load: Load, override: str, value: object) -> None:
     assert load(override).config.evaluate.threshold == value
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ((), "evaluate.persistence needs a label that is a number"),
+        (("label=null",), "evaluate.persistence needs a label that is a number"),
+        (NUMBER, "evaluate.persistence is no feature of kind number"),
+    ],
+)
+def test_persistence_is_a_number_that_the_model_sees(load: Load, overrides: tuple[str, ...], expected: str) -> None:
+    assert expected in refused(load, *overrides, "evaluate.persistence=tier")
+    assert load(*NUMBER, "evaluate.persistence=sessions").config.evaluate.persistence == "sessions"
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,22 @@ def test_numbers_have_baselines_too() -> None:
     assert found["linear"].evaluation["rmse"]["value"] < found["prior"].evaluation["rmse"]["value"]
 
 
+def test_persistence_leaves_the_latest_value_as_it_is() -> None:
+    parts = [_rows(seed, binary=False) for seed in range(3)]
+    persistence = baselines("number", *parts, COLUMNS, resamples=5, persistence="noise")["persistence"]
+    latest, mean = parts[2].x[:, 0], parts[0].y.mean(dtype=np.float64)
+    assert np.isnan(latest).any()
+    np.testing.assert_array_equal(persistence.prediction, np.where(np.isnan(latest), mean, latest))
+    assert "noise, unchanged" in persistence.description
+
+
+def test_persistence_in_a_feature_that_was_dropped_is_not_tried() -> None:
+    parts = [_rows(seed, binary=False) for seed in range(3)]
+    persistence = baselines("number", *parts, COLUMNS, resamples=5, persistence="gone")["persistence"]
+    assert persistence.prediction is None
+    assert "gone: not tried" in persistence.to_json()["description"]
+
+
 def test_without_scikit_learn_the_linear_model_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     linear = _fitted()["linear"]

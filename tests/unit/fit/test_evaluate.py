@@ -8,6 +8,7 @@ from sklearn import metrics as reference
 
 from raypipe.errors import ConfigError, DataError
 from raypipe.fit.evaluate import choose_threshold, evaluate, reliability, suspicious_features
+from raypipe.fit.metrics import entities_of
 
 RNG = np.random.default_rng(11)
 Y = (RNG.random(2_000) < 0.3).astype(np.float32)
@@ -57,6 +58,27 @@ def test_the_auc_interval_has_hanley_and_mcneils_width() -> None:
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     variance = area * (1 - area) + (n1 - 1) * (q1 - area**2) + (n2 - 1) * (q2 - area**2)
     assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * np.sqrt(variance / (n1 * n2)), rel=0.25)
+
+
+def test_rows_of_one_entity_are_drawn_together() -> None:
+    # Each row ten times over: nothing more is known than from the rows alone.
+    ten = np.repeat(np.arange(len(Y)), 10)
+    alone = evaluate("binary", Y, P, resamples=400)["auc"]
+    together = evaluate("binary", Y[ten], P[ten], resamples=400, entities=ten)["auc"]
+    apart = evaluate("binary", Y[ten], P[ten], resamples=400)["auc"]
+    width = alone["high"] - alone["low"]
+    assert together["high"] - together["low"] == pytest.approx(width, rel=0.2)
+    assert apart["high"] - apart["low"] < width / 2.5
+    error = evaluate("number", Y[ten], P[ten], resamples=400, entities=ten)["mae"]
+    single = evaluate("number", Y, P, resamples=400)["mae"]
+    assert error["high"] - error["low"] == pytest.approx(single["high"] - single["low"], rel=0.2)
+
+
+def test_entities_with_a_row_each_are_none() -> None:
+    assert entities_of(np.array([5, 3, 9])) is None
+    shared = entities_of(np.array([5, 3, 5]))
+    assert shared is not None
+    assert shared.tolist() == [1, 0, 1]
 
 
 def test_the_same_seed_gives_the_same_intervals() -> None:

@@ -51,6 +51,32 @@ def test_the_first_model_must_beat_the_strongest_baseline() -> None:
     assert "not above the strongest baseline (one_feature)" in weak.reason
 
 
+def test_better_than_the_champion_is_not_enough_below_a_baseline() -> None:
+    rules = {"prior": np.full(len(Y), 0.4), "one_feature": _scores(2.5, seed=1)}
+    decision = decide(Y, _scores(2.0), _scores(1.0, seed=2), rules, seed=0)
+    assert not decision.promote
+    assert decision.low is not None
+    assert decision.low > 0
+    assert "better than the champion by more than noise" in decision.reason
+    assert "not above the strongest baseline (one_feature" in decision.reason
+    rules["one_feature"] = _scores(1.5, seed=1)
+    assert decide(Y, _scores(2.0), _scores(1.0, seed=2), rules, seed=0).promote
+
+
+def test_a_gain_on_few_entities_with_many_rows_each_is_not_enough() -> None:
+    # Half of 12 readers gain by the new version and half lose: sure on 3,000 rows, a matter of luck on 12 readers.
+    rng = np.random.default_rng(0)
+    entities = np.repeat(np.arange(12), len(Y) // 12)
+    gain = np.array([0.55, 0.5, 0.4, 0.5, 0.45, 0.3, 0.35, -0.2, -0.3, -0.25, -0.3, -0.4])[entities]
+    y = rng.normal(size=len(Y))
+    champion, challenger = y + 1.0, y + 1.0 - gain
+    by_rows = decide(y, challenger, champion, {}, seed=0, metric="mae")
+    by_readers = decide(y, challenger, champion, {}, seed=0, metric="mae", entities=entities)
+    assert by_rows.promote
+    assert not by_readers.promote
+    assert by_rows.difference == by_readers.difference
+
+
 def test_a_loss_counts_downwards() -> None:
     better, worse = _scores(1.5), 0.5 + 0.1 * (_scores(1.5) - 0.5)
     assert decide(Y, better, worse, {}, seed=0, metric="log_loss").promote

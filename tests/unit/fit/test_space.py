@@ -61,6 +61,7 @@ RECIPE = Recipe(
     threshold="f1",
     resamples=50,
     suspicious_auc=0.99,
+    persistence=None,
     levels=(),
     slice_rows=1000,
 )
