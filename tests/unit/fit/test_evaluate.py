@@ -74,6 +74,14 @@ def test_rows_of_one_entity_are_drawn_together() -> None:
     assert error["high"] - error["low"] == pytest.approx(single["high"] - single["low"], rel=0.2)
 
 
+def test_the_interval_over_two_entities_ends_at_each_alone() -> None:
+    # Four draws of two entities: both of one, or one of each.
+    one = RNG.random(len(Y)) < 0.4
+    found = evaluate("binary", Y, np.where(one, P, 1 - P), resamples=200, entities=one.astype(np.int64))["auc"]
+    alone = [reference.roc_auc_score(Y[~one], 1 - P[~one]), reference.roc_auc_score(Y[one], P[one])]
+    assert (found["low"], found["high"]) == pytest.approx((min(alone), max(alone)))
+
+
 def test_entities_with_a_row_each_are_none() -> None:
     assert entities_of(np.array([5, 3, 9])) is None
     shared = entities_of(np.array([5, 3, 5]))
