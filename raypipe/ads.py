@@ -105,13 +105,7 @@ def resume(endpoint: Endpoint, loaded: Loaded, run_id: str, progress: Progress, 
     """
     with Client(endpoint) as client:
         found = runs.find(client, run_id)
-    if found.status in (runs.PUBLISHED, runs.SUPERSEDED):
-        raise UsageError(
-            f"Run {run_id} needs no resuming",
-            found=found.status,
-            allowed="a run that is RUNNING, STAGED, PUBLISHING, REFUSED or FAILED",
-            next_step=f"`raypipe run {found.pipeline} --date {found.date}` makes a new run",
-        )
+    runs.require_unfinished(found)
     return run(endpoint, loaded, found.date, progress, take_over=take_over)
 
 

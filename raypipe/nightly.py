@@ -24,7 +24,7 @@ from raypipe.config.load import Loaded
 from raypipe.config.schema import PipelineConfig
 from raypipe.data.contract import describe_query
 from raypipe.data.slices import Slice, unsliced
-from raypipe.errors import GateRefused, ModelError, UsageError
+from raypipe.errors import GateRefused, ModelError
 from raypipe.fit import emptiness, registration
 from raypipe.fit.fitting import Fitted, fitter
 from raypipe.fit.recipe import Champion, Recipe
@@ -33,7 +33,7 @@ from raypipe.recipes import recipe_of
 from raypipe.registry import aliases, artifacts, life, models
 from raypipe.registry.models import Registered
 from raypipe.registry.package import load_card, load_package
-from raypipe.score import publish, runs
+from raypipe.score import lock, publish, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.pool import PoolSize, score_slices
@@ -154,6 +154,9 @@ def score(
         life.require_artifact(model)
         # The actors load the model itself, and score its golden rows before anything else.
         card = load_card(model.artifact_uri, model.artifact_sha256)
+        _require_cluster(workers)
+        if not take_over:
+            lock.require_free(client, loaded.config.pipeline)
         manifest = planning.manifest(client, loaded, model, card, people, write=True)
         return _execute(client, loaded.config, manifest, workers, progress, take_over)
 
@@ -168,13 +171,9 @@ def resume(
     """
     with Client(endpoint) as client, _ray(endpoint, loaded.config) as workers:
         run = runs.find(client, run_id)
-        if run.status in (runs.PUBLISHED, runs.SUPERSEDED):
-            raise UsageError(
-                f"Run {run_id} needs no resuming",
-                found=run.status,
-                allowed="a run that is RUNNING, STAGED, PUBLISHING, REFUSED or FAILED",
-                next_step=f"`raypipe score {run.pipeline} --date {run.date}` makes a new run",
-            )
+        # Asked again under the lock; here before a cluster is asked for anything.
+        runs.require_unfinished(run)
+        _require_cluster(workers)
         return _execute(client, loaded.config, Manifest.from_json(run.manifest), workers, progress, take_over)
 
 
@@ -249,15 +248,18 @@ def _execute(
     def monitored(manifest: Manifest, written: Sequence[Receipt]) -> None:
         found.append(run_drift.measure(client, config.monitor, manifest, written))
 
-    if not workers.starts_here:
-        # A cluster that cannot be used is refused before anything is written.
-        workers.ready()
     outcome = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitored)
     return ScoreOutcome(outcome, manifest, found[0])
 
 
 def _ray(endpoint: Endpoint, config: PipelineConfig) -> AbstractContextManager[runtime.Session]:
     return runtime.session(endpoint, address=config.ray.address, cpus=config.ray.cpus)
+
+
+def _require_cluster(workers: runtime.Session) -> None:
+    """Refuses a cluster that cannot be used before anything is written; a Ray of its own starts when there is need."""
+    if not workers.starts_here:
+        workers.ready()
 
 
 def _trains(config: PipelineConfig) -> bool:

@@ -81,15 +81,29 @@ def acquire(client: Client, pipeline: str, owner: Owner, *, take_over: bool = Fa
     except ServerError as error:
         if error.code not in (TABLE_ALREADY_EXISTS, REPLICA_ALREADY_EXISTS):
             raise
-        held = holder(client, pipeline)
-        gone = " (that process is gone)" if held is not None and held.is_dead else ""
-        is_run = held is None or held.run_id != _held_as(pipeline)
-        finish = f" finish it with `raypipe resume {held.run_id if held else 'RUN'}`," if is_run else ""
-        raise Busy(
-            f"The pipeline {pipeline} is {'being scored already' if is_run else 'locked: its versions are worked on'}",
-            found=f"{held}{gone}",
-            next_step=f"wait for it,{finish} or, when it is surely dead, repeat with --take-over",
-        ) from error
+        raise _busy(pipeline, holder(client, pipeline)) from error
+
+
+def require_free(client: Client, pipeline: str) -> None:
+    """Refuses what `acquire` would for a new run, before anything is made for it.
+
+    Raises:
+        Busy: somebody holds the lock.
+    """
+    held = holder(client, pipeline)
+    if held is not None:
+        raise _busy(pipeline, held)
+
+
+def _busy(pipeline: str, held: Owner | None) -> Busy:
+    gone = " (that process is gone)" if held is not None and held.is_dead else ""
+    is_run = held is None or held.run_id != _held_as(pipeline)
+    finish = f" finish it with `raypipe resume {held.run_id if held else 'RUN'}`," if is_run else ""
+    return Busy(
+        f"The pipeline {pipeline} is {'being scored already' if is_run else 'locked: its versions are worked on'}",
+        found=f"{held}{gone}",
+        next_step=f"wait for it,{finish} or, when it is surely dead, repeat with --take-over",
+    )
 
 
 def require(client: Client, pipeline: str, owner: Owner) -> None:

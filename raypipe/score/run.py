@@ -81,24 +81,48 @@ def execute(
         monitor: writes the monitoring rows, after the gate and before the predictions.
 
     Raises:
-        Busy: another run of the pipeline is at work.
+        Busy: another run of the pipeline is at work, or began in the same second.
+        UsageError: the run is over, or a later one of its date is published.
         GateRefused: a check failed; the targets are unchanged.
     """
     owner = Owner.here(manifest.run_id)
-    lock.acquire(client, manifest.pipeline, owner, take_over=take_over)
-    run = runs.opened(manifest, str(owner))
     try:
-        # What an earlier attempt swapped in stays in view while it is resumed.
-        run = runs.save(client, run, replaces=runs.replaces(client, run.run_id))
-        outcome = _work(client, manifest, run, owner, scorer, progress, monitor)
-    except BaseException as error:
-        _record_failure(client, run, owner, error)
+        lock.acquire(client, manifest.pipeline, owner, take_over=take_over)
+    except Busy:
+        _forget(client, manifest)
         raise
-    else:
+    try:
+        run = _opened(client, manifest, owner)
+        try:
+            outcome = _work(client, manifest, run, owner, scorer, progress, monitor)
+        except BaseException as error:
+            _record_failure(client, run, owner, error)
+            raise
         _tidy(client, manifest, owner)
         return outcome
     finally:
         lock.release(client, manifest.pipeline, owner)
+
+
+def _opened(client: Client, manifest: Manifest, owner: Owner) -> Run:
+    """The run's row as RUNNING, unless it was finished before this process had the lock."""
+    attempted = runs.attempted(client, manifest.run_id)
+    if attempted is not None:
+        runs.require_unfinished(attempted)
+        runs.require_newest(client, attempted)
+    else:
+        try:
+            runs.require_own_second(client, manifest)
+        except Busy:
+            _forget(client, manifest)
+            raise
+    return runs.save(client, runs.opened(manifest, str(owner), attempted))
+
+
+def _forget(client: Client, manifest: Manifest) -> None:
+    """Drops what was made for a run that does not begin; one that was begun before keeps it for a resume."""
+    if runs.attempted(client, manifest.run_id) is None:
+        staging.drop(client, manifest)
 
 
 def _work(

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from raypipe.clickhouse.client import Client, content_token
-from raypipe.errors import UsageError
+from raypipe.errors import Busy, UsageError
 from raypipe.score.manifest import Manifest
 
 RUNNING = "RUNNING"
@@ -21,6 +21,8 @@ PUBLISHED = "PUBLISHED"
 REFUSED = "REFUSED"
 FAILED = "FAILED"
 SUPERSEDED = "SUPERSEDED"
+
+FINISHED = (PUBLISHED, SUPERSEDED)
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME = pa.timestamp("us", tz="UTC")
@@ -86,8 +88,15 @@ class Run:
     updated_at: datetime = field(default=NEVER)
 
 
-def opened(manifest: Manifest, owner: str) -> Run:
-    """The row of a run that is about to begin."""
+def opened(manifest: Manifest, owner: str, attempted: Run | None = None) -> Run:
+    """The row of a run that is about to begin.
+
+    Args:
+        manifest: of the run.
+        owner: who works on it.
+        attempted: the row that an earlier attempt left: what that swapped in stays in view, and its row's version is
+            passed even by a host whose clock is behind.
+    """
     return Run(
         manifest.run_id,
         manifest.pipeline,
@@ -102,8 +111,10 @@ def opened(manifest: Manifest, owner: str) -> Run:
         manifest.source_rows,
         manifest.source_checksum,
         len(manifest.slicing.slices),
+        replaces=attempted.replaces if attempted else 0,
         owner=owner,
         started_at=manifest.run_at,
+        updated_at=attempted.updated_at if attempted else NEVER,
     )
 
 
@@ -128,16 +139,70 @@ def find(client: Client, run_id: str) -> Run:
     Raises:
         UsageError: there is none; the message lists the latest.
     """
-    found = _select(client, "run_id = {run_id:String}", {"run_id": run_id})
-    if not found:
+    found = attempted(client, run_id)
+    if found is None:
         latest = ", ".join(run.run_id for run in listed(client, limit=5))
         raise UsageError("There is no such run", found=run_id, allowed=latest or "none has run yet")
-    return found[0]
+    return found
 
 
-def replaces(client: Client, run_id: str) -> int:
-    """What an earlier attempt at a run noted of its swap; 0 for a new run."""
-    return max((run.replaces for run in _select(client, "run_id = {run_id:String}", {"run_id": run_id})), default=0)
+def attempted(client: Client, run_id: str) -> Run | None:
+    """The run with an id, or None where it has not begun."""
+    return next(iter(_select(client, "run_id = {run_id:String}", {"run_id": run_id})), None)
+
+
+def require_unfinished(run: Run) -> None:
+    """Refuses to work on a run that is over.
+
+    Raises:
+        UsageError: it is published, or another one of its date was after it.
+    """
+    if run.status in FINISHED:
+        raise UsageError(
+            f"Run {run.run_id} needs no resuming",
+            found=run.status,
+            allowed="a run that is RUNNING, STAGED, PUBLISHING, REFUSED or FAILED",
+            next_step=f"`raypipe run {run.pipeline} --date {run.date}` makes a new run",
+        )
+
+
+def require_newest(client: Client, run: Run) -> None:
+    """Refuses to go on with a run behind which a later one of its date was published, whose rows it would replace.
+
+    Raises:
+        UsageError: there is such a run; it died before it could mark this one as superseded.
+    """
+    later = _select(
+        client,
+        "pipeline = {pipeline:String} AND date = {date:Date} AND status = 'PUBLISHED'"
+        " AND started_at > {started_at:DateTime64(6, 'UTC')}",
+        {"pipeline": run.pipeline, "date": run.date, "started_at": run.started_at},
+    )
+    if later:
+        raise UsageError(
+            f"A run that began after {run.run_id} is published for the same date",
+            found=later[0].run_id,
+            next_step=f"leave it; `raypipe run {run.pipeline} --date {run.date}` makes a new run",
+        )
+
+
+def require_own_second(client: Client, manifest: Manifest) -> None:
+    """Refuses a run that began in the same second as another one of its pipeline, whose rows could be taken for its.
+
+    Raises:
+        Busy: they were planned side by side.
+    """
+    others = _select(
+        client,
+        "pipeline = {pipeline:String} AND started_at = {run_at:DateTime64(6, 'UTC')} AND run_id != {run_id:String}",
+        {"pipeline": manifest.pipeline, "run_at": manifest.run_at, "run_id": manifest.run_id},
+    )
+    if others:
+        raise Busy(
+            f"Another run of the pipeline {manifest.pipeline} began in the very same second",
+            found=f"{others[0].run_id} of {others[0].date}, {manifest.run_at:%Y-%m-%d %H:%M:%S} UTC",
+            next_step="repeat the command",
+        )
 
 
 def listed(client: Client, pipeline: str | None = None, limit: int = 20) -> list[Run]:

@@ -25,7 +25,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier, literal, load_all
 from raypipe.config.load import shipped
 from raypipe.data.slices import Slice
-from raypipe.errors import Busy, ConfigError, DataError, GateRefused, RaypipeError, ServerError, Unreachable
+from raypipe.errors import Busy, ConfigError, DataError, GateRefused, RaypipeError, ServerError, Unreachable, UsageError
 from raypipe.score import gate, ledger, lock, publish, run, runs, staging, worker
 from raypipe.score.gate import Passed
 from raypipe.score.ledger import Receipt
@@ -453,6 +453,93 @@ def test_an_owner_whose_own_run_was_taken_over_and_finished_does_not_take_its_co
     assert_exact(night.client, DAY, manifest.run_id)
     assert night.status(manifest) == runs.PUBLISHED
     assert current(night) == manifest.source_rows
+
+
+@pytest.fixture
+def failed(night: Night) -> Manifest:
+    """A run that is over but for its publishing."""
+    manifest = night.plan()
+    with pytest.MonkeyPatch.context() as patch:
+        before_publishing(patch, _break)
+        with pytest.raises(Unreachable):
+            night.run(manifest)
+    return manifest
+
+
+def test_a_run_that_is_finished_while_another_resume_waits_for_its_lock_stays_as_it_is(
+    night: Night, failed: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before_call(monkeypatch, lock, "acquire", lambda: night.resume(failed))
+    with pytest.raises(UsageError, match=f"{failed.run_id} needs no resuming") as refused:
+        night.run(failed)
+    assert refused.value.found == runs.PUBLISHED
+    assert night.status(failed) == runs.PUBLISHED
+    assert current(night) == failed.source_rows
+    night.assert_exact(failed.run_id)
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["superseded", "died before it said so"])
+def test_a_resume_does_not_take_the_place_of_a_later_run_of_its_date(
+    night: Night, failed: Manifest, monkeypatch: pytest.MonkeyPatch, marked: bool
+) -> None:
+    with monkeypatch.context() as patch:
+        if not marked:
+            patch.setattr(run, "_tidy", lambda *_: None)
+        newest = night.score()
+    with pytest.raises(UsageError, match="needs no resuming" if marked else "is published for the same date"):
+        night.run(failed)
+    assert night.status(failed) == (runs.SUPERSEDED if marked else runs.FAILED)
+    assert_exact(night.client, DAY, newest)
+    night.assert_exact(night.score())
+
+
+def test_a_resume_on_a_host_whose_clock_is_behind_is_committed(night: Night, failed: Manifest) -> None:
+    ahead = runs.find(night.client, failed.run_id)
+    runs.save(night.client, replace(ahead, updated_at=ahead.updated_at + timedelta(hours=1)))
+    night.resume(failed)
+    assert night.status(failed) == runs.PUBLISHED
+    night.assert_exact(failed.run_id)
+
+
+def test_two_runs_that_were_planned_in_the_same_second_are_not_mixed_up(night: Night) -> None:
+    first = night.plan()
+    second = replace(night.plan("source.snapshot=true"), run_at=first.run_at)
+    night.run(first)
+    before = night.content()
+    with pytest.raises(Busy, match="very same second") as refused:
+        night.run(second)
+    assert first.run_id in str(refused.value)
+    assert night.content() == before
+    night.assert_exact(first.run_id)
+
+
+def test_a_run_that_finds_the_lock_held_leaves_nothing_behind_and_one_that_began_keeps_what_it_needs(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, other = night.plan("source.snapshot=true"), night.plan("source.snapshot=true")
+    with monkeypatch.context() as patch:
+        before_publishing(patch, _break)
+        with pytest.raises(Unreachable):
+            night.run(begun)
+    kept = sorted(set(own_tables(night.client)) - {other.snapshot})
+    assert begun.snapshot in kept
+    owner = Owner.here("churn_somebody")
+    lock.acquire(night.client, "churn", owner)
+    for manifest in (begun, other):
+        with pytest.raises(Busy):
+            night.run(manifest)
+    lock.release(night.client, "churn", owner)
+    assert sorted(own_tables(night.client)) == kept
+    night.assert_exact(night.resume(begun))
+
+
+def test_a_population_is_not_copied_while_another_run_holds_the_lock(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nightly.planning, "manifest", lambda *_, **__: pytest.fail("the population was read"))
+    lock.acquire(night.client, "churn", Owner.here("churn_somebody"))
+    with pytest.raises(Busy, match="churn_somebody"):
+        nightly.score(night.publisher.endpoint, loaded(night.publisher), DAY, "champion", lambda *_: None)
 
 
 def test_a_run_that_failed_behind_its_swap_stays_in_view_while_it_is_resumed(
