@@ -74,7 +74,7 @@ def _snapshots(client: Client, config: PipelineConfig, as_of: date | None) -> tu
     if horizon is None:
         return _one_snapshot(config, split.resolve_date(found, as_of, source.table))
     last = as_of or split.resolve_date(found, None, source.table)
-    dates = split.choose_dates(found, last, horizon, config.split.train_snapshots)
+    dates = split.choose_dates(list(found), last, horizon, config.split.train_snapshots)
     days = [(day, ("train", "validation")) for day in dates.train] + [(dates.test, ("test",))]
     chosen = tuple(
         Snapshot(day, parts, split.parameters(day, day + timedelta(days=horizon), config)) for day, parts in days

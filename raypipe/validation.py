@@ -72,7 +72,7 @@ def validate(
     if reason or horizon is None or config.source.date_column is None:
         return Outcome(said=reason)
     found = split.snapshots(client, config.source.table, config.source.date_column)
-    newest = found[-1] if found else FIRST_DAY
+    newest = max(found, default=FIRST_DAY)
     batches = [one for one in _batches(client, loaded, newest) if day in (None, one.date)]
     over = [one for one in batches if one.date + timedelta(days=horizon) <= newest]
     waiting = sorted({(one.date, one.date + timedelta(days=horizon)) for one in batches if one not in over})

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from statistics import median
 from typing import Any, Protocol
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.errors import DataError, UsageError
+
+log = logging.getLogger(__name__)
+
+# A snapshot with a smaller share of the rows that those before it usually have is taken for unfinished.
+SMALLEST_SHARE = 0.5
+SNAPSHOTS_BEFORE = 7
 
 
 @dataclass(frozen=True)
@@ -45,15 +53,20 @@ def parameters(snapshot: date, until: date, settings: Settings) -> dict[str, Any
     return {"date": snapshot, "until": until, "timezone": settings.timezone, **settings.parameters}
 
 
-def snapshots(client: Client, table: str, date_column: str) -> list[date]:
-    """The dates for which the table has rows, oldest first."""
+def snapshots(client: Client, table: str, date_column: str) -> dict[date, int]:
+    """The dates for which the table has rows, oldest first, and how many."""
     column = identifier(date_column)
-    rows = client.rows(f"SELECT DISTINCT {column} FROM {identifier(table)} ORDER BY {column}")
-    return [row[0] for row in rows]
+    rows = client.rows(f"SELECT {column}, count() FROM {identifier(table)} GROUP BY {column} ORDER BY {column}")
+    return {day: int(count) for day, count in rows}
 
 
-def resolve_date(found: Sequence[date], wanted: date | None, table: str) -> date:
-    """The wanted snapshot, or the newest for None.
+def resolve_date(found: Mapping[date, int], wanted: date | None, table: str) -> date:
+    """The wanted snapshot, or the newest complete one for None.
+
+    Args:
+        found: the snapshots that exist, oldest first, and their rows.
+        wanted: the date asked for.
+        table: what they are snapshots of, for messages.
 
     Raises:
         UsageError: there is no such snapshot; the message lists the nearest ones.
@@ -61,15 +74,33 @@ def resolve_date(found: Sequence[date], wanted: date | None, table: str) -> date
     if not found:
         raise DataError(f"{table} has no snapshot at all", next_step="compute one, or try the data of `raypipe demo`")
     if wanted is None:
-        return found[-1]
+        return _newest_complete(found, table)
     if wanted not in found:
         near = sorted(sorted(found, key=lambda day: abs((day - wanted).days))[:5])
         raise UsageError(
             f"{table} has no snapshot of the date asked for",
             found=wanted.isoformat(),
-            allowed=f"for example {', '.join(day.isoformat() for day in near)}; `latest` is {found[-1].isoformat()}",
+            allowed=f"for example {', '.join(day.isoformat() for day in near)}; the newest is {max(found).isoformat()}",
         )
     return wanted
+
+
+def _newest_complete(found: Mapping[date, int], table: str) -> date:
+    """The newest snapshot that is not far smaller than those before it: somebody may still be writing that one."""
+    days = list(found)
+    for at in reversed(range(1, len(days))):
+        usual = median(found[day] for day in days[max(0, at - SNAPSHOTS_BEFORE) : at])
+        if found[days[at]] >= SMALLEST_SHARE * usual:
+            return days[at]
+        log.warning(
+            "%s has %d rows of %s, and usually about %d: taken for unfinished and passed over; --date %s takes it",
+            table,
+            found[days[at]],
+            days[at],
+            usual,
+            days[at],
+        )
+    return days[0]
 
 
 def choose_dates(found: Sequence[date], as_of: date, horizon_days: int, train_snapshots: int) -> Dates:

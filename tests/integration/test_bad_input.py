@@ -276,7 +276,7 @@ class TestSql:
 @pytest.fixture
 def fittable(monkeypatch: pytest.MonkeyPatch) -> None:
     """As though there were snapshots enough to fit on."""
-    days = [date(2025, 11, 1), date(2025, 12, 15), date(2026, 1, 31)]
+    days = dict.fromkeys([date(2025, 11, 1), date(2025, 12, 15), date(2026, 1, 31)], 100)
     monkeypatch.setattr("raypipe.data.split.snapshots", lambda *_: days)
 
 

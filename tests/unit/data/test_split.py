@@ -49,19 +49,35 @@ def test_a_day_after_the_one_asked_for_is_not_used() -> None:
     assert dates.test == date(2025, 12, 20)
 
 
+ROWS = dict.fromkeys(WEEKLY, 1000)
+
+
 def test_latest_is_the_newest_snapshot() -> None:
-    assert resolve_date(WEEKLY, None, "t") == LAST
-    assert resolve_date(WEEKLY, WEEKLY[3], "t") == WEEKLY[3]
+    assert resolve_date(ROWS, None, "t") == LAST
+    assert resolve_date(ROWS, WEEKLY[3], "t") == WEEKLY[3]
+    assert resolve_date({LAST: 3}, None, "t") == LAST
+
+
+@pytest.mark.parametrize(("rows", "latest"), [(499, WEEKLY[-2]), (500, LAST)])
+def test_latest_passes_over_a_snapshot_that_looks_unfinished_and_says_so(
+    rows: int, latest: date, caplog: pytest.LogCaptureFixture
+) -> None:
+    # One day that was written twice does not make all others look small.
+    found = {**ROWS, WEEKLY[-2]: 2000, LAST: rows}
+    assert resolve_date(found, None, "t") == latest
+    said = [record.getMessage() for record in caplog.records]
+    assert [f"t has {rows} rows of {LAST}" in one and f"--date {LAST}" in one for one in said] == [True] * (rows < 500)
+    assert resolve_date(found, LAST, "t") == LAST
 
 
 def test_a_date_without_a_snapshot_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="no snapshot of the date") as refused:
-        resolve_date(WEEKLY, date(2026, 1, 20), "t")
+        resolve_date(ROWS, date(2026, 1, 20), "t")
     assert refused.value.found == "2026-01-20"
     assert "2026-01-17, 2026-01-24" in str(refused.value.allowed)
-    assert f"`latest` is {LAST.isoformat()}" in str(refused.value.allowed)
+    assert f"the newest is {LAST.isoformat()}" in str(refused.value.allowed)
 
 
 def test_a_table_without_snapshots_says_so() -> None:
     with pytest.raises(DataError, match="t has no snapshot"):
-        resolve_date([], None, "t")
+        resolve_date({}, None, "t")
