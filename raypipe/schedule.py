@@ -79,20 +79,23 @@ def ordered(after: Mapping[str, Sequence[str]]) -> list[str]:
         ) from error
 
 
-def run(endpoint: Endpoint, pipelines: Mapping[str, Loaded], day: date | None, progress: Progress) -> Iterator[Step]:
+def run(
+    endpoint: Endpoint, pipelines: Mapping[str, Loaded], day: date | None, timezone: str, progress: Progress
+) -> Iterator[Step]:
     """Does the night, and yields each step as it ends.
 
     Args:
         endpoint: the ClickHouse.
         pipelines: the configs of the pipelines to run, by name.
         day: the snapshot; None for the newest.
+        timezone: the zone in which the day of the features is cut.
         progress: told the pipeline and its stage, what is done and what there is to do.
 
     Raises:
         ConfigError: some wait for each other; nothing is done then.
     """
     order = ordered({name: loaded.config.after for name, loaded in pipelines.items()})
-    yield _step(FEATURES, partial(_features, endpoint, day, _of(FEATURES, progress)))
+    yield _step(FEATURES, partial(_features, endpoint, day, timezone, _of(FEATURES, progress)))
     for name in order:
         yield _step(name, partial(_published, endpoint, pipelines[name], day, _of(name, progress)))
 
@@ -107,10 +110,10 @@ def _published(endpoint: Endpoint, loaded: Loaded, day: date | None, progress: P
     return _Done(run.rows_published, run.date, run.run_id)
 
 
-def _features(endpoint: Endpoint, day: date | None, progress: Progress) -> _Done:
+def _features(endpoint: Endpoint, day: date | None, timezone: str, progress: Progress) -> _Done:
     with Client(endpoint) as client:
         now = datetime.now(UTC).replace(microsecond=0)
-        built = snapshots.compute(client, day, run_at=now, progress=progress).days
+        built = snapshots.compute(client, day, run_at=now, timezone=timezone, progress=progress).days
     return _Done(sum(one.rows for one in built), built[-1].date)
 
 

@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.leftovers import leftovers
+from raypipe.data.days import last_day_over
 from raypipe.errors import Busy, DataError, UsageError
 from raypipe.features import day as days
 from raypipe.features import record, sources
@@ -40,6 +41,7 @@ def compute(
     first: date | None = None,
     *,
     run_at: datetime,
+    timezone: str,
     progress: Progress,
     replace: bool = False,
     before_swap: Callable[[], None] = lambda: None,
@@ -51,6 +53,7 @@ def compute(
         last: the newest day; None for the newest with sessions that is over at `run_at`.
         first: the oldest day; None for `last` alone.
         run_at: the moment, UTC; only days that are over by then are made.
+        timezone: the zone in which days are cut, an IANA name.
         progress: told the stage, what is done and what there is to do.
         replace: compute days that are there anew.
         before_swap: called right before a day is swapped in; an error there leaves the day as it was.
@@ -61,9 +64,9 @@ def compute(
         Busy: another process makes features in this database.
     """
     sources.require_tables(client)
-    until = last or _newest(client, run_at)
+    until = last or _newest(client, run_at, timezone)
     since = first or until
-    _require_past(since, until, run_at)
+    _require_past(since, until, run_at, timezone)
     wanted = [since + n * DAY for n in range((until - since).days + 1)]
     run_id = f"{PIPELINE}_{until:%Y%m%d}_{secrets.token_hex(4)}"
     built: list[Built] = []
@@ -75,7 +78,9 @@ def compute(
 
         for number, day in enumerate(wanted):
             progress(f"features of {day}", number, len(wanted))
-            built.append(days.build(client, day, run_id, run_at, replace=replace, still_allowed=still_allowed))
+            built.append(
+                days.build(client, day, run_id, run_at, timezone=timezone, replace=replace, still_allowed=still_allowed)
+            )
         progress(f"features of {until}", len(wanted), len(wanted))
         changed = any(one.status != days.PRESENT for one in built)
         described = record.document(client, until, run_at) if changed or not record.is_documented(client) else 0
@@ -112,19 +117,20 @@ def _drop_leftovers(client: Client) -> None:
             client.run(client.topology.drop(leftover.table))
 
 
-def _newest(client: Client, run_at: datetime) -> date:
-    covered = sources.days(client, sources.SESSIONS)
+def _newest(client: Client, run_at: datetime, timezone: str) -> date:
+    covered = sources.days(client, sources.SESSIONS, timezone)
     if covered is None:
         raise DataError(f"{sources.SESSIONS} is empty")
-    return min(covered[1], run_at.date() - DAY)
+    return min(covered[1], last_day_over(run_at, timezone))
 
 
-def _require_past(since: date, until: date, run_at: datetime) -> None:
+def _require_past(since: date, until: date, run_at: datetime, timezone: str) -> None:
     if since > until:
         raise UsageError("The first day is after the last", found=f"{since} to {until}", allowed="--from before --date")
-    if until >= run_at.date():
+    newest = last_day_over(run_at, timezone)
+    if until > newest:
         raise UsageError(
             "Features are as of the end of a day, and this one is not over",
-            found=f"{until}, at {run_at:%Y-%m-%d %H:%M} UTC",
-            allowed=f"up to {run_at.date() - DAY}",
+            found=f"{until}, at {run_at:%Y-%m-%d %H:%M} UTC, days of {timezone}",
+            allowed=f"up to {newest}",
         )

@@ -10,7 +10,9 @@ import typer
 
 from raypipe import snapshots
 from raypipe.cli import output
-from raypipe.cli.options import LATEST, Config, Debug, Json, Url, client_of, parse_date, parse_day
+from raypipe.cli.options import LATEST, Config, Debug, Json, Url, endpoint_of, parse_date, parse_day
+from raypipe.clickhouse.client import Client
+from raypipe.config.load import load_shared
 
 app = typer.Typer()
 
@@ -22,7 +24,7 @@ def features(
         typer.Option(
             "--date",
             metavar="DATE",
-            help="The day: YYYY-MM-DD, or latest, the newest with sessions that is over (UTC).",
+            help="The day: YYYY-MM-DD, or latest, the newest with sessions that is over.",
         ),
     ] = LATEST,
     first: Annotated[
@@ -39,6 +41,8 @@ def features(
 ) -> None:
     """Compute customer_user_features of a day where it is missing, and what its users read and did into ml_features.
 
+    Days are cut in the `timezone` of base.yaml.
+
     A day that is there is left as it is, except that empty ml_features are filled. Each day is swapped in whole, so an
     interrupted command leaves the old day; repeat it.
 
@@ -47,10 +51,17 @@ def features(
     with output.reported(debug, "days that were finished stay; repeat the command for the others"):
         last = parse_date(date)
         since = None if first is None else parse_day(first, "--from")
-        with client_of(config, url) as client, output.progress() as progress:
+        shared = load_shared(config, url)
+        with endpoint_of(shared.connection) as endpoint, Client(endpoint) as client, output.progress() as progress:
             started = time.perf_counter()
             outcome = snapshots.compute(
-                client, last, since, run_at=datetime.now(UTC).replace(microsecond=0), progress=progress, replace=replace
+                client,
+                last,
+                since,
+                run_at=datetime.now(UTC).replace(microsecond=0),
+                timezone=shared.timezone,
+                progress=progress,
+                replace=replace,
             )
         _show(outcome, time.perf_counter() - started, json)
 

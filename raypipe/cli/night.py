@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from raypipe import snapshots
 from raypipe.cli import output
 from raypipe.cli.options import LATEST, Config, Date, Debug, Json, Set, Url, endpoint_of, parse_date
 from raypipe.config.load import Loaded, list_pipelines, load_pipeline, load_shared
@@ -41,12 +42,13 @@ def nightly(
         names = only or list_pipelines(config)
         loaded = {name: load_pipeline(name, config, overrides or (), url=url) for name in names}
         wanted = {name: one for name, one in loaded.items() if only or one.config.enabled}
-        connection = _connection(wanted) or load_shared(config, url).connection
+        shared = load_shared(config, url)
+        connection, timezone = _connection(wanted) or shared.connection, _timezone(wanted) or shared.timezone
         started = time.perf_counter()
         with endpoint_of(connection) as endpoint, output.progress() as progress:
             from raypipe import schedule
 
-            steps = list(schedule.run(endpoint, wanted, day, progress))
+            steps = list(schedule.run(endpoint, wanted, day, timezone, progress))
         seconds = round(time.perf_counter() - started, 3)
         if json:
             days = [step.date for step in steps if step.date is not None]
@@ -84,5 +86,22 @@ def _connection(pipelines: Mapping[str, Loaded]) -> Connection | None:
             found=", ".join(f"{name}: {connection.url}" for connection, name in named.items()),
             allowed="one connection, in base.yaml",
             next_step="take `connection` out of the pipelines' files, or run them apart with --only",
+        )
+    return next(iter(named), None)
+
+
+def _timezone(pipelines: Mapping[str, Loaded]) -> str | None:
+    """The zone in which all pipelines that read the day's features cut days; None where there is none.
+
+    Raises:
+        UsageError: they name several: in another zone than the features' own, labels and features would overlap.
+    """
+    named = {one.config.timezone: name for name, one in pipelines.items() if snapshots.PIPELINE in one.config.after}
+    if len(named) > 1:
+        raise UsageError(
+            "The pipelines of a night cut the days of one snapshot in different zones",
+            found=", ".join(f"{name}: {timezone}" for timezone, name in named.items()),
+            allowed="one timezone, in base.yaml",
+            next_step="take `timezone` out of the pipelines' files",
         )
     return next(iter(named), None)

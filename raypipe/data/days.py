@@ -1,8 +1,8 @@
-"""A day as an argument, a date or its ISO text, and where it ends."""
+"""A day as an argument, a date or its ISO text, where it ends, and which is over."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from raypipe.errors import UsageError
@@ -25,9 +25,17 @@ def as_day(name: str, value: date | str) -> date:
 
 def end_of_day(day: date, timezone: str) -> datetime:
     """The moment at which a day ends in a zone, an IANA name."""
+    return datetime.combine(day + timedelta(days=1), time(), _zone(timezone))
+
+
+def last_day_over(moment: datetime, timezone: str) -> date:
+    """The last day that has ended at an aware moment, in a zone, an IANA name."""
+    return moment.astimezone(_zone(timezone)).date() - timedelta(days=1)
+
+
+def _zone(timezone: str) -> tzinfo:
     # UTC needs no time zone database, which a small image may lack.
-    zone = UTC if timezone == "UTC" else ZoneInfo(timezone)
-    return datetime.combine(day + timedelta(days=1), time(), zone)
+    return UTC if timezone == "UTC" else ZoneInfo(timezone)
 
 
 def _not_a_day(name: str, value: object) -> UsageError:

@@ -145,7 +145,7 @@ def _fill(client: Client, plan: Plan, say: Progress) -> None:
     _run(client, "summary.sql", plan.parameters)
     for snapshot in plan.snapshots:
         say(f"user features as of {snapshot}")
-        _snapshot(client, {**plan.parameters, "date": snapshot})
+        _snapshot(client, {**plan.parameters, "date": snapshot, "timezone": "UTC"})
 
 
 def _run(client: Client, file: str, parameters: Mapping[str, Any]) -> None:

@@ -68,6 +68,7 @@ def build(
     run_id: str,
     run_at: datetime,
     *,
+    timezone: str,
     replace: bool,
     still_allowed: Callable[[], None] = lambda: None,
 ) -> Built:
@@ -75,9 +76,10 @@ def build(
 
     Args:
         client: the ClickHouse.
-        day: the snapshot, a day in UTC.
+        day: the snapshot.
         run_id: of this build; its twin is named after it.
         run_at: what created_at and updated_at say of the rows that are written.
+        timezone: the zone in which days are cut, an IANA name.
         replace: compute a day that is there anew from the sessions, every column of it.
         still_allowed: asked right before the swap; raises when another process has taken over.
 
@@ -94,17 +96,17 @@ def build(
         return Built(day, status, "", rows, _noted(day, _broken(client, USER_FEATURES, day)), seconds=_since(started))
     from_sessions = status != FILLED
     if from_sessions:
-        _require_sessions(client, day)
+        _require_sessions(client, day, timezone)
     place = Place(table, states, rows > 0)
-    window = sources.window(client, day)
+    window = sources.window(client, day, timezone)
     for warning in window.warnings:
         log.warning("%s: %s", day, warning)
-    parameters = {**window.parameters, "date": day, "run_at": run_at}
+    parameters = {**window.parameters, "date": day, "timezone": timezone, "run_at": run_at}
     with swap.scratch(client, f"raypipe_twin_{run_id}", table) as twin:
         _fill(client, twin, _select(from_sessions), parameters)
         made, empty = _count(client, twin, day)
         _require_whole(client, twin, day, made, empty, None if from_sessions else rows)
-        unreadable = _unreadable(client, twin, day, from_sessions)
+        unreadable = _unreadable(client, twin, day, timezone, from_sessions)
         swap.put(client, place, twin, day, still_allowed)
     stored, _ = _count(client, USER_FEATURES, day)
     if stored != made:
@@ -146,8 +148,8 @@ def _count(client: Client, table: str, day: date) -> tuple[int, int]:
     return int(rows), int(unfilled)
 
 
-def _require_sessions(client: Client, day: date) -> None:
-    covered = sources.days(client, SESSIONS)
+def _require_sessions(client: Client, day: date, timezone: str) -> None:
+    covered = sources.days(client, SESSIONS, timezone)
     if covered is None or not covered[0] <= day <= covered[1]:
         raise DataError(
             f"The user features of {day} cannot be computed: {SESSIONS} does not reach that day",
@@ -170,14 +172,14 @@ def _require_whole(client: Client, twin: str, day: date, made: int, empty: int, 
         )
 
 
-def _unreadable(client: Client, twin: str, day: date, from_sessions: bool) -> dict[str, int]:
+def _unreadable(client: Client, twin: str, day: date, timezone: str, from_sessions: bool) -> dict[str, int]:
     events = statement("unreadable_events").render(features=client.topology.everywhere(twin))
     found = {"customer_events.engagement_metrics": int(client.value(events))}
     if not from_sessions:
         found |= _broken(client, twin, day)
     if from_sessions:
         sessions = statement("unreadable_sessions").render(sessions=client.topology.everywhere(SESSIONS))
-        found[f"{SESSIONS}.categories_visited"] = int(client.value(sessions, {"date": day}))
+        found[f"{SESSIONS}.categories_visited"] = int(client.value(sessions, {"date": day, "timezone": timezone}))
     return _noted(day, found)
 
 

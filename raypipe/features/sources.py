@@ -77,36 +77,36 @@ def require_tables(client: Client) -> None:
         )
 
 
-def days(client: Client, table: str) -> tuple[date, date] | None:
-    """The first and the last day, in UTC, on which a table of moments has rows; None without any."""
+def days(client: Client, table: str, timezone: str) -> tuple[date, date] | None:
+    """The first and the last day, in a zone, on which a table of moments has rows; None without any."""
     sql = statement("days").render(events=client.topology.everywhere(table), moment=MOMENTS[table])
-    ((first, last),) = client.rows(sql)
+    ((first, last),) = client.rows(sql, {"timezone": timezone})
     return None if first is None else (first, last)
 
 
-def window(client: Client, day: date) -> Window:
-    """What the sources hold of the window that ends with a day."""
-    types = {table: _types(client, table, day) for table in (EVENTS, CONTENT)}
+def window(client: Client, day: date, timezone: str) -> Window:
+    """What the sources hold of the window that ends with a day of a zone."""
+    types = {table: _types(client, table, day, timezone) for table in (EVENTS, CONTENT)}
     counting = statement("sessions_in_window").render(sessions=client.topology.everywhere(SESSIONS))
-    sessions = bool(client.value(counting, {"date": day}))
+    sessions = bool(client.value(counting, {"date": day, "timezone": timezone}))
     known = {SESSIONS: sessions, **{table: bool(types[table]) for table in types}}
     return Window(
         tuple(types[EVENTS][:MOST_TYPES]),
         tuple(types[CONTENT][:MOST_TYPES]),
         sessions,
-        (*_gaps(client, day, known), *_too_many(types)),
+        (*_gaps(client, day, timezone, known), *_too_many(types)),
     )
 
 
-def _types(client: Client, table: str, day: date) -> list[str]:
+def _types(client: Client, table: str, day: date, timezone: str) -> list[str]:
     sql = statement("event_types").render(events=client.topology.everywhere(table))
-    return [str(name) for name, _ in client.rows(sql, {"date": day})]
+    return [str(name) for name, _ in client.rows(sql, {"date": day, "timezone": timezone})]
 
 
-def _gaps(client: Client, day: date, known: Mapping[str, bool]) -> Iterator[str]:
+def _gaps(client: Client, day: date, timezone: str, known: Mapping[str, bool]) -> Iterator[str]:
     since = day - timedelta(days=WINDOW_DAYS - 1)
     for table, has_rows in known.items():
-        covered = days(client, table)
+        covered = days(client, table, timezone)
         if not has_rows:
             yield f"{table} has no row from {since} to {day}: its features are null"
         elif covered is not None and covered[0] > since:

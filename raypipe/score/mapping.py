@@ -40,6 +40,7 @@ def bound(manifest: Manifest, written: Sequence[Receipt]) -> dict[str, Any]:
         "entity_type": manifest.entity_type,
         "date": manifest.date,
         "run_at": manifest.run_at,
+        "timezone": manifest.timezone,
         "threshold": manifest.threshold,
         "attempts": attempts(written),
         **manifest.values,

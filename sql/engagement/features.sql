@@ -1,9 +1,9 @@
 -- grain: (company_id, brand_id, user_id), users with a session in the 30 days up to the snapshot
--- parameters: date Date (the snapshot)
+-- parameters: date Date (the snapshot), timezone String (of the days)
 -- placeholders: slice (a predicate on the sorting key of customer_user_features)
 -- recent: sessions of the last 7 and of the 21 days before, read once for everybody; a user without any has NULL
 -- ties: of two sessions that began in the same second the last is always the same one
--- units: engagement in points of 100; days are cut in UTC
+-- units: engagement in points of 100
 WITH {include:shared/ml_features.sql}
 SELECT
     {include:shared/user_features.sql},
@@ -19,13 +19,13 @@ ANY LEFT JOIN (
         company_id,
         brand_id,
         user_id,
-        toUInt32(countIf(session_start >= toDateTime({date:Date} - 6, 'UTC'))) AS sessions_7,
-        toUInt32(countIf(session_start < toDateTime({date:Date} - 6, 'UTC'))) AS sessions_28,
-        sumIf(engagement_score, session_start >= toDateTime({date:Date} - 6, 'UTC')) AS engagement_7,
-        sumIf(engagement_score, session_start < toDateTime({date:Date} - 6, 'UTC')) AS engagement_28,
+        toUInt32(countIf(session_start >= toDateTime({date:Date} - 6, {timezone:String}))) AS sessions_7,
+        toUInt32(countIf(session_start < toDateTime({date:Date} - 6, {timezone:String}))) AS sessions_28,
+        sumIf(engagement_score, session_start >= toDateTime({date:Date} - 6, {timezone:String})) AS engagement_7,
+        sumIf(engagement_score, session_start < toDateTime({date:Date} - 6, {timezone:String})) AS engagement_28,
         toNullable(argMax(engagement_score, (session_start, session_id))) AS last_engagement
     FROM customer_sessions
-    WHERE session_start >= toDateTime({date:Date} - 27, 'UTC') AND session_start < toDateTime({date:Date} + 1, 'UTC') AND user_id != ''
+    WHERE session_start >= toDateTime({date:Date} - 27, {timezone:String}) AND session_start < toDateTime({date:Date} + 1, {timezone:String}) AND user_id != ''
     GROUP BY company_id, brand_id, user_id
 ) AS recent USING (company_id, brand_id, user_id)
 WHERE feature_date = {date:Date} AND active_last_30_days = 1 AND {slice}

@@ -1,5 +1,5 @@
 -- grain: person (a hash of company_id, brand_id, user_id), everybody with a session or an event in the window
--- parameters: date Date (the last day of the window, in UTC), event_types Array(String) (the types that are counted one by one)
+-- parameters: date Date (the last day of the window), event_types Array(String) (the types that are counted one by one), timezone String (of the days)
 -- window: the 28 days up to and including the date; what ends in _7d is of the last 7 of them
 -- units: engagement in points of engagement_score, time_on_page in seconds, scroll_depth in percent; NULL without any reading
 -- weighted: of n days ago counts 2^(-n/7), kept in whole 1/1048576 so that a sum is the same in any order
@@ -29,19 +29,19 @@ FROM
         SELECT
             murmurHash3_128(company_id, brand_id, user_id) AS person,
             true AS visit,
-            toUInt8({date:Date} - toDate(session_start, 'UTC')) AS age,
+            toUInt8({date:Date} - toDate(session_start, {timezone:String})) AS age,
             if(isFinite(engagement_score), toFloat64(engagement_score), 0) AS engagement,
             CAST([], 'Array(UInt32)') AS types,
             CAST((NULL, NULL), 'Tuple(Nullable(Float64), Nullable(Float64))') AS measured,
             false AS unreadable
         FROM customer_sessions
-        PREWHERE session_start >= toDateTime({date:Date} - 27, 'UTC') AND session_start < toDateTime({date:Date} + 1, 'UTC')
+        PREWHERE session_start >= toDateTime({date:Date} - 27, {timezone:String}) AND session_start < toDateTime({date:Date} + 1, {timezone:String})
         WHERE user_id != ''
         UNION ALL
         SELECT
             murmurHash3_128(company_id, brand_id, user_id) AS person,
             false AS visit,
-            toUInt8({date:Date} - toDate(event_timestamp, 'UTC')) AS age,
+            toUInt8({date:Date} - toDate(event_timestamp, {timezone:String})) AS age,
             toFloat64(0) AS engagement,
             arrayMap(type -> toUInt32(event_type = type), {event_types:Array(String)}) AS types,
             -- An array would be taken for the values of the tuple in order.
@@ -59,7 +59,7 @@ FROM
                 false
             ) AS unreadable
         FROM customer_events
-        PREWHERE event_timestamp >= toDateTime({date:Date} - 27, 'UTC') AND event_timestamp < toDateTime({date:Date} + 1, 'UTC')
+        PREWHERE event_timestamp >= toDateTime({date:Date} - 27, {timezone:String}) AND event_timestamp < toDateTime({date:Date} + 1, {timezone:String})
         WHERE user_id != ''
     )
 )

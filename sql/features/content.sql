@@ -1,5 +1,5 @@
 -- grain: reader (a hash of brand_id, user_id), every known reader of an article in the window
--- parameters: date Date (the last day of the window, in UTC), content_types Array(String) (the types that are counted one by one)
+-- parameters: date Date (the last day of the window), content_types Array(String) (the types that are counted one by one), timezone String (of the days)
 -- window: the 28 days up to and including the date; what ends in _7d is of the last 7 of them
 -- units: engagement in the points of editorial_article_performance, views in views by all readers, article_age in seconds; NULL without any
 -- weighted: as in activity.sql
@@ -47,7 +47,7 @@ FROM
         (
             SELECT
                 murmurHash3_128(brand_id, user_id) AS reader,
-                toUInt8({date:Date} - toDate(event_timestamp, 'UTC')) AS age,
+                toUInt8({date:Date} - toDate(event_timestamp, {timezone:String})) AS age,
                 toUnixTimestamp(event_timestamp) AS moment,
                 arrayMap(type -> toUInt32(event_type = type), {content_types:Array(String)}) AS types,
                 sipHash64(brand_id, article_id) AS article,
@@ -55,7 +55,7 @@ FROM
                 author_id,
                 category_id
             FROM editorial_content_events
-            PREWHERE event_timestamp >= toDateTime({date:Date} - 27, 'UTC') AND event_timestamp < toDateTime({date:Date} + 1, 'UTC')
+            PREWHERE event_timestamp >= toDateTime({date:Date} - 27, {timezone:String}) AND event_timestamp < toDateTime({date:Date} + 1, {timezone:String})
             WHERE user_id != '' AND article_id != ''
         ) AS event
         ANY LEFT JOIN

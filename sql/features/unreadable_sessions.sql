@@ -1,7 +1,7 @@
 -- grain: one row, the known readers' sessions up to the end of the day whose categories_visited are no JSON array
--- parameters: date Date (in UTC)
+-- parameters: date Date, timezone String (of the days)
 -- placeholders: sessions (the table)
 SELECT countIf(toString(JSONType(categories_visited)) != 'Array')
 FROM {sessions}
-PREWHERE session_start < toDateTime({date:Date} + 1, 'UTC')
+PREWHERE session_start < toDateTime({date:Date} + 1, {timezone:String})
 WHERE user_id != '' AND categories_visited NOT IN ('', '[]')

@@ -1,10 +1,10 @@
 -- grain: (company_id, brand_id, user_id), a row of customer_user_features for every user with a session up to the end of the day
--- parameters: date Date (the snapshot, a day in UTC), run_at DateTime (when this is written)
+-- parameters: date Date (the snapshot), timezone String (of the days), run_at DateTime (when this is written)
 -- units: durations in seconds, engagement as in customer_sessions, newsletter_signup_rate in sign-ups a session
 -- ties: a preferred value is the most frequent one, of equals the first in order; current values are those of the last session
 -- left out: churn_risk_score and churn_probability, which are another model's output, keep their defaults
 WITH
-    toDateTime({date:Date} + 1, 'UTC') AS day_end,
+    toDateTime({date:Date} + 1, {timezone:String}) AS day_end,
     -- Small numbers instead of long ids while counting: less time and a tenth of the memory.
     (SELECT arrayDistinct(arrayConcat([''], arraySort(groupUniqArray(device_type_id)))) FROM customer_sessions WHERE session_start < day_end) AS devices,
     (SELECT arrayDistinct(arrayConcat([''], arraySort(groupUniqArray(os_id)))) FROM customer_sessions WHERE session_start < day_end) AS systems,
@@ -32,8 +32,8 @@ SELECT
     value_of(most_frequent(city_list), cities) AS primary_city_id,
     splitByChar('\0', last_standing)[1] AS current_subscription_tier,
     splitByChar('\0', last_standing)[2] AS current_user_segment,
-    toDate(first_start, 'UTC') AS first_session_date,
-    toDate(last_start, 'UTC') AS last_session_date,
+    toDate(first_start, {timezone:String}) AS first_session_date,
+    toDate(last_start, {timezone:String}) AS last_session_date,
     toUInt16(least(65535, days)) AS days_active,
     {date:Date} - last_session_date AS days_since_last_session,
     days_since_last_session = 0 AS active_today,
@@ -77,7 +77,7 @@ FROM
         argMax(concat(subscription_tier, '\0', user_segment), bitShiftLeft(toUInt64(toUnixTimestamp(session_start)), 32) + bitShiftRight(cityHash64(session_id), 32)) AS last_standing,
         min(session_start) AS first_start,
         max(session_start) AS last_start,
-        uniqExact(toUInt16(toDate(session_start, 'UTC'))) AS days
+        uniqExact(toUInt16(toDate(session_start, {timezone:String}))) AS days
     FROM customer_sessions AS session
     WHERE session_start < day_end AND session.user_id != ''
     -- A hash of 128 bits for the key of three long strings: half the time, and no two users share one.

@@ -1,5 +1,5 @@
 -- grain: (company_id, brand_id, user_id, article_id), one row of customer_recommendations for every article of a list
--- parameters: run_id String, model_version String, date Date, run_at DateTime
+-- parameters: run_id String, model_version String, date Date, run_at DateTime, timezone String (of the date)
 -- placeholders: staging (the run's table: a list of articles a user)
 -- units: recommendation_score in the model's own, falling with the rank; rank_position from 1
 -- expires_at: a week after the day that the lists are for
@@ -19,7 +19,7 @@ SELECT
     toDateTime(0) AS clicked_at,
     toDateTime(0) AS viewed_at,
     {run_at:DateTime} AS created_at,
-    toDateTime({date:Date} + 8, 'UTC') AS expires_at
+    toDateTime({date:Date} + 8, {timezone:String}) AS expires_at
 FROM
 (
     SELECT company_id, brand_id, user_id, popular, article_id, recommendation_score, position

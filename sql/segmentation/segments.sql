@@ -1,5 +1,5 @@
 -- grain: (company_id, brand_id, cluster), one row of customer_user_segments for every segment with a reader of the brand
--- parameters: date Date, run_at DateTime, model_version String; segment_numbers, segment_codes, segment_names and segment_descriptions (arrays in one order, from the model)
+-- parameters: date Date, timezone String (of the date), run_at DateTime, model_version String; segment_numbers, segment_codes, segment_names and segment_descriptions (arrays in one order, from the model)
 -- placeholders: staging (the run's table)
 -- units: means over the segment's readers of a brand; durations in seconds, engagement in points of 100, the rate from 0 to 1
 -- segment_id: made of company, brand and number, so that it lasts as long as the number does
@@ -20,6 +20,6 @@ SELECT
     {model_version:String} AS model_version,
     1 AS is_active,
     {run_at:DateTime} AS created_at,
-    toDateTime({date:Date} + 1, 'UTC') AS updated_at
+    toDateTime({date:Date} + 1, {timezone:String}) AS updated_at
 FROM {staging} AS staged
 GROUP BY company_id, brand_id, cluster

@@ -309,7 +309,7 @@ def test_of_two_sessions_that_began_together_the_last_engagement_is_always_of_th
                 {"id": session, "score": score, "date": LAST},
             )
         features = unsliced(load(shipped() / "sql/engagement/features.sql").text)
-        found |= set(client.rows(f"SELECT last_engagement FROM ({features})", {"date": LAST}))
+        found |= set(client.rows(f"SELECT last_engagement FROM ({features})", {"date": LAST, "timezone": "UTC"}))
     assert found == {(10.0,)}
 
 

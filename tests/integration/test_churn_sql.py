@@ -81,8 +81,13 @@ def publish(client: Client, target: str, path: str) -> None:
     client.run(f"INSERT INTO {target} ({columns}) {query}", RUN)
 
 
+def until(day: date, days: int) -> dict[str, Any]:
+    """What a pipeline's SQL binds for a snapshot and the days of its label."""
+    return {"date": day, "until": day + timedelta(days=days), "timezone": "UTC"}
+
+
 def labels(client: Client, day: date, slice_predicate: str = "1") -> dict[tuple[str, str, str], int]:
-    rows = client.rows(sql("churn/labels.sql", slice=slice_predicate), {"date": day, "until": day + timedelta(days=30)})
+    rows = client.rows(sql("churn/labels.sql", slice=slice_predicate), until(day, 30))
     return {(company, brand, user): int(label) for company, brand, user, label in rows}
 
 
@@ -136,7 +141,7 @@ def test_a_slice_cuts_the_labels(publisher_client: Client) -> None:
 
 def test_labels_read_only_the_horizon_of_the_sessions(publisher_client: Client) -> None:
     query = sql("churn/labels.sql", slice="1")
-    plan = publisher_client.rows(f"EXPLAIN indexes = 1 {query}", {"date": LAST - timedelta(days=1), "until": LAST})
+    plan = publisher_client.rows(f"EXPLAIN indexes = 1 {query}", until(LAST - timedelta(days=1), 1))
     _, _, sessions = "\n".join(row[0] for row in plan).partition("customer_sessions)")
     read = re.findall(r"Granules: (\d+)/(\d+)", sessions)
     selected, of_all = int(read[-1][0]), int(read[0][1])

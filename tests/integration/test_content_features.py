@@ -27,6 +27,7 @@ from raypipe.models.xgboost import XGBoost
 from tests.conftest import _fresh_database
 
 LAST = date(2026, 1, 31)
+OF_LAST = {"date": LAST, "timezone": "UTC"}
 RUN_AT = datetime(2026, 2, 2, 3, tzinfo=UTC)
 PIPELINES = ("churn", "conversion", "engagement")
 # The names that differ from those in the JSON, as the way to the value.
@@ -56,7 +57,7 @@ def demo(client: Client, *, filled: bool) -> Client:
 
 
 def fill(client: Client, day: date) -> snapshots.Outcome:
-    return snapshots.compute(client, day, run_at=RUN_AT, progress=lambda stage, done, total: None)
+    return snapshots.compute(client, day, run_at=RUN_AT, timezone="UTC", progress=lambda stage, done, total: None)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def filled(endpoint: Any) -> Iterator[Client]:
 def frozen(client: Client, pipeline: str = "churn") -> Contract:
     config = load_pipeline(pipeline, shipped() / "configs", environ={}).config
     sql = unsliced(features_sql(pipeline))
-    return freeze(client, config.features, config.entity.keys, config.carry, sql, [{"date": LAST}], "features.sql")
+    return freeze(client, config.features, config.entity.keys, config.carry, sql, [OF_LAST], "features.sql")
 
 
 def fit(client: Client, monkeypatch: pytest.MonkeyPatch) -> fitting.Fitted:
@@ -95,7 +96,7 @@ def test_every_feature_is_the_value_that_the_json_holds(filled: Client, pipeline
         f"SELECT u.ml_features, {names} FROM ({sql}) AS f ANY INNER JOIN customer_user_features AS u"
         " ON u.feature_date = {date:Date} AND u.company_id = f.company_id AND u.brand_id = f.brand_id"
         " AND u.user_id = f.user_id",
-        {"date": LAST},
+        OF_LAST,
     )
     assert len(rows) > 50
     seen = set[str]()
@@ -120,13 +121,13 @@ def test_the_pipelines_use_all_of_them(pipeline: str) -> None:
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_the_json_is_parsed_once_a_row_whatever_the_number_of_features(filled: Client, pipeline: str) -> None:
     select = frozen(filled, pipeline).select(unsliced(features_sql(pipeline)))
-    plan = filled.rows(f"EXPLAIN actions = 1, pretty = 0, compact = 0 {select}", {"date": LAST})
+    plan = filled.rows(f"EXPLAIN actions = 1, pretty = 0, compact = 0 {select}", OF_LAST)
     assert "\n".join(row[0] for row in plan).count("FUNCTION JSONExtract(") == 1
 
 
 def test_counting_the_population_parses_nothing(filled: Client) -> None:
     select = frozen(filled).select(unsliced(features_sql()))
-    plan = filled.rows(f"EXPLAIN actions = 1 SELECT count(), sum(key_hash) FROM ({select})", {"date": LAST})
+    plan = filled.rows(f"EXPLAIN actions = 1 SELECT count(), sum(key_hash) FROM ({select})", OF_LAST)
     assert "ml_features" not in "\n".join(row[0] for row in plan)
 
 
@@ -139,14 +140,14 @@ def granules(client: Client, select: str, parameters: dict[str, Any]) -> int:
 def test_slices_read_each_granule_once(filled: Client) -> None:
     select = frozen(filled).select(features_sql())
     slicing = cut(filled, "customer_user_features", slice_rows=80, pinned={"feature_date": LAST})
-    pieces = [(place(select, slicing, one), {"date": LAST, **slicing.parameters(one)}) for one in slicing.slices]
-    whole = granules(filled, unsliced(select), {"date": LAST})
+    pieces = [(place(select, slicing, one), {**OF_LAST, **slicing.parameters(one)}) for one in slicing.slices]
+    whole = granules(filled, unsliced(select), OF_LAST)
     read = [granules(filled, *piece) for piece in pieces]
     assert len(pieces) > 2
     assert max(read) < whole / 2
     assert sum(read) <= whole + 2 * len(pieces)
     users = [filled.table(*piece).num_rows for piece in pieces]
-    assert sum(users) == filled.table(unsliced(select), {"date": LAST}).num_rows
+    assert sum(users) == filled.table(unsliced(select), OF_LAST).num_rows
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_a_value_of_another_kind_is_missing_and_the_others_are_read(filled: Clie
 def test_broken_json_is_counted_and_skipped(client: Client) -> None:
     fill(demo(client, filled=False), LAST)
     broken = "SELECT user_id FROM customer_user_features WHERE feature_date = {date:Date} ORDER BY user_id LIMIT 3"
-    users = [row[0] for row in client.rows(broken, {"date": LAST})]
+    users = [row[0] for row in client.rows(broken, OF_LAST)]
     client.run(
         "ALTER TABLE customer_user_features UPDATE ml_features = '{\"articles_viewed\": 1' WHERE user_id IN"
         " {users:Array(String)} AND feature_date = {date:Date}",
@@ -186,7 +187,7 @@ def test_broken_json_is_counted_and_skipped(client: Client) -> None:
     )
     assert [day.unreadable for day in fill(client, LAST).days] == [{"customer_user_features.ml_features": rows}]
     contract = frozen(client)
-    table = client.table(contract.select(unsliced(features_sql())), {"date": LAST})
+    table = client.table(contract.select(unsliced(features_sql())), OF_LAST)
     x = matrix(table.column(MATRIX), len(contract.columns))[:, contract.columns.index("sessions_weighted")]
     of_broken = np.isin(table.column("user_id").to_numpy(zero_copy_only=False), users)
     assert of_broken.any()

@@ -118,6 +118,7 @@ def computed(endpoint: Endpoint, source: str) -> Iterator[tuple[Client, snapshot
 
 def compute(client: Client, day: date | None = DAY, **options: Any) -> snapshots.Outcome:
     options.setdefault("run_at", RUN_AT)
+    options.setdefault("timezone", "UTC")
     return snapshots.compute(client, day, progress=lambda stage, done, total: None, **options)
 
 
@@ -544,7 +545,8 @@ from raypipe.clickhouse.endpoint import Endpoint
 
 with Client(Endpoint.parse(sys.argv[1], sys.argv[2] or None)) as client:
     snapshots.compute(
-        client, date.fromisoformat(sys.argv[3]), run_at=datetime.now(UTC), progress=lambda *_: None, replace=True,
+        client, date.fromisoformat(sys.argv[3]), run_at=datetime.now(UTC), timezone="UTC",
+        progress=lambda *_: None, replace=True,
         before_swap=lambda: os.kill(os.getpid(), signal.SIGKILL),
     )
 """

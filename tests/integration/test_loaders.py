@@ -371,7 +371,7 @@ def test_session_features_are_what_the_features_pipeline_would_write(writer: Cli
     computed = loaders.load_session_features(writer, DAY)
     writer.run("TRUNCATE TABLE customer_user_features")
     select = load(shipped() / "sql" / "features" / "user_features.sql").text
-    values = {"date": DAY, "run_at": datetime(2026, 2, 1, tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%S")}
+    values = {"date": DAY, "timezone": "UTC", "run_at": datetime(2026, 2, 1, tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%S")}
     columns = ", ".join(describe_query(writer, select, values))
     writer.run(f"INSERT INTO customer_user_features ({columns}) {select}", values)
     snapshot = loaders.load_user_features(writer, DAY).select(computed.column_names)

@@ -80,6 +80,7 @@ def test_everybody_of_the_population_is_published_once_and_nobody_else(
         published.append(
             f"SELECT company_id, brand_id, user_id FROM {TARGETS[pipeline]} WHERE prediction_date = {{date:Date}}"
         )
+    values = {"date": PUBLISHER_LAST_DATE, "timezone": "UTC"}
     for select in published:
         sql = (
             "SELECT countIf(isNull(p.user_id)), countIf(isNull(s.user_id)), count(),"
@@ -87,7 +88,7 @@ def test_everybody_of_the_population_is_published_once_and_nobody_else(
             f" FROM (SELECT company_id, brand_id, user_id FROM ({population})) AS s FULL JOIN ({select}) AS p"
             " USING (company_id, brand_id, user_id)"
         )
-        ((missing, extra, joined, distinct),) = reader.rows(sql, {"date": PUBLISHER_LAST_DATE}, {"join_use_nulls": 1})
+        ((missing, extra, joined, distinct),) = reader.rows(sql, values, {"join_use_nulls": 1})
         assert (missing, extra) == (0, 0)
         assert joined == distinct == scored.outcome.run.rows_published
 

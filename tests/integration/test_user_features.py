@@ -35,7 +35,7 @@ def demo(client: Client) -> Client:
 def compute(client: Client, day: date) -> None:
     statement = load(shipped() / "sql" / "features" / "user_features.sql")
     client.run("TRUNCATE TABLE customer_user_features")
-    values = {"date": day, "run_at": datetime(2026, 2, 1)}
+    values = {"date": day, "timezone": "UTC", "run_at": datetime(2026, 2, 1)}
     columns = ", ".join(describe_query(client, statement.text, values))
     client.run(f"INSERT INTO customer_user_features ({columns}) {statement.text}", values)
 

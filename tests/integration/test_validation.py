@@ -51,6 +51,11 @@ def validate(
     return validation.validate(client, loaded or pipeline(), day, silent, **options)
 
 
+def until(day: date, days: int) -> dict[str, Any]:
+    """What a pipeline's SQL binds for a snapshot and the days of its label."""
+    return {"date": day, "until": day + timedelta(days=days), "timezone": "UTC"}
+
+
 def population(name: str = "churn") -> str:
     return unsliced(load(shipped() / "sql" / name / "features.sql").text)
 
@@ -64,7 +69,7 @@ def publish(
         " prediction_value, prediction_class, prediction_date, company_id, brand_id, batch_id)"
         f" SELECT toString(generateUUIDv4()), 'model', '{name}', user_id, 'user', {score} AS score, {LEVEL},"
         f" {{date:Date}}, company_id, brand_id, {{run:String}} FROM ({population(name)})",
-        {"date": day, "run": run_id},
+        {"date": day, "run": run_id, "timezone": "UTC"},
     )
     client.run(
         "INSERT INTO raypipe_runs (run_id, pipeline, date, model_id, model_version, status, published_at) VALUES"
@@ -96,7 +101,7 @@ def scored(client: Client, score: str = SCORE, day: date = DAY) -> tuple[np.ndar
     """Scores and labels of the population, joined here."""
     rows = client.rows(f"SELECT company_id, brand_id, user_id, {score} FROM ({population()})", {"date": day})
     labels = unsliced(load(shipped() / "sql" / "churn" / "labels.sql").text)
-    known = {row[:3]: row[3] for row in client.rows(labels, {"date": day, "until": day + timedelta(days=30)})}
+    known = {row[:3]: row[3] for row in client.rows(labels, until(day, 30))}
     return np.array([known[row[:3]] for row in rows], np.float32), np.array([row[3] for row in rows], np.float32)
 
 
@@ -341,9 +346,9 @@ def test_a_quantity_is_judged_by_its_errors(demo: Client) -> None:
     score = "toFloat32(20 + cityHash64(user_id) % 50)"
     publish(demo, day, "engagement_run_1", score, "engagement")
     (found,) = validate(demo, pipeline("engagement")).validations
-    rows = demo.rows(f"SELECT company_id, brand_id, user_id, {score} FROM ({population('engagement')})", {"date": day})
+    rows = demo.rows(f"SELECT company_id, brand_id, user_id, {score} FROM ({population('engagement')})", until(day, 7))
     labels = unsliced(load(shipped() / "sql" / "engagement" / "labels.sql").text)
-    known = {row[:3]: row[3] for row in demo.rows(labels, {"date": day, "until": day + timedelta(days=7)})}
+    known = {row[:3]: row[3] for row in demo.rows(labels, until(day, 7))}
     pairs = np.array([(known[row[:3]], row[3]) for row in rows if row[:3] in known])
     expected = evaluate("number", pairs[:, 0], pairs[:, 1], resamples=200)
     assert (found.rows, found.left_out) == (len(pairs), len(rows) - len(pairs))

@@ -39,7 +39,7 @@ def test_a_circle_is_told_before_anything_is_done(tmp_path: Path) -> None:
     pipelines = {name: load_pipeline(name, tmp_path, environ={}) for name in ("first", "second")}
     nowhere = Endpoint("http://127.0.0.1:9")
     with pytest.raises(ConfigError, match="wait for each other"):
-        next(run(nowhere, pipelines, None, lambda stage, done, total: None))
+        next(run(nowhere, pipelines, None, "UTC", lambda stage, done, total: None))
 
 
 def test_what_nobody_expected_fails_its_pipeline_alone_and_leaves_its_traceback_to_debug(

@@ -46,6 +46,15 @@ def test_pipelines_of_different_connections_are_refused(configs: Path) -> None:
     assert f"first: {NOWHERE}, second: http://127.0.0.1:9/another" in message
 
 
+def test_pipelines_that_would_cut_the_days_of_one_snapshot_differently_are_refused(configs: Path) -> None:
+    for name, zone in (("first", "UTC"), ("second", "Asia/Tokyo")):
+        more = f"after: [features]\ntimezone: {zone}"
+        (configs / f"{name}.yaml").write_text(PIPELINE.format(name=name, more=more))
+    message = refused(configs)
+    assert "cut the days of one snapshot in different zones" in message
+    assert "first: UTC, second: Asia/Tokyo" in message
+
+
 def test_an_unknown_pipeline_is_told_with_the_nearest(configs: Path) -> None:
     message = refused(configs, "--only", "first", "--only", "secnd")
     assert "There is no pipeline 'secnd'" in message

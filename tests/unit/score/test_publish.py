@@ -33,6 +33,7 @@ def manifest(**changes: Any) -> Manifest:
         "threshold": 0.4,
         "duplicates": "refuse",
         "values": {},
+        "timezone": "Asia/Tokyo",
         "staging": "raypipe_staging_churn_1",
         "explanations": "raypipe_explain_churn_1",
         **changes,
@@ -106,6 +107,7 @@ def test_the_values_that_a_publish_statement_may_bind() -> None:
     known = mapping.bound(manifest(values={"names": ["a"]}), [receipt])
     assert known["names"] == ["a"]
     assert known["attempts"] == [7]
+    assert known["timezone"] == "Asia/Tokyo"
     assert (known["run_id"], known["date"], known["run_at"], known["threshold"]) == (
         "churn_1",
         date(2026, 1, 31),
