@@ -1,16 +1,28 @@
--- grain: (company_id, brand_id, user_id), users on the free tier with a session in the 30 days up to the snapshot
--- parameters: date Date (the snapshot)
+-- grain: (company_id, brand_id, user_id), readers with a session in the 30 days up to the snapshot who are on the free tier at its end
+-- parameters: date Date (the snapshot), timezone String (of the days)
 -- placeholders: slice (a predicate on the sorting key of customer_user_features)
--- free: the snapshot holds the tier of the last session, which may be older than a subscription; user_accounts knows the day it began
+-- free: the snapshot holds the tier of the last session, which may be older than a subscription or than its end; user_accounts knows
+--     these days. On the day of its end a subscription is over. One that is not active any more and names no end is not held
+--     against a reader whose last session was free
+-- why: ends of 30 days, as of an earlier one the reader's last session knows already
 WITH {include:shared/ml_features.sql}
 SELECT
     {include:shared/user_features.sql},
     {include:shared/content_features.sql}
 FROM customer_user_features
-WHERE feature_date = {date:Date} AND active_last_30_days = 1 AND current_subscription_tier IN ('free', '')
+WHERE feature_date = {date:Date} AND active_last_30_days = 1
     AND (company_id, brand_id, user_id) NOT IN (
         SELECT company_id, brand_id, user_id
         FROM user_accounts FINAL
         WHERE subscription_tier NOT IN ('free', '') AND subscription_start_date <= {date:Date}
+            AND if(subscription_end_date > toDate(0), subscription_end_date > {date:Date}, subscription_status IN ('active', ''))
+    )
+    AND (
+        current_subscription_tier IN ('free', '')
+        OR (company_id, brand_id, user_id) IN (
+            SELECT company_id, brand_id, user_id
+            FROM user_accounts FINAL
+            WHERE {include:conversion/ended_on.sql} BETWEEN {date:Date} - 29 AND {date:Date}
+        )
     )
     AND {slice}

@@ -269,11 +269,15 @@ def test_who_subscribed_before_or_after_the_days_of_the_label_has_not_converted_
     day = LAST - timedelta(days=30)
     started = (
         "SELECT user_id, brand_id, subscription_start_date FROM user_accounts FINAL WHERE subscription_tier != 'free'"
+        " AND (user_id, brand_id) IN (SELECT user_id, brand_id FROM customer_user_features"
+        " WHERE feature_date = {day:Date} AND active_last_30_days = 1)"
     )
-    wanted = {(user, brand) for user, brand, start in small.rows(started) if day < start <= LAST - timedelta(days=3)}
-    labels = load(shipped() / "sql/conversion/labels.sql").text
+    rows = small.rows(started, {"day": day})
+    wanted = {(user, brand) for user, brand, start in rows if day < start <= LAST - timedelta(days=3)}
+    labels = unsliced(load(shipped() / "sql/conversion/labels.sql").text)
     found = small.rows(
-        f"SELECT user_id, brand_id FROM ({labels}) WHERE label = 1", {"date": day, "until": LAST - timedelta(days=3)}
+        f"SELECT user_id, brand_id FROM ({labels}) WHERE label = 1",
+        {"date": day, "until": LAST - timedelta(days=3), "timezone": "UTC"},
     )
     assert len(found) == len(set(found)) > 0
     assert set(found) == wanted
