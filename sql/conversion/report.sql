@@ -1,5 +1,6 @@
 -- grain: (company_id, brand_id, user_id), the published conversion predictions of a run, with names
 -- parameters: run_id String, date Date
+-- units: conversion_value is the expected price of a month, as publish.sql says
 SELECT
     company_id,
     brand_id,
@@ -8,5 +9,12 @@ SELECT
     prediction_probability AS conversion_probability,
     prediction_class AS likelihood,
     prediction_confidence AS model_confidence,
+    offer.conversion_tier AS conversion_tier,
+    offer.conversion_value AS conversion_value,
     {include:shared/reader_columns.sql}
-FROM ({include:shared/named_predictions.sql})
+FROM ({include:shared/named_predictions.sql}) AS predicted
+ANY LEFT JOIN (
+    SELECT prediction_id, conversion_tier, conversion_value
+    FROM customer_conversion_predictions
+    WHERE prediction_date = {date:Date}
+) AS offer USING (prediction_id)

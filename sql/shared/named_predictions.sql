@@ -5,6 +5,7 @@ SELECT
     prediction.company_id AS company_id,
     prediction.brand_id AS brand_id,
     prediction.user_id AS user_id,
+    prediction.prediction_id AS prediction_id,
     prediction.prediction_value AS prediction_value,
     prediction.prediction_probability AS prediction_probability,
     prediction.prediction_class AS prediction_class,
@@ -22,7 +23,7 @@ SELECT
     reader.preferred_category_name AS category_name
 FROM
 (
-    SELECT company_id, brand_id, entity_id AS user_id, prediction_value, prediction_probability, prediction_class, prediction_confidence
+    SELECT prediction_id, company_id, brand_id, entity_id AS user_id, prediction_value, prediction_probability, prediction_class, prediction_confidence
     FROM ml_model_predictions
     WHERE batch_id = {run_id:String} AND prediction_date = {date:Date}
 ) AS prediction

@@ -106,3 +106,11 @@ def test_a_report_names_what_was_published(
     assert len(report) == scored.outcome.run.rows_published
     for name in ("brand_name", "device_type_name", "country_name", "category_name"):
         assert all(row[names.index(name)] for row in report), name
+    if pipeline in TARGETS:
+        shown = ("company_id", "brand_id", "user_id", "conversion_tier", "conversion_value")
+        stored = reader.rows(
+            f"SELECT {', '.join(shown)} FROM {TARGETS[pipeline]} WHERE prediction_date = {{date:Date}}",
+            {"date": PUBLISHER_LAST_DATE},
+        )
+        assert {tuple(row[names.index(name)] for name in shown) for row in report} == set(stored)
+        assert any(value for *_, value in stored)
