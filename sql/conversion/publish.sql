@@ -3,6 +3,8 @@
 -- placeholders: staging (the run's table), explanations (keys and contributions of the likeliest)
 -- units: conversion_probability and model_confidence from 0 to 1; conversion_value is the expected price of a month, in the
 --     currency of monthly_prices below: the publisher's tables hold no prices, so put your own there
+-- did_convert, converted_at, actual_tier: 0, 1970-01-01 and '' for good, as published rows are never changed; `raypipe validate
+--     conversion` compares the predictions with what happened, from the accounts themselves
 -- conversion_tier: the paid tier that the brand sold most often in the 90 days up to the snapshot; '' where it sold none,
 --     of two that it sold as often the later one in the alphabet
 WITH map('basic', 5., 'premium', 12.) AS monthly_prices
