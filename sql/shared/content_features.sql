@@ -16,5 +16,7 @@ ml.sessions_trend AS sessions_trend,
 ml.active_days_28d AS active_days_28d,
 ml.engagement_weighted AS engagement_weighted,
 ml.engagement_trend AS session_engagement_trend,
+ml.events_weighted AS events_weighted,
+ml.events_trend AS events_trend,
 ml.avg_time_on_page_sec AS avg_time_on_page_sec,
 ml.avg_scroll_depth AS avg_scroll_depth

@@ -17,6 +17,8 @@ JSONExtract(
         active_days_28d Nullable(Float32),
         engagement_weighted Nullable(Float32),
         engagement_trend Nullable(Float32),
+        events_weighted Nullable(Float32),
+        events_trend Nullable(Float32),
         avg_time_on_page_sec Nullable(Float32),
         avg_scroll_depth Nullable(Float32)
     )'

@@ -108,6 +108,7 @@ def test_what_happens_after_midnight_is_the_label_s_and_no_feature_knows_of_it(c
     assert rows_of(client, zone, "churn", "labels")[KEY]["label"] == 0
     engaged = rows_of(client, zone, "engagement", "features")[KEY]
     assert (engaged["last_engagement"], engaged["engagement_7"], engaged["sessions_7"]) == (80, 80, 1)
+    assert (engaged["events_weighted"], engaged["events_trend"]) == (1, 3)
     assert rows_of(client, zone, "engagement", "labels")[KEY]["label"] == 20
     assert rows_of(client, zone, "clicks", "features")[*KEY, "a"]["category_views"] == 1
     assert rows_of(client, zone, "clicks", "labels")[*KEY, "a"]["label"] == 1
