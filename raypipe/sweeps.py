@@ -15,12 +15,14 @@ from raypipe import runtime
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.load import Loaded
+from raypipe.config.schema import PipelineConfig
 from raypipe.data import split
 from raypipe.data.slices import unsliced
 from raypipe.errors import ConfigError, UsageError
 from raypipe.fit import registration, space, sweep, sweep_folder
 from raypipe.fit.recipe import Champion, Recipe
 from raypipe.fit.sweep import Judged, Searched, SweepPlan
+from raypipe.models.protocol import load_family
 from raypipe.recipes import recipe_of
 from raypipe.registry import aliases, artifacts, models
 from raypipe.registry.record import Registered
@@ -62,12 +64,14 @@ def run(
         What `raypipe sweep --json` prints.
 
     Raises:
-        ConfigError: the space, the metric or the resources cannot be used, or the config has changed since it began.
+        ConfigError: the pipeline has no label, the space, the metric or the resources cannot be used, or the config has
+            changed since it began.
         UsageError: there is no such sweep, or it is over.
         ModelError: every trial crashed.
         Interrupted: it was stopped by Ctrl-C; what is finished is kept.
     """
     config, started_at = cell.loaded.config, datetime.now(UTC)
+    _require_label(config)
     folder = folder_of(config.artifacts)
     begun = sweep_folder.state(folder, name) if resume else None
     if begun is not None:
@@ -125,6 +129,22 @@ def _registered(
             }
         }
         return registration.complete(client, attempt, judged.recipe, best, artifact, notes)
+
+
+def _require_label(config: PipelineConfig) -> None:
+    """Refuses a pipeline whose trials could not be compared, and says where its values are chosen instead."""
+    if config.label is not None:
+        return
+    tries = getattr(load_family(config.model.class_path), "tries", None)
+    fit = f"`raypipe fit {config.pipeline}`"
+    raise ConfigError(
+        f"{config.pipeline} has no label that trials could be compared by",
+        found=config.model.class_path,
+        allowed="a pipeline with a section `label`",
+        next_step=f"write the values to try into {tries}: {fit} tries them all, and keeps a row of each"
+        if tries
+        else f"change model.params: {fit} compares them with the champion's on the same rows",
+    )
 
 
 def _first_day(name: str, begun: Mapping[str, Any]) -> date:

@@ -1,9 +1,15 @@
-"""Fitting clusters: no label, k by the silhouette, and numbers that follow the champion's clusters."""
+"""Fitting clusters: no label, k by the silhouette, and numbers that follow the champion's clusters.
+
+Every k of `model.params.clusters` is a trial, as those of a sweep are: a row of ml_model_training_runs. All are tried
+in each fit, in this process and on rows that are read once; `raypipe sweep` has nothing to add (docs/decisions/0019).
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,43 +24,72 @@ from raypipe.fit import metrics
 from raypipe.fit.fitting import Fitted, Progress, frozen
 from raypipe.fit.promotion import Decision
 from raypipe.fit.recipe import Champion, Recipe
+from raypipe.fit.trial_runs import Described, TrialRuns
 from raypipe.models.clusters import Clusters
+from raypipe.models.kmeans import KMeans
 from raypipe.models.protocol import FitSpec, History, Matrix, load_family
 from raypipe.registry.package import Package, load_package, pack
+from raypipe.registry.rows import statement
+from raypipe.registry.training_runs import DATES
 
 METRIC = "silhouette"
 # Every pair of rows is compared, so more than these would take minutes.
 JUDGED_ROWS = 5_000
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A number of clusters that was tried.
+
+    Attributes:
+        silhouettes: of the validation rows that are judged.
+    """
+
+    k: int
+    model: Clusters
+    history: History
+    silhouettes: Floats
+
+    @property
+    def value(self) -> float:
+        """What decides: the mean silhouette."""
+        return float(np.mean(self.silhouettes))
 
 
 def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | None, progress: Progress) -> Fitted:
     """Fits and judges one version of a family of clusters.
 
     `model.params.clusters` is k, or a list of them to choose from: the one with the highest silhouette on the
-    validation rows is taken. The version takes over unless its silhouette on the test rows is lower than the
-    champion's by more than noise: the same clusters, fitted on a newer day, cannot beat themselves.
+    validation rows is taken, but the champion's k unless it is lower by more than noise. The version takes over
+    unless its silhouette on the test rows is lower than the champion's by more than noise: the same clusters, fitted on
+    a newer day, cannot beat themselves.
 
     Args:
         client: where the data is.
         recipe: what to fit.
-        name: unused: the rows are a sample, which is not written to a table.
+        name: what the run ids of the trials begin with, as a table of training rows would be called; there is none.
         champion: what to compare with, and whose numbers to keep.
         progress: told in words what is going on.
 
     Raises:
         DataError: there are no rows, or nothing in them differs.
         ConfigError: `clusters` names no number of clusters.
+        ModelError: no number is left for a new cluster.
     """
     started = time.perf_counter()
+    wanted = _wanted(recipe)
     contract = frozen(client, recipe)
     progress("reading features")
     parts = _read(client, recipe, contract)
     standing, warning = _standing(champion, contract)
-    wanted = _wanted(recipe)
     progress(f"fitting {', '.join(map(str, wanted))} clusters on {len(parts['train']):,} rows")
-    model, history, curve = _best(recipe, contract, parts, wanted)
-    if standing is not None:
-        model = model.match(standing.centroids)
+    trials = name.removeprefix("raypipe_training_")
+    runs = _runs(client, recipe, parts, trials, len(wanted))
+    tried, failed = _tried(recipe, contract, parts, wanted, runs)
+    best = _best(tried, standing, recipe)
+    model = best.model.match(standing.centroids if standing else None, _taken(client, recipe.pipeline))
     progress("judging on the test rows")
     own = _silhouettes(model, parts["test"])
     rival = None if standing is None else _silhouettes(model, parts["test"], standing)
@@ -63,7 +98,12 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | 
     baselines = {"a single cluster": {"description": "no clusters at all", METRIC: {"value": 0.0}}}
     bins = fit_bins(parts["train"], model.predict(parts["train"]))
     package = Package(recipe.family, contract, bins, 0.0, recipe.levels, model)
-    described = {**history.curves, "silhouette_by_clusters": curve}
+    described = {
+        **best.history.curves,
+        "silhouette_by_clusters": {str(one.k): round(one.value, 6) for one in tried},
+        "trials": trials,
+        "numbers": list(model.centroids.numbers),
+    }
     evaluation = {**judged, "baselines": baselines, "decision": decision.to_json(), "history": described}
     return Fitted(
         pack(package, parts["test"], evaluation),
@@ -74,7 +114,7 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | 
         judged["test"],
         baselines,
         decision,
-        () if warning is None else (warning,),
+        (*failed, *(() if warning is None else (warning,))),
         parts["train"],
         time.perf_counter() - started,
     )
@@ -120,7 +160,7 @@ def _standing(champion: Champion | None, contract: Contract) -> tuple[Clusters |
     except RaypipeError as error:
         return None, f"the champion's clusters could not be followed: {error.problem}"
     if not isinstance(package.model, Clusters) or package.contract.columns != contract.columns:
-        return None, "the champion's clusters are of other columns, so that the numbers begin anew"
+        return None, "the champion's clusters are of other columns, so that all clusters have new numbers"
     return package.model, None
 
 
@@ -133,41 +173,87 @@ def _wanted(recipe: Recipe) -> list[int]:
             found=repr(given),
             allowed="a whole number from 2, or a list of them to choose from",
         )
-    return wanted
+    return list(dict.fromkeys(wanted))
 
 
-def _best(
-    recipe: Recipe, contract: Contract, parts: Mapping[str, npt.NDArray[np.float32]], wanted: Sequence[int]
-) -> tuple[Clusters, History, dict[str, float]]:
-    """The clusters of the k with the highest silhouette on the validation rows, and the silhouette of each k."""
-    family = load_family(recipe.family)
+def _taken(client: Client, pipeline: str) -> set[int]:
+    """The numbers that clusters of any version of the pipeline had."""
+    return {int(number) for (number,) in client.rows(statement("cluster_numbers").text, {"pipeline": pipeline})}
+
+
+def _runs(
+    client: Client, recipe: Recipe, parts: Mapping[str, npt.NDArray[np.float32]], name: str, trials: int
+) -> TrialRuns:
+    source = f"{recipe.features_sql.source}{DATES}{recipe.snapshots[-1].date}"
+    rows = len(parts["train"]), min(len(parts["validation"]), JUDGED_ROWS)
+    return TrialRuns(client, Described(name, recipe.pipeline, source, *rows, METRIC, True, trials), lambda *_: None)
+
+
+def _tried(
+    recipe: Recipe,
+    contract: Contract,
+    parts: Mapping[str, npt.NDArray[np.float32]],
+    wanted: Sequence[int],
+    runs: TrialRuns,
+) -> tuple[list[Tried], list[str]]:
+    """Clusters of each k with how they do on the validation rows, and why others could not be fitted."""
+    found, errors = [], []
+    try:
+        for k in wanted:
+            trial, values = f"k{k}", {KMeans.tries: k}
+            runs.started(trial, values)
+            try:
+                one = _fitted(recipe, contract, parts, k)
+            except DataError as error:
+                # Such as fewer rows than clusters: a smaller k may do.
+                runs.failed(trial, values, str(error))
+                errors.append(error)
+                continue
+            measured = {METRIC: one.value, "clusters": len(one.model.centroids.numbers)}
+            told = {"rounds": one.history.rounds, "final": True, "rungs": []}
+            runs.ended(trial, values, {**told, "metric": one.value, "metrics": measured})
+            found.append(one)
+    except BaseException as error:
+        # What went wrong is worth more than why that could not be written down.
+        with suppress(RaypipeError):
+            runs.give_up(str(error) or type(error).__name__)
+        raise
+    if not found:
+        raise errors[0]
+    return found, [f"not every number of clusters could be tried: {error.problem}" for error in errors[:1]]
+
+
+def _fitted(recipe: Recipe, contract: Contract, parts: Mapping[str, npt.NDArray[np.float32]], k: int) -> Tried:
     train, validation = (
         Matrix(parts[part], np.zeros(len(parts[part]), np.float32)) for part in ("train", "validation")
     )
-    found: list[tuple[float, Clusters, History]] = []
-    curve: dict[str, float] = {}
-    for k in wanted:
-        spec = FitSpec(
-            contract.columns,
-            contract.monotone,
-            {**recipe.params, "clusters": k},
-            recipe.rounds,
-            recipe.early_stopping_rounds,
-            recipe.balance,
-            recipe.shares.seed,
-        )
-        model, history = family.fit(train, validation, spec)
-        if not isinstance(model, Clusters):
-            raise ConfigError("model.class does not make clusters", found=recipe.family, allowed="such as KMeans")
-        value = float(np.mean(_silhouettes(model, validation.x)))
-        curve[str(k)] = round(value, 6)
-        found.append((value, model, history))
+    spec = FitSpec(
+        contract.columns,
+        contract.monotone,
+        {**recipe.params, "clusters": k},
+        recipe.rounds,
+        recipe.early_stopping_rounds,
+        recipe.balance,
+        recipe.shares.seed,
+    )
+    model, history = load_family(recipe.family).fit(train, validation, spec)
+    if not isinstance(model, Clusters):
+        raise ConfigError("model.class does not make clusters", found=recipe.family, allowed="such as KMeans")
+    return Tried(k, model, history, _silhouettes(model, validation.x))
+
+
+def _best(tried: Sequence[Tried], standing: Clusters | None, recipe: Recipe) -> Tried:
+    """The highest silhouette; the champion's k unless it is lower by more than noise, so that k does not flicker."""
     # Of equals the first that was asked for.
-    _, model, history = max(found, key=lambda one: one[0])
-    return model, history, curve
+    best = max(tried, key=lambda one: one.value)
+    usual = next((one for one in tried if standing and one.k == len(standing.centroids.numbers)), None)
+    if usual is None:
+        return best
+    gain = _difference(best.silhouettes, usual.silhouettes, recipe)
+    return best if gain.low is not None and gain.low > 0 else usual
 
 
-def _silhouettes(model: Clusters, x: npt.NDArray[np.float32], other: Clusters | None = None) -> npt.NDArray[np.float64]:
+def _silhouettes(model: Clusters, x: npt.NDArray[np.float32], other: Clusters | None = None) -> Floats:
     """Of the rows' clusters by the model or by another one, on the model's scale."""
     judged = x[:JUDGED_ROWS]
     return model.silhouettes(judged, None if other is None else other.assign(judged).numbers)
@@ -184,18 +270,22 @@ def _judged(model: Clusters, x: npt.NDArray[np.float32], recipe: Recipe) -> dict
     }
 
 
-def _decide(own: npt.NDArray[np.float64], rival: npt.NDArray[np.float64] | None, recipe: Recipe) -> Decision:
+def _decide(own: Floats, rival: Floats | None, recipe: Recipe) -> Decision:
     value = float(np.mean(own))
     if rival is None:
         verdict = "some structure" if value > 0 else "no structure"
         reason = f"no champion stands, and the clusters show {verdict}: silhouette {value:.4f}"
         return Decision(value > 0, reason, METRIC, "a single cluster", value)
-    difference = metrics.intervals(
-        {METRIC: metrics.mean_of(own - rival)}, len(own), recipe.resamples, recipe.shares.seed
-    )[METRIC]
+    difference = _difference(own, rival, recipe)
     worse = difference.high is not None and difference.high < 0
     reason = (
         f"{'worse than' if worse else 'as good as, or better than,'} the champion on the same rows:"
         f" silhouette {value:.4f} against {float(np.mean(rival)):.4f}"
     )
     return Decision(not worse, reason, METRIC, "champion", difference.value, difference.low, difference.high)
+
+
+def _difference(one: Floats, other: Floats, recipe: Recipe) -> metrics.Interval:
+    """Of two mean silhouettes, both of the same rows."""
+    found = metrics.intervals({METRIC: metrics.mean_of(one - other)}, len(one), recipe.resamples, recipe.shares.seed)
+    return found[METRIC]

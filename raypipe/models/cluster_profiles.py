@@ -128,7 +128,7 @@ def _words(column: str, many: bool, words: Mapping[str, tuple[str, str]]) -> str
 
 
 def _description(rows: int, total: int, traits: Sequence[Trait]) -> str:
-    size = f"{rows:,} of {total:,} ({rows / total:.1%})"
+    size = f"{rows:,} of {total:,} training rows ({rows / total:.1%})"
     if not traits:
         return f"{size}; no feature is far from the average."
     parts = [f"{trait.words} ({trait.deviation:+.1f} standard deviations)" for trait in traits]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -18,9 +18,8 @@ from raypipe.models.cluster_profiles import Profile, describe
 from raypipe.models.protocol import Answer, FloatArray, Rows
 
 FILE = "clusters.json"
-# A row's cluster is a UInt8.
-LARGEST_NUMBER = 255
-SILHOUETTE_ROWS = 5000
+# A row's cluster is a UInt16: numbers are never given twice, and a new cluster a night uses 365 a year.
+LARGEST_NUMBER = 65_535
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,13 +28,13 @@ class Assignment(NamedTuple):
     """Where rows belong, each of shape (rows,).
 
     Attributes:
-        numbers: the cluster's number, uint8.
+        numbers: the cluster's number, uint16.
         confidence: 1 - d1 / d2 with the distances to the nearest and the second nearest centroid: 0 on the
             border between two clusters, 1 on a centroid, and 1 where there is a single cluster.
         distance: d1, in standard deviations of the training rows.
     """
 
-    numbers: npt.NDArray[np.uint8]
+    numbers: npt.NDArray[np.uint16]
     confidence: FloatArray
     distance: FloatArray
 
@@ -67,11 +66,11 @@ class Clusters:
         scale: (columns,), their standard deviation; 1 for a constant column.
         centroids: (clusters, columns), in the columns' own units.
         sizes: (clusters,), training rows of each cluster.
-        numbers: (clusters,), distinct, up to 255.
+        numbers: (clusters,), distinct, up to `LARGEST_NUMBER`.
         words: per column what few and what many of it mean, for `profile`.
     """
 
-    outputs: Mapping[str, str] = MappingProxyType({"cluster": "UInt8"})
+    outputs: Mapping[str, str] = MappingProxyType({"cluster": "UInt16"})
 
     def __init__(
         self,
@@ -106,7 +105,7 @@ class Clusters:
     def answer(self, rows: Rows) -> Answer:
         """The confidence as the score, and the cluster's number."""
         found = self.assign(rows.x)
-        return Answer(found.confidence, {"cluster": pa.array(found.numbers, pa.uint8())})
+        return Answer(found.confidence, {"cluster": pa.array(found.numbers, pa.uint16())})
 
     @property
     def centroids(self) -> Centroids:
@@ -120,7 +119,7 @@ class Clusters:
     def assign(self, x: FloatArray) -> Assignment:
         """The cluster, its confidence and the distance of each row of a (rows, columns) matrix."""
         self._check(x)
-        found = Assignment(np.empty(len(x), np.uint8), np.empty(len(x), np.float32), np.empty(len(x), np.float32))
+        found = Assignment(np.empty(len(x), np.uint16), np.empty(len(x), np.float32), np.empty(len(x), np.float32))
 
         def place(rows: slice) -> None:
             distances = self._distances(self._standardised(x[rows]))
@@ -137,44 +136,41 @@ class Clusters:
         in_chunks(len(x), self._threads, place)
         return found
 
-    def match(self, previous: Centroids) -> Clusters:
+    def match(self, previous: Centroids | None, taken: Collection[int] = ()) -> Clusters:
         """The same clusters under the numbers of the earlier ones that they follow.
 
-        Pairs are those with the least sum of distances (Kuhn, The Hungarian method, 1955), measured between centroids
-        in their own units, divided by today's deviations: yesterday's scaling does not matter. Columns
-        that only one of the models has are left out. A cluster without a partner gets the lowest number that
-        the earlier ones did not have; the number of one that is gone is not given away.
+        A cluster may follow an earlier one where either is the nearest to the other among its like. Of these
+        pairs as many as possible are made, with the least sum of distances (Kuhn, The Hungarian method, 1955),
+        measured between centroids in their own units, divided by today's deviations: yesterday's scaling does not
+        matter. Columns that only one of the models has are left out. A cluster without a partner gets the lowest number
+        that nobody had; the number of one that is gone is not given away.
+
+        Args:
+            previous: what to follow; None gives every cluster a number that nobody had, the largest cluster the lowest.
+            taken: numbers that other clusters had, beside the previous ones, and that no cluster may get.
 
         Raises:
-            ModelError: the models have no column in common.
+            ModelError: the models have no column in common, or no number is left.
         """
-        shared = [name for name in self._columns if name in previous.columns]
-        if not shared:
-            raise ModelError("The clusters cannot be matched", found="no column in common with the earlier ones")
-        ours = [self._columns.index(name) for name in shared]
-        theirs = [previous.columns.index(name) for name in shared]
-        gap = (self._values[:, None, ours] - previous.values[None][:, :, theirs]) / self._scale[ours]
-        from scipy.optimize import linear_sum_assignment
-
-        mine, earlier = linear_sum_assignment(np.linalg.norm(gap, axis=2))
-        followed = {row: previous.numbers[other] for row, other in zip(mine.tolist(), earlier.tolist(), strict=True)}
-        free = (number for number in range(LARGEST_NUMBER + 1) if number not in previous.numbers)
-        numbers = [followed[row] if row in followed else next(free) for row in range(len(self._numbers))]
+        followed = {} if previous is None else self._followed(previous)
+        known = {*taken, *(previous.numbers if previous else ())}
+        free = [number for number in range(LARGEST_NUMBER + 1) if number not in known]
+        new = [row for row in range(len(self._numbers)) if row not in followed]
+        if len(free) < len(new):
+            raise ModelError(
+                "There are no numbers left for new clusters",
+                found=f"{len(known):,} numbers that clusters have or had",
+                allowed=f"0 to {LARGEST_NUMBER}",
+                next_step="give the pipeline another name, so that its numbers begin anew",
+            )
+        given = {**followed, **dict(zip(new, free, strict=False))}
         parts = (self._fill, self._mean, self._scale, self._values, self._sizes)
-        return Clusters(self._columns, *parts, numbers, self._words)
+        return Clusters(self._columns, *parts, [given[row] for row in range(len(self._numbers))], self._words)
 
-    def silhouette(self, x: FloatArray, sample: int = SILHOUETTE_ROWS, seed: int = 0) -> float:
-        """The mean silhouette coefficient of a sample of rows, -1 to 1; 0 where fewer than two clusters have rows.
-
-        For choosing k; it compares every pair of rows (Rousseeuw, Silhouettes, 1987).
-        """
-        self._check(x)
-        if len(x) > sample:
-            x = x[np.sort(np.random.default_rng(seed).choice(len(x), sample, replace=False))]
-        return float(np.mean(self.silhouettes(x))) if len(x) else 0.0
-
-    def silhouettes(self, x: FloatArray, numbers: npt.NDArray[np.uint8] | None = None) -> Floats:
+    def silhouettes(self, x: FloatArray, numbers: npt.NDArray[np.uint16] | None = None) -> Floats:
         """The silhouette coefficient of each row, (rows,), with distances on this model's standardised columns.
+
+        It compares every pair of rows (Rousseeuw, Silhouettes, 1987), and is 0 where fewer than two clusters have rows.
 
         Args:
             x: (rows, columns).
@@ -245,10 +241,33 @@ class Clusters:
         parts = (self._fill, self._mean, self._scale)
         if self._values.shape != (rows, width) or any(part.shape != (width,) for part in parts) or not rows:
             raise ValueError(f"{rows} clusters of {width} columns do not go with arrays of other shapes")
-        if self._sizes.shape != (rows,) or not np.isfinite(self._centres).all() or not np.isfinite(self._fill).all():
-            raise ValueError("the numbers are not all finite, or there is no size per cluster")
+        if self._sizes.shape != (rows,) or self._sizes.min() < 1:
+            raise ValueError("there is no size of at least one row per cluster")
+        if not np.isfinite(self._centres).all() or not np.isfinite(self._fill).all():
+            raise ValueError("the numbers are not all finite")
         if len(set(self._numbers.tolist())) < rows or self._numbers.min() < 0 or self._numbers.max() > LARGEST_NUMBER:
             raise ValueError(f"the clusters' numbers are not distinct, from 0 to {LARGEST_NUMBER}")
+
+    def _followed(self, previous: Centroids) -> dict[int, int]:
+        """By row of a centroid, the number of the earlier cluster that it follows."""
+        shared = [name for name in self._columns if name in previous.columns]
+        if not shared:
+            raise ModelError("The clusters cannot be matched", found="no column in common with the earlier ones")
+        ours = [self._columns.index(name) for name in shared]
+        theirs = [previous.columns.index(name) for name in shared]
+        gap = (self._values[:, None, ours] - previous.values[None][:, :, theirs]) / self._scale[ours]
+        distances = np.linalg.norm(gap, axis=2)
+        nearest = (distances == distances.min(axis=0)) | (distances == distances.min(axis=1, keepdims=True))
+        from scipy.optimize import linear_sum_assignment
+
+        # Any other pair costs more than all of these together, so that none is given up for it: a cluster that is
+        # gone and a new one elsewhere are two clusters, even where nothing else is left for either.
+        mine, earlier = linear_sum_assignment(np.where(nearest, distances, 1 + distances.sum()))
+        return {
+            row: previous.numbers[other]
+            for row, other in zip(mine.tolist(), earlier.tolist(), strict=True)
+            if nearest[row, other]
+        }
 
     def _standardised(self, x: FloatArray) -> Floats:
         return np.asarray((np.where(np.isnan(x), self._fill, x) - self._mean) / self._scale, np.float64)

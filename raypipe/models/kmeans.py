@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from raypipe.errors import ConfigError, DataError, ModelError
-from raypipe.models.clusters import FILE, LARGEST_NUMBER, Clusters
+from raypipe.models.clusters import FILE, Clusters
 from raypipe.models.preparation import library, prepare
 from raypipe.models.protocol import FitSpec, History, Matrix
 
 # Centroids gain nothing from more rows than this.
 FIT_ROWS = 200_000
+# More are nothing for people, and the time of a fit grows with them.
+MOST_CLUSTERS = 256
 # Each restart begins with other rows as centroids; the tightest clusters are kept.
 RESTARTS = 10
 # scikit-learn's parameters that raypipe sets itself, and what to set instead.
@@ -35,6 +37,8 @@ class KMeans:
     format = "json"
     ray_backend: str | None = None
     fitter = "raypipe.fit.clusters"
+    # A list of its values is tried in every fit, so that there is nothing left to sweep.
+    tries = "model.params.clusters"
     explains = False
     # Scoring does not import scikit-learn in the first place; pyarrow would look for pandas to read the golden rows.
     scores_without: tuple[str, ...] = ("pandas",)
@@ -98,11 +102,11 @@ def _parameters(estimator: Any, spec: FitSpec) -> tuple[int, dict[str, tuple[str
         raise ConfigError("model.balance has no meaning for k-means", found=spec.balance, allowed="none")
     own = dict(spec.params)
     clusters = own.pop("clusters", None)
-    if type(clusters) is not int or not 1 <= clusters <= LARGEST_NUMBER + 1:
+    if type(clusters) is not int or not 1 <= clusters <= MOST_CLUSTERS:
         raise ConfigError(
             "model.params.clusters is not a number of clusters",
             found="nothing" if clusters is None else repr(clusters),
-            allowed=f"1 to {LARGEST_NUMBER + 1}",
+            allowed=f"1 to {MOST_CLUSTERS}",
         )
     words = _words(own.pop("words", {}), spec.columns)
     allowed = sorted(set(estimator().get_params()) - _INSTEAD.keys())

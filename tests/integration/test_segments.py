@@ -16,7 +16,8 @@ from raypipe.data.slices import unsliced
 from raypipe.errors import ConfigError
 from raypipe.models.clusters import Clusters
 from raypipe.registry.package import load_package
-from raypipe.score import current, runs
+from raypipe.score import current, ledger, mapping, publish, runs
+from raypipe.score.manifest import Manifest
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 
 LAST = PUBLISHER_LAST_DATE
@@ -37,6 +38,12 @@ class Nights:
     earlier: nightly.ScoreOutcome
     later: nightly.ScoreOutcome
     versions: tuple[nightly.FitOutcome, nightly.FitOutcome]
+
+    def configured(self, clusters: int) -> Loaded:
+        """With another k, and all rows in one slice."""
+        overrides = [f"model.params.clusters={clusters}", "score.slice_rows=250000"]
+        own = [*self.publisher.overrides, "evaluate.bootstrap=50", *overrides]
+        return load_pipeline("segmentation", shipped() / "configs", own, environ={})
 
     def run(self, day: date) -> nightly.ScoreOutcome:
         return nightly.run(self.publisher.endpoint, self.loaded, day, silent)[1]
@@ -134,12 +141,22 @@ def test_numbers_follow_the_clusters_of_the_champion(nights: Nights) -> None:
     assert set(first.centroids.numbers) & set(second.centroids.numbers)
 
 
-def test_k_is_the_one_with_the_highest_silhouette(nights: Nights) -> None:
-    for outcome in nights.versions:
-        curve = outcome.fitted.history["silhouette_by_clusters"]
-        best = max(curve, key=lambda k: curve[k])
-        assert list(curve) == ["3", "4", "5", "6", "7", "8"]
-        assert outcome.fitted.test["clusters"] == int(best)
+def test_k_is_the_one_with_the_highest_silhouette_and_each_that_was_tried_has_its_row(
+    nights: Nights, reader: Client
+) -> None:
+    chosen = [outcome.fitted.test["clusters"] for outcome in nights.versions]
+    for outcome, k in zip(nights.versions, chosen, strict=True):
+        rows = reader.rows(
+            "SELECT JSONExtractInt(hyperparameters, 'model.params.clusters') AS k,"
+            " JSONExtractFloat(validation_metrics, 'silhouette'), run_status, training_dataset_size"
+            " FROM ml_model_training_runs FINAL WHERE run_type = 'TUNING' AND startsWith(run_id, {trials:String})"
+            " ORDER BY k",
+            {"trials": f"{outcome.fitted.history['trials']}_"},
+        )
+        curve = {row[0]: row[1] for row in rows}
+        assert list(curve) == [3, 4, 5, 6, 7, 8]
+        assert {row[2:] for row in rows} == {("COMPLETED", outcome.fitted.rows["train"])}
+        assert k in (max(curve, key=lambda k: curve[k]), chosen[0])
         assert 0 < outcome.fitted.test["silhouette"]["low"] < outcome.fitted.test["silhouette"]["high"] < 0.99
 
 
@@ -152,3 +169,75 @@ def test_the_report_names_segments_and_readers(nights: Nights, reader: Client) -
     assert len(report) == newest.rows_published
     for name in ("brand_name", "segment_name", "device_type_name", "country_name", "category_name"):
         assert all(row[names.index(name)] for row in report), name
+
+
+def standing(reader: Client) -> dict[int, tuple[int, int, set[str]]]:
+    """By number: whether it is active, its readers in all brands, and its names."""
+    rows = reader.rows(
+        "SELECT cluster_number, min(is_active), max(is_active), sum(user_count), groupUniqArray(segment_name)"
+        " FROM customer_user_segments FINAL GROUP BY cluster_number"
+    )
+    assert all(lowest == highest for _, lowest, highest, *_ in rows)
+    return {number: (active, users, set(names)) for number, active, _, users, names in rows}
+
+
+def swapped_and_merged(nights: Nights, reader: Client, version: str) -> str:
+    """A run that died between the two targets, whose segments have been merged with the earlier ones since."""
+
+    def die(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("publish", 1):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        nightly.score(nights.publisher.endpoint, nights.configured(2), LAST, version, die)
+    died = runs.listed(reader, "segmentation", limit=1)[0]
+    manifest = Manifest.from_json(died.manifest)
+    target, written = manifest.targets[0], ledger.reconcile(reader, manifest)
+    rows = mapping.expected(reader, manifest, target, written, died.source_rows)
+    publish.swap(reader, manifest, publish.prepare(reader, manifest, target, written, rows))
+    reader.run("OPTIMIZE TABLE customer_user_segments FINAL")
+    return died.run_id
+
+
+def test_a_segment_that_vanishes_is_closed_and_its_number_given_to_nobody(nights: Nights, reader: Client) -> None:
+    endpoint = nights.publisher.endpoint
+    known = runs.listed(reader, "segmentation", limit=100)
+    version = next(run.model_version for run in known if run.date == LAST and run.status == runs.PUBLISHED)
+    before, everybody = standing(reader), population(nights, reader, LAST)
+    # A segment that another tool wrote is none of raypipe's.
+    reader.run("INSERT INTO customer_user_segments (segment_id, cluster_number, user_count) VALUES ('own', 999, 7)")
+    fewer = nightly.fit(endpoint, nights.configured(2), LAST, silent)
+    assert fewer.fitted.decision.promote, fewer.fitted.decision.reason
+    left = set(fewer.fitted.history["numbers"])
+    gone = set(before) - left
+    assert len(left) == 2
+    assert gone
+
+    def closed() -> None:
+        now = standing(reader)
+        assert now.pop(999) == (1, 7, {""})
+        assert set(now) == set(before) | left
+        assert {number: now[number] for number in gone} == {number: (0, 0, before[number][2]) for number in gone}
+        assert {now[number][0] for number in left} == {1}
+        assert sum(users for _, users, _ in now.values()) == everybody
+        ((dangling,),) = reader.rows(
+            "SELECT count() FROM customer_user_segment_assignments WHERE is_current = 1 AND segment_id NOT IN"
+            " (SELECT segment_id FROM customer_user_segments FINAL WHERE is_active = 1)"
+        )
+        assert dangling == 0
+
+    died = swapped_and_merged(nights, reader, fewer.version.version)
+    resumed = nightly.resume(endpoint, nights.configured(2), died, silent).outcome.run
+    assert (resumed.run_id, resumed.status, resumed.rows_published) == (died, runs.PUBLISHED, everybody)
+    closed()
+    # An earlier date after it changes nothing.
+    nightly.score(endpoint, nights.configured(2), EARLIER, "champion", silent)
+    closed()
+    # The champion has never had the numbers that are gone.
+    more = nightly.fit(endpoint, nights.configured(4), LAST, silent)
+    assert not gone & set(more.fitted.history["numbers"])
+    # As a rollback does it.
+    nightly.score(endpoint, nights.configured(2), LAST, version, silent)
+    after = standing(reader)
+    assert {number: after[number] for number in before} == before
+    assert {after[number][0] for number in left - set(before)} <= {0}

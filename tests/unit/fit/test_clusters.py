@@ -8,10 +8,15 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from raypipe import sweeps
+from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.config.load import load_pipeline, shipped
 from raypipe.errors import ConfigError
 from raypipe.fit import clusters
 from raypipe.fit.fitting import fit_version, fitter
 from raypipe.fit.recipe import Recipe
+from raypipe.models.clusters import Clusters
+from raypipe.models.protocol import History
 
 RNG = np.random.default_rng(5)
 GOOD = RNG.normal(0.3, 0.1, 2_000)
@@ -51,6 +56,37 @@ def test_what_is_no_number_of_clusters_is_refused(given: Any) -> None:
     assert repr(given) in str(refused.value)
 
 
-def test_k_is_one_number_or_several() -> None:
+def test_k_is_one_number_or_several_each_tried_once() -> None:
     assert clusters._wanted(recipe(clusters=4)) == [4]
-    assert clusters._wanted(recipe(clusters=[3, 5])) == [3, 5]
+    assert clusters._wanted(recipe(clusters=[5, 3, 5])) == [5, 3]
+
+
+def tried(k: int, silhouettes: Any) -> clusters.Tried:
+    return clusters.Tried(k, clustered(k), History(1, 1), silhouettes)
+
+
+def clustered(k: int) -> Clusters:
+    return Clusters(("x",), [0.0], [0.0], [1.0], [[float(at)] for at in range(k)], [1] * k, range(k))
+
+
+def test_k_has_the_highest_silhouette_and_stays_while_that_may_be_noise() -> None:
+    noise = RNG.normal(0, 0.1, len(GOOD))
+    found = [tried(3, GOOD), tried(4, GOOD + noise - noise.mean() + 1e-4), tried(5, GOOD - 0.05)]
+    assert clusters._best(found, None, recipe()).k == 4
+    assert clusters._best(found, clustered(3), recipe()).k == 3
+    # 5 is worse by more than noise, 6 is not tried any more.
+    assert clusters._best(found, clustered(5), recipe()).k == 4
+    assert clusters._best(found, clustered(6), recipe()).k == 4
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "says"), [("segmentation", "model.params.clusters"), ("recommendation", "champion's")]
+)
+def test_a_sweep_without_a_label_is_refused_before_anything_is_asked_and_says_where_values_are_chosen(
+    pipeline: str, says: str
+) -> None:
+    cell = sweeps.Cell(load_pipeline(pipeline, shipped() / "configs", environ={}))
+    with pytest.raises(ConfigError, match=f"{pipeline} has no label") as refused:
+        sweeps.run(Endpoint.parse("http://127.0.0.1:1"), cell, "nowhere", lambda *_: None)
+    assert f"`raypipe fit {pipeline}`" in str(refused.value.next_step)
+    assert says in str(refused.value.next_step)

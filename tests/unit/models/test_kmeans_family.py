@@ -71,7 +71,7 @@ def test_clusters_equal_those_of_scikit_learn() -> None:
     assert adjusted_rand_score(reference.labels_, found.numbers) == 1.0
     assert np.allclose(found.distance, reference.transform(z).min(axis=1), atol=1e-5)
     expected = silhouette_score(z, reference.labels_)
-    assert NIGHT.silhouette(DATA.x) == pytest.approx(expected, abs=1e-6)
+    assert NIGHT.silhouettes(DATA.x).mean() == pytest.approx(expected, abs=1e-6)
     assert NIGHT.silhouettes(DATA.x).shape == (len(DATA),)
     # Another model's clusters, on this one's scale.
     assert NIGHT.silhouettes(DATA.x, np.roll(NIGHT.assign(DATA.x).numbers, 1)).mean() < expected / 2
@@ -96,12 +96,12 @@ def test_confidence_follows_its_definition() -> None:
     scale = x.std(axis=0)
     distances = np.sort(np.linalg.norm((x[:, None] - NIGHT.centroids.values[None]) / scale, axis=2), axis=1)
     assert np.allclose(found.confidence, 1 - distances[:, 0] / distances[:, 1], atol=1e-4)
-    assert (found.numbers.dtype, found.confidence.dtype, found.distance.dtype) == (np.uint8, np.float32, np.float32)
+    assert (found.numbers.dtype, found.confidence.dtype, found.distance.dtype) == (np.uint16, np.float32, np.float32)
 
 
 def test_one_cluster_is_certain() -> None:
     assert (fitted(DATA, 1).predict(DATA.x) == 1).all()
-    assert fitted(DATA, 1).silhouette(DATA.x) == 0.0
+    assert not fitted(DATA, 1).silhouettes(DATA.x).any()
 
 
 def test_many_chunks_over_threads_give_the_answers_of_one() -> None:
@@ -165,8 +165,45 @@ def test_one_cluster_less_leaves_the_others_their_numbers_and_gives_its_own_to_n
     for at, place in enumerate(left):
         assert np.bincount(first[place == KIND]).argmax() == np.bincount(second[kind == at]).argmax()
     assert np.bincount(first[gone == KIND]).argmax() not in second
-    # The night after, the number is free again, and those that stay keep theirs.
+    # The night after, those that stay keep theirs; when all are back, nobody has the number of the one that was gone.
     assert set(fitted(data, 3).match(matched.centroids).centroids.numbers) == set(matched.centroids.numbers)
+    back = NIGHT.match(matched.centroids, taken=NIGHT.centroids.numbers).centroids.numbers
+    assert set(back) == {*matched.centroids.numbers, 4}
+
+
+def along_a_line(*places: float) -> Clusters:
+    """Clusters of one column with these centroids, numbered in this order."""
+    several = len(places)
+    return Clusters(("x",), [0.0], [0.0], [1.0], np.array(places)[:, None], [1] * several, range(several))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "numbers"),
+    [
+        # Two became one and one became two: the half that is nobody's nearest is new, and number 1 is gone.
+        ((0, 1, 10), (0.4, 9.5, 11), (0, 2, 3)),
+        # One is gone at one end and one is new at the other: nobody moves up by one.
+        ((0, 1, 2, 3), (1, 2, 3, 4), (1, 2, 3, 4)),
+        # All drift together, by less than half of their distance.
+        ((0, 1, 2, 3), (0.4, 1.4, 2.4, 3.4), (0, 1, 2, 3)),
+    ],
+)
+def test_a_number_follows_what_is_near_and_nothing_else(
+    before: tuple[float, ...], after: tuple[float, ...], numbers: tuple[int, ...]
+) -> None:
+    assert along_a_line(*after).match(along_a_line(*before).centroids).centroids.numbers == numbers
+
+
+def test_without_earlier_clusters_the_numbers_are_those_that_nobody_had() -> None:
+    assert NIGHT.match(None).centroids.numbers == NIGHT.centroids.numbers == (0, 1, 2, 3)
+    assert NIGHT.match(None, taken={0, 2, 5}).centroids.numbers == (1, 3, 4, 6)
+
+
+def test_when_all_numbers_are_given_new_clusters_are_refused() -> None:
+    with pytest.raises(ModelError, match="no numbers left") as refused:
+        NIGHT.match(None, taken=range(65_533))
+    assert refused.value.next_step
+    assert NIGHT.match(None, taken=range(65_532)).centroids.numbers[-1] == 65_535
 
 
 def test_matching_is_by_column_names_whatever_their_order_and_scale() -> None:
@@ -231,10 +268,10 @@ def test_codes_follow_the_numbers_of_the_match() -> None:
 
 
 def test_a_matched_model_survives_its_files_to_the_last_bit() -> None:
-    matched = NIGHT.match(Centroids(COLUMNS, (7, 250, 3, 1), NIGHT.centroids.values))
+    matched = NIGHT.match(Centroids(COLUMNS, (7, 25_000, 3, 1), NIGHT.centroids.values))
     again = KMeans().from_files(matched.files())
     assert again.files() == matched.files()
-    assert sorted(np.unique(again.assign(DATA.x).numbers).tolist()) == [1, 3, 7, 250]
+    assert sorted(np.unique(again.assign(DATA.x).numbers).tolist()) == [1, 3, 7, 25_000]
     for one, other in zip(matched.assign(DATA.x), again.assign(DATA.x), strict=True):
         assert np.array_equal(one, other)
 
@@ -267,7 +304,8 @@ def _changed(**parts: Any) -> bytes:
         NIGHT.files()["clusters.json"][:-40],
         _changed(numbers=[0, 1, 2]),
         _changed(numbers=[0, 1, 2, 2]),
-        _changed(numbers=[0, 1, 2, 256]),
+        _changed(numbers=[0, 1, 2, 65_536]),
+        _changed(sizes=[10, 10, 10, 0]),
         _changed(scale=[1.0, 0.0, 1.0]),
         _changed(fill=["much", 0, 0]),
         _changed(columns=["one"]),
