@@ -251,6 +251,30 @@ def test_clusters_of_nobody_are_refused(small: Client) -> None:
         fitted(small, replace(recipe, features_sql=Statement(nobody, source="features.sql")))
 
 
+def test_a_number_of_clusters_that_cannot_be_fitted_fails_alone_and_its_row_says_why(small: Client) -> None:
+    few = recipe_of(small, "segmentation")
+    few = replace(few, features_sql=Statement(f"{few.features_sql.text} AND user_id < '4'", source="features.sql"))
+
+    def tried(ks: list[int], **params: Any) -> Fitted:
+        changed = replace(few, params={**few.params, "clusters": ks, **params})
+        return clusters.fit_version(small, changed, "raypipe_training_few", None, lambda _: None)
+
+    found = tried([2, 256])
+    assert found.test["clusters"] == 2
+    assert found.warnings == (
+        "not every number of clusters could be tried: There are fewer training rows than clusters",
+    )
+    with pytest.raises(ConfigError, match="names that KMeans does not take"):
+        tried([3], tols=1)
+    rows = small.rows(
+        "SELECT run_id, run_status, error_message FROM ml_model_training_runs FINAL WHERE run_type = 'TUNING'"
+        " AND startsWith(run_id, 'few_') ORDER BY length(run_id), run_id"
+    )
+    assert [row[:2] for row in rows] == [("few_k2", "COMPLETED"), ("few_k3", "CANCELLED"), ("few_k256", "FAILED")]
+    assert "tols" in rows[1][2]
+    assert "for 256 clusters" in rows[2][2]
+
+
 def test_clicks_are_learned_of_articles_that_could_be_recommended_on_the_day(small: Client) -> None:
     day = LAST - timedelta(days=15)
     values = {"date": day, "until": day + timedelta(days=7), "timezone": "UTC", "days": 30}
