@@ -63,8 +63,8 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | 
 
     `model.params.clusters` is k, or a list of them to choose from: the one with the highest silhouette on the
     validation rows is taken, but the champion's k unless it is lower by more than noise. The version takes over
-    unless its silhouette on the test rows is lower than the champion's by more than noise: the same clusters, fitted on
-    a newer day, cannot beat themselves.
+    when its silhouette on the test rows is above zero and not lower than the champion's by more than noise: the same
+    clusters, fitted on a newer day, cannot beat themselves.
 
     Args:
         client: where the data is.
@@ -282,7 +282,10 @@ def _decide(own: Floats, rival: Floats | None, recipe: Recipe) -> Decision:
         f"{'worse than' if worse else 'as good as, or better than,'} the champion on the same rows:"
         f" silhouette {value:.4f} against {float(np.mean(rival)):.4f}"
     )
-    return Decision(not worse, reason, METRIC, "champion", difference.value, difference.low, difference.high)
+    if value <= 0:
+        reason += "; but no structure"
+    found = (difference.value, difference.low, difference.high)
+    return Decision(not worse and value > 0, reason, METRIC, "champion", *found)
 
 
 def _difference(one: Floats, other: Floats, recipe: Recipe) -> metrics.Interval:

@@ -47,6 +47,9 @@ def test_the_same_clusters_take_over_and_worse_ones_do_not() -> None:
     worse = clusters._decide(GOOD - 0.05, GOOD, recipe())
     assert (worse.promote, worse.rival) == (False, "champion")
     assert "worse than the champion" in worse.reason
+    none = clusters._decide(GOOD - 0.5, GOOD - 0.5, recipe())
+    assert not none.promote
+    assert "no structure" in none.reason
 
 
 @pytest.mark.parametrize("given", [None, 1, "many", [], [3, 1], [2.5], True])
