@@ -48,7 +48,9 @@ GRANT INSERT, ALTER DELETE ON publisher.customer_recommendations TO raypipe_publ
 GRANT INSERT, ALTER DELETE ON publisher.customer_user_segments TO raypipe_publisher;
 GRANT INSERT, ALTER DELETE ON publisher.customer_user_segment_assignments TO raypipe_publisher;
 GRANT INSERT, ALTER DELETE ON publisher.customer_user_features TO raypipe_publisher;
-GRANT INSERT ON publisher.ml_model_monitoring TO raypipe_publisher;
+-- Monitoring; a bandit's tests of arms beside it, of which both are replaced when a date is run again.
+GRANT INSERT, ALTER DELETE ON publisher.ml_model_monitoring TO raypipe_publisher;
+GRANT INSERT, ALTER DELETE ON publisher.ml_model_ab_tests TO raypipe_publisher;
 GRANT TABLE ENGINE ON MergeTree TO raypipe_publisher;
 
 -- Three users: who reads, who fits, and the nightly run.

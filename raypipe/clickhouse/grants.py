@@ -15,11 +15,17 @@ INSERTED = (
     "ml_model_registry",
     "ml_model_features",
     "ml_model_training_runs",
-    "ml_model_monitoring",
     "raypipe_runs",
     "raypipe_slices",
     "raypipe_rejected_rows",
     "raypipe_aliases",
+)
+# Tables without a partition for each day, of which a run deletes what an earlier one of its date has written.
+REPLACED = (
+    "customer_user_segments",
+    "customer_user_segment_assignments",
+    "ml_model_ab_tests",
+    "ml_model_monitoring",
 )
 PUBLISHED = ["SELECT", "INSERT", "ALTER DELETE"]
 _SCRATCH = ("SELECT", "INSERT", "CREATE TABLE", "DROP TABLE")
@@ -61,20 +67,19 @@ def required(database: str, declarations: Iterable[Declaration], targets: Iterab
     Args:
         database: where the tables are.
         declarations: the tables that raypipe knows.
-        targets: a user's own tables that a pipeline publishes into.
+        targets: what a pipeline publishes into, tables of the user's own among them.
     """
-    known = set()
+    known, wanted = set(), set(targets)
     for declaration in declarations:
         known.add(declaration.name)
         privileges = ["SELECT"]
-        if declaration.is_published:
+        if declaration.is_published or declaration.name in (*REPLACED, *wanted):
             privileges = PUBLISHED
         elif declaration.name in INSERTED:
             privileges = ["SELECT", "INSERT"]
         yield _grant(privileges, f"{database}.{declaration.name}")
-    for target in targets:
-        if target not in known:
-            yield _grant(PUBLISHED, target if "." in target else f"{database}.{target}")
+    for target in sorted(wanted - known):
+        yield _grant(PUBLISHED, target if "." in target else f"{database}.{target}")
     for kind, scratch in SCRATCH.items():
         prefix = f"{database}.raypipe_{kind}_"
         yield Grant(scratch, f"{prefix}*", identifier(f"{prefix}x"))

@@ -10,7 +10,7 @@ from raypipe.clickhouse import grants
 from raypipe.clickhouse.leftovers import KINDS
 from raypipe.clickhouse.migrate import schema
 from raypipe.clickhouse.statements import load_all
-from raypipe.config.load import shipped
+from raypipe.config.load import list_pipelines, load_pipeline, shipped
 
 REQUIRED = tuple(grants.required("publisher", schema()))
 STATEMENTS = [" ".join(one.text.split()) for one in load_all(shipped() / "sql" / "grants.sql")]
@@ -48,8 +48,30 @@ def test_nobody_may_drop_a_table_that_is_not_a_runs_own() -> None:
 
 
 def test_every_table_that_gets_inserts_exists() -> None:
-    assert set(grants.INSERTED) <= {one.name for one in schema()}
+    assert {*grants.INSERTED, *grants.REPLACED} <= {one.name for one in schema()}
 
 
 def test_every_kind_of_table_that_a_run_makes_is_asked_for() -> None:
     assert set(grants.SCRATCH) == set(KINDS)
+
+
+def test_every_table_that_a_shipped_pipeline_publishes_into_is_granted() -> None:
+    configs = shipped() / "configs"
+    loaded = [load_pipeline(name, configs, environ={}) for name in list_pipelines(configs)]
+    targets = {target.target for one in loaded for target in one.config.publish}
+    published = {grant.on for grant in REQUIRED if set(grants.PUBLISHED) <= set(grant.privileges)}
+    assert {f"publisher.{target}" for target in targets} <= published
+
+
+def test_every_table_that_shipped_sql_inserts_into_is_granted() -> None:
+    folders = [path for path in (shipped() / "sql").iterdir() if path.name not in ("demo", "schema")]
+    texts = [file.read_text() for folder in folders for file in folder.glob("*.sql")]
+    inserted = {name for text in texts for name in re.findall(r"^INSERT INTO (\w+)", text, re.MULTILINE)}
+    assert inserted
+    assert {f"publisher.{name}" for name in inserted} <= {one.on for one in REQUIRED if "INSERT" in one.privileges}
+
+
+def test_a_pipelines_own_target_is_asked_for_whether_raypipe_knows_the_table_or_not() -> None:
+    found = {one.on: one.privileges for one in grants.required("publisher", schema(), ["brands", "mine", "other.mine"])}
+    for table in ("publisher.brands", "publisher.mine", "other.mine"):
+        assert found[table] == tuple(grants.PUBLISHED)
