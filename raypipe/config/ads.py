@@ -50,7 +50,8 @@ class Ads(Section):
     )
     draws: int = Field(default=20_000, ge=1000, description="Samples of each posterior.")
     confidence: Share = Field(
-        default=0.95, description="Of credible intervals, and the probability to be best that decides a test."
+        default=0.95,
+        description="Of credible intervals, and the probability to earn more than the other arm that decides a test.",
     )
     min_impressions: int = Field(
         default=100, ge=0, description="Impressions of an arm in a context, below which its estimate is a warning."

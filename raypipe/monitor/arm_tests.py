@@ -12,7 +12,6 @@ from typing import Any
 import pyarrow as pa
 
 from raypipe.clickhouse.client import Client, content_token
-from raypipe.models import bandit
 from raypipe.models.bandit import ArmEstimate, ContextPolicy, Policy
 from raypipe.monitor.table import UINT32_MAX
 
@@ -54,7 +53,7 @@ class Night:
         since: the first day of the window.
         day: the last one.
         min_impressions: of an arm, for its test to count.
-        confidence: the probability to be best that decides a test.
+        confidence: the probability to earn more than the other arm that decides a test.
     """
 
     run_id: str
@@ -98,8 +97,8 @@ def tests_of(
     control = next(arm for arm in context.arms if arm.arm == context.control)
     rivals: list[ArmEstimate | None] = [arm for arm in context.arms if arm is not control]
     for arm in rivals or [None]:
-        status = _status(night, context, control, arm)
-        winner = context.recommended if status == DECIDED else ""
+        status = _status(night, control, arm)
+        winner = _ahead(control, arm) if status == DECIDED else ""
         name = arm.arm if arm else ""
         identity = f"raypipe:{night.test_code}:{context.context}:{name}"
         yield {
@@ -133,17 +132,22 @@ def tests_of(
         }
 
 
-def _status(night: Night, context: ContextPolicy, control: ArmEstimate, arm: ArmEstimate | None) -> str:
-    """How far the test has come: decided when one arm of the context is the best with enough probability."""
+def _status(night: Night, control: ArmEstimate, arm: ArmEstimate | None) -> str:
+    """How far the test has come: decided when one of its two arms earns more with enough probability."""
     if arm is None:
         return ONE_ARM
     if not arm.seen.impressions or not control.seen.impressions:
         return NOT_SHOWN
-    if context.status == bandit.NO_REVENUE:
+    if not arm.seen.revenue and not control.seen.revenue:
         return NO_REVENUE
-    best = context.arm(context.recommended)
     enough = min(arm.seen.impressions, control.seen.impressions) >= night.min_impressions
-    return DECIDED if best and enough and best.best >= night.confidence else RUNNING
+    sure = max(arm.above_control, 1 - arm.above_control) >= night.confidence
+    return DECIDED if enough and sure else RUNNING
+
+
+def _ahead(control: ArmEstimate, arm: ArmEstimate | None) -> str:
+    """The arm of the two that earns more, more likely than not."""
+    return arm.arm if arm and arm.above_control > 0.5 else control.arm
 
 
 def _details(

@@ -72,3 +72,32 @@ def test_a_test_says_how_far_it_has_come(seen: dict[str, Seen], status: str, win
     (row,) = rows(**seen)
     assert (row["test_status"], row["winning_model_id"]) == (status, winner)
     assert (row["winner_determined_at"] == NIGHT.run_at) == bool(winner)
+
+
+def test_a_test_is_decided_by_its_own_two_arms_whichever_is_the_best_of_the_context() -> None:
+    found = rows(
+        a=clicked(3000, 60), b=clicked(1000, 5), c=clicked(1000, 200), d=clicked(1000, 21), e=clicked(1000, 60)
+    )
+    assert {row["model_b_id"]: (row["test_status"], row["winning_model_id"]) for row in found} == {
+        "b": (arm_tests.DECIDED, "a"),
+        "c": (arm_tests.DECIDED, "c"),
+        "d": (arm_tests.RUNNING, ""),
+        "e": (arm_tests.DECIDED, "e"),
+    }
+
+
+def test_a_test_is_decided_though_two_other_arms_are_level() -> None:
+    # Neither b nor c is surely the best arm, and each surely earns more than a.
+    found = rows(a=clicked(3000, 60), b=clicked(1000, 100), c=clicked(1000, 100))
+    assert [(row["test_status"], row["winning_model_id"]) for row in found] == [
+        (arm_tests.DECIDED, "b"),
+        (arm_tests.DECIDED, "c"),
+    ]
+
+
+def test_two_arms_without_revenue_are_no_test_beside_one_that_earns() -> None:
+    found = rows(a=Seen(3000, 60), b=Seen(1000, 60), c=clicked(1000, 100))
+    assert [(row["test_status"], row["winning_model_id"]) for row in found] == [
+        (arm_tests.NO_REVENUE, ""),
+        (arm_tests.DECIDED, "c"),
+    ]
