@@ -9,7 +9,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 
 from raypipe import planning
 from raypipe.clickhouse.client import Client
@@ -66,17 +66,18 @@ def run(
     Args:
         endpoint: the ClickHouse.
         loaded: the config of a pipeline with a section `ads`.
-        day: the last day of the window; None for the newest with an ad event.
+        day: the last day of the window; None for the newest with an ad event that is over, in the config's time zone.
         progress: told the stage, what is done and what there is to do.
         take_over: whether another run's lock may be taken.
 
     Raises:
         DataError: no ad was shown.
+        UsageError: the day is not over yet.
         GateRefused: too many events cannot be used, or the policy is worse than what was shown.
     """
     settings = _settings(loaded)
     with Client(endpoint) as client:
-        window = _window(client, loaded, settings, day)
+        window = _window(client, loaded, settings, day, datetime.now(UTC))
         run_id = f"{loaded.config.pipeline}_{window.day:%Y%m%d}_{secrets.token_hex(4)}"
         sums = f"raypipe_snapshot_{run_id}"
         try:
@@ -117,11 +118,19 @@ def _settings(loaded: Loaded) -> Ads:
     return loaded.config.ads
 
 
-def _window(client: Client, loaded: Loaded, settings: Ads, day: date | None) -> Window:
+def _window(client: Client, loaded: Loaded, settings: Ads, day: date | None, now: datetime) -> Window:
     zone = loaded.config.timezone
+    last = ad_events.last_day(now, zone)
     if day is None:
         newest = load(loaded.sql(f"{loaded.config.pipeline}/newest.sql"))
-        day = ad_events.newest_day(client, newest, zone, settings.impression, settings.click)
+        day = ad_events.newest_day(client, newest, last, zone, settings.impression, settings.click)
+    if day > last:
+        raise UsageError(
+            "Ads are learned from whole days, and this one is not over",
+            found=f"{day}, at {now:%Y-%m-%d %H:%M} UTC",
+            allowed=f"up to {last}, in {zone}",
+            next_step="leave --date out for the newest day that is over",
+        )
     return Window(
         day,
         settings.window_days,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
@@ -94,20 +95,28 @@ class AdEvents:
         return [row for row in self.cells.to_pylist() if not parts or row["part"] in parts]
 
 
-def newest_day(client: Client, newest: Statement, timezone: str, impression: str, click: str) -> date:
-    """The newest day with an ad event.
+def last_day(now: datetime, timezone: str) -> date:
+    """The last day that is over at a moment, in a time zone."""
+    return now.astimezone(ZoneInfo(timezone)).date() - timedelta(days=1)
+
+
+def newest_day(client: Client, newest: Statement, last: date, timezone: str, impression: str, click: str) -> date:
+    """The newest day with an ad event, up to a last one.
 
     Raises:
-        DataError: there is no ad event at all.
+        DataError: there is no ad event up to then.
     """
-    found = client.value(newest.text, {"timezone": timezone, "impression": impression, "click": click})
+    until = last + timedelta(days=1)
+    parameters = {"until": until, "timezone": timezone, "impression": impression, "click": click}
+    found = client.value(newest.text, parameters)
     if found <= NO_DAY:
         raise DataError(
-            "customer_events holds no ad event",
-            found=f"no event_type {impression} or {click}",
+            "customer_events holds no ad event of a day that is over",
+            found=f"no event_type {impression} or {click} up to {last}, in {timezone}",
             next_step="check ads.impression and ads.click in the config",
         )
-    return found  # type: ignore[no-any-return]
+    # A project's own query may not bind `until`.
+    return min(found, last)  # type: ignore[no-any-return]
 
 
 def copy(client: Client, name: str, arms: Statement, window: Window) -> None:

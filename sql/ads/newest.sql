@@ -1,5 +1,6 @@
--- grain: one row, the newest day with an ad event; 1970-01-01 where there is none
--- parameters: timezone String (of the day), impression String, click String (the event types)
+-- grain: one row, the newest day with an ad event before a day; 1970-01-01 where there is none
+-- parameters: until Date (the day that is not over), timezone String (of the days), impression String, click String (the event types)
 SELECT toDate(max(event_timestamp), {timezone:String})
 FROM customer_events
 WHERE event_type IN ({impression:String}, {click:String})
+    AND event_timestamp < toDateTime({until:Date}, {timezone:String})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
@@ -262,8 +263,28 @@ def test_an_earlier_day_is_published_beside_a_later_one_and_does_not_become_cham
     assert filled.count("ml_model_monitoring") == 2
 
 
-def test_the_newest_day_is_that_of_the_newest_ad_event(filled: Place) -> None:
-    assert filled.run(None).outcome.run.date == DAY
+def test_the_newest_day_is_that_of_the_newest_ad_event_of_a_day_that_is_over(place: Place) -> None:
+    today = datetime.now(UTC)
+    later = [
+        {**impression("a"), "event_timestamp": today + timedelta(days=ahead), "event_id": f"later {ahead}"}
+        for ahead in (0, 1, 400)
+    ]
+    place.show(*later)
+    with pytest.raises(DataError, match="no ad event of a day that is over"):
+        place.run(None)
+    place.show(*rounds(100, "a", "b", earning=["a"]))
+    found = place.run(None)
+    assert found.outcome.run.date == date(2026, 1, 30)
+    assert sum(row["impressions"] for row in found.events.rows()) == 200
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_a_day_that_is_not_over_is_refused(place: Place, ahead: int) -> None:
+    # In a zone where it is not yet today when it is in UTC.
+    today = datetime.now(ZoneInfo("Pacific/Honolulu")).date()
+    with pytest.raises(UsageError, match="this one is not over"):
+        place.run(today + timedelta(days=ahead), "timezone=Pacific/Honolulu")
+    assert place.left() == {table: [] for table in LEFT}
 
 
 def test_the_report_names_what_the_ids_mean(filled: Place) -> None:
