@@ -128,7 +128,11 @@ def copy(client: Client, name: str, arms: Statement, window: Window) -> None:
 
 
 def read(client: Client, name: str) -> AdEvents:
-    """The sums that `copy` wrote."""
+    """The sums that `copy` wrote.
+
+    Raises:
+        DataError: the ids of two contexts read the same when they are joined.
+    """
     keys = "context, arm, part, bucket, problem"
     table = client.topology.everywhere(name)
     found = client.table(f"SELECT * EXCEPT readers FROM {table} ORDER BY {keys}")
@@ -139,7 +143,12 @@ def read(client: Client, name: str) -> AdEvents:
         if row["problem"]:
             unusable[row["problem"]] = unusable.get(row["problem"], 0) + row["events"]
     usable = pa.array([not row["problem"] for row in rows], pa.bool_())
-    contexts = {row["context"]: {name: row[name] for name in DIMENSIONS} for row in rows if not row["problem"]}
+    contexts: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if not row["problem"]:
+            dimensions = {name: row[name] for name in DIMENSIONS}
+            if contexts.setdefault(row["context"], dimensions) != dimensions:
+                raise _ambiguous(row["context"], contexts[row["context"]], dimensions)
     return AdEvents(
         found.filter(usable),
         contexts,
@@ -147,6 +156,16 @@ def read(client: Client, name: str) -> AdEvents:
         sum(row["events"] for row in rows),
         unusable,
         _sha256(rows),
+    )
+
+
+def _ambiguous(context: str, first: Mapping[str, str], second: Mapping[str, str]) -> DataError:
+    shown = [", ".join(f"{name} {value}" for name, value in one.items() if value) for one in (first, second)]
+    return DataError(
+        f"Two contexts of ads have the id {context!r}",
+        found=" and ".join(shown),
+        allowed="ids without a slash, which joins them",
+        next_step="take one of the dimensions out of ads.context, or correct the ids in customer_events",
     )
 
 

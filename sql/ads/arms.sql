@@ -4,7 +4,7 @@
 -- problem: '' where the event can be used, else why not; arm is '' then
 -- bucket: a hash of the reader, so that all of a reader's events are in one; of the session where the reader is anonymous
 -- readers: the known ones, as a state that merges over parts; an anonymous reader counts for the arm alone
--- why decimals: their sums are the same in any order, so that the same events give the same model
+-- why decimals: their sums are the same in any order, so that the same events give the same model; 12 digits, since a revenue of a thousandth has a square of a millionth
 SELECT
     arrayStringConcat(
         arrayMap(name -> [company, brand, device, category][indexOf(['company', 'brand', 'device', 'category'], name)], {context:Array(String)}),
@@ -14,9 +14,10 @@ SELECT
     device AS device_type_id,
     category AS category_id,
     multiIf(
-        ad.arm != '' AND earned >= 0 AND earned <= 1000000, '',
+        ad.arm != '' AND NOT not_a_number AND earned >= 0 AND earned <= 1000000, '',
         isNull(ad.arm) AND NOT isValidJSON(metadata), 'broken JSON',
         ifNull(ad.arm, '') = '', 'no arm',
+        not_a_number, 'revenue is not a number',
         'revenue out of range') AS problem,
     problem = '' ? assumeNotNull(ad.arm) : '' AS arm,
     in_test ? 'test' : 'train' AS part,
@@ -25,12 +26,12 @@ SELECT
     countIf(is_impression) AS impressions,
     countIf(NOT is_impression) AS clicks,
     uniqExactIfState(user_id, user_id != '') AS readers,
-    toFloat64(sum(toDecimal128(gain, 6))) AS revenue,
-    toFloat64(sum(toDecimal128(gain * gain, 6))) AS revenue_squares,
+    toFloat64(sum(toDecimal128(gain, 12))) AS revenue,
+    toFloat64(sum(toDecimal128(gain * gain, 12))) AS revenue_squares,
     countIf(propensity = 0 AND (is_impression OR gain > 0)) AS without_propensity,
-    toFloat64(sumIf(toDecimal128(weight, 6), is_impression)) AS inverse,
-    toFloat64(sumIf(toDecimal128(weight * weight, 6), is_impression)) AS inverse_squares,
-    toFloat64(sum(toDecimal128(gain * weight, 6))) AS weighted_revenue
+    toFloat64(sumIf(toDecimal128(weight, 12), is_impression)) AS inverse,
+    toFloat64(sumIf(toDecimal128(weight * weight, 12), is_impression)) AS inverse_squares,
+    toFloat64(sum(toDecimal128(gain * weight, 12))) AS weighted_revenue
 FROM
 (
     SELECT
@@ -46,6 +47,7 @@ FROM
         -- Of an array JSONExtract would take the elements in turn.
         JSONExtract(match(metadata, '^\\s*\\{') ? metadata : '', 'Tuple(arm Nullable(String), propensity Nullable(Float64), revenue Nullable(Float64))') AS ad,
         ifNull(ad.revenue, 0) AS earned,
+        NOT is_impression AND isNull(ad.revenue) AND JSONType(metadata, 'revenue') != 'Null' AS not_a_number,
         -- What an impression says of revenue is a promise; its click brings it.
         NOT is_impression AND earned >= 0 AND earned <= 1000000 ? earned : 0 AS gain,
         ifNull(ad.propensity >= 0.000001 AND ad.propensity <= 1, 0) ? assumeNotNull(ad.propensity) : 0 AS propensity,
