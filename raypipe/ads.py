@@ -6,8 +6,10 @@ events → sums a context and arm → policy, judged on the last days → regist
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 
@@ -21,7 +23,7 @@ from raypipe.data import ad_events
 from raypipe.data.ad_events import TEST, TRAIN, AdEvents, Window
 from raypipe.data.contract import KEY_HASH, key_hash
 from raypipe.data.slices import Slice, Slicing
-from raypipe.errors import GateRefused, UsageError
+from raypipe.errors import GateRefused, RaypipeError, UsageError
 from raypipe.fit import ads_registration
 from raypipe.fit.ads import FittedAds, Recipe
 from raypipe.models import bandit
@@ -35,6 +37,8 @@ from raypipe.score import contexts, gate, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest, Target
 from raypipe.score.run import Outcome, execute
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 
@@ -93,9 +97,11 @@ def run(
             version = ads_registration.promote(client, version, fitted.decision.reason)
             manifest = _manifest(client, loaded, window, version, run_id, sums)
             return _publish(client, loaded, settings, window, events, version, fitted, manifest, progress, take_over)
-        finally:
-            # A run that ended well has dropped it already.
-            client.run(client.topology.drop(sums))
+        except BaseException:
+            # Why the night failed is worth more than a table that `raypipe doctor --clean` drops as well.
+            with suppress(RaypipeError):
+                client.run(client.topology.drop(sums))
+            raise
 
 
 def resume(endpoint: Endpoint, loaded: Loaded, run_id: str, progress: Progress, *, take_over: bool) -> AdsOutcome:
@@ -279,7 +285,11 @@ def _publish(
         monitoring.write_monitoring(client, night, policy, health)
 
     outcome = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitored)
-    monitoring.remove(client, night, earlier)
+    try:
+        monitoring.remove(client, night, earlier)
+    except RaypipeError as error:
+        # The predictions are published; the next run of the date removes these rows, too.
+        log.warning("the run is published; the tests and monitoring of an earlier one were left: %s", error.problem)
     return AdsOutcome(version, fitted, events, outcome, tests[0], drift)
 
 

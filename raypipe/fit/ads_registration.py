@@ -100,8 +100,9 @@ def _register(
         evaluation=fitted.evaluation,
         metadata={"date": recipe.window.day.isoformat(), "unusable": events.unusable, "warnings": fitted.warnings},
     )
+    # The version comes last: one that is registered is not made again, so nothing of it may be missing.
+    record_features(client, attempt.run.model_id, _features(recipe, events), datetime.now(UTC))
     registered = models.register(client, record, datetime.now(UTC))
-    record_features(client, registered.model_id, _features(recipe, events), datetime.now(UTC))
     completed = Outcome(
         training_rows=shown,
         test_rows=sum(row["impressions"] for row in events.rows(TEST)),

@@ -19,7 +19,7 @@ from raypipe.models.bandit import Policy
 from raypipe.monitor import table
 from raypipe.monitor.arm_tests import TESTS, Night
 from raypipe.monitor.drift import psi
-from raypipe.monitor.table import TABLE, UINT32_MAX
+from raypipe.monitor.table import TABLE, UINT16_MAX, UINT32_MAX
 
 # The rows of a pipeline and date, whichever run wrote them.
 _TESTS = "test_code = {code:String} AND created_by = 'raypipe'"
@@ -79,7 +79,7 @@ def write_monitoring(client: Client, night: Night, policy: Policy, health: Healt
         "error_count": min(skipped, UINT32_MAX),
         "error_rate": skipped / max(health.events, 1),
         "error_types": json.dumps(dict(health.unusable)),
-        "alerts_triggered": len(health.warnings) + len(shifted),
+        "alerts_triggered": min(len(health.warnings) + len(shifted), UINT16_MAX),
         "alert_types": json.dumps([*health.warnings, *(f"drift:{name}" for name in shifted)]),
         "metadata": json.dumps(
             {
@@ -110,6 +110,8 @@ def written(client: Client, night: Night) -> list[str]:
 
 def remove(client: Client, night: Night, run_ids: Sequence[str]) -> None:
     """Deletes what these runs of the pipeline and date have written to both tables."""
+    if not run_ids:
+        return
     for name, condition in ((TESTS, _TESTS), (TABLE, _ROWS)):
         mine = "has({runs:Array(String)}, JSONExtractString(metadata, 'run_id'))"
         sql, settings = client.topology.delete(name, f"{condition} AND {mine}")

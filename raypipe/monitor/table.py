@@ -10,7 +10,7 @@ import pyarrow as pa
 from raypipe.clickhouse.client import Client
 
 TABLE = "ml_model_monitoring"
-UINT32_MAX = 2**32 - 1
+UINT16_MAX, UINT32_MAX = 2**16 - 1, 2**32 - 1
 
 _TIME, _FLOAT = pa.timestamp("s", tz="UTC"), pa.float32()
 COLUMNS: Mapping[str, pa.DataType] = {

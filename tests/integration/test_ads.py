@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,15 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.migrate import migrate
 from raypipe.clickhouse.statements import load, load_all
 from raypipe.config.load import load_pipeline, shipped
-from raypipe.errors import Busy, DataError, GateRefused, UsageError
+from raypipe.errors import Busy, DataError, GateRefused, ServerError, UsageError
 from raypipe.models import bandit
+from raypipe.models.ad_revenue import Seen
+from raypipe.monitor import arms as monitoring
+from raypipe.monitor.arm_tests import Night
+from raypipe.monitor.arms import Health
 from raypipe.score import lock
 from tests.conftest import PUBLISHER_LAST_DATE, _fresh_database
+from tests.faults.proxy import Rule, exception, proxied
 
 DAY = PUBLISHER_LAST_DATE
 COPIED = (
@@ -332,15 +337,39 @@ def test_broken_json_is_counted_and_skipped(place: Place) -> None:
         {"metadata": "[1, 2]"},
         click("a", -3.0),
         click("a", 1e300),
+        {"event_type": "ad_click", "metadata": '{"arm":"a","revenue":"1,50"}'},
     )
     soiled = place.run()
-    assert dict(soiled.events.unusable) == {"broken JSON": 3, "no arm": 3, "revenue out of range": 2}
-    assert soiled.events.events == clean.events.events + 8
+    assert dict(soiled.events.unusable) == {
+        "broken JSON": 3,
+        "no arm": 3,
+        "revenue out of range": 2,
+        "revenue is not a number": 1,
+    }
+    assert soiled.events.events == clean.events.events + 9
     assert soiled.fitted.policy == clean.fitted.policy
     assert soiled.fitted.value == clean.fitted.value
     (row,) = place.client.rows("SELECT error_count, error_rate, error_types FROM ml_model_monitoring")
-    assert (row[0], row[1]) == (8, pytest.approx(8 / soiled.events.events))
+    assert (row[0], row[1]) == (9, pytest.approx(9 / soiled.events.events))
     assert json.loads(row[2]) == dict(soiled.events.unusable)
+
+
+def test_a_click_may_earn_nothing_and_a_revenue_may_be_small_or_a_text(place: Place) -> None:
+    unpaid = {"event_type": "ad_click", "metadata": '{"arm":"a","revenue":null}'}
+    as_text = {"event_type": "ad_click", "metadata": '{"arm":"a","revenue":"0.0005"}'}
+    place.show(*(impression("a") for _ in range(9)), unpaid, as_text, click("a", 0.0007))
+    (arm,) = place.run().fitted.policy.contexts["phone"].arms
+    assert (arm.seen.impressions, arm.seen.clicks) == (9, 3)
+    assert arm.seen.revenue == pytest.approx(0.0012)
+    # Of a millionth, which six digits would cut off; without it the revenue would seem to be without variance.
+    assert arm.seen.revenue_squares == pytest.approx(0.0005**2 + 0.0007**2)
+
+
+def test_two_contexts_whose_ids_read_the_same_are_not_one(place: Place) -> None:
+    place.show(impression("a", company_id="c/1", brand_id="2"), impression("a", company_id="c", brand_id="1/2"))
+    with pytest.raises(DataError, match="Two contexts of ads have the id 'c/1/2'"):
+        place.run(DAY, "ads.context=[company,brand]")
+    assert place.run(DAY, "ads.context=[company]").outcome.run.rows_published == 2
 
 
 def test_too_many_broken_events_stop_the_run_before_anything_is_written(place: Place) -> None:
@@ -487,6 +516,56 @@ def test_a_publication_that_fails_leaves_the_published_predictions_and_is_repair
     assert place.count("ml_model_monitoring") == 1
     assert place.client.rows("SELECT DISTINCT batch_id FROM ml_model_predictions") == [(third.outcome.run.run_id,)]
     assert place.client.rows(OWN_TABLES) == []
+
+
+def test_a_version_is_registered_when_all_of_it_is_there(place: Place) -> None:
+    place.show(*rounds(100, "a", "b", earning=["a"]))
+    place.client.run("RENAME TABLE ml_model_features TO features_elsewhere")
+    try:
+        with pytest.raises(ServerError, match="UNKNOWN_TABLE"):
+            place.run()
+    finally:
+        place.client.run("RENAME TABLE features_elsewhere TO ml_model_features")
+    assert place.count("ml_model_registry") == 0
+    place.run()
+    assert place.count("ml_model_features") == 4
+
+
+def test_what_an_earlier_run_left_and_could_not_be_removed_is_told_and_goes_with_the_next(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.show(*rounds(100, "a", "b", earning=["a"]))
+    # A server deletes no rows of a table with a projection unless it is told how.
+    place.client.run("ALTER TABLE ml_model_monitoring ADD PROJECTION models (SELECT model_id ORDER BY model_id)")
+    try:
+        place.run()
+        assert "were left" not in caplog.text
+        second = place.run()
+    finally:
+        place.client.run("ALTER TABLE ml_model_monitoring DROP PROJECTION models")
+    assert "the tests and monitoring of an earlier one were left" in caplog.text
+    assert place.client.rows("SELECT DISTINCT batch_id FROM ml_model_predictions") == [(second.outcome.run.run_id,)]
+    assert place.count("ml_model_monitoring") == 2
+    place.run()
+    assert place.count("ml_model_monitoring") == 1
+
+
+def test_why_a_run_failed_is_not_covered_by_a_table_that_could_not_be_dropped(place: Place) -> None:
+    place.show(*rounds(100, "a", "b", earning=["a"]))
+    loaded = load_pipeline("ads", shipped() / "configs", [f"artifacts={place.artifacts}"], environ={})
+    with proxied(place.client.endpoint.url) as between:
+        between.add(Rule(b"INSERT INTO `raypipe_snapshot_", "answer", answer=exception(241, "MEMORY_LIMIT_EXCEEDED")))
+        between.add(Rule(b"DROP TABLE IF EXISTS `raypipe_snapshot_", "answer", answer=exception(497, "ACCESS_DENIED")))
+        with pytest.raises(ServerError, match="MEMORY_LIMIT_EXCEEDED"):
+            ads.run(replace(place.client.endpoint, url=between.url), loaded, DAY, lambda stage, done, total: None)
+
+
+def test_more_alerts_than_the_table_can_count_are_its_most(place: Place) -> None:
+    policy = bandit.learn({"phone": {"a": Seen(1)}}, bandit.Settings())
+    night = Night("other", datetime(2026, 2, 1, tzinfo=UTC), "ads", "model", "version", DAY, DAY, 100, 0.95)
+    health = Health(1, {}, {}, 0.25, {}, ["a warning"] * 70_000)
+    monitoring.write_monitoring(place.client, night, policy, health)
+    assert place.client.value("SELECT max(alerts_triggered) FROM ml_model_monitoring") == 65_535
 
 
 def test_a_run_that_holds_the_lock_keeps_others_out_until_it_is_taken_over(place: Place) -> None:
