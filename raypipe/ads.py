@@ -22,6 +22,7 @@ from raypipe.config.load import Loaded
 from raypipe.data import ad_events
 from raypipe.data.ad_events import TEST, TRAIN, AdEvents, Window
 from raypipe.data.contract import KEY_HASH, key_hash
+from raypipe.data.days import last_day_over
 from raypipe.data.slices import Slice, Slicing
 from raypipe.errors import GateRefused, RaypipeError, UsageError
 from raypipe.fit import ads_registration
@@ -126,17 +127,11 @@ def _settings(loaded: Loaded) -> Ads:
 
 def _window(client: Client, loaded: Loaded, settings: Ads, day: date | None, now: datetime) -> Window:
     zone = loaded.config.timezone
-    last = ad_events.last_day(now, zone)
     if day is None:
         newest = load(loaded.sql(f"{loaded.config.pipeline}/newest.sql"))
+        last = last_day_over(now, zone)
         day = ad_events.newest_day(client, newest, last, zone, settings.impression, settings.click)
-    if day > last:
-        raise UsageError(
-            "Ads are learned from whole days, and this one is not over",
-            found=f"{day}, at {now:%Y-%m-%d %H:%M} UTC",
-            allowed=f"up to {last}, in {zone}",
-            next_step="leave --date out for the newest day that is over",
-        )
+    ad_events.require_over(day, now, zone)
     return Window(
         day,
         settings.window_days,
