@@ -129,6 +129,7 @@ def test_a_days_features_are_made_and_replaced(limited: Endpoint) -> None:
                 client,
                 LAST - timedelta(days=1),
                 run_at=datetime(2026, 2, 1, tzinfo=UTC),
+                timezone="UTC",
                 progress=lambda stage, done, total: None,
                 replace=True,
             )
