@@ -16,6 +16,7 @@ from typing import Any
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier, without_comments
 from raypipe.clickhouse.tables import Table, describe, locate, split_expressions
+from raypipe.data.bounds import bound_texts, bound_types, orders, plain_types
 from raypipe.errors import UsageError
 
 # Every slice reads about one granule a part more than its share; with this many of its own, all slices
@@ -48,7 +49,7 @@ class Slicing:
     Attributes:
         method: `index`, `quantiles`, `hash` or `whole`.
         columns: the key columns that the bounds are for.
-        types: their ClickHouse types.
+        types: the ClickHouse types that the bounds are bound as; those of the columns, with instants in UTC.
         slices: the slices, in the key's order.
         rows: the number of rows that the index counts in the range; None where it is not known.
     """
@@ -159,7 +160,7 @@ def cut(
         # ClickHouse leaves the later columns out of the index where the first ones are all but unique.
         marks = _marks(client, table, found, columns, within) or _marks(client, table, found, columns, leading)
         if any(mark[3] for mark in marks):
-            return _from_marks(columns, _types(found, columns), marks, slice_rows)
+            return _from_marks(columns, bound_types(found, columns), marks, slice_rows)
     return _without_index(client, table, found, keys, pinned, slice_rows)
 
 
@@ -178,28 +179,8 @@ def _index(client: Client, table: str, found: Table) -> tuple[str, ...]:
 def _range_columns(table: Table, index: Sequence[str], pinned: Mapping[str, object]) -> tuple[str, ...]:
     """The index's columns that a range can be cut on: plain, never NULL or NaN, after pinned ones."""
     unpinned = itertools.dropwhile(lambda name: name in pinned, index)
-    usable = itertools.takewhile(lambda name: name not in pinned and _orders(table, name), unpinned)
+    usable = itertools.takewhile(lambda name: name not in pinned and orders(table, name), unpinned)
     return tuple(usable)
-
-
-def _orders(table: Table, name: str) -> bool:
-    """Whether a column's comparison covers every value; NULL and NaN compare with nothing."""
-    types = {column.name: column.type for column in table.columns}
-    return (
-        name in types
-        and "Nullable(" not in types[name]
-        and not _plain(types[name]).startswith(("Float", "BFloat", "Array", "Tuple", "Map"))
-    )
-
-
-def _types(table: Table, columns: Sequence[str]) -> tuple[str, ...]:
-    types = {column.name: column.type for column in table.columns}
-    return tuple(_plain(types[name]) for name in columns)
-
-
-def _plain(type_name: str) -> str:
-    inner = type_name.removeprefix("LowCardinality(")
-    return inner[:-1] if inner != type_name else type_name
 
 
 def _marks(
@@ -212,7 +193,7 @@ def _marks(
     """
     database, name = locate(client, table)
     condition, values = _pinned_condition(found, pinned)
-    texts = ", ".join(f"toString({identifier(column)})" for column in columns)
+    texts = bound_texts(found, columns)
     order = ", ".join(identifier(column) for column in columns)
     rows = client.rows(
         f"SELECT {texts}, rows_in_granule, part_name, isValidUTF8(concat({texts}, ''))"
@@ -258,23 +239,29 @@ def _without_index(
     names = tuple(keys)
     if count <= 1 or not names:
         return Slicing("whole", (), (), (Slice(0),), rows)
-    types = _types(found, names) if all(name in {c.name for c in found.columns} for name in names) else ()
-    if types and all(_orders(found, name) for name in names):
-        bounds = _sampled_bounds(client, table, names, where, values, rows, count)
+    if all(orders(found, name) for name in names):
+        bounds = _sampled_bounds(client, table, found, names, where, values, rows, count)
         if bounds:
-            return _ranges("quantiles", names, types, bounds, rows)
+            return _ranges("quantiles", names, bound_types(found, names), bounds, rows)
     return Slicing("hash", names, ("String",) * len(names), tuple(Slice(i, bucket=i) for i in range(count)), rows)
 
 
 def _pinned_condition(found: Table, pinned: Mapping[str, object]) -> tuple[str, dict[str, object]]:
-    conditions = [f"{identifier(name)} = {{pin_{i}:{_types(found, [name])[0]}}}" for i, name in enumerate(pinned)]
+    conditions = [f"{identifier(name)} = {{pin_{i}:{plain_types(found, [name])[0]}}}" for i, name in enumerate(pinned)]
     return " AND ".join(conditions) or EVERYTHING, {f"pin_{i}": value for i, value in enumerate(pinned.values())}
 
 
 def _sampled_bounds(
-    client: Client, table: str, names: Key, where: str, values: Mapping[str, object], rows: int, count: int
+    client: Client,
+    table: str,
+    found: Table,
+    names: Key,
+    where: str,
+    values: Mapping[str, object],
+    rows: int,
+    count: int,
 ) -> list[Key]:
-    texts = ", ".join(f"toString({identifier(name)})" for name in names)
+    texts = bound_texts(found, names)
     order = ", ".join(identifier(name) for name in names)
     every = max(1, rows // SAMPLED_KEYS)
     sample = client.rows(

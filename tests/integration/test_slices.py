@@ -17,6 +17,8 @@ from raypipe.errors import UsageError
 
 DAY = date(2026, 1, 31)
 MOST_GRANULES = 1.1
+# Before Europe/Berlin sets its clocks back at 01:00 UTC.
+AUTUMN = "toDateTime('2025-10-25 22:00:00', 'UTC')"
 HOSTILE = ("a'b", "a\\b", "a\nb", "a\tb", "é😀", "", "\\N", "%(x)s", "a\0b", "{slice}", '"`', "a\rb")
 
 
@@ -128,6 +130,8 @@ def test_slices_of_a_snapshot_read_at_most_a_tenth_more_granules_than_one_piece(
         ("String", "hex(cityHash64(number))"),
         ("UUID", "reinterpretAsUUID(sipHash128(number))"),
         ("DateTime", "toDateTime('2020-01-01 00:00:00') + intDiv(number, 3)"),
+        ("DateTime('Europe/Berlin')", f"{AUTUMN} - 100000 + intDiv(number, 2)"),
+        ("DateTime64(3, 'Europe/Berlin')", f"toDateTime64({AUTUMN}, 3, 'UTC') - 100000 + number / 2"),
         ("LowCardinality(String)", "concat('user ', toString(cityHash64(number) % 5000))"),
     ],
 )
@@ -158,8 +162,10 @@ def test_slices_of_a_table_without_dates_prune_by_every_type_of_key(
         ("Date", "toDate('1970-01-01') + number"),
         ("Date32", "toDate32('1950-01-01') + number"),
         ("DateTime64(6, 'UTC')", "toDateTime64(number / 7, 6, 'UTC')"),
-        # Both sides of the hour that stands twice on the clock.
-        ("DateTime('Europe/Berlin')", "toDateTime('2025-10-25 00:00:00', 'UTC') + 10 * number"),
+        # Every second around the hour that stands twice on the clock: several bounds lie in it.
+        ("DateTime('Europe/Berlin')", f"{AUTUMN} + number"),
+        ("DateTime64(3, 'Europe/Berlin')", f"toDateTime64({AUTUMN}, 3, 'UTC') + 7200 + number / 2"),
+        ("LowCardinality(DateTime('Europe/Berlin'))", f"{AUTUMN} + number"),
         ("Enum8('it\\'s' = -1, 'b c' = 2, 'ü' = 3)", "['it\\'s', 'b c', 'ü'][1 + intDiv(number, 7000)]"),
         ("Bool", "number > 9000"),
         ("FixedString(8)", "toFixedString(toString(number), 8)"),
@@ -170,12 +176,31 @@ def test_slices_of_a_table_without_dates_prune_by_every_type_of_key(
 def test_keys_of_every_comparable_type_are_cut_into_slices_that_cover_once(
     client: Client, type_name: str, key: str
 ) -> None:
-    definition = f"(k {type_name}) ENGINE = MergeTree ORDER BY k SETTINGS index_granularity = 64"
+    definition = (
+        f"(k {type_name}) ENGINE = MergeTree ORDER BY k SETTINGS index_granularity = 64,"
+        " allow_suspicious_low_cardinality_types = 1"
+    )
     fill(client, definition, f"SELECT {key} FROM {{source}}", 20_000, parts=2)
     slicing = cut(client, "t", slice_rows=2_000)
     assert slicing.method == "index"
     assert len(slicing.slices) > 1
     assert all(piece.count for piece in covers(client, "t", slicing, ["k"]))
+
+
+@pytest.mark.parametrize("engine", ["MergeTree ORDER BY k SETTINGS index_granularity = 64", "Memory"])
+@pytest.mark.parametrize("type_name", ["DateTime", "DateTime64(3)"])
+def test_instants_in_the_servers_own_zone_are_cut_into_slices_that_cover_once(
+    client: Client, type_name: str, engine: str
+) -> None:
+    with Client(client.endpoint, {"session_timezone": "Europe/Berlin"}) as there:
+        there.run(f"CREATE TABLE t (k {type_name}) ENGINE = {engine}")
+        there.run(f"INSERT INTO t SELECT {AUTUMN} + number FROM numbers(20000)")
+        slicing = cut(there, "t", slice_rows=1_000, keys=["k"])
+        assert (slicing.method, len(slicing.slices)) == ("quantiles" if engine == "Memory" else "index", 20)
+        assert all(piece.count for piece in covers(there, "t", slicing, ["k"]))
+        sql = "SELECT sum(toUnixTimestamp(k)) FROM t WHERE {slice}"
+        if engine != "Memory":
+            assert granules_ratio(there, sql, unsliced(sql), slicing) <= MOST_GRANULES
 
 
 def test_boundaries_with_quotes_backslashes_controls_and_unicode_survive_the_way_to_the_server(
