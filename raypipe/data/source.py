@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import ray.data
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
+from ray.util.annotations import RayDeprecationWarning
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
@@ -22,6 +24,10 @@ log = logging.getLogger(__name__)
 
 # Ray Data holds a few blocks per reading task in memory; ClickHouse's own batches are usually below this.
 BLOCK_BYTES = 64 * 1024 * 1024
+# Ray Data would run the task of a worker that died anew, without limit, and keep the blocks that it had handed out:
+# it takes a second run for the first one's twin. ClickHouse's threads yield a slice's rows in another order each
+# time, so that the kept blocks and the new ones together have rows twice and lack others. An error is better.
+ONCE = {"max_retries": 0}
 
 
 class SlicedQuery(Datasource):
@@ -111,6 +117,8 @@ def read_sql(
     granules and nothing else, whatever filters, joins or sub-queries stand around it. Without it, `keys`
     cut the result by a hash, which runs the query once a task; with neither, one task streams it all.
 
+    A slice is read once: when its worker dies, such as for its memory, the read fails with Ray's error.
+
     Args:
         sql: a SELECT; values are bound as `{name:Type}`.
         endpoint: where it runs.
@@ -124,6 +132,7 @@ def read_sql(
     Raises:
         UsageError: `{slice}` without `table`, or the other way round.
         ServerError: while reading: the server's own error, from the task that met it.
+        ray.exceptions.RayError: while reading: a worker or its node died.
     """
     marked = has_place(sql)
     if marked != (table is not None):
@@ -140,7 +149,12 @@ def read_sql(
             sql, slicing = _hashed(client, sql, values, tuple(keys), slice_rows)
     log.info("reading in %d slices by %s", len(slicing.slices), slicing.method)
     source = SlicedQuery(endpoint, sql, slicing, values, settings or {})
-    dataset: ray.data.Dataset = ray.data.read_datasource(source, override_num_blocks=len(slicing.slices))
+    with warnings.catch_warnings():
+        # Retries have no parameter of their own.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        dataset: ray.data.Dataset = ray.data.read_datasource(
+            source, override_num_blocks=len(slicing.slices), ray_remote_args=ONCE
+        )
     return dataset
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import ray
 import ray.data
 import ray.train
+from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, WorkerCrashedError
 from ray.train.backend import BackendConfig
 from ray.train.v2.api.config import LoggingConfig, RunConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
@@ -33,6 +34,8 @@ LABEL = "label"
 # What Ray Data needs to read while the workers hold theirs; without it a fit with workers waits for ever.
 DATA_CPUS = 1
 PROGRESS_ROWS = 100_000
+# What a process that is gone leaves behind; a read is not repeated (see `raypipe.data.source`).
+DEATHS = (WorkerCrashedError, OutOfMemoryError, NodeDiedError, ObjectLostError, RayActorError)
 
 Progress = Callable[[str], None]
 
@@ -87,7 +90,7 @@ def fit(
     Raises:
         ConfigError: the family cannot be loaded or spread over workers, or the cluster is too small.
         DataError: the rows do not fit the spec.
-        ModelError: the fit failed; the cause is kept.
+        ModelError: the fit failed, or a process of Ray's died; the cause is kept.
     """
     family = load_family(family_path)
     if workers:
@@ -225,5 +228,13 @@ def _readable_errors() -> Iterator[None]:
         if original(error) is error:
             raise
         chain = list(causes(error))
+        death = next((inner for inner in chain if isinstance(inner, DEATHS)), None)
+        if death is not None:
+            raise ModelError(
+                "A process of Ray's died while it read rows for the fit, or fitted",
+                found=f"{type(death).__name__}: {' '.join(str(death).split())}",
+                next_step="no version was registered; fit again. Where memory was short (`dmesg` tells), lower"
+                " score.slice_rows, which a read holds at a time, or model.workers, or give the nodes more",
+            ) from error
         root = next((inner for inner in chain if not type(inner).__module__.startswith("ray.")), chain[-1])
         raise ModelError("The fit failed", found=f"{type(root).__name__}: {root}") from error

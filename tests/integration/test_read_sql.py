@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -127,6 +132,52 @@ def test_an_error_in_the_middle_of_a_stream_comes_out_of_ray_as_the_servers(ray_
     with pytest.raises(ServerError, match="the cup is broken") as failed, runtime.plain_errors():
         dataset.materialize()
     assert failed.value.code == 395
+
+
+@pytest.fixture
+def read_whose_worker_dies(
+    ray_session: None, facts: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], list[str]]:
+    """Reads every user in one task, whose worker is killed once when its first block has arrived."""
+    read, begun, reader = source._read, tmp_path / "begun", tmp_path / "reader"
+    os.mkfifo(reader)
+
+    def stops_behind_its_first_batch(*given: Any) -> Iterator[pa.Table]:
+        blocks = read(*given)
+        yield next(blocks)
+        if not begun.exists():
+            begun.touch()
+            reader.write_text(str(os.getpid()))
+            signal.pause()
+        yield from blocks
+
+    def users() -> list[str]:
+        # The order stands for that of ClickHouse's threads, which is another one each time too.
+        dataset = read_sql("SELECT user FROM facts ORDER BY rand()", facts.endpoint, settings={"max_block_size": 5_000})
+        batches = iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
+        found = next(batches).column("user").to_pylist()
+        os.kill(int(reader.read_text()), signal.SIGKILL)
+        return [*found, *(user for batch in batches for user in batch.column("user").to_pylist())]
+
+    monkeypatch.setattr(source, "_read", stops_behind_its_first_batch)
+    # Several blocks of Ray's in a batch, so that some are handed out before the reader stops.
+    monkeypatch.setattr(ray.data.DataContext.get_current(), "target_max_block_size", 10_000)
+    return users
+
+
+def test_a_read_whose_worker_dies_is_an_error(read_whose_worker_dies: Callable[[], list[str]]) -> None:
+    with pytest.raises(ray.exceptions.WorkerCrashedError):
+        read_whose_worker_dies()
+
+
+def test_without_the_bound_on_retries_a_read_whose_worker_dies_yields_rows_twice_and_lacks_others(
+    read_whose_worker_dies: Callable[[], list[str]], facts: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "ONCE", {"max_retries": -1})
+    expected = Counter(row[0] for row in facts.rows("SELECT user FROM facts"))
+    found = Counter(read_whose_worker_dies())
+    assert found - expected
+    assert expected - found
 
 
 def test_an_error_that_is_not_raypipes_passes_as_ray_raised_it(ray_session: None) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import ray.data
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
+from raypipe.data.source import ONCE
 from raypipe.errors import ConfigError, DataError, ModelError, ServerError
 from raypipe.fit.trainer import fit
 from raypipe.models.protocol import FitSpec, Matrix
@@ -47,9 +49,9 @@ def _dataset(data: Matrix, blocks: int = 3) -> ray.data.Dataset:
 
 
 class Failing(Datasource):  # type: ignore[misc]
-    """A source whose read task raises a given error."""
+    """A source whose read task raises a given error, or without one ends its process."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: Exception | None) -> None:
         super().__init__()
         self._error = error
 
@@ -62,6 +64,8 @@ class Failing(Datasource):  # type: ignore[misc]
         error = self._error
 
         def read() -> Iterator[pa.Table]:
+            if error is None:
+                os._exit(1)
             raise error
 
         return [ReadTask(read, BlockMetadata(None, None, None, None))]
@@ -129,6 +133,15 @@ def test_the_servers_own_error_comes_out_of_a_read() -> None:
 def test_an_error_of_another_kind_keeps_its_cause() -> None:
     with pytest.raises(ModelError, match="ZeroDivisionError") as caught:
         _fit(ray.data.read_datasource(Failing(ZeroDivisionError("division by zero"))))
+    assert caught.value.__cause__ is not None
+
+
+@pytest.mark.filterwarnings("ignore:`ray_remote_args` is deprecated")
+def test_the_death_of_a_process_says_what_it_did_and_what_to_do() -> None:
+    with pytest.raises(ModelError, match="died while it read rows for the fit") as caught:
+        _fit(ray.data.read_datasource(Failing(None), ray_remote_args=ONCE))
+    assert "WorkerCrashedError" in str(caught.value)
+    assert "no version was registered; fit again" in str(caught.value)
     assert caught.value.__cause__ is not None
 
 
