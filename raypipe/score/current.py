@@ -48,10 +48,13 @@ def close_earlier(client: Client, manifest: Manifest, target: Target) -> None:
         return
     columns = ", ".join(identifier(name) for name in names)
     copied = ", ".join(f"0 AS {current}" if name == target.current else identifier(name) for name in names)
-    closed = f"SELECT {keys}, {identifier(day)} FROM {everywhere} WHERE {current} = 0"
+    # Of the closed rows only those of what is to be closed: the whole history is many times the entities.
+    entity_day = f"{keys}, {identifier(day)}"
+    closing = f"({entity_day}) IN (SELECT {entity_day} FROM {everywhere} WHERE {outdated})"
+    closed = f"SELECT {entity_day} FROM {everywhere} WHERE {current} = 0 AND {closing}"
     client.run(
         f"INSERT INTO {identifier(target.table)} ({columns}) SELECT {copied} FROM {identifier(target.table)}"
-        f" WHERE {outdated} AND ({keys}, {identifier(day)}) NOT IN ({closed})",
+        f" WHERE {outdated} AND ({entity_day}) NOT IN ({closed})",
         values,
         {"prefer_column_name_to_alias": 1},
     )
