@@ -62,7 +62,7 @@ def check_rejected(manifest: Manifest, rejected: int) -> None:
             "too many rows could not be scored",
             f"{rejected} of {manifest.source_rows} rows",
             f"{allowed:.0f} (score.max_rejected = {manifest.max_rejected})",
-            f"look at their reasons: SELECT * FROM raypipe_rejected_rows WHERE run_id = '{manifest.run_id}'",
+            f"look at their reasons: SELECT * FROM raypipe_counted_rejections WHERE run_id = '{manifest.run_id}'",
         )
 
 

@@ -43,6 +43,7 @@ REJECTED = pa.schema(
     [
         ("run_id", pa.string()),
         ("slice", pa.uint32()),
+        ("attempt", pa.uint64()),
         ("row", pa.uint64()),
         ("entity", pa.string()),
         ("reason", pa.string()),
@@ -198,6 +199,8 @@ class _Attempt:
                 {
                     "run_id": self._manifest.run_id,
                     "slice": self._piece.index,
+                    # Another attempt may get the rows in another order: its positions tell nothing of this one's.
+                    "attempt": self._attempt,
                     "row": first + position,
                     "entity": json.dumps(key, default=str),
                     "reason": reason,

@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS raypipe_runs
     rows_read UInt64,
     rows_published UInt64,
     rows_rejected UInt64,
-    replaces UInt8 COMMENT 'whether its rows took the place of those of every other run of the date, in one step',
+    replaces UInt8 COMMENT 'whether its rows took the place of those of every other run of the date, in one step, and no later run was moved in beside them',
     owner String COMMENT 'host and process that runs it',
     error String,
     timings String COMMENT 'JSON: seconds of each stage',
@@ -49,19 +49,20 @@ CREATE TABLE IF NOT EXISTS raypipe_slices
 ENGINE = ReplacingMergeTree(completed_at)
 ORDER BY (run_id, slice);
 
--- grain: one row of a slice that got no prediction
+-- grain: one row of an attempt at a slice that got no prediction; raypipe_counted_rejections has those of the attempts that count
 CREATE TABLE IF NOT EXISTS raypipe_rejected_rows
 (
     run_id String,
     slice UInt32,
-    row UInt64,
+    attempt UInt64,
+    row UInt64 COMMENT 'its place among the rows that the attempt read',
     entity String COMMENT 'JSON of the entity key',
     reason LowCardinality(String),
     value String,
     rejected_at DateTime64(6, 'UTC') DEFAULT now64(6)
 )
 ENGINE = ReplacingMergeTree(rejected_at)
-ORDER BY (run_id, slice, row);
+ORDER BY (run_id, slice, attempt, row);
 
 -- grain: one change of an alias such as champion; the latest row by set_at counts, the earlier ones are its history
 CREATE TABLE IF NOT EXISTS raypipe_aliases
@@ -77,17 +78,29 @@ CREATE TABLE IF NOT EXISTS raypipe_aliases
 ENGINE = MergeTree
 ORDER BY (pipeline, alias, set_at);
 
+-- grain: one row of a slice that got no prediction, as raypipe_runs.rows_rejected counts it
+-- attempts: an attempt that failed, or an actor that was taken for dead, may have set rows aside, too; the receipt says which attempt counts
+CREATE VIEW IF NOT EXISTS raypipe_counted_rejections
+AS SELECT run_id, slice, row, entity, reason, value, rejected_at
+FROM raypipe_rejected_rows FINAL
+WHERE (run_id, slice, attempt) IN
+    (
+        SELECT run_id, slice, JSONExtractUInt(receipt, 'attempt')
+        FROM raypipe_slices FINAL
+    );
+
 -- grain: as ml_model_predictions, but only the rows of the latest published run of each pipeline and date
 -- replaces: where a run takes the place of the one before, the table itself holds one of the two, whole, at any moment. Asked which of
---     them is committed, a query could read the table before a swap and the answer after it, and see neither.
+--     them is committed, a query could read the table before a swap and the answer after it, and see neither. The commit of a run
+--     that was moved in beside others takes the mark from those in the same block; one subquery reads both, before it or after it.
 CREATE VIEW IF NOT EXISTS raypipe_current_predictions
 AS SELECT *
 FROM ml_model_predictions
-WHERE batch_id IN (SELECT run_id FROM raypipe_runs WHERE replaces = 1)
-    OR batch_id IN
+WHERE batch_id IN
     (
-        SELECT argMax(run_id, (published_at, run_id))
+        SELECT arrayJoin(arrayFilter(id -> id != '', arrayPushBack(
+            groupArrayIf(run_id, replaces = 1),
+            argMaxIf(run_id, (published_at, run_id), status = 'PUBLISHED'))))
         FROM raypipe_runs FINAL
-        WHERE status = 'PUBLISHED'
         GROUP BY pipeline, date
     );

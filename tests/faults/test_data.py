@@ -224,7 +224,7 @@ def test_a_row_without_a_key_is_set_aside_with_its_reason(night: Night, tmp_path
     without_key(night, tmp_path)
     manifest = night.plan()
     run_id = night.run(manifest)
-    rejected = night.client.rows("SELECT run_id, reason, entity FROM raypipe_rejected_rows FINAL")
+    rejected = night.client.rows("SELECT run_id, reason, entity FROM raypipe_counted_rejections")
     assert [row[:2] for row in rejected] == [(run_id, "NULL in the key (user_id)")]
     assert json.loads(rejected[0][2])["user_id"] is None
     assert runs.find(night.client, run_id).rows_rejected == 1
@@ -366,7 +366,7 @@ def test_scores_that_are_no_number_are_set_aside_with_their_reasons(
 ) -> None:
     chosen = odd_scores(night, monkeypatch)
     run_id = night.score("score.max_rejected=0.01")
-    rejected = night.client.rows("SELECT entity, reason, value FROM raypipe_rejected_rows FINAL WHERE run_id != ''")
+    rejected = night.client.rows("SELECT entity, reason, value FROM raypipe_counted_rejections")
     assert {(json.loads(entity)["user_id"], value) for entity, _, value in rejected} == {
         (user[2], value) for user, value in zip(chosen, NO_NUMBERS, strict=True)
     }
@@ -382,7 +382,8 @@ def test_more_scores_that_are_no_number_than_allowed_are_refused(night: Night, m
     odd_scores(night, monkeypatch)
     with pytest.raises(GateRefused, match="too many rows could not be scored") as refused:
         night.score()
-    assert "raypipe_rejected_rows" in str(refused.value)
+    (_, query) = str(refused.value).split("look at their reasons: ")
+    assert night.client.rows(query)
     assert night.content() == before
 
 

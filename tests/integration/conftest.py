@@ -159,7 +159,7 @@ def scoring(client: Client) -> Callable[..., Scoring]:
 
 
 def schema_of_the_ledger(client: Client) -> None:
-    """raypipe's own tables and nothing else of the schema."""
+    """raypipe's own tables, the view of what they count as rejected, and nothing else of the schema."""
     from raypipe.clickhouse.statements import load_all
     from raypipe.config.load import shipped
 

@@ -122,7 +122,7 @@ def test_more_rejected_rows_than_allowed_are_refused_with_where_to_look(scoring:
     written = [run.stage(0, attempt=1, rejected=2), run.stage(1, attempt=2)]
     text = refused(run, written, "too many rows could not be scored")
     assert "2 of 10 rows" in text
-    assert "raypipe_rejected_rows" in text
+    assert "raypipe_counted_rejections" in text
 
 
 def test_exactly_as_many_rejected_rows_as_allowed_pass(scoring: Make) -> None:

@@ -68,6 +68,7 @@ def test_dropping_a_run_leaves_nothing_of_it_and_everything_else(scoring: Callab
     left = {row[0] for row in run.client.rows("SHOW TABLES LIKE 'raypipe%'")}
     assert left == {
         "raypipe_rejected_rows",
+        "raypipe_counted_rejections",
         "raypipe_runs",
         "raypipe_aliases",
         "raypipe_slices",

@@ -10,7 +10,14 @@ from raypipe.clickhouse.statements import Statement, load_all
 from raypipe.config.load import shipped
 from raypipe.errors import ConfigError
 
-OWN = {"raypipe_runs", "raypipe_slices", "raypipe_rejected_rows", "raypipe_aliases", "raypipe_current_predictions"}
+OWN = {
+    "raypipe_runs",
+    "raypipe_slices",
+    "raypipe_rejected_rows",
+    "raypipe_aliases",
+    "raypipe_counted_rejections",
+    "raypipe_current_predictions",
+}
 TARGETS = {
     "customer_user_features",
     "customer_churn_predictions",
@@ -20,9 +27,9 @@ TARGETS = {
 }
 
 
-def test_there_are_thirty_three_tables_of_the_publisher_and_five_of_raypipe() -> None:
+def test_there_are_thirty_three_tables_of_the_publisher_and_six_of_raypipe() -> None:
     names = [one.name for one in schema()]
-    assert len(names) == len(set(names)) == 38
+    assert len(names) == len(set(names)) == 39
     assert set(names) >= OWN
 
 
@@ -39,6 +46,7 @@ def test_every_statement_states_its_grain() -> None:
 def test_a_view_comes_after_the_tables_it_reads() -> None:
     names = [one.name for one in schema()]
     assert names.index("raypipe_current_predictions") > names.index("raypipe_runs")
+    assert names.index("raypipe_counted_rejections") > names.index("raypipe_slices")
 
 
 def test_a_column_is_read_with_its_type_default_comment_and_codec() -> None:
