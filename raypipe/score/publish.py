@@ -1,9 +1,9 @@
 """Publishing: staging becomes a twin of each target inside ClickHouse, and the twin's partition is swapped in.
 
 Where a target is partitioned by the run's constants, REPLACE PARTITION puts the new rows in and takes an
-earlier run's out in one step. Where it is not (a monthly partition holds many days), MOVE PARTITION adds
-the new rows in one step, and those of an earlier run are deleted by their mark once the new ones are committed.
-All twins are made before the first target changes.
+earlier run's out in one step. Where it is not (a monthly partition holds many days), or where others have rows in
+that very partition, MOVE PARTITION adds the new rows in one step, and those of an earlier run are deleted by their
+mark once the new ones are committed. All twins are made before the first target changes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, identifier
 from raypipe.clickhouse.tables import Table, describe, shards
+from raypipe.config.publishing import PREDICTIONS
 from raypipe.data.contract import describe_query
 from raypipe.errors import ConfigError, DataError, GateRefused
-from raypipe.score import mapping
+from raypipe.score import mapping, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest, Target
 
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 RUN_CONSTANTS = {"prediction_type", "prediction_date", "model_id", "model_version"}
 # Several threads write a twin, and its parts are written as they come: half the time for the same rows.
 FILLING = {"max_insert_threads": 4, "optimize_on_insert": 0}
+IN_PARTITION = "_partition_id = {partition:String}"
 # Together they tell a run's rows from another's, as far as a table has them; see `mark`.
 MARKS = ("batch_id", "created_at", "predicted_at", "model_version", "prediction_date", "assignment_date")
 
@@ -45,12 +47,14 @@ def _parts(target: Table) -> set[str]:
 
 
 def method(target: Table) -> str:
-    """How a run's rows get into a target: `replace`, or `move`."""
+    """How a run's rows get into a target that nobody else writes to: `replace`, or `move`."""
     return "replace" if swaps_whole_runs(target) else "move"
 
 
-def mark(table: Table, run_id: str, model_version: str, manifest: Manifest, run_at: Any) -> tuple[str, dict[str, Any]]:
-    """The condition that holds for one run's rows in a target, and its bound values."""
+def mark(
+    table: Table, run_id: str, model_version: str, manifest: Manifest, run_at: Any, name: str = "mark"
+) -> tuple[str, dict[str, Any]]:
+    """The condition that holds for one run's rows in a target, and its bound values, whose names begin with `name`."""
     names = {column.name for column in table.columns}
     values = {
         "batch_id": ("String", run_id),
@@ -60,7 +64,7 @@ def mark(table: Table, run_id: str, model_version: str, manifest: Manifest, run_
         "prediction_date": ("Date", manifest.date),
         "assignment_date": ("Date", manifest.date),
     }
-    used = [name for name in MARKS if name in names]
+    used = [column for column in MARKS if column in names]
     # Two runs of a pipeline never begin in the same second (`planning.run_at`), those of two pipelines may.
     tells = "created_at" in names and names & {"model_version", "prediction_date", "assignment_date"}
     if "batch_id" not in names and not tells:
@@ -70,8 +74,8 @@ def mark(table: Table, run_id: str, model_version: str, manifest: Manifest, run_
             allowed="batch_id, or created_at with model_version or prediction_date",
             next_step="publish into another table, or add a batch_id column",
         )
-    condition = " AND ".join(f"{identifier(name)} = {{mark_{name}:{values[name][0]}}}" for name in used)
-    return condition, {f"mark_{name}": values[name][1] for name in used}
+    condition = " AND ".join(f"{identifier(column)} = {{{name}_{column}:{values[column][0]}}}" for column in used)
+    return condition, {f"{name}_{column}": values[column][1] for column in used}
 
 
 def require_target(client: Client, target: Target) -> Table:
@@ -102,13 +106,20 @@ class Prepared:
     Attributes:
         how: `replace`, `move`, or `present` when an interrupted publication had done it.
         partition: the id of the twin's only partition; '' when present.
-        takes_place: whether the rows take the place of every other run's of the date, whatever model scored it.
+        of_all_models: whether that partition holds the rows of the date whatever model scored it.
+        may_join: whether the rows may still be moved in where others come before they replace anything: not where some
+            of them stand already, nor where the view was told that they replace.
     """
 
     target: Target
     how: str
     partition: str
-    takes_place: bool
+    of_all_models: bool
+    may_join: bool = False
+
+    def takes_place(self, before: int) -> bool:
+        """Whether the rows take the place of every other run's of the date; present ones did, or not, before."""
+        return bool(before) if self.how == "present" else self.how == "replace" and self.of_all_models
 
 
 def prepare(client: Client, manifest: Manifest, target: Target, written: Sequence[Receipt], rows: int) -> Prepared:
@@ -128,18 +139,65 @@ def prepare(client: Client, manifest: Manifest, target: Target, written: Sequenc
     """
     table = require_target(client, target)
     condition, values = mark(table, manifest.run_id, manifest.model_version, manifest, manifest.run_at)
-    how = method(table)
-    if how == "move" and count(client, target.table, condition, values) == rows:
-        return Prepared(target, "present", "", False)
+    how, of_all_models = method(table), not _parts(table) & {"model_id", "model_version"}
+    standing = count(client, target.table, condition, values)
+    if how == "move" and standing == rows:
+        return Prepared(target, "present", "", of_all_models)
     partition = _fill(client, manifest, target, table, manifest.twin(target), written, rows)
-    return Prepared(target, how, partition, how == "replace" and not _parts(table) & {"model_id", "model_version"})
+    if how == "replace":
+        # Beside other rows they were moved in. As a replacement both runs would be in view until the swap.
+        if standing == rows < count(client, target.table, IN_PARTITION, {"partition": partition}):
+            return Prepared(target, "present", "", of_all_models)
+        shared = others(client, manifest, target, partition)
+        if shared:
+            log.info("%s: not replaced but moved in, beside %s", target.table, shared)
+            how = "move"
+    return Prepared(target, how, partition, of_all_models, not standing and target.table != PREDICTIONS)
+
+
+def others(client: Client, manifest: Manifest, target: Target, partition: str) -> str:
+    """Whose rows a replaced partition would lose, in words; '' where it holds the rows of this pipeline's runs alone.
+
+    Rows that no run of this pipeline and date marked are another's: another pipeline's, or predictions saved ad hoc.
+    Where the partition key does not tell kinds of predictions apart, another pipeline at work on the date counts too:
+    its rows may come in between this look and the swap.
+    """
+    table = require_target(client, target)
+    if "prediction_type" not in _parts(table):
+        working = runs.at_work(client, manifest, table.name)
+        if working:
+            return f"those of {', '.join(working)}, at work on the date"
+    known = [(manifest.run_id, manifest.model_version, manifest.run_at)]
+    known += [(run.run_id, run.model_version, run.started_at) for run in runs.siblings(client, manifest)]
+    marks = [
+        mark(table, run_id, version, manifest, at, f"run{number}") for number, (run_id, version, at) in enumerate(known)
+    ]
+    own = " OR ".join(f"({condition})" for condition, _ in marks)
+    values = {name: value for _, bound in marks for name, value in bound.items()}
+    # A NULL in a mark is no run's.
+    condition = f"{IN_PARTITION} AND NOT ifNull({own}, 0)"
+    rows = count(client, target.table, condition, {**values, "partition": partition})
+    return f"{rows} rows without the mark of a run of {manifest.pipeline}" if rows else ""
 
 
 def swap(client: Client, manifest: Manifest, prepared: Prepared) -> None:
-    """Puts the prepared rows into their target, whole; repeating it changes nothing."""
+    """Puts the prepared rows into their target, whole; repeating it changes nothing.
+
+    Raises:
+        GateRefused: others have come into the partition that would be replaced, and a resume must look at it again.
+    """
     if prepared.how == "present":
         return
-    swapping = client.topology.replace if prepared.how == "replace" else client.topology.move
+    # A twin takes minutes to fill, and the other targets' are filled and swapped in first.
+    shared = others(client, manifest, prepared.target, prepared.partition) if prepared.how == "replace" else ""
+    if shared and not prepared.may_join:
+        raise GateRefused(
+            f"Run {manifest.run_id} is not committed: others came into its partition of {prepared.target.table}",
+            found=shared,
+            allowed=f"rows of runs of {manifest.pipeline}",
+            next_step=f"`raypipe resume {manifest.run_id}` adds its rows beside them",
+        )
+    swapping = client.topology.replace if prepared.how == "replace" and not shared else client.topology.move
     for sql, settings in swapping(prepared.target.table, manifest.twin(prepared.target), prepared.partition):
         client.run(sql, settings=settings)
 

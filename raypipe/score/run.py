@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from raypipe.clickhouse.client import Client
 from raypipe.config.publishing import PREDICTIONS
@@ -191,7 +190,7 @@ def _publish(
         progress("publish", number, len(manifest.targets))
         prepared.append(publish.prepare(client, manifest, target, written, expected[target.table]))
     # The view shows such a run as soon as its rows have taken the place of the earlier ones.
-    replaces = any(item.target.table == PREDICTIONS and item.takes_place for item in prepared)
+    replaces = any(item.target.table == PREDICTIONS and item.takes_place(run.replaces) for item in prepared)
     run = runs.save(client, run, status=runs.PUBLISHING, replaces=int(replaces))
     for item in prepared:
         lock.require(client, manifest.pipeline, owner)
@@ -205,15 +204,7 @@ def _publish(
 def _commit(client: Client, run: Run, owner: Owner, rows: int, timings: Timings) -> Run:
     """Writes the row that makes the run the current one."""
     lock.require(client, run.pipeline, owner)
-    return runs.save(
-        client,
-        run,
-        status=runs.PUBLISHED,
-        rows_published=rows,
-        error="",
-        timings=json.dumps(timings.seconds),
-        published_at=datetime.now(UTC),
-    )
+    return runs.commit(client, run, rows_published=rows, error="", timings=json.dumps(timings.seconds))
 
 
 def _tidy(client: Client, manifest: Manifest, owner: Owner) -> None:

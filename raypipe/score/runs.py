@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -60,7 +60,8 @@ SCHEMA = pa.schema(
 class Run:
     """A run as `raypipe_runs` keeps it; `manifest` and `timings` are JSON text.
 
-    `replaces` is 1 when its predictions took the place of every other run's of the date in one step.
+    `replaces` is 1 when its predictions took the place of every other run's of the date in one step, until a later
+    run's are moved in beside them and committed.
     """
 
     run_id: str
@@ -120,17 +121,37 @@ def opened(manifest: Manifest, owner: str, attempted: Run | None = None) -> Run:
 
 def save(client: Client, run: Run, **changes: Any) -> Run:
     """Writes the run with its changes as the newest version of its row."""
+    changed = _changed(run, **changes)
+    _write(client, [changed])
+    return changed
+
+
+def commit(client: Client, run: Run, **changes: Any) -> Run:
+    """Writes the row that makes a run the current one of its date.
+
+    Where its rows were moved in beside those of earlier runs, the same block says that these no longer take the others'
+    place: a reader of the view meets either.
+    """
+    changed = _changed(run, status=PUBLISHED, published_at=datetime.now(UTC), **changes)
+    beside = [] if run.replaces else [one for one in siblings(client, run) if one.replaces]
+    _write(client, [changed, *(_changed(one, replaces=0) for one in beside)])
+    return changed
+
+
+def _changed(run: Run, **changes: Any) -> Run:
     # The version must grow even when two changes fall into one tick of the clock.
     later = max(datetime.now(UTC), run.updated_at + timedelta(microseconds=1))
-    changed = replace(run, **changes, updated_at=later)
-    row = {item.name: getattr(changed, item.name) for item in fields(Run)}
+    return replace(run, **changes, updated_at=later)
+
+
+def _write(client: Client, written: Sequence[Run]) -> None:
+    rows = [{item.name: getattr(one, item.name) for item in fields(Run)} for one in written]
     client.insert(
         "raypipe_runs",
-        pa.Table.from_pylist([row], schema=SCHEMA),
-        token=content_token(run.run_id, later.isoformat()),
+        pa.Table.from_pylist(rows, schema=SCHEMA),
+        token=content_token(*(part for one in written for part in (one.run_id, one.updated_at.isoformat()))),
         columns=SCHEMA.names,
     )
-    return changed
 
 
 def find(client: Client, run_id: str) -> Run:
@@ -216,10 +237,25 @@ def earlier(client: Client, manifest: Manifest) -> list[Run]:
 
     Failed ones count too: a run may have died after one of its targets was written.
     """
-    condition = (
-        "pipeline = {pipeline:String} AND date = {date:Date} AND run_id != {run_id:String} AND status != 'SUPERSEDED'"
+    return [run for run in siblings(client, manifest) if run.status != SUPERSEDED]
+
+
+def siblings(client: Client, run: Run | Manifest) -> list[Run]:
+    """Every other run of the same pipeline and date, newest first."""
+    condition = "pipeline = {pipeline:String} AND date = {date:Date} AND run_id != {run_id:String}"
+    return _select(client, condition, {"pipeline": run.pipeline, "date": run.date, "run_id": run.run_id})
+
+
+def at_work(client: Client, manifest: Manifest, table: str) -> list[str]:
+    """The other pipelines with a run of the manifest's date that writes a table, and has not ended yet."""
+    rows = client.rows(
+        "SELECT DISTINCT pipeline FROM raypipe_runs FINAL WHERE pipeline != {pipeline:String} AND date = {date:Date}"
+        f" AND status IN ('{RUNNING}', '{STAGED}', '{PUBLISHING}')"
+        " AND arrayExists(one -> splitByChar('.', JSONExtractString(one, 'table'))[-1] = {table:String},"
+        " JSONExtractArrayRaw(manifest, 'targets')) ORDER BY pipeline",
+        {"pipeline": manifest.pipeline, "date": manifest.date, "table": table},
     )
-    return _select(client, condition, {"pipeline": manifest.pipeline, "date": manifest.date, "run_id": manifest.run_id})
+    return [name for (name,) in rows]
 
 
 def superseded(client: Client) -> list[tuple[Run, Run]]:

@@ -789,8 +789,35 @@ def test_without_looking_at_the_partition_key_again_rows_of_others_are_lost(
     manifest = night.plan()
     make_monthly(night)
     monkeypatch.setattr(publish, "method", lambda _: "replace")
+    monkeypatch.setattr(publish, "others", lambda *_: "")
     night.run(manifest)
     assert night.client.value(THEIRS) == 0
+
+
+def saved_by_hand(night: Night) -> None:
+    """A prediction of somebody else's in the very partition that the night replaces."""
+    night.client.run(
+        f"INSERT INTO {TARGETS[1]} (prediction_id, prediction_type, prediction_date, entity_id)"
+        " VALUES ('theirs', 'churn', {day:Date}, 'by hand')",
+        {"day": DAY},
+    )
+
+
+@pytest.mark.parametrize("looks", [True, False], ids=["as_it_is", "without_looking_whose_rows_are_in_the_partition"])
+def test_the_rows_of_others_in_a_partition_that_a_run_would_replace_stay(
+    night: Night, monkeypatch: pytest.MonkeyPatch, looks: bool
+) -> None:
+    first = older(night.plan())
+    night.run(first)
+    saved_by_hand(night)
+    if not looks:
+        monkeypatch.setattr(publish, "others", lambda *_: "")
+    second = night.plan()
+    night.run(second)
+    assert night.client.value(THEIRS) == int(looks)
+    assert night.status(first) == runs.SUPERSEDED
+    night.client.run(f"DELETE FROM {TARGETS[1]} WHERE prediction_id = 'theirs'")
+    night.assert_exact(second.run_id)
 
 
 def stop_after_the_first_slice(night: Night, patch: pytest.MonkeyPatch, manifest: Manifest) -> None:
@@ -939,10 +966,13 @@ def watched(night: Night, table: str, patch: pytest.MonkeyPatch) -> Iterator[Rea
         reader.end()
 
 
-def read_through_a_rerun(night: Night, table: str, patch: pytest.MonkeyPatch) -> list[tuple[int, tuple[str, ...]]]:
+def read_through_a_rerun(
+    night: Night, table: str, patch: pytest.MonkeyPatch, beside: Callable[[Night], None] = lambda _: None
+) -> list[tuple[int, tuple[str, ...]]]:
     """What a reader sees of the night's second run, over other users; the two states that it may see come first."""
     first = older(night.plan())
     night.run(first)
+    beside(night)
     for suffix in "xyz":
         add(night, key(night, "first"), f"concat(user_id, '{suffix}') AS user_id")
     second = night.plan()
@@ -967,6 +997,12 @@ def test_a_reader_of_the_view_sees_the_old_run_or_the_new(
 ) -> None:
     with own_night(fitted_publisher, schema) as night:
         assert read_through_a_rerun(night, VIEW, monkeypatch) == []
+
+
+def test_a_reader_of_the_view_sees_the_old_run_or_the_new_where_others_have_rows_in_the_partition(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert read_through_a_rerun(night, VIEW, monkeypatch, saved_by_hand) == []
 
 
 def test_without_the_view_a_reader_of_monthly_partitions_sees_both_runs_at_once(

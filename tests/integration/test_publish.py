@@ -9,16 +9,20 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from raypipe import planning
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.migrate import migrate
 from raypipe.clickhouse.statements import load, load_all
 from raypipe.config.load import shipped
+from raypipe.data.predictions import save_predictions
 from raypipe.errors import ConfigError, DataError, GateRefused
 from raypipe.score import mapping, publish, runs
 from raypipe.score.manifest import Target
 
+RAYPIPE = shipped() / "sql" / "schema"
 PUBLISHER = Path(__file__).parents[1] / "publisher" / "schema.sql"
 SHARED = load(shipped() / "sql" / "shared" / "predictions.sql").text
 PREDICTIONS = Target("ml_model_predictions", SHARED)
@@ -35,13 +39,18 @@ FROM {staging}""",
 Make = Callable[..., Any]
 
 
-@pytest.fixture(params=["raypipe", "publisher"])
-def schema(request: pytest.FixtureRequest, client: Client) -> str:
-    """Whose tables stand in the database: raypipe's, or a publisher's with monthly partitions."""
-    files = [PUBLISHER] if request.param == "publisher" else sorted((shipped() / "sql" / "schema").glob("*.sql"))
+def made_by(client: Client, place: Path) -> None:
+    """Makes the two targets as the files of a schema have them."""
+    files = sorted(place.glob("*.sql")) if place.is_dir() else [place]
     wanted = re.compile(r"CREATE TABLE (IF NOT EXISTS )?(ml_model_predictions|customer_churn_predictions)\b")
     made = [client.run(one.text) for file in files for one in load_all(file) if wanted.match(one.text)]
     assert len(made) == 2
+
+
+@pytest.fixture(params=["raypipe", "publisher"])
+def schema(request: pytest.FixtureRequest, client: Client) -> str:
+    """Whose tables stand in the database: raypipe's, or a publisher's with monthly partitions."""
+    made_by(client, RAYPIPE if request.param == "raypipe" else PUBLISHER)
     return str(request.param)
 
 
@@ -341,3 +350,145 @@ def test_a_swap_by_the_date_alone_is_not_made_where_several_kinds_of_prediction_
         ("churn", 10),
         ("clicks", 10),
     ]
+
+
+def second_pipeline(scoring: Make, **changes: Any) -> Any:
+    """A run of churn_b2b, which publishes into the table of churn."""
+    return scoring("churn_b2b_20260131_00000001", pipeline="churn_b2b", model_version="b2b", **changes)
+
+
+def recorded(run: Any, status: str, **changes: Any) -> Any:
+    """The run, with its row in raypipe_runs."""
+    return runs.save(run.client, runs.opened(run.manifest, "a test"), status=status, **changes)
+
+
+def versions(client: Client) -> dict[str, int]:
+    sql = "SELECT model_version, count() FROM customer_churn_predictions GROUP BY 1 ORDER BY 1"
+    return dict(client.rows(sql))
+
+
+def test_two_pipelines_publish_into_one_table_and_each_replaces_only_itself(schema: str, scoring: Make) -> None:
+    first = scoring(model_version="1")
+    put(first, CHURN)
+    recorded(first, runs.PUBLISHED)
+    other = second_pipeline(scoring)
+    assert put(other, CHURN) == "move"
+    recorded(other, runs.PUBLISHED)
+    assert versions(first.client) == {"1": 10, "b2b": 10}
+    again = scoring("churn_20260131_00000002", run_at=first.manifest.run_at + timedelta(hours=1), model_version="2")
+    assert put(again, CHURN) == "move"
+    old = first.manifest
+    publish.remove_earlier(again.client, again.manifest, CHURN, old.run_id, old.model_version, old.run_at)
+    assert versions(first.client) == {"2": 10, "b2b": 10}
+    # What was moved in stands: a resume neither moves it in again nor replaces what is beside it.
+    assert [put(run, CHURN) for run in (again, other)] == ["present", "present"]
+    assert versions(first.client) == {"2": 10, "b2b": 10}
+
+
+def test_a_run_replaces_whatever_runs_of_its_own_left_behind(client: Client, scoring: Make) -> None:
+    made_by(client, RAYPIPE)
+    for number, status in enumerate((runs.SUPERSEDED, runs.FAILED, runs.PUBLISHED)):
+        run = scoring(f"churn_{number}", run_at=datetime(2026, 2, 1, 3, number, tzinfo=UTC), model_version=str(number))
+        put(run, CHURN)
+        recorded(run, status)
+    last = scoring("churn_9", run_at=datetime(2026, 2, 1, 4, tzinfo=UTC), model_version="9")
+    assert put(last, CHURN) == "replace"
+    assert versions(client) == {"9": 10}
+
+
+def test_a_pipeline_at_work_on_a_shared_table_is_not_replaced_before_its_rows_are_there(
+    client: Client, scoring: Make
+) -> None:
+    made_by(client, RAYPIPE)
+    other = second_pipeline(scoring)
+    other = other.with_manifest(targets=(replace(CHURN, table=f"{client.endpoint.database}.{CHURN.table}"),))
+    begun = recorded(other, runs.RUNNING)
+    run = scoring()
+    assert put(run, CHURN) == "move"
+    client.run(f"TRUNCATE TABLE {CHURN.table}")
+    runs.save(client, begun, status=runs.FAILED)
+    assert put(run, CHURN) == "replace"
+
+
+def test_rows_that_come_between_the_look_and_the_swap_are_not_replaced(client: Client, scoring: Make) -> None:
+    made_by(client, RAYPIPE)
+    run = scoring().with_manifest(targets=(CHURN,))
+    prepared = publish.prepare(client, run.manifest, CHURN, run.staged(), 10)
+    assert prepared.how == "replace"
+    put(second_pipeline(scoring), CHURN)
+    publish.swap(client, run.manifest, prepared)
+    assert versions(client) == {run.manifest.model_version: 10, "b2b": 10}
+
+
+def test_where_the_view_was_told_or_rows_stand_already_a_resume_has_to_look_again(
+    client: Client, scoring: Make
+) -> None:
+    made_by(client, RAYPIPE)
+    run = scoring().with_manifest(targets=(CHURN, PREDICTIONS))
+    put(run, CHURN)
+    written = run.staged()
+    prepared = [publish.prepare(client, run.manifest, target, written, 10) for target in (CHURN, PREDICTIONS)]
+    assert [item.how for item in prepared] == ["replace", "replace"]
+    put(second_pipeline(scoring), CHURN)
+    saved_by_hand(client)
+    for item, rows in zip(prepared, (10, 1), strict=True):
+        with pytest.raises(GateRefused, match="others came into its partition") as refused:
+            publish.swap(client, run.manifest, item)
+        assert f"{rows} rows without the mark of a run of churn" in str(refused.value)
+    assert [put(run, target) for target in (CHURN, PREDICTIONS)] == ["present", "move"]
+    assert versions(client) == {run.manifest.model_version: 10, "b2b": 10}
+    assert sorted(batches(client).values()) == [1, 10]
+
+
+def saved_by_hand(client: Client) -> str:
+    """A batch of churn predictions of the runs' date that no pipeline made."""
+    users = {"company_id": ["c"], "brand_id": ["b"], "entity_id": ["by hand"], "prediction_probability": [0.5]}
+    return save_predictions(client, pa.table(users), "m1", "churn", date(2026, 1, 31))
+
+
+def test_predictions_saved_by_hand_stay_and_a_reader_of_the_view_never_sees_two_runs(
+    client: Client, scoring: Make
+) -> None:
+    migrate(client)
+    first = scoring()
+    began = recorded(first, runs.PUBLISHING, replaces=1)
+    assert put(first, PREDICTIONS) == "replace"
+    runs.commit(client, began)
+    batch = saved_by_hand(client)
+    second = scoring("churn_20260131_00000002", run_at=first.manifest.run_at + timedelta(hours=1))
+    began = recorded(second, runs.PUBLISHING)
+    assert current(client) == {first.manifest.run_id: 10}
+    assert put(second, PREDICTIONS) == "move"
+    assert current(client) == {first.manifest.run_id: 10}
+    runs.commit(client, began)
+    # Both are in the table still: what follows, or a run that died here, does not show.
+    assert batches(client) == {first.manifest.run_id: 10, second.manifest.run_id: 10, batch: 1}
+    assert current(client) == {second.manifest.run_id: 10}
+    old = first.manifest
+    publish.remove_earlier(client, second.manifest, PREDICTIONS, old.run_id, old.model_version, old.run_at)
+    assert batches(client) == {second.manifest.run_id: 10, batch: 1}
+
+
+def test_a_resume_leaves_rows_that_stand_as_they_came_in_whatever_is_beside_them_now(
+    client: Client, scoring: Make
+) -> None:
+    migrate(client)
+    first = scoring()
+    recorded(first, runs.PUBLISHED, replaces=1)
+    put(first, PREDICTIONS)
+    saved_by_hand(client)
+    # What was swapped in before the others came is in view as it was.
+    first = first.with_manifest(targets=(PREDICTIONS,))
+    prepared = publish.prepare(client, first.manifest, PREDICTIONS, first.staged(), 10)
+    assert (prepared.how, prepared.takes_place(1)) == ("present", True)
+    second = scoring("churn_20260131_00000002", run_at=first.manifest.run_at + timedelta(hours=1))
+    put(second, PREDICTIONS)
+    client.run("DELETE FROM ml_model_predictions WHERE entity_id = 'by hand'", settings={"lightweight_deletes_sync": 2})
+    second = second.with_manifest(targets=(PREDICTIONS,))
+    prepared = publish.prepare(client, second.manifest, PREDICTIONS, second.staged(), 10)
+    assert (prepared.how, prepared.takes_place(0)) == ("present", False)
+
+
+def current(client: Client) -> dict[str, int]:
+    """What the view shows, by run."""
+    return dict(client.rows("SELECT batch_id, count() FROM raypipe_current_predictions GROUP BY 1 ORDER BY 1"))
