@@ -233,7 +233,7 @@ def _readable_errors() -> Iterator[None]:
             raise ModelError(
                 "A process of Ray's died while it read rows for the fit, or fitted",
                 found=f"{type(death).__name__}: {' '.join(str(death).split())}",
-                next_step="no version was registered; fit again. Where memory was short (`dmesg` tells), lower"
+                next_step="nothing of the fit was kept: fit again. Where memory was short (`dmesg` tells), lower"
                 " score.slice_rows, which a read holds at a time, or model.workers, or give the nodes more",
             ) from error
         root = next((inner for inner in chain if not type(inner).__module__.startswith("ray.")), chain[-1])

@@ -141,7 +141,7 @@ def test_the_death_of_a_process_says_what_it_did_and_what_to_do() -> None:
     with pytest.raises(ModelError, match="died while it read rows for the fit") as caught:
         _fit(ray.data.read_datasource(Failing(None), ray_remote_args=ONCE))
     assert "WorkerCrashedError" in str(caught.value)
-    assert "no version was registered; fit again" in str(caught.value)
+    assert "nothing of the fit was kept: fit again" in str(caught.value)
     assert caught.value.__cause__ is not None
 
 
