@@ -368,7 +368,7 @@ def keep_tables_of_runs(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_the_lock_two_runs_at_once_both_publish(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = night.plan(), night.plan()
+    first, second = older(night.plan()), night.plan()
     monkeypatch.setattr(lock, "acquire", lambda *_, **__: None)
     monkeypatch.setattr(lock, "require", lambda *_: None)
     keep_tables_of_runs(monkeypatch)
