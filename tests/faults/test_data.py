@@ -26,7 +26,7 @@ from raypipe.errors import ConfigError, DataError, GateRefused, RaypipeError, Se
 from raypipe.models.xgboost import XGBoost
 from raypipe.registry import aliases, artifacts, models
 from raypipe.registry.package import Package, load_package, pack
-from raypipe.score import gate, ledger, publish, runs, worker
+from raypipe.score import gate, ledger, mapping, runs, worker
 from raypipe.score.gate import Passed
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
@@ -609,12 +609,12 @@ def test_without_an_instant_that_says_its_zone_the_published_one_is_hours_away(
 ) -> None:
     zone, at = INSTANTS[0]
     live_in(monkeypatch, zone, known=False)
-    manifest, real = replace(night.plan(), run_at=at), publish.bound
+    manifest, real = replace(night.plan(), run_at=at), mapping.bound
 
     def bound(manifest: Manifest, written: list[Receipt]) -> dict[str, Any]:
         return {**real(manifest, written), "run_at": f"{manifest.run_at:%Y-%m-%d %H:%M:%S}"}
 
-    monkeypatch.setattr(publish, "bound", bound)
+    monkeypatch.setattr(mapping, "bound", bound)
     try:
         night.run(manifest)
     except GateRefused:
