@@ -22,7 +22,7 @@ from raypipe.config.load import Loaded
 from raypipe.data import ad_events
 from raypipe.data.ad_events import TEST, TRAIN, AdEvents, Window
 from raypipe.data.contract import KEY_HASH, key_hash
-from raypipe.data.days import last_day_over
+from raypipe.data.days import last_day_over, require_over
 from raypipe.data.slices import Slice, Slicing
 from raypipe.errors import GateRefused, RaypipeError, UsageError
 from raypipe.fit import ads_registration
@@ -131,7 +131,7 @@ def _window(client: Client, loaded: Loaded, settings: Ads, day: date | None, now
         newest = load(loaded.sql(f"{loaded.config.pipeline}/newest.sql"))
         last = last_day_over(now, zone)
         day = ad_events.newest_day(client, newest, last, zone, settings.impression, settings.click)
-    ad_events.require_over(day, now, zone)
+    require_over(day, now, zone, "Ads are learned from whole days")
     return Window(
         day,
         settings.window_days,

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.leftovers import leftovers
-from raypipe.data.days import last_day_over
+from raypipe.data.days import last_day_over, require_over
 from raypipe.errors import Busy, DataError, UsageError
 from raypipe.features import day as days
 from raypipe.features import record, sources
@@ -127,10 +127,4 @@ def _newest(client: Client, run_at: datetime, timezone: str) -> date:
 def _require_past(since: date, until: date, run_at: datetime, timezone: str) -> None:
     if since > until:
         raise UsageError("The first day is after the last", found=f"{since} to {until}", allowed="--from before --date")
-    newest = last_day_over(run_at, timezone)
-    if until > newest:
-        raise UsageError(
-            "Features are as of the end of a day, and this one is not over",
-            found=f"{until}, at {run_at:%Y-%m-%d %H:%M} UTC, days of {timezone}",
-            allowed=f"up to {newest}",
-        )
+    require_over(until, run_at, timezone, "Features are as of the end of a day")

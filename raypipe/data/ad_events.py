@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pyarrow as pa
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, identifier
-from raypipe.data.days import last_day_over
-from raypipe.errors import DataError, UsageError
+from raypipe.errors import DataError
 
 TRAIN, TEST = "train", "test"
 NO_DAY = date(1970, 1, 1)
@@ -93,22 +92,6 @@ class AdEvents:
     def rows(self, *parts: str) -> list[dict[str, Any]]:
         """The cells of some parts, or of all."""
         return [row for row in self.cells.to_pylist() if not parts or row["part"] in parts]
-
-
-def require_over(day: date, now: datetime, timezone: str) -> None:
-    """Refuses a day that is not over at a moment.
-
-    Raises:
-        UsageError: it is not.
-    """
-    last = last_day_over(now, timezone)
-    if day > last:
-        raise UsageError(
-            "Ads are learned from whole days, and this one is not over",
-            found=f"{day}, at {now:%Y-%m-%d %H:%M} UTC",
-            allowed=f"up to {last}, in {timezone}",
-            next_step="leave --date out for the newest day that is over",
-        )
 
 
 def newest_day(client: Client, newest: Statement, last: date, timezone: str, impression: str, click: str) -> date:

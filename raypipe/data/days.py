@@ -33,6 +33,28 @@ def last_day_over(moment: datetime, timezone: str) -> date:
     return moment.astimezone(_zone(timezone)).date() - timedelta(days=1)
 
 
+def require_over(day: date, moment: datetime, timezone: str, what: str) -> None:
+    """Refuses a day that has not ended at an aware moment, in a zone.
+
+    Args:
+        day: the day.
+        moment: when it is asked for.
+        timezone: an IANA name.
+        what: what needs whole days, and how, as the beginning of a sentence.
+
+    Raises:
+        UsageError: it has not.
+    """
+    last = last_day_over(moment, timezone)
+    if day > last:
+        raise UsageError(
+            f"{what}, and this one is not over",
+            found=f"{day}, at {moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+            allowed=f"up to {last}, in {timezone}",
+            next_step="leave --date out for the newest day that is over",
+        )
+
+
 def _zone(timezone: str) -> tzinfo:
     # UTC needs no time zone database, which a small image may lack.
     return UTC if timezone == "UTC" else ZoneInfo(timezone)
