@@ -23,14 +23,14 @@ from typing import Any
 from contest.processes import python, run
 from contest.rounds import say
 
-from raypipe.clickhouse import migrate
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.migrate import SYSTEM
+from raypipe.clickhouse.schema import migrate
+from raypipe.clickhouse.schema.migrate import SYSTEM
 from raypipe.clickhouse.statements import identifier, load, load_all
-from raypipe.config.load import shipped
 from raypipe.errors import ServerError
+from raypipe.project import shipped
 
 TABLES = ("customer_user_features", "customer_sessions", "customer_events", "ml_model_predictions")
 SNAPSHOTS = (date(2026, 1, 1), date(2026, 1, 31))

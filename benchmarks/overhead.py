@@ -25,9 +25,9 @@ from unittest import mock
 from contest.arena import Arena, arena
 from contest.rounds import say
 
-from raypipe import runtime
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
+from raypipe.cluster import runtime
 from raypipe.data.slices import Slice
 from raypipe.score import gate, ledger, pool, publish
 from raypipe.score import run as scoring

@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raypipe.models import catalogue as catalogues
-from raypipe.models.als import Factorisation, one_blas_thread
-from raypipe.models.histories import Users
-from raypipe.models.ranker import Ranker
-from raypipe.models.recommender import Hybrid, Recommender
+from raypipe.recommend import catalogue as catalogues
+from raypipe.recommend.als import Factorisation, one_blas_thread
+from raypipe.recommend.histories import Users
+from raypipe.recommend.ranker import Ranker
+from raypipe.recommend.recommender import Hybrid, Recommender
 
 AT = datetime(2026, 1, 31, tzinfo=UTC)
 BATCH = 100_000

@@ -26,7 +26,7 @@ from contest.rounds import say
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
-from raypipe.config.load import shipped
+from raypipe.project import shipped
 from raypipe.score import ledger, runs
 
 POLL_SECONDS = 0.02

@@ -27,7 +27,8 @@ from contest.rounds import say
 
 from raypipe.clickhouse.connect import connected
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.config.load import load_pipeline, shipped
+from raypipe.config.load import load_pipeline
+from raypipe.project import shipped
 
 MILLION = 1_000_000
 TREES, OTHER_TREES = 100, (25, 50, 200, 400)

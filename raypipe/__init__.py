@@ -13,11 +13,11 @@ _PUBLIC = {
     "Endpoint": "raypipe.clickhouse.endpoint",
     "connected": "raypipe.clickhouse.connect",
     "read_sql": "raypipe.data.source",
-    "load_user_features": "raypipe.data.loaders",
-    "load_session_features": "raypipe.data.loaders",
-    "load_daily_metrics": "raypipe.data.loaders",
-    "load_interactions": "raypipe.data.loaders",
-    "save_predictions": "raypipe.data.loaders",
+    "load_user_features": "raypipe.loaders.load",
+    "load_session_features": "raypipe.loaders.load",
+    "load_daily_metrics": "raypipe.loaders.load",
+    "load_interactions": "raypipe.loaders.load",
+    "save_predictions": "raypipe.loaders.load",
 }
 
 

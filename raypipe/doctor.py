@@ -12,12 +12,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from raypipe.clickhouse import grants
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.leftovers import PATIENCE, clean, leftovers
-from raypipe.clickhouse.migrate import SYSTEM, database_exists, plan, schema
-from raypipe.clickhouse.version import require_version
+from raypipe.clickhouse.schema import grants
+from raypipe.clickhouse.schema.leftovers import PATIENCE, clean, leftovers
+from raypipe.clickhouse.schema.migrate import SYSTEM, database_exists, plan, schema
+from raypipe.clickhouse.schema.version import require_version
 from raypipe.errors import Denied, RaypipeError, ServerError
 
 __all__ = ["Check", "Status", "clean", "examine", "require_version"]

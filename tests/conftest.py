@@ -20,6 +20,7 @@ import pytest
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier
+from raypipe.fit import fit
 
 TEST_URL = "RAYPIPE_TEST_URL"
 FAULTS = Path(__file__).parent / "faults"
@@ -87,7 +88,7 @@ def client(database: Endpoint) -> Iterator[Client]:
 @pytest.fixture(scope="session")
 def publisher(endpoint: Endpoint) -> Iterator[Endpoint]:
     """The synthetic publisher with 10,000 users and 120 days up to 2026-01-31. Shared: read only."""
-    from raypipe.clickhouse.migrate import migrate
+    from raypipe.clickhouse.schema.migrate import migrate
     from raypipe.demo.publisher import build
 
     with _fresh_database(endpoint) as filled:
@@ -106,9 +107,10 @@ def publisher(endpoint: Endpoint) -> Iterator[Endpoint]:
 @pytest.fixture(scope="session")
 def ray_session(endpoint: Endpoint) -> Iterator[None]:
     """A local Ray with two CPUs, started once a session."""
-    from raypipe import runtime
+    from raypipe.cluster import runtime
+    from raypipe.config.shared import RayConfig
 
-    with runtime.session(endpoint, cpus=2) as started:
+    with runtime.session(endpoint, RayConfig(cpus=2)) as started:
         started.ready()
         yield
 
@@ -151,7 +153,7 @@ def fitted_publisher(
     endpoint: Endpoint, ray_session: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FittedPublisher]:
     """The synthetic publisher with 10,000 users in raypipe's own tables, fitted once a session."""
-    from raypipe.clickhouse.migrate import migrate
+    from raypipe.clickhouse.schema.migrate import migrate
 
     with _fresh_database(endpoint) as filled:
         with Client(filled) as connected:
@@ -161,16 +163,16 @@ def fitted_publisher(
 
 def fit_publisher(filled: Endpoint, artifacts: Path) -> FittedPublisher:
     """Fills the tables of a database and fits churn there; Ray must run."""
-    from raypipe import nightly
-    from raypipe.config.load import load_pipeline, shipped
+    from raypipe.config.load import load_pipeline
     from raypipe.demo.publisher import build
+    from raypipe.project import shipped
 
     made = FittedPublisher(filled, artifacts)
     with Client(filled) as connected:
         _shrink_granules(connected, "customer_user_features")
         build(connected, users=PUBLISHER_USERS, days=PUBLISHER_DAYS, seed=PUBLISHER_SEED, last_date=PUBLISHER_LAST_DATE)
     loaded = load_pipeline("churn", shipped() / "configs", [*made.overrides, "evaluate.bootstrap=50"], environ={})
-    outcome = nightly.fit(filled, loaded, None, lambda stage, done, total: None)
+    outcome = fit.fit(filled, loaded, None, lambda stage, done, total: None)
     assert outcome.fitted.decision.promote, outcome.fitted.decision.reason
     return made
 

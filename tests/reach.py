@@ -7,7 +7,7 @@ from typing import Any
 
 from raypipe.clickhouse.client import Client
 from raypipe.config.load import Loaded
-from raypipe.reachable import COMPARED, measure
+from raypipe.demo.reachable import COMPARED, measure
 
 
 def require_within_reach(client: Client, loaded: Loaded, test: Mapping[str, Any], *metrics: str) -> None:

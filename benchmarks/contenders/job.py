@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from clickhouse_connect.driver.client import Client
 
-from raypipe.data.contract import Contract
-from raypipe.registry import artifacts
+from raypipe.artifact import files
+from raypipe.artifact.contract import Contract
 
 Scores = npt.NDArray[np.float32]
 
@@ -96,14 +96,14 @@ class Job:
         return clickhouse_connect.get_client(dsn=self.dsn, compress=False, autogenerate_session_id=False)
 
     def contract(self) -> Contract:
-        files = artifacts.load(self.artifact_uri, self.artifact_sha256)
-        return Contract.from_json(json.loads(files["contract.json"]))
+        content = files.load(self.artifact_uri, self.artifact_sha256)
+        return Contract.from_json(json.loads(content["contract.json"]))
 
     def booster(self, threads: int) -> Any:
         import xgboost
 
         booster = xgboost.Booster()
-        booster.load_model(bytearray(artifacts.load(self.artifact_uri, self.artifact_sha256)["model.ubj"]))
+        booster.load_model(bytearray(files.load(self.artifact_uri, self.artifact_sha256)["model.ubj"]))
         booster.set_param({"nthread": threads})
         return booster
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from contenders import predictions
 from contenders.job import Job, report
-from raypipe.data.contract import Contract
+from raypipe.artifact.contract import Contract
 
 
 def encode(contract: Contract, rows: pd.DataFrame) -> pd.DataFrame:

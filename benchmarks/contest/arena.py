@@ -14,17 +14,17 @@ from contenders.job import Job
 from contenders.predictions import KEYS
 
 from contest.processes import Finished, python, run
-from raypipe import planning
-from raypipe.clickhouse import migrate
+from raypipe.artifact.contract import describe_query
+from raypipe.artifact.package import Package, load_package
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.schema import migrate
 from raypipe.clickhouse.statements import identifier, literal, load
-from raypipe.config.load import Loaded, load_pipeline, shipped
-from raypipe.data.contract import describe_query
+from raypipe.config.load import Loaded, load_pipeline
 from raypipe.data.slices import Slicing, place, unsliced
+from raypipe.project import shipped
 from raypipe.registry import models
-from raypipe.registry.package import Package, load_package
-from raypipe.score import mapping
+from raypipe.score import mapping, prepare
 from raypipe.score.manifest import Manifest
 
 PIPELINE = "churn"
@@ -72,10 +72,10 @@ class Arena:
     def manifest(self, client: Client) -> tuple[Manifest, Package]:
         """Plans a run as `raypipe score` does: the slices, the counts and the checksum of the population."""
         loaded = self.loaded()
-        people = planning.population(client, loaded, SCORED)
+        people = prepare.population(client, loaded, SCORED)
         model = models.find(client, PIPELINE, "latest")
         package = load_package(model.artifact_uri, model.artifact_sha256)
-        return planning.manifest(client, loaded, model, package, people, write=False), package
+        return prepare.manifest(client, loaded, model, package, people, write=False), package
 
     def clear(self) -> None:
         """Empties what contenders write."""

@@ -12,8 +12,8 @@ from raypipe.config.load import Loaded
 from raypipe.score.runs import Run
 
 if TYPE_CHECKING:
-    from raypipe.ads import AdsOutcome
-    from raypipe.fit.off_policy import Estimate, OffPolicy
+    from raypipe.ads.ads import AdsOutcome
+    from raypipe.ads.off_policy import Estimate, OffPolicy
 
 NAMES = ("company_name", "brand_name", "device_type_name", "category_name")
 

@@ -10,7 +10,7 @@ from raypipe.cli import output
 from raypipe.cli.metrics import METRICS, cell
 
 if TYPE_CHECKING:
-    from raypipe.fit.comparison import Compared, Comparison
+    from raypipe.compare.comparison import Compared, Comparison
 
 
 def show(comparison: Comparison, json: bool) -> None:

@@ -13,10 +13,10 @@ import typer
 from raypipe import doctor as examination
 from raypipe.cli import output
 from raypipe.cli.options import LATEST, Config, Debug, Json, Url, client_of, endpoint_of, parse_date, parse_day
-from raypipe.clickhouse import migrate as migration
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import EMBEDDED
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.schema import migrate as migration
 from raypipe.clickhouse.statements import without_comments
 from raypipe.clickhouse.tables import describe
 from raypipe.config.load import load_shared

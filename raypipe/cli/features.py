@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from raypipe import snapshots
 from raypipe.cli import output
 from raypipe.cli.options import LATEST, Config, Debug, Json, Url, endpoint_of, parse_date, parse_day
 from raypipe.clickhouse.client import Client
 from raypipe.config.load import load_shared
+from raypipe.features import snapshots
 
 app = typer.Typer()
 

@@ -12,11 +12,11 @@ import typer
 
 from raypipe.cli import output
 from raypipe.cli.options import Debug, Json
+from raypipe.cluster.job_request import Request, new_id, refuse_secrets, variables
 from raypipe.errors import UsageError
-from raypipe.jobs.request import Request, new_id, refuse_secrets, variables
 
 if TYPE_CHECKING:
-    from raypipe.jobs.server import Server, State
+    from raypipe.cluster.job_server import Server, State
 
 # They answer for this machine, or would never end.
 ELSEWHERE = ("submit", "server")
@@ -69,9 +69,9 @@ def submit(
         request = Request(new_id(words), words, _folder(working_dir), _file(requirements), variables(env or ()))
         refuse_secrets(request)
         # Ray's client takes a second to import: what is wrong with the request is told before.
-        from raypipe.jobs import following, server
+        from raypipe.cluster import job_log, job_server
 
-        found = server.connect(address)
+        found = job_server.connect(address)
         started = time.perf_counter()
         found.submit(request)
         name = request.submission_id
@@ -81,7 +81,7 @@ def submit(
         if not no_wait:
             going = f"the job goes on; `{found.tool('logs --follow', name)}` shows it, {stop}"
             with output.reported(debug, going):
-                state = following.follow(found, name, _write_err if json else _write_out)
+                state = job_log.follow(found, name, _write_err if json else _write_out)
         _show(request, found, state, time.perf_counter() - started, json)
 
 

@@ -31,8 +31,8 @@ from raypipe.errors import UsageError
 from raypipe.registry import models as registry
 
 if TYPE_CHECKING:
-    from raypipe.pruning import Pruned
-    from raypipe.rollback import RolledBack
+    from raypipe.versions.pruning import Pruned
+    from raypipe.versions.rollback import RolledBack
 
 app = typer.Typer()
 
@@ -88,9 +88,9 @@ def promote(
                 next_step=f'`raypipe models promote {pipeline} {version} --reason "…"`',
             )
         with pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded):
-            from raypipe import lifecycle
+            from raypipe.versions import promotion
 
-            done = lifecycle.promote(
+            done = promotion.promote(
                 endpoint,
                 loaded,
                 version,
@@ -142,8 +142,8 @@ def rollback(
     """
     with output.reported(debug, f"repeat it while `raypipe models {pipeline}` still names the champion of before"):
         with pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded), output.progress() as progress:
-            from raypipe import imports
-            from raypipe.rollback import rollback as roll_back
+            from raypipe.artifact import imports
+            from raypipe.versions.rollback import rollback as roll_back
 
             imports.arrow_without_pandas()
             started = time.perf_counter()
@@ -191,7 +191,7 @@ def prune(
             require_pipeline(pipeline, config)
         shared = load_shared(config, url)
         with endpoint_of(shared.connection) as endpoint:
-            from raypipe import pruning
+            from raypipe.versions import pruning
 
             done = pruning.prune(endpoint, shared.artifacts, known, keep, orphans=orphans, dry_run=dry_run)
         _show_pruned(done, orphans=orphans, dry_run=dry_run, json=json)

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from raypipe import snapshots
 from raypipe.cli import output
 from raypipe.cli.options import LATEST, Config, Date, Debug, Json, Set, Url, endpoint_of, parse_date
 from raypipe.config.load import Loaded, list_pipelines, load_pipeline, load_shared
 from raypipe.config.schema import Connection
 from raypipe.errors import GateRefused, UsageError
+from raypipe.features import snapshots
 
 app = typer.Typer()
 
@@ -46,9 +46,9 @@ def nightly(
         connection, timezone = _connection(wanted) or shared.connection, _timezone(wanted) or shared.timezone
         started = time.perf_counter()
         with endpoint_of(connection) as endpoint, output.progress() as progress:
-            from raypipe import schedule
+            from raypipe import night
 
-            steps = list(schedule.run(endpoint, wanted, day, timezone, progress))
+            steps = list(night.run_night(endpoint, wanted, day, timezone, progress))
         seconds = round(time.perf_counter() - started, 3)
         if json:
             days = [step.date for step in steps if step.date is not None]

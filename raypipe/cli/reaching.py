@@ -29,7 +29,7 @@ def reachable(
     Example: raypipe reachable
     """
     with output.reported(debug), client_of(config, url) as client:
-        from raypipe import reachable as reaching
+        from raypipe.demo import reachable as reaching
 
         reaching.require_demo(client)
         found = [

@@ -11,16 +11,19 @@ from raypipe.cli.metrics import METRICS, WITH_INTERVAL, cell
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import load
-from raypipe.config.load import shipped
 from raypipe.errors import RaypipeError
+from raypipe.project import shipped
 from raypipe.registry import models
 from raypipe.registry.record import Registered
 from raypipe.score import runs
 
 if TYPE_CHECKING:
-    from raypipe.ads import AdsOutcome
+    from raypipe.ads.ads import AdsOutcome
+    from raypipe.fit.fit import FitResult
     from raypipe.monitor.drift import Drift
-    from raypipe.nightly import FitOutcome, Plan, ScoreOutcome
+    from raypipe.night import NightResult
+    from raypipe.score.plan import Plan
+    from raypipe.score.score import ScoreResult
 
 SHOWN_DRIFT = 3
 
@@ -45,7 +48,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     }
 
 
-def fit_document(outcome: FitOutcome) -> dict[str, Any]:
+def fit_document(outcome: FitResult) -> dict[str, Any]:
     """The JSON of a fit."""
     version, fitted = outcome.version, outcome.fitted
     return {
@@ -62,7 +65,7 @@ def fit_document(outcome: FitOutcome) -> dict[str, Any]:
     }
 
 
-def score_document(scored: ScoreOutcome | AdsOutcome, seconds: float) -> dict[str, Any]:
+def score_document(scored: ScoreResult | AdsOutcome, seconds: float) -> dict[str, Any]:
     """The JSON of a published run."""
     run = scored.outcome.run
     return {
@@ -81,7 +84,7 @@ def score_document(scored: ScoreOutcome | AdsOutcome, seconds: float) -> dict[st
     }
 
 
-def monitoring_document(scored: ScoreOutcome) -> dict[str, Any]:
+def monitoring_document(scored: ScoreResult) -> dict[str, Any]:
     """The JSON of a run's drift."""
     found = scored.drift
     return {
@@ -107,7 +110,7 @@ def show_plan(plan: Plan, json: bool) -> None:
     output.table(("what", "value"), [(name.replace("_", " "), _words(value)) for name, value in shown.items()])
 
 
-def show_fit(outcome: FitOutcome, json: bool) -> None:
+def show_fit(outcome: FitResult, json: bool) -> None:
     """Prints a fit."""
     if json:
         output.emit(fit_document(outcome))
@@ -115,7 +118,7 @@ def show_fit(outcome: FitOutcome, json: bool) -> None:
         _print_fit(outcome)
 
 
-def show_score(scored: ScoreOutcome, seconds: float, json: bool) -> None:
+def show_score(scored: ScoreResult, seconds: float, json: bool) -> None:
     """Prints a published run."""
     if json:
         output.emit({**score_document(scored, seconds), "monitoring": monitoring_document(scored)})
@@ -123,13 +126,12 @@ def show_score(scored: ScoreOutcome, seconds: float, json: bool) -> None:
         _print_score(scored, seconds)
 
 
-def show_run(
-    endpoint: Endpoint, fitted: FitOutcome | None, scored: ScoreOutcome, seconds: float, url: str | None, json: bool
-) -> None:
-    """Prints a night of one pipeline, and where to look next."""
+def show_run(endpoint: Endpoint, night: NightResult, seconds: float, url: str | None, json: bool) -> None:
+    """Print a night of one pipeline, and where to look next."""
+    fitted, scored = night.fit, night.score
     if json:
         document = {**score_document(scored, seconds), "fit": fit_document(fitted) if fitted else None}
-        validated = validating.document(scored.validated)
+        validated = validating.document(night.validation)
         output.emit({**document, "monitoring": monitoring_document(scored), "validated": validated})
         return
     if fitted:
@@ -140,8 +142,8 @@ def show_run(
     _print_score(scored, seconds)
     with as_far_as_it_can_be_read(), Client(endpoint) as client:
         _print_levels(client, scored)
-    if scored.validated.validations:
-        validating.show(scored.manifest.pipeline, scored.validated)
+    if night.validation.validations:
+        validating.show(scored.manifest.pipeline, night.validation)
     _print_next(scored, url)
 
 
@@ -154,7 +156,7 @@ def as_far_as_it_can_be_read() -> Iterator[None]:
         output.tell(f"the run is published, but not all about it could be read: {error.problem}")
 
 
-def _print_fit(outcome: FitOutcome) -> None:
+def _print_fit(outcome: FitResult) -> None:
     fitted, version = outcome.fitted, outcome.version
     judged = {"model (test)": fitted.test, "model (validation)": fitted.validation}
     _print_metrics(version, judged, fitted.baselines)
@@ -184,7 +186,7 @@ def _print_metrics(version: Registered, judged: Mapping[str, Any], baselines: Ma
     output.table(["", *names], rows, f"{version.pipeline} {version.version}: {version.status.lower()}")
 
 
-def _print_score(scored: ScoreOutcome, seconds: float) -> None:
+def _print_score(scored: ScoreResult, seconds: float) -> None:
     document = score_document(scored, seconds)
     shown = {name: value for name, value in document.items() if name not in ("time", "peak_mb")}
     spent = "  ".join(f"{name} {value:.1f}s" for name, value in document["time"].items())
@@ -208,7 +210,7 @@ def _drift_words(found: Drift) -> str:
     return f"{shown}{more}, by population stability index"
 
 
-def _print_levels(client: Client, scored: ScoreOutcome) -> None:
+def _print_levels(client: Client, scored: ScoreResult) -> None:
     """The published rows by level and brand, with names for people."""
     if not scored.manifest.levels:
         return
@@ -217,7 +219,7 @@ def _print_levels(client: Client, scored: ScoreOutcome) -> None:
     output.table(("level", "brand", "users", "mean score"), rows, "levels")
 
 
-def _print_next(scored: ScoreOutcome, url: str | None) -> None:
+def _print_next(scored: ScoreResult, url: str | None) -> None:
     where = f" --url {url}" if url else ""
     first = scored.manifest.targets[0].table
     output.say(

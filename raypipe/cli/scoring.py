@@ -29,7 +29,7 @@ from raypipe.config.load import load_pipeline
 from raypipe.errors import advised
 from raypipe.score import runs
 
-# `raypipe.nightly` brings Ray along, so each command imports it when it runs: `--help` and the others stay quick.
+# `raypipe.score.score` brings Ray along, so each command imports it when it runs: `--help` and the others stay quick.
 app = typer.Typer()
 
 
@@ -58,16 +58,16 @@ def fit(
         day = parse_date(as_of, "--as-of")
         with pipeline_of(pipeline, config, url, overrides, comparisons=True) as (endpoint, loaded):
             if loaded.config.baselines is not None:
-                from raypipe import baselines
+                from raypipe.compare import baselines
 
                 with output.progress() as progress:
                     compared = baselines.fit(endpoint, loaded, day, progress)
                 comparisons.show(compared, json)
                 return
-            from raypipe import nightly
+            from raypipe.fit import fit as fitting
 
             with output.progress() as progress:
-                outcome = nightly.fit(endpoint, loaded, day, progress, changed_contract=changed_contract)
+                outcome = fitting.fit(endpoint, loaded, day, progress, changed_contract=changed_contract)
         results.show_fit(outcome, json)
 
 
@@ -93,11 +93,12 @@ def score(
     with output.reported(debug, output.RESUMABLE):
         day = parse_date(date)
         with pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded), output.progress() as progress:
-            from raypipe import imports, nightly
+            from raypipe.artifact import imports
+            from raypipe.score import score as scoring
 
             imports.arrow_without_pandas()
             started = time.perf_counter()
-            outcome = nightly.score(endpoint, loaded, day, model, progress, take_over=take_over)
+            outcome = scoring.score(endpoint, loaded, day, model, progress, take_over=take_over)
         results.show_score(outcome, time.perf_counter() - started, json)
 
 
@@ -124,24 +125,24 @@ def run(
         with pipeline_of(pipeline, config, url, overrides, bandits=True, comparisons=True) as (endpoint, loaded):
             started = time.perf_counter()
             if loaded.config.ads is not None:
-                from raypipe import ads
+                from raypipe.ads import ads
 
                 with output.progress() as progress:
                     published = ads.run(endpoint, loaded, day, progress)
                 bandits.show(endpoint, loaded, published, time.perf_counter() - started, json)
                 return
             if loaded.config.baselines is not None:
-                from raypipe import baselines
+                from raypipe.compare import baselines
 
                 with output.progress() as progress:
                     compared = baselines.run(endpoint, loaded, day, progress)
                 comparisons.show(compared, json)
                 return
-            from raypipe import nightly
+            from raypipe import night
 
             with output.progress() as progress:
-                fitted, scored = nightly.run(endpoint, loaded, day, progress)
-            results.show_run(endpoint, fitted, scored, time.perf_counter() - started, url, json)
+                done = night.run_pipeline(endpoint, loaded, day, progress)
+            results.show_run(endpoint, done, time.perf_counter() - started, url, json)
 
 
 @app.command()
@@ -165,17 +166,18 @@ def resume(
             run = runs.find(client, run_id)
         loaded = load_pipeline(run.pipeline, config, url=url)
         if loaded.config.ads is not None:
-            from raypipe import ads
+            from raypipe.ads import ads
 
             with output.progress() as progress:
                 published = ads.resume(client.endpoint, loaded, run_id, progress, take_over=take_over)
             bandits.show(client.endpoint, loaded, published, time.perf_counter() - started, json)
             return
-        from raypipe import imports, nightly
+        from raypipe.artifact import imports
+        from raypipe.score import score as scoring
 
         imports.arrow_without_pandas()
         with output.progress() as progress:
-            outcome = nightly.resume(client.endpoint, loaded, run_id, progress, take_over=take_over)
+            outcome = scoring.resume(client.endpoint, loaded, run_id, progress, take_over=take_over)
         results.show_score(outcome, time.perf_counter() - started, json)
 
 
@@ -199,7 +201,7 @@ def plan(
     with output.reported(debug):
         day = parse_date(date)
         with pipeline_of(pipeline, config, url, overrides) as (endpoint, loaded):
-            from raypipe import nightly
+            from raypipe.score.plan import plan as planned_run
 
-            planned = nightly.plan(endpoint, loaded, day, model)
+            planned = planned_run(endpoint, loaded, day, model)
         results.show_plan(planned, json)

@@ -20,7 +20,7 @@ from raypipe.errors import UsageError
 # Of the metrics that a table shows besides the one that decides.
 SHOWN = ("auc", "log_loss", "brier", "rmse", "mae", "r2")
 
-# Ray comes along with `raypipe.sweeps`, so that `--help` and the other commands stay quick.
+# Ray comes along with `raypipe.sweep`, so that `--help` and the other commands stay quick.
 app = typer.Typer()
 
 
@@ -72,10 +72,10 @@ def sweep(
                 raise typer.Exit(output.FAILED)
             return
         with pipeline_of(str(pipeline), config, url, changes) as (endpoint, loaded), output.progress() as progress:
-            from raypipe import sweeps
+            from raypipe.sweep import sweep
 
             progress(f"sweep {named}", 0, 0)
-            document = sweeps.run(endpoint, sweeps.Cell(loaded), named, progress, as_of=day, resume=bool(resume))
+            document = sweep.run(endpoint, sweep.Cell(loaded), named, progress, as_of=day, resume=bool(resume))
         if json:
             output.emit(document)
         else:
@@ -101,13 +101,13 @@ def _again(
 def _matrix(
     path: Path, name: str, config: Path | None, url: str | None, changes: Sequence[str], day: date | None, resume: bool
 ) -> dict[str, Any]:
-    from raypipe import sweep_matrix
+    from raypipe.sweep import matrix
 
-    planned = sweep_matrix.load(path, config, changes, url)
+    planned = matrix.load(path, config, changes, url)
     connection = planned[0].cell.loaded.config.connection
     with endpoint_of(connection) as endpoint, output.progress() as progress:
         progress(f"sweep {name}", 0, 0)
-        return sweep_matrix.run(endpoint, planned, name, progress, as_of=day, resume=resume)
+        return matrix.run(endpoint, planned, name, progress, as_of=day, resume=resume)
 
 
 def _new_name(what: str) -> str:

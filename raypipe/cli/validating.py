@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from raypipe import validation
 from raypipe.cli import output
 from raypipe.cli.metrics import cell
 from raypipe.cli.options import Config, Debug, Json, Pipeline, Set, Url, parse_day, pipeline_of
 from raypipe.clickhouse.client import Client
-from raypipe.monitor.validations import Validation
+from raypipe.validate import validation
+from raypipe.validate.records import Validation
 
 app = typer.Typer()
 

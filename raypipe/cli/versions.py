@@ -133,7 +133,7 @@ def export(
     Example: raypipe models export churn champion --to http://mlflow.example:5000
     """
     with output.reported(debug), client_of(config, url) as client:
-        from raypipe.registry import mlflow_export
+        from raypipe.versions import mlflow_export
 
         done = mlflow_export.export(client, registry.find(client, pipeline, version), to)
         if json:

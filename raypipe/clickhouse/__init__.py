@@ -1,1 +1,1 @@
-"""Everything that talks to ClickHouse; the only package that imports its driver."""
+"""Talk to ClickHouse. No other package imports its driver."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.version import require_version
+from raypipe.clickhouse.schema.version import require_version
 from raypipe.errors import ServerError, UsageError
 
 EMBEDDED = "chdb:"

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from raypipe.config.load import sql_path
 from raypipe.errors import ConfigError, UsageError
+from raypipe.project import sql_path
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _HEADER = re.compile(r"--\s*([a-z_]+)\s*:\s*(.*)\Z")

@@ -1,7 +1,7 @@
 """The configuration: base.yaml, one YAML file a pipeline, the environment and the command line, checked as one."""
 
 from raypipe.config.leaves import as_yaml, show
-from raypipe.config.load import Loaded, list_pipelines, load_connection, load_pipeline, load_shared, shipped
+from raypipe.config.load import Loaded, list_pipelines, load_connection, load_pipeline, load_shared
 from raypipe.config.schema import PipelineConfig, json_schema
 
 __all__ = [
@@ -13,6 +13,5 @@ __all__ = [
     "load_connection",
     "load_pipeline",
     "load_shared",
-    "shipped",
     "show",
 ]

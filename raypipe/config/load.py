@@ -13,9 +13,10 @@ from raypipe.config.job import refuse_passing_folders
 from raypipe.config.layers import merged, with_environment, with_overrides, with_url
 from raypipe.config.leaves import sources_of
 from raypipe.config.problems import Problem, nearest, refusal, shown
-from raypipe.config.schema import OWN_SQL, Connection, PipelineConfig, SharedConfig
+from raypipe.config.schema import Connection, PipelineConfig, SharedConfig
 from raypipe.config.validate import validate
 from raypipe.errors import UsageError
+from raypipe.project import shipped, sql_path
 
 BASE = "base"
 # What a comparison does not share with the pipeline that it names.
@@ -42,19 +43,6 @@ class Loaded:
     def sql(self, path: str) -> Path:
         """The file that a path in the configuration means, such as `churn/publish.sql` or `shared/predictions.sql`."""
         return sql_path(self.sql_directory, path)
-
-
-def sql_path(folder: Path, path: str) -> Path:
-    """The file that a path inside a project's folder of SQL means; some folders are raypipe's own."""
-    own = path.split("/")[0] in OWN_SQL
-    return (shipped() / "sql" if own else folder) / path
-
-
-def shipped() -> Path:
-    """The folder that holds raypipe's own `configs` and `sql`: inside the package when installed, else the checkout."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "_shipped"
-    return installed if installed.is_dir() else package.parent
 
 
 def config_directory(config_dir: Path | str | None = None) -> Path:

@@ -24,6 +24,7 @@ from raypipe.config.shared import (
     SplitConfig,
 )
 from raypipe.config.sweep import Parameters, Sweep, space_breaches
+from raypipe.project import RESERVED_NAMES
 
 __all__ = [
     "Actors",
@@ -50,10 +51,6 @@ __all__ = [
     "json_schema",
 ]
 
-# Folders under sql/ that are raypipe's own, whatever project is configured.
-OWN_SQL = ("demo", "explore", "features", "loaders", "registry", "schema", "shared", "validation")
-# No pipeline's names: base.yaml, and those whose SQL would be looked for in raypipe's own folders.
-RESERVED = ("base", *OWN_SQL)
 # What raypipe binds itself.
 BOUND = (
     "brand",
@@ -135,8 +132,10 @@ class PipelineConfig(SharedConfig):
     @field_validator("pipeline")
     @classmethod
     def _not_reserved(cls, name: str) -> str:
-        if name in RESERVED:
-            refuse([Breach("is a name that raypipe uses itself", name, f"any other name than {', '.join(RESERVED)}")])
+        if name in RESERVED_NAMES:
+            refuse(
+                [Breach("is a name that raypipe uses itself", name, f"any other name than {', '.join(RESERVED_NAMES)}")]
+            )
         return name
 
     @field_validator("extends", "definitions")

@@ -1,1 +1,1 @@
-"""From ClickHouse to feature matrices: contract, slices, Ray Data source, splits and loaders."""
+"""Read ClickHouse in slices: their bounds, the Ray Data source, and the split of snapshots."""

@@ -13,12 +13,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from raypipe.artifact.contract import describe_query
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier, load, load_all
-from raypipe.config.load import shipped
-from raypipe.data.contract import describe_query
 from raypipe.demo.plan import EVENT_DAYS, Plan
 from raypipe.errors import DataError
+from raypipe.project import shipped
 
 MARK = "demo_truth"
 TRUTH_TABLES = (MARK, "demo_days", "demo_articles", "demo_arms", "demo_settings")

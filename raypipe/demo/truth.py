@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raypipe.clickhouse.statements import Statement, load
-from raypipe.config.load import shipped
+from raypipe.project import shipped
 
 
 def best_reachable(pipeline: str) -> Statement | None:

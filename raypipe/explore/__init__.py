@@ -1,1 +1,1 @@
-"""Profiles any ClickHouse database: what stands in it, what can be trusted, and how its tables hang together."""
+"""Profile any ClickHouse database: its tables, their quality, and how they relate."""

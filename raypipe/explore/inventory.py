@@ -10,11 +10,11 @@ from typing import Any
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import load
 from raypipe.clickhouse.tables import describe_all
-from raypipe.config.load import shipped
 from raypipe.errors import ServerError, UsageError
 from raypipe.explore.facts import Column, Failure
 from raypipe.explore.kinds import kind_of, sentinel
 from raypipe.explore.questions import brief
+from raypipe.project import shipped
 
 MOST_NAMED = 20
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raypipe.clickhouse.statements import load, quoted
-from raypipe.config.load import shipped
 from raypipe.explore.facts import Column, Failure, Key
 from raypipe.explore.kinds import NUMBER, TEXT
 from raypipe.explore.names import identifies
 from raypipe.explore.questions import Questions, Unanswered
 from raypipe.explore.sample import Plan
+from raypipe.project import shipped
 
 # `distinct` is an estimate; what comes as close as this is counted exactly.
 NEARLY_ALL = 0.95

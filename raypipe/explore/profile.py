@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -15,8 +15,7 @@ from raypipe.explore.guesses import guess
 from raypipe.explore.questions import Questions
 from raypipe.explore.relations import verify
 from raypipe.explore.sample import Plan
-
-Progress = Callable[[str, int, int], None]
+from raypipe.progress import Progress
 
 
 def profile(

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from raypipe.clickhouse.statements import literal, load, quoted
 from raypipe.clickhouse.types import bare
-from raypipe.config.load import shipped
 from raypipe.explore.facts import Relation, Table
 from raypipe.explore.measures import missing
 from raypipe.explore.questions import Questions, Unanswered
 from raypipe.explore.sample import Plan
+from raypipe.project import shipped
 
 # So many different values are looked up at most, chosen by their hash.
 MOST_VALUES = 20_000

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+from raypipe.artifact.contract import describe_query
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import shards
-from raypipe.data.contract import describe_query
 from raypipe.errors import DataError
 from raypipe.features import sources, swap
 from raypipe.features.sources import SESSIONS, USER_FEATURES, statement

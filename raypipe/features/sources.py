@@ -10,9 +10,9 @@ from typing import Any
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, load
 from raypipe.clickhouse.tables import describe_all
-from raypipe.config.load import shipped
 from raypipe.errors import DataError
 from raypipe.features.catalogue import WINDOW_DAYS
+from raypipe.project import shipped
 
 SESSIONS, EVENTS, CONTENT = "customer_sessions", "customer_events", "editorial_content_events"
 USER_FEATURES, DOCUMENTED = "customer_user_features", "ml_model_features"

@@ -1,1 +1,1 @@
-"""Fitting on Ray Train, honest evaluation beside baselines, and the decision to promote."""
+"""Fit a model version: recipe, training table, trainer, rivals, registration."""

@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from raypipe.artifact.bins import fit_bins
+from raypipe.artifact.contract import Contract
+from raypipe.artifact.freeze import freeze
+from raypipe.artifact.package import Package, pack
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
-from raypipe.data.contract import Contract
-from raypipe.data.freeze import freeze
-from raypipe.data.histograms import fit_bins
 from raypipe.data.slices import unsliced
+from raypipe.evaluation.decision import Decision, decide
+from raypipe.evaluation.evaluate import choose_threshold, evaluate
 from raypipe.fit import training_table
-from raypipe.fit.benchmark import Benchmark, measure, scores_of
-from raypipe.fit.evaluate import choose_threshold, evaluate
-from raypipe.fit.promotion import Decision, decide
 from raypipe.fit.recipe import Champion, Recipe, labels_of
+from raypipe.fit.rivals import Benchmark, measure, scores_of
 from raypipe.fit.training_table import TrainingTable
 from raypipe.models.protocol import FitSpec, load_family
-from raypipe.registry.package import Package, pack
 
 Progress = Callable[[str], None]
 

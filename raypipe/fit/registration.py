@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from raypipe.artifact.files import Artifact
 from raypipe.clickhouse.client import Client
 from raypipe.errors import Busy, RaypipeError
+from raypipe.evaluation.decision import Decision
 from raypipe.fit.fitting import Fitted
-from raypipe.fit.promotion import Decision
 from raypipe.fit.recipe import Recipe
 from raypipe.models.protocol import load_family
 from raypipe.registry import life, models, training_runs
-from raypipe.registry.artifacts import Artifact
 from raypipe.registry.features import FeatureRecord, record_features, summarise
 from raypipe.registry.record import CANDIDATE, FAILED, TRAINING, ModelRecord, Registered, model_id
 from raypipe.registry.training_runs import DATES, Outcome, TrainingRun

@@ -25,10 +25,10 @@ from ray.train.backend import BackendConfig
 from ray.train.v2.api.config import LoggingConfig, RunConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from raypipe.data.contract import MATRIX, matrix
+from raypipe.artifact.contract import MATRIX, matrix
+from raypipe.cluster.runtime import causes, original, plain_errors, quiet_libraries
 from raypipe.errors import ConfigError, DataError, ModelError
 from raypipe.models.protocol import Family, FitSpec, Matrix, load_class, load_family
-from raypipe.runtime import causes, original, plain_errors, quiet_libraries
 
 LABEL = "label"
 # What Ray Data needs to read while the workers hold theirs; without it a fit with workers waits for ever.

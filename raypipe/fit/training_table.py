@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from raypipe.artifact.contract import MATRIX, Contract, describe_query, matrix, require_columns
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, identifier
-from raypipe.data.contract import MATRIX, Contract, describe_query, matrix, require_columns
 from raypipe.data.slices import unsliced
 from raypipe.errors import DataError
-from raypipe.fit.metrics import Entities, entities_of, single_class
+from raypipe.evaluation.metrics import Entities, entities_of, single_class
 from raypipe.models.protocol import Matrix
 
 PARTS = ("train", "validation", "test")

@@ -1,1 +1,1 @@
-"""Model families: what can be fitted, stored without code, and scored."""
+"""Model families of the shipped libraries, and the protocol that every family follows."""

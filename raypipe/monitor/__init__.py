@@ -1,1 +1,1 @@
-"""Watching published models: drift from the scoring pass itself."""
+"""Measure drift and write the rows of ml_model_monitoring."""

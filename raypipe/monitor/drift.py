@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from raypipe.data.histograms import Bins
-
 # A bin that one side never saw would make the index infinite.
 SMALLEST_SHARE = 1e-4
 
@@ -50,8 +48,9 @@ def psi(expected: Sequence[float], counts: npt.NDArray[np.int64]) -> float:
 
 
 def measure(
-    bins: Bins,
     columns: Sequence[str],
+    feature_shares: Sequence[Sequence[float]],
+    score_shares: Sequence[float],
     histograms: Iterable[Mapping[str, Any]],
     *,
     warning: float,
@@ -60,14 +59,15 @@ def measure(
     """The drift of a run from the histograms in its receipts.
 
     Args:
-        bins: the fit's bins and shares.
         columns: the names of the matrix columns.
+        feature_shares: the share of each bin at the fit, by column.
+        score_shares: the same of the score.
         histograms: each slice's counts.
         warning: the index from which a column is worth a look.
         alert: the index from which it is a shift.
     """
-    features = [np.zeros(len(edges) + 2, dtype=np.int64) for edges in bins.features]
-    scores = np.zeros(len(bins.score) + 2, dtype=np.int64)
+    features = [np.zeros(len(shares), dtype=np.int64) for shares in feature_shares]
+    scores = np.zeros(len(score_shares), dtype=np.int64)
     for counts in histograms:
         for total, part in zip(features, counts["features"], strict=True):
             total += np.asarray(part, dtype=np.int64)
@@ -75,9 +75,9 @@ def measure(
     found = {
         # A column without a value at the fit has no part in the model, whatever becomes of it later.
         name: 0.0 if shares[-1] == 1 else round(psi(shares, total), 5)
-        for name, shares, total in zip(columns, bins.feature_shares, features, strict=True)
+        for name, shares, total in zip(columns, feature_shares, features, strict=True)
     }
-    score = round(psi(bins.score_shares, scores), 5)
+    score = round(psi(score_shares, scores), 5)
     moved = {**found, "score": score}
     return Drift(
         found,

@@ -1,1 +1,1 @@
-"""Fitted models: their artifacts, their rows in the ml_model_* tables, and the aliases that name them."""
+"""Read and write the rows of the ml_* tables, and nothing else."""

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.clickhouse.statements import Statement, load
-from raypipe.config.load import shipped
 from raypipe.errors import UsageError
+from raypipe.project import shipped
 
 LARGEST_UINT32 = 2**32 - 1
 SECONDS = pa.timestamp("s", tz="UTC")

@@ -1,1 +1,1 @@
-"""Scoring a population and publishing it once: manifest, lock, slices, staging, ledger, gate, swap."""
+"""Score a population in slices and publish it exactly once."""

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from raypipe.artifact.contract import MATRIX, matrix
+from raypipe.artifact.package import Package, load_package
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.clickhouse.statements import identifier
-from raypipe.data.contract import MATRIX, matrix
 from raypipe.data.slices import unsliced
-from raypipe.registry.package import Package, load_package
 from raypipe.score.ledger import Receipt, attempts
 from raypipe.score.manifest import Manifest
 

@@ -16,9 +16,9 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayActorError
 
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.cluster.runtime import node_cpus, plain_errors, room
 from raypipe.data.slices import Slice
 from raypipe.errors import ModelError, UsageError
-from raypipe.runtime import node_cpus, plain_errors, room
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.worker import SliceScorer

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from raypipe.artifact.contract import describe_query
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, identifier
 from raypipe.clickhouse.tables import Table, describe, shards
 from raypipe.config.publishing import PREDICTIONS
-from raypipe.data.contract import describe_query
 from raypipe.errors import ConfigError, DataError, GateRefused
 from raypipe.score import mapping, runs
 from raypipe.score.ledger import Receipt

@@ -9,20 +9,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.lock import Owner
 from raypipe.config.publishing import PREDICTIONS
 from raypipe.data.slices import Slice
 from raypipe.errors import Busy, GateRefused, RaypipeError
-from raypipe.score import current, explain, gate, ledger, lock, mapping, publish, runs, staging
+from raypipe.progress import Progress
+from raypipe.score import current, explain, gate, ledger, mapping, publish, runs, staging
 from raypipe.score.ledger import Receipt
-from raypipe.score.lock import Owner
 from raypipe.score.manifest import Manifest
 from raypipe.score.runs import Run
 from raypipe.score.worker import peak_mb
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[str, int, int], None]
 Monitor = Callable[[Manifest, Sequence[Receipt]], None]
 # Scores slices and yields each receipt as it comes.
 Scorer = Callable[[Manifest, Sequence[Slice]], Iterator[Receipt]]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from raypipe.artifact.contract import key_hash
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import describe
-from raypipe.data.contract import key_hash
 from raypipe.errors import DataError
 from raypipe.score.manifest import Manifest
 

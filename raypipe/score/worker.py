@@ -18,15 +18,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raypipe.artifact.bins import Tally
+from raypipe.artifact.contract import KEY_HASH, MATRIX, Matrix, matrix
+from raypipe.artifact.package import Package, load_package
 from raypipe.clickhouse import faults
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.data.contract import KEY_HASH, MATRIX, Matrix, matrix
-from raypipe.data.histograms import Tally
 from raypipe.data.slices import Slice, place
 from raypipe.errors import ServerError
 from raypipe.models.protocol import Rows, answer
-from raypipe.registry.package import Package, load_package
 from raypipe.score import ledger
 from raypipe.score.ledger import UINT64, Receipt
 from raypipe.score.manifest import Manifest

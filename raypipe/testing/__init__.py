@@ -1,1 +1,1 @@
-"""Contract suites that the tests of one's own models can inherit."""
+"""Contract suites that the tests of your own models can inherit."""

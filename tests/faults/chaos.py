@@ -28,11 +28,11 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from raypipe.clickhouse import leftovers
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.embedded import open_embedded
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.migrate import migrate
+from raypipe.clickhouse.schema import leftovers
+from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.errors import GateRefused, RaypipeError
 from raypipe.score import runs
 from raypipe.score.manifest import Manifest

@@ -9,14 +9,14 @@ from datetime import date
 
 import pytest
 
-from raypipe import planning, run_drift
+from raypipe.artifact.package import load_card
 from raypipe.clickhouse.client import Client
-from raypipe.config.load import Loaded, load_pipeline, shipped
+from raypipe.config.load import Loaded, load_pipeline
 from raypipe.data.slices import Slice
 from raypipe.monitor.drift import Drift
+from raypipe.project import shipped
 from raypipe.registry import models
-from raypipe.registry.package import load_card
-from raypipe.score import runs
+from raypipe.score import monitoring, prepare, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.run import Outcome, execute
@@ -76,10 +76,10 @@ def planned(publisher: FittedPublisher, day: date, *overrides: str) -> Manifest:
     """The manifest of a run of the champion, as `raypipe score` freezes it."""
     config = loaded(publisher, *overrides)
     with Client(publisher.endpoint) as client:
-        people = planning.population(client, config, day)
+        people = prepare.population(client, config, day)
         model = models.find(client, "churn", "champion")
         card = load_card(model.artifact_uri, model.artifact_sha256)
-        return planning.manifest(client, config, model, card, people, write=True)
+        return prepare.manifest(client, config, model, card, people, write=True)
 
 
 def in_process(publisher: FittedPublisher, manifest: Manifest, *, take_over: bool = False) -> Outcome:
@@ -102,5 +102,5 @@ def in_process(publisher: FittedPublisher, manifest: Manifest, *, take_over: boo
             scorer,
             take_over=take_over,
             progress=lambda stage, done, total: None,
-            monitor=lambda frozen, written: measured.append(run_drift.measure(client, limits, frozen, written)),
+            monitor=lambda frozen, written: measured.append(monitoring.measure(client, limits, frozen, written)),
         )

@@ -21,7 +21,7 @@ from pathlib import Path
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.embedded import Lease, open_embedded
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.migrate import migrate
+from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import identifier, load_all
 from tests.conftest import TEST_URL, FittedPublisher
 from tests.faults.proxy import Rule

@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
+from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.faults import MEMORY_LIMIT
 from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import Slice
 from raypipe.errors import GateRefused, ServerError
-from raypipe.score import gate, ledger, lock, run, runs, staging, worker
+from raypipe.score import gate, ledger, run, runs, staging, worker
 from raypipe.score.gate import Passed
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest

@@ -15,18 +15,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from raypipe import planning
+from raypipe.artifact.contract import MATRIX, Contract, FrozenFeature, matrix
+from raypipe.artifact.package import Package, load_package, pack
 from raypipe.clickhouse import strict
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import literal
-from raypipe.data.contract import MATRIX, Contract, FrozenFeature, matrix
 from raypipe.data.slices import Slice, unsliced
 from raypipe.errors import ConfigError, DataError, GateRefused, RaypipeError, ServerError, UsageError
 from raypipe.models.xgboost import XGBoost
-from raypipe.registry import aliases, artifacts, models
-from raypipe.registry.package import Package, load_package, pack
-from raypipe.score import gate, ledger, mapping, runs, worker
+from raypipe.registry import aliases, models
+from raypipe.score import gate, ledger, mapping, prepare, runs, worker
 from raypipe.score.gate import Passed
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
@@ -84,7 +83,7 @@ def published(night: Night, user: tuple[str, str, str]) -> float:
 
 def promote(night: Night, files: Mapping[str, bytes], contract: Contract, folder: Path) -> None:
     """Makes an artifact the champion."""
-    stored, at = artifacts.save(str(folder), files), datetime.now(UTC)
+    stored, at = files.save(str(folder), files), datetime.now(UTC)
     record = models.ModelRecord(
         "churn",
         "29990101.000000.abcdef",
@@ -525,7 +524,7 @@ def test_a_snapshot_that_is_late_is_refused_with_those_there_are_and_scored_once
 def test_without_looking_for_the_snapshot_its_population_is_empty_and_refused_as_that(
     night: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning.split, "resolve_date", lambda found, wanted, table: wanted)
+    monkeypatch.setattr(prepare.split, "resolve_date", lambda found, wanted, table: wanted)
     with pytest.raises(GateRefused, match="is empty"):
         night.plan(day=LATE)
     assert loaded(night.publisher).config.source.date_column == "feature_date"

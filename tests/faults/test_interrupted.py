@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
-from raypipe.score import lock, runs
+from raypipe.score import runs
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 from tests.faults.oracle import assert_exact, assert_nothing_left, newest
 from tests.faults.proxy import Proxy, Rule, proxied

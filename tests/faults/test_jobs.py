@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
-from raypipe.score import lock, runs
+from raypipe.score import runs
 from tests import clusters
 from tests.clusters import BIN, Head, Node
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher

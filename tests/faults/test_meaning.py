@@ -17,19 +17,19 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from raypipe import nightly, run_drift
 from raypipe.clickhouse import client as client_module
-from raypipe.clickhouse import faults, leftovers
+from raypipe.clickhouse import faults, lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.lock import Owner
+from raypipe.clickhouse.schema import leftovers
 from raypipe.clickhouse.statements import identifier, literal, load_all
-from raypipe.config.load import shipped
 from raypipe.data.slices import Slice
 from raypipe.errors import Busy, ConfigError, DataError, GateRefused, RaypipeError, ServerError, Unreachable, UsageError
-from raypipe.score import gate, ledger, lock, publish, run, runs, staging, worker
+from raypipe.project import shipped
+from raypipe.score import gate, ledger, monitoring, publish, run, runs, score, staging, worker
 from raypipe.score.gate import Passed
 from raypipe.score.ledger import Receipt
-from raypipe.score.lock import Owner
 from raypipe.score.manifest import Manifest
 from raypipe.score.worker import SliceScorer
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher, _fresh_database
@@ -214,7 +214,7 @@ def before_call(patch: pytest.MonkeyPatch, module: Any, name: str, act: Callable
 
 def before_publishing(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Does something when the gate is passed, the explanations are written and nothing is published yet."""
-    before_call(patch, run_drift, "measure", act)
+    before_call(patch, monitoring, "measure", act)
 
 
 def open_gate(patch: pytest.MonkeyPatch) -> None:
@@ -536,10 +536,10 @@ def test_a_run_that_finds_the_lock_held_leaves_nothing_behind_and_one_that_began
 def test_a_population_is_not_copied_while_another_run_holds_the_lock(
     night: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nightly.planning, "manifest", lambda *_, **__: pytest.fail("the population was read"))
+    monkeypatch.setattr(score.planning, "manifest", lambda *_, **__: pytest.fail("the population was read"))
     lock.acquire(night.client, "churn", Owner.here("churn_somebody"))
     with pytest.raises(Busy, match="churn_somebody"):
-        nightly.score(night.publisher.endpoint, loaded(night.publisher), DAY, "champion", lambda *_: None)
+        score.score(night.publisher.endpoint, loaded(night.publisher), DAY, "champion", lambda *_: None)
 
 
 def test_a_run_that_failed_behind_its_swap_stays_in_view_while_it_is_resumed(
@@ -831,7 +831,7 @@ def test_a_resume_keeps_to_the_chunks_of_its_manifest(night: Night, monkeypatch:
     manifest = night.plan("score.chunk_rows=200")
     stop_after_the_first_slice(night, monkeypatch, manifest)
     config = loaded(night.publisher, "score.chunk_rows=1", "score.slice_rows=9000")
-    outcome = nightly.resume(night.publisher.endpoint, config, manifest.run_id, lambda stage, done, total: None)
+    outcome = score.resume(night.publisher.endpoint, config, manifest.run_id, lambda stage, done, total: None)
     assert outcome.manifest == Manifest.from_json(manifest.to_json())
     receipts = ledger.receipts(night.client, manifest.run_id)
     assert len(receipts) == len(manifest.slicing.slices)

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from ray.cluster_utils import Cluster
 
+from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
-from raypipe.score import ledger, lock, runs
+from raypipe.score import ledger, runs
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 from tests.faults.actors import LEDGER_INSERT, TITLE, awaited, processes, started
 from tests.faults.oracle import assert_exact, assert_nothing_left, newest, own_tables

@@ -25,20 +25,19 @@ import ray
 from ray import cloudpickle
 from typer.testing import CliRunner
 
+from raypipe.artifact import contract, files, golden, package
+from raypipe.artifact.package import load_card, load_package
 from raypipe.cli import app
 from raypipe.clickhouse import topology
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.embedded import open_embedded
 from raypipe.clickhouse.endpoint import PASSWORD_VARIABLE, Endpoint
-from raypipe.clickhouse.migrate import migrate
+from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import literal
-from raypipe.config.load import shipped
-from raypipe.data import contract
 from raypipe.data.slices import Slice, Slicing
 from raypipe.errors import ModelError, ServerError, Unreachable, UsageError
 from raypipe.models.xgboost import FILE, XGBoost
-from raypipe.registry import artifacts, golden, package
-from raypipe.registry.package import load_card, load_package
+from raypipe.project import shipped
 from raypipe.score import runs, staging
 from raypipe.score.manifest import Manifest, Target
 from tests.conftest import FittedPublisher, _fresh_database, fit_publisher
@@ -206,7 +205,7 @@ def test_without_binding_a_bound_that_looks_like_sql_breaks_the_statement(
 def files_of(night: Night) -> dict[str, bytes]:
     """The champion's verified files."""
     manifest = night.plan()
-    return artifacts.load(manifest.artifact_uri, manifest.artifact_sha256)
+    return files.load(manifest.artifact_uri, manifest.artifact_sha256)
 
 
 def own_model(night: Night, folder: Path, changes: Mapping[str, bytes] | None = None) -> Manifest:
@@ -256,7 +255,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return call
 
-    monkeypatch.setattr(artifacts, "json", _Json(seen))
+    monkeypatch.setattr(files, "json", _Json(seen))
     monkeypatch.setattr(package, "_card", told("card", package._card))
     monkeypatch.setattr(golden, "_rows", told("golden.arrow", golden._rows))
     monkeypatch.setattr(XGBoost, "from_files", told(FILE, XGBoost.from_files))
@@ -298,7 +297,7 @@ def test_without_the_hashes_a_model_with_a_changed_bit_decides(
     path = Path(manifest.artifact_uri) / "decision.json"
     digits = path.read_bytes().index(b'"threshold": 0.') + len(b'"threshold": 0.')
     with flipped(path, digits):
-        monkeypatch.setattr(artifacts, "_require", lambda *_: None)
+        monkeypatch.setattr(files, "_require", lambda *_: None)
         parsed.clear()
         changed = load_card(manifest.artifact_uri, manifest.artifact_sha256)
         assert changed.threshold != manifest.threshold
@@ -320,10 +319,10 @@ def bombed(night: Night, folder: Path, mark: Path, protocol: int) -> None:
     """A champion whose model is a pickle, and whose hashes are right."""
     standing = night.plan()
     card = load_card(standing.artifact_uri, standing.artifact_sha256)
-    files = {**files_of(night), FILE: pickle.dumps(Bomb(mark), protocol)}
+    content = {**files_of(night), FILE: pickle.dumps(Bomb(mark), protocol)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(artifacts, "_refuse_code", lambda *_: None)
-        promote(night, files, card.contract, folder)
+        patch.setattr(files, "_refuse_code", lambda *_: None)
+        promote(night, content, card.contract, folder)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -341,7 +340,7 @@ def test_a_pickle_in_the_place_of_a_model_is_refused_and_never_loaded(
 
 def test_without_these_refusals_the_pickle_runs(night: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bombed(night, tmp_path / "artifacts", tmp_path / "mark", 4)
-    monkeypatch.setattr(artifacts, "_refuse_code", lambda *_: None)
+    monkeypatch.setattr(files, "_refuse_code", lambda *_: None)
     monkeypatch.setattr(XGBoost, "from_files", lambda self, files: pickle.loads(files[FILE]))
     with pytest.raises(AttributeError):
         night.score()

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from raypipe.clickhouse import faults
+from raypipe.clickhouse import faults, lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.errors import GateRefused, RaypipeError, Unreachable
-from raypipe.score import gate, ledger, lock, runs
+from raypipe.score import gate, ledger, runs
 from raypipe.score.gate import Passed
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest

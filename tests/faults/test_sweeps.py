@@ -16,7 +16,7 @@ import pytest
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.migrate import migrate
+from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.demo.publisher import build
 from tests.conftest import PUBLISHER_DAYS, PUBLISHER_LAST_DATE, PUBLISHER_SEED, _fresh_database
 from tests.faults.actors import awaited

@@ -16,12 +16,13 @@ from urllib.parse import parse_qs, urlsplit
 import pyarrow as pa
 import pytest
 
-from raypipe.clickhouse import faults, leftovers
+from raypipe.clickhouse import faults, lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.schema import leftovers
 from raypipe.clickhouse.statements import identifier
 from raypipe.errors import Busy, Denied, GateRefused, RaypipeError, ServerError, Transient, Unreachable
-from raypipe.score import gate, ledger, lock, publish, run, runs, worker
+from raypipe.score import gate, ledger, publish, run, runs, worker
 from raypipe.score.gate import Passed
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest

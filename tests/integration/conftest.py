@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from raypipe.artifact.contract import key_hash
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.data.contract import key_hash
 from raypipe.data.slices import Slice, Slicing
 from raypipe.score import gate, ledger, staging
 from raypipe.score.ledger import Receipt
@@ -161,7 +161,7 @@ def scoring(client: Client) -> Callable[..., Scoring]:
 def schema_of_the_ledger(client: Client) -> None:
     """raypipe's own tables, the view of what they count as rejected, and nothing else of the schema."""
     from raypipe.clickhouse.statements import load_all
-    from raypipe.config.load import shipped
+    from raypipe.project import shipped
 
     for statement in load_all(shipped() / "sql" / "schema" / "0010_raypipe.sql"):
         if "raypipe_current_predictions" not in statement.text:
@@ -196,8 +196,8 @@ class RegisteredModel:
 @pytest.fixture(scope="module")
 def registered_model(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegisteredModel]:
     """A churn model fitted and registered by hand, shared by a module's tests; no Ray takes part."""
-    from raypipe.clickhouse.migrate import migrate_at
-    from raypipe.config.load import shipped
+    from raypipe.clickhouse.schema.migrate import migrate_at
+    from raypipe.project import shipped
 
     place = replace(endpoint, database=f"raypipe_test_{uuid.uuid4().hex[:12]}")
     project = tmp_path_factory.mktemp("project")
@@ -232,17 +232,17 @@ def _few_users(client: Client) -> None:
 
 
 def _registered(client: Client, project: Path, artifacts: Path) -> RegisteredModel:
+    from raypipe.artifact import files as store
+    from raypipe.artifact.bins import fit_bins
+    from raypipe.artifact.contract import matrix
+    from raypipe.artifact.freeze import freeze
+    from raypipe.artifact.package import Package, pack
     from raypipe.clickhouse.statements import load
     from raypipe.config.load import load_pipeline
-    from raypipe.data.contract import matrix
-    from raypipe.data.freeze import freeze
-    from raypipe.data.histograms import fit_bins
     from raypipe.data.slices import unsliced
     from raypipe.models.protocol import FitSpec, Matrix
     from raypipe.models.xgboost import XGBoost
     from raypipe.registry import aliases, models
-    from raypipe.registry import artifacts as store
-    from raypipe.registry.package import Package, pack
 
     loaded = load_pipeline("churn", project / "configs", environ={})
     config = loaded.config

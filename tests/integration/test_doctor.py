@@ -9,16 +9,16 @@ from datetime import timedelta
 import pytest
 
 from raypipe import doctor
-from raypipe.clickhouse import grants, version
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.leftovers import clean
-from raypipe.clickhouse.migrate import migrate, plan
+from raypipe.clickhouse.schema import grants, version
+from raypipe.clickhouse.schema.leftovers import clean
+from raypipe.clickhouse.schema.migrate import migrate, plan
 from raypipe.clickhouse.statements import Statement, identifier, load_all
 from raypipe.clickhouse.tables import describe_all
-from raypipe.config.load import shipped
 from raypipe.doctor import Check, examine
 from raypipe.errors import ServerError
+from raypipe.project import shipped
 
 RUN = "churn_20260131_0badcafe"
 OTHER = "clicks_20260131_00c0ffee"

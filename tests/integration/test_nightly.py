@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from raypipe import nightly
 from raypipe.cli import app
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import load_all
-from raypipe.config.load import Loaded, load_pipeline, shipped
-from raypipe.reachable import measure
+from raypipe.config.load import Loaded, load_pipeline
+from raypipe.demo.reachable import measure
+from raypipe.project import shipped
 from raypipe.registry import models
-from raypipe.score import runs
+from raypipe.score import plan, runs, score
+from raypipe.score.score import ScoreResult
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher, _fresh_database, fit_publisher
 from tests.reach import require_within_reach
 
@@ -43,8 +44,8 @@ def churn(publisher: FittedPublisher, *overrides: str) -> Loaded:
     return load_pipeline("churn", shipped() / "configs", [*publisher.overrides, *overrides], environ={})
 
 
-def score(publisher: FittedPublisher, day: date, *overrides: str) -> nightly.ScoreOutcome:
-    return nightly.score(publisher.endpoint, churn(publisher, *overrides), day, "champion", silent)
+def scored(publisher: FittedPublisher, day: date, *overrides: str) -> ScoreResult:
+    return score.score(publisher.endpoint, churn(publisher, *overrides), day, "champion", silent)
 
 
 def differences(client: Client, published: str, day: date) -> tuple[int, int, int]:
@@ -74,8 +75,8 @@ def own_tables(client: Client) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def published(fitted_publisher: FittedPublisher) -> nightly.ScoreOutcome:
-    return score(fitted_publisher, LAST)
+def published(fitted_publisher: FittedPublisher) -> ScoreResult:
+    return scored(fitted_publisher, LAST)
 
 
 @pytest.fixture
@@ -84,20 +85,20 @@ def reader(fitted_publisher: FittedPublisher) -> Iterator[Client]:
         yield client
 
 
-def test_every_active_user_is_published_once_and_no_other(published: nightly.ScoreOutcome, reader: Client) -> None:
+def test_every_active_user_is_published_once_and_no_other(published: ScoreResult, reader: Client) -> None:
     assert published.outcome.run.slices > 5
     assert published.outcome.run.rows_published == reader.value(f"SELECT count() FROM ({SOURCE})", {"date": LAST})
     for target in (PUBLISHED, CHURN):
         assert differences(reader, target, LAST) == (0, 0, 0)
 
 
-def test_a_published_run_leaves_no_table_of_its_own(published: nightly.ScoreOutcome, reader: Client) -> None:
+def test_a_published_run_leaves_no_table_of_its_own(published: ScoreResult, reader: Client) -> None:
     assert published.outcome.run.status == runs.PUBLISHED
     assert own_tables(reader) == []
 
 
 def test_churn_predictions_carry_levels_confidence_and_the_features_used(
-    published: nightly.ScoreOutcome, reader: Client
+    published: ScoreResult, reader: Client
 ) -> None:
     wrong = reader.value(
         "SELECT countIf(NOT (churn_risk_level = multiIf(churn_probability < 0.3, 'low', churn_probability < 0.5,"
@@ -111,9 +112,7 @@ def test_churn_predictions_carry_levels_confidence_and_the_features_used(
     assert wrong == 0
 
 
-def test_the_riskiest_rows_are_explained_by_their_largest_contributions(
-    published: nightly.ScoreOutcome, reader: Client
-) -> None:
+def test_the_riskiest_rows_are_explained_by_their_largest_contributions(published: ScoreResult, reader: Client) -> None:
     rows = reader.rows(
         "SELECT feature_importance FROM customer_churn_predictions WHERE prediction_date = {date:Date}"
         " ORDER BY churn_probability DESC, company_id, brand_id, user_id LIMIT 40",
@@ -127,10 +126,10 @@ def test_the_riskiest_rows_are_explained_by_their_largest_contributions(
         assert sizes == sorted(sizes, reverse=True)
 
 
-def test_published_scores_are_the_models_own(published: nightly.ScoreOutcome, reader: Client) -> None:
-    from raypipe.data.contract import MATRIX, matrix
+def test_published_scores_are_the_models_own(published: ScoreResult, reader: Client) -> None:
+    from raypipe.artifact.contract import MATRIX, matrix
+    from raypipe.artifact.package import load_package
     from raypipe.data.slices import unsliced
-    from raypipe.registry.package import load_package
 
     manifest = published.manifest
     package = load_package(manifest.artifact_uri, manifest.artifact_sha256)
@@ -148,9 +147,9 @@ def test_a_rerun_of_a_date_replaces_it_and_leaves_other_dates_alone(
     fitted_publisher: FittedPublisher, reader: Client
 ) -> None:
     earlier = LAST - timedelta(days=15)
-    first = score(fitted_publisher, earlier, "score.explain.rows=0")
+    first = scored(fitted_publisher, earlier, "score.explain.rows=0")
     before = reader.value(f"SELECT count() FROM ({PUBLISHED})", {"date": LAST})
-    second = score(fitted_publisher, earlier, "score.explain.rows=0")
+    second = scored(fitted_publisher, earlier, "score.explain.rows=0")
     batches = reader.rows(
         "SELECT DISTINCT batch_id FROM ml_model_predictions WHERE prediction_date = {date:Date}", {"date": earlier}
     )
@@ -160,9 +159,7 @@ def test_a_rerun_of_a_date_replaces_it_and_leaves_other_dates_alone(
     assert runs.find(reader, first.manifest.run_id).status == runs.SUPERSEDED
 
 
-def test_a_run_writes_one_monitoring_row_with_the_drift_of_its_own_pass(
-    published: nightly.ScoreOutcome, reader: Client
-) -> None:
+def test_a_run_writes_one_monitoring_row_with_the_drift_of_its_own_pass(published: ScoreResult, reader: Client) -> None:
     rows = reader.rows(
         "SELECT total_predictions, data_drift_score, feature_drift_scores FROM ml_model_monitoring"
         " WHERE monitoring_date = {date:Date} AND JSONExtractString(metadata, 'run_id') = {run:String}",
@@ -209,7 +206,7 @@ def test_planning_changes_nothing(fitted_publisher: FittedPublisher, reader: Cli
         "SELECT name, total_rows, metadata_version FROM system.tables WHERE database = currentDatabase() ORDER BY name"
     )
     before = reader.rows(state)
-    planned = nightly.plan(fitted_publisher.endpoint, churn(fitted_publisher), LAST, "champion")
+    planned = plan.plan(fitted_publisher.endpoint, churn(fitted_publisher), LAST, "champion")
     assert planned.manifest.source_rows == reader.value(f"SELECT count() FROM ({SOURCE})", {"date": LAST})
     assert planned.parts >= 1
     assert planned.methods == {"customer_churn_predictions": "replace", "ml_model_predictions": "replace"}
@@ -219,7 +216,7 @@ def test_planning_changes_nothing(fitted_publisher: FittedPublisher, reader: Cli
 
 def test_a_copied_population_is_published_just_the_same(fitted_publisher: FittedPublisher, reader: Client) -> None:
     earlier = LAST - timedelta(days=45)
-    outcome = score(fitted_publisher, earlier, "source.snapshot=true", "score.explain.rows=3")
+    outcome = scored(fitted_publisher, earlier, "source.snapshot=true", "score.explain.rows=3")
     assert outcome.manifest.snapshot is not None
     assert differences(reader, PUBLISHED, earlier) == (0, 0, 0)
     assert own_tables(reader) == []
@@ -229,7 +226,7 @@ def test_the_publishers_own_tables_are_published_into_as_they_are(
     endpoint: Endpoint, ray_session: None, tmp_path: Path
 ) -> None:
     """Monthly partitions and the publisher's engines: rows come in by MOVE, and an earlier run's go out by its mark."""
-    from raypipe.clickhouse.migrate import migrate
+    from raypipe.clickhouse.schema.migrate import migrate
 
     with _fresh_database(endpoint) as theirs, Client(theirs) as client:
         for statement in load_all(Path(__file__).parents[1] / "publisher" / "schema.sql"):
@@ -241,8 +238,8 @@ def test_the_publishers_own_tables_are_published_into_as_they_are(
             " created_at) VALUES ('theirs', 'somebody', {date:Date}, 'their own', '2026-01-31 05:00:00')",
             {"date": LAST},
         )
-        score(publisher, LAST)
-        second = score(publisher, LAST)
+        scored(publisher, LAST)
+        second = scored(publisher, LAST)
         of_run = f"{CHURN} AND model_version = '{second.manifest.model_version}'"
         assert differences(client, PUBLISHED, LAST) == differences(client, of_run, LAST) == (0, 0, 0)
         assert client.rows(

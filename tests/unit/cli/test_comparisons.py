@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from raypipe.cli import comparisons
-from raypipe.fit.comparison import Compared, Comparison
+from raypipe.compare.comparison import Compared, Comparison
 
 FOREST = Compared(
     "forest",

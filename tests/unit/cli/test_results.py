@@ -12,7 +12,7 @@ import pytest
 from raypipe.cli import results
 from raypipe.cli.metrics import cell
 from raypipe.errors import Unreachable
-from raypipe.fit.promotion import Decision
+from raypipe.evaluation.decision import Decision
 from raypipe.registry.record import CANDIDATE, Registered
 
 AT = datetime(2026, 1, 31, 3, tzinfo=UTC)

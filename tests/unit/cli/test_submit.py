@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raypipe.cli.jobs import _exit_code
-from raypipe.jobs.server import State
+from raypipe.cluster.job_server import State
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from raypipe.config import Loaded, list_pipelines, load_connection, load_pipeline, load_shared, shipped
+from raypipe.config import Loaded, list_pipelines, load_connection, load_pipeline, load_shared
 from raypipe.errors import ConfigError, UsageError
+from raypipe.project import shipped
 
 Load = Callable[..., Loaded]
 SECRET = "hunter2"

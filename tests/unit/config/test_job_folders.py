@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from raypipe.config.load import load_pipeline, load_shared, shipped
+from raypipe.config.load import load_pipeline, load_shared
 from raypipe.errors import UsageError
+from raypipe.project import shipped
 
 CONFIGS = shipped() / "configs"
 JOB = {"RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps({"runtime_env": {"working_dir": "gcs://a.zip"}, "metadata": {}})}

@@ -10,10 +10,11 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from raypipe.config import json_schema, list_pipelines, load_pipeline, load_shared, shipped
+from raypipe.config import json_schema, list_pipelines, load_pipeline, load_shared
 from raypipe.config.schema import SharedConfig
-from raypipe.fit.space import axes
 from raypipe.models.protocol import FitSpec, Matrix, load_family
+from raypipe.project import shipped
+from raypipe.sweep.space import axes
 
 CONFIGS = shipped() / "configs"
 # A matrix of sweeps is another kind of document.

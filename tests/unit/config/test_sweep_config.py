@@ -11,9 +11,10 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from raypipe.config import Loaded, as_yaml, json_schema, load_pipeline, shipped
+from raypipe.config import Loaded, as_yaml, json_schema, load_pipeline
 from raypipe.config.matrix import MOST_CELLS, load_matrix
 from raypipe.errors import ConfigError, UsageError
+from raypipe.project import shipped
 
 Load = Callable[..., Loaded]
 

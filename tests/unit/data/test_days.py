@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from raypipe.config.load import shipped
 from raypipe.data.days import end_of_day, last_day_over
+from raypipe.project import shipped
 
 DAY = date(2026, 1, 31)
 # Shown or compared as a moment, not as a day.

@@ -18,14 +18,14 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from raypipe.data.contract import Contract
-from raypipe.data.histograms import Bins
+from raypipe.artifact import files
+from raypipe.artifact.bins import Bins
+from raypipe.artifact.contract import Contract
+from raypipe.artifact.package import Package, pack
 from raypipe.errors import ConfigError, DataError, ModelError
 from raypipe.models.chunks import CHUNK_ROWS
 from raypipe.models.protocol import FitSpec, Matrix, load_family
 from raypipe.models.sklearn import MLP, LogisticRegression, RandomForest, Ridge
-from raypipe.registry import artifacts
-from raypipe.registry.package import Package, pack
 from raypipe.testing.model_suite import COLUMNS, ModelSuite, rows
 
 SPEC = FitSpec(COLUMNS, rounds=20, seed=3, threads=1)
@@ -358,7 +358,7 @@ def test_the_model_of_another_family_is_refused() -> None:
 
 SCORE_ELSEWHERE = """
 import json, sys
-from raypipe.registry.package import load_package
+from raypipe.artifact.package import load_package
 package = load_package(sys.argv[1], sys.argv[2], only_scores=True)
 print(json.dumps(sorted({"pandas", "pytest", "sklearn"} & set(sys.modules))))
 """
@@ -371,7 +371,7 @@ def test_a_model_scores_its_golden_rows_in_a_process_of_its_own(name: str, tmp_p
     package = Package(
         path, Contract(("user",), ("String",), (), (), ()), Bins((), (), (0.5,), (0.5, 0.5, 0.0)), 0.5, (), model
     )
-    stored = artifacts.save(str(tmp_path), pack(package, TRAIN.x, {}))
+    stored = files.save(str(tmp_path), pack(package, TRAIN.x, {}))
     command = [sys.executable, "-W", "error", "-c", SCORE_ELSEWHERE, stored.uri, stored.sha256]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

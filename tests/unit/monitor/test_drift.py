@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from raypipe.data.histograms import Bins
 from raypipe.monitor.drift import SMALLEST_SHARE, measure, psi
 
-BINS = Bins(((1.0,), (5.0,)), ((0.5, 0.5, 0.0), (0.9, 0.1, 0.0)), (0.5,), (0.5, 0.5, 0.0))
+FEATURES = ((0.5, 0.5, 0.0), (0.9, 0.1, 0.0))
+SCORE = (0.5, 0.5, 0.0)
 
 
 def counts(*numbers: int) -> np.ndarray:
@@ -56,7 +55,7 @@ def of(first: tuple[int, ...], second: tuple[int, ...], scores: tuple[int, ...])
 def test_the_counts_of_all_slices_are_added_before_they_are_compared() -> None:
     # Each slice alone has moved; together they are as at fit time.
     slices = [of((100, 0, 0), (90, 10, 0), (0, 100, 0)), of((0, 100, 0), (90, 10, 0), (100, 0, 0))]
-    found = measure(BINS, ["a", "b"], slices, warning=0.1, alert=0.25)
+    found = measure(["a", "b"], FEATURES, SCORE, slices, warning=0.1, alert=0.25)
     assert found.features == {"a": 0.0, "b": 0.0}
     assert (found.score, found.worst, found.warnings, found.alerts) == (0.0, 0.0, (), ())
     assert found.score_counts == (100, 100, 0)
@@ -66,28 +65,27 @@ def test_a_column_is_a_warning_between_the_limits_and_an_alert_from_the_second_o
     # 0.2747 for the first feature; 0.1 ln … for the second; the score as the first.
     moved = of((75, 25, 0), (75, 25, 0), (50, 50, 0))
     second = round(-0.15 * math.log(0.75 / 0.9) + 0.15 * math.log(2.5), 5)
-    found = measure(BINS, ["a", "b"], [moved], warning=second, alert=0.25)
+    found = measure(["a", "b"], FEATURES, SCORE, [moved], warning=second, alert=0.25)
     assert found.features == {"a": 0.27465, "b": second}
     assert (found.warnings, found.alerts, found.worst) == (("b",), ("a",), 0.27465)
 
 
 def test_the_score_is_watched_as_the_features_are() -> None:
-    found = measure(BINS, ["a", "b"], [of((1, 1, 0), (9, 1, 0), (75, 25, 0))], warning=0.1, alert=0.25)
+    found = measure(["a", "b"], FEATURES, SCORE, [of((1, 1, 0), (9, 1, 0), (75, 25, 0))], warning=0.1, alert=0.25)
     assert (found.alerts, found.worst) == (("score",), 0.27465)
 
 
 def test_missing_values_that_appear_are_drift() -> None:
-    found = measure(BINS, ["a", "b"], [of((25, 25, 50), (9, 1, 0), (1, 1, 0))], warning=0.1, alert=0.25)
+    found = measure(["a", "b"], FEATURES, SCORE, [of((25, 25, 50), (9, 1, 0), (1, 1, 0))], warning=0.1, alert=0.25)
     assert found.alerts == ("a",)
 
 
 def test_values_that_appear_where_the_fit_knew_none_are_not_drift() -> None:
-    bins = replace(BINS, features=((), BINS.features[1]), feature_shares=((0.0, 1.0), BINS.feature_shares[1]))
     counts_of = {"features": [[90, 10], [90, 10, 0]], "scores": [1, 1, 0]}
-    found = measure(bins, ["a", "b"], [counts_of], warning=0.1, alert=0.25)
+    found = measure(["a", "b"], ((0.0, 1.0), FEATURES[1]), SCORE, [counts_of], warning=0.1, alert=0.25)
     assert found.features == {"a": 0.0, "b": 0.0}
 
 
 def test_other_columns_than_those_of_the_bins_are_a_bug() -> None:
     with pytest.raises(ValueError, match="zip"):
-        measure(BINS, ["a"], [], warning=0.1, alert=0.25)
+        measure(["a"], FEATURES, SCORE, [], warning=0.1, alert=0.25)

@@ -1,0 +1,1 @@
+"""Learn, publish and watch the policy that picks an ad per context."""

@@ -1,0 +1,215 @@
+"""What a policy would have earned on impressions that another policy has shown.
+
+An impression of arm a in context x that was shown with propensity p counts with the weight w = π(a | x) / p, where π is
+the policy that is judged and r what the impression earned:
+
+- IPS, Σ w r / n, is unbiased (Horvitz and Thompson 1952, "A generalization of sampling without replacement from a
+  finite universe");
+- SNIPS, Σ w r / Σ w, trades a little bias for much less variance (Swaminathan and Joachims 2015, "The self-normalized
+  estimator for counterfactual learning");
+- (Σ w)² / Σ w² is the effective number of impressions (Kish 1965, "Survey Sampling").
+
+All need sums alone, so the rows are sums a context, arm and bucket of readers. The intervals are percentiles of a
+bootstrap of the buckets, since the impressions of a reader depend on one another (Cameron, Gelbach and Miller 2008,
+"Bootstrap-based improvements for inference with clustered errors").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from raypipe.evaluation import metrics
+
+Array = npt.NDArray[np.float64]
+
+LOGGED = "logged"
+ESTIMATED = "estimated by frequency"
+MIXED = "logged in some contexts, estimated by frequency in the others"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Impressions of an arm in a context to a bucket of readers.
+
+    Attributes:
+        impressions: how many (n).
+        revenue: what they earned (Σ r).
+        inverse: Σ 1/p.
+        inverse_squares: Σ 1/p².
+        weighted_revenue: Σ r/p.
+        without_propensity: impressions and earning clicks that carry no propensity.
+    """
+
+    context: str
+    arm: str
+    bucket: int
+    impressions: int
+    revenue: float
+    inverse: float = 0.0
+    inverse_squares: float = 0.0
+    weighted_revenue: float = 0.0
+    without_propensity: int = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and its 95 % interval; without resamples, or with one bucket, there is none."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class OffPolicy:
+    """What a policy would have earned an impression, beside what was earned.
+
+    Attributes:
+        ips: by inverse propensities.
+        snips: the same, self-normalised.
+        logging: what the impressions did earn.
+        gain: snips less logging.
+        impressions: how many there were.
+        effective: how many of them that is worth.
+        mean_weight: 1 but for noise, where the propensities are right and every arm of the policy was shown.
+        unsupported: share of the policy's impressions that go to arms which these impressions do not show.
+        propensities: `logged`, or how they were estimated.
+    """
+
+    ips: Estimate
+    snips: Estimate
+    logging: Estimate
+    gain: Estimate
+    impressions: int
+    effective: float
+    mean_weight: float
+    unsupported: float
+    propensities: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The value as JSON-ready values."""
+        return asdict(self)
+
+
+def with_propensities(rows: Sequence[Shown]) -> tuple[list[Shown], str]:
+    """The rows, in contexts where a propensity is missing with the arm's share of the impressions instead.
+
+    Such an estimate is right where arms were drawn by the context alone.
+    """
+    lacking = {row.context for row in rows if row.without_propensity}
+    totals: dict[tuple[str, ...], int] = {}
+    for row in rows:
+        for key in ((row.context,), (row.context, row.arm)):
+            totals[key] = totals.get(key, 0) + row.impressions
+    estimated = [
+        _estimated(row, totals[row.context, row.arm] / max(totals[row.context,], 1)) if row.context in lacking else row
+        for row in rows
+    ]
+    everywhere = lacking == {row.context for row in rows}
+    return estimated, ESTIMATED if lacking and everywhere else MIXED if lacking else LOGGED
+
+
+def judge(
+    rows: Sequence[Shown], policy: Mapping[tuple[str, str], float], resamples: int, seed: int
+) -> OffPolicy | None:
+    """The value of a policy on impressions that it did not learn from; None where there are none.
+
+    Args:
+        rows: the impressions.
+        policy: π(arm | context) by context and arm; an arm that is not there is never shown. A context that is not
+            there is left as it was: its impressions have the weight 1.
+        resamples: of the bootstrap; 0 gives no intervals.
+        seed: of the bootstrap.
+    """
+    rows, source = with_propensities(rows)
+    if not sum(row.impressions for row in rows):
+        return None
+    buckets = sorted({row.bucket for row in rows})
+    at = {bucket: position for position, bucket in enumerate(buckets)}
+    sums = np.zeros((len(buckets), 4))
+    squares = 0.0
+    known = {context for context, _ in policy}
+    for row in rows:
+        share = policy.get((row.context, row.arm), 0.0)
+        weight, square, weighted = share * row.inverse, share**2 * row.inverse_squares, share * row.weighted_revenue
+        if row.context not in known:
+            weight, square, weighted = row.impressions, row.impressions, row.revenue
+        sums[at[row.bucket]] += (row.impressions, row.revenue, weight, weighted)
+        squares += square
+    whole = sums.sum(axis=0)
+    drawn = _resampled(sums, resamples, seed)
+    weights = float(whole[2])
+    return OffPolicy(
+        ips=_estimate(whole, drawn, _ips),
+        snips=_estimate(whole, drawn, _snips),
+        logging=_estimate(whole, drawn, _logging),
+        gain=_estimate(whole, drawn, _gain),
+        impressions=int(whole[0]),
+        effective=weights**2 / squares if squares else 0.0,
+        mean_weight=weights / float(whole[0]),
+        unsupported=_unsupported(rows, policy),
+        propensities=source,
+    )
+
+
+def _estimated(row: Shown, propensity: float) -> Shown:
+    if not propensity:
+        # Clicks on an arm that no impression shows: nothing to weigh.
+        return replace(row, inverse=0.0, inverse_squares=0.0, weighted_revenue=0.0)
+    return replace(
+        row,
+        inverse=row.impressions / propensity,
+        inverse_squares=row.impressions / propensity**2,
+        weighted_revenue=row.revenue / propensity,
+    )
+
+
+def _resampled(sums: Array, resamples: int, seed: int) -> Array:
+    """Sums over buckets drawn with replacement, (resamples, columns)."""
+    count = len(sums)
+    if resamples == 0 or count < 2:
+        return np.empty((0, sums.shape[1]))
+    times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+    drawn: Array = times @ sums
+    return drawn
+
+
+def _estimate(whole: Array, drawn: Array, formula: Any) -> Estimate:
+    low, high = metrics.percentile_interval(formula(drawn))
+    return Estimate(float(formula(whole[None])[0]), low, high)
+
+
+def _ips(sums: Array) -> Array:
+    return _ratio(sums[:, 3], sums[:, 0])
+
+
+def _snips(sums: Array) -> Array:
+    return _ratio(sums[:, 3], sums[:, 2])
+
+
+def _logging(sums: Array) -> Array:
+    return _ratio(sums[:, 1], sums[:, 0])
+
+
+def _gain(sums: Array) -> Array:
+    return _snips(sums) - _logging(sums)
+
+
+def _ratio(above: Array, below: Array) -> Array:
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+
+
+def _unsupported(rows: Sequence[Shown], policy: Mapping[tuple[str, str], float]) -> float:
+    shown = {(row.context, row.arm) for row in rows if row.impressions}
+    of_context: dict[str, int] = {}
+    for row in rows:
+        of_context[row.context] = of_context.get(row.context, 0) + row.impressions
+    lost = sum(
+        share * of_context.get(context, 0) for (context, arm), share in policy.items() if (context, arm) not in shown
+    )
+    return lost / sum(of_context.values())

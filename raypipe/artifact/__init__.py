@@ -1,0 +1,1 @@
+"""Pack, store, verify and load the files of a model version."""

@@ -1,0 +1,1 @@
+"""Create, compare and clean up tables."""

@@ -1,0 +1,152 @@
+"""How a table that was there before differs from the one raypipe would have made, and whether that matters.
+
+raypipe works on a publisher's tables as they are. A difference that only changes how is a note; one that would make a
+run fail or publish wrong rows is a problem. TTL, codecs, comments, settings and additional columns are the publisher's
+business and are not compared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from raypipe.clickhouse.schema.ddl import Declaration
+from raypipe.clickhouse.tables import Column, Table, split_expressions
+from raypipe.clickhouse.types import bare
+
+Severity = Literal["note", "problem"]
+
+_COMPUTED = {"MATERIALIZED", "ALIAS"}
+_CLOCK = re.compile(r"now(64)?\(")
+_NUMBER = re.compile(r"(UInt|Int|Float)(\d+)\Z")
+_ENGINE = re.compile(r"(?:Replicated|Shared)?(\w+)(?:\((.*?)\))?(?: |\Z)")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One way in which a table differs from its declaration.
+
+    Attributes:
+        table: the table's name.
+        what: the part that differs, such as `partition key` or `type of column score`.
+        found: as it is.
+        expected: as raypipe would have made it.
+        severity: `problem` where a run would fail or publish wrong rows, `note` where it works.
+        consequence: what it means, in one sentence.
+    """
+
+    table: str
+    what: str
+    found: str
+    expected: str
+    severity: Severity
+    consequence: str
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.what} is {self.found}, not {self.expected}: {self.consequence}"
+
+
+def compare(found: Table, expected: Declaration) -> tuple[Difference, ...]:
+    """Every difference of an existing table from what is declared; () when there is none."""
+    if expected.is_view:
+        return tuple(_view(found, expected))
+    return (*_engine(found, expected), *_keys(found, expected), *_columns(found, expected))
+
+
+def _view(found: Table, expected: Declaration) -> Iterator[Difference]:
+    if found.engine != "View":
+        yield Difference(found.name, "engine", found.engine, "View", "problem", "raypipe reads a view of its own here")
+
+
+def _engine(found: Table, expected: Declaration) -> Iterator[Difference]:
+    (family, arguments), (other, others) = _engine_parts(found.engine_full), _engine_parts(expected.table.engine_full)
+    shown = found.engine_full.partition(" ")[0] or found.engine
+    if family != other:
+        consequence = f"raypipe reads and writes it as a {other}"
+        yield Difference(found.name, "engine", shown, expected.table.engine_full, "problem", consequence)
+    elif arguments != others:
+        consequence = "works; another row of a key counts as its newest"
+        yield Difference(found.name, "engine", shown, expected.table.engine_full, "note", consequence)
+
+
+def _engine_parts(engine_full: str) -> tuple[str, tuple[str, ...]]:
+    """The engine's family and its arguments; a replicated table's path and replica do not count."""
+    match = _ENGINE.match(engine_full)
+    if match is None:
+        return engine_full, ()
+    return match[1], tuple(argument for argument in split_expressions(match[2] or "") if not argument.startswith("'"))
+
+
+def _keys(found: Table, expected: Declaration) -> Iterator[Difference]:
+    table = expected.table
+    if split_expressions(found.partition_key) != split_expressions(table.partition_key):
+        moved = "works; a rerun is moved in before the earlier rows are deleted, so a reader can meet both for a moment"
+        consequence = moved if expected.is_published else "works"
+        yield Difference(
+            found.name, "partition key", _shown(found.partition_key), _shown(table.partition_key), "note", consequence
+        )
+    if found.sorting_key != table.sorting_key:
+        merging = table.engine != "MergeTree"
+        yield Difference(
+            found.name,
+            "sorting key",
+            _shown(", ".join(found.sorting_key)),
+            _shown(", ".join(table.sorting_key)),
+            "problem" if merging else "note",
+            f"a {table.engine} merges rows by this key" if merging else "works; slices are cut from the key it has",
+        )
+
+
+def _columns(found: Table, expected: Declaration) -> Iterator[Difference]:
+    for wanted in expected.table.columns:
+        column = found.column(wanted.name)
+        if column is None:
+            consequence = "queries that name it fail; add it, raypipe alters no table that was there before"
+            yield Difference(found.name, f"column {wanted.name}", "missing", wanted.type, "problem", consequence)
+            continue
+        if column.type != wanted.type:
+            fits = holds(column.type, wanted.type)
+            consequence = "works" if fits else "values of the expected type do not fit"
+            severity: Severity = "note" if fits else "problem"
+            yield Difference(
+                found.name, f"type of column {wanted.name}", column.type, wanted.type, severity, consequence
+            )
+        yield from _default(found.name, column, wanted)
+
+
+def _default(table: str, column: Column, wanted: Column) -> Iterator[Difference]:
+    has, wants = _default_of(column), _default_of(wanted)
+    if has == wants:
+        return
+    if column.default_kind in _COMPUTED and wanted.default_kind not in _COMPUTED:
+        severity: Severity = "problem"
+        consequence = "raypipe cannot write it"
+    elif _CLOCK.match(wanted.default_expression) and not column.default_kind:
+        severity = "problem"
+        consequence = "rows written without it are of 1970 and past any TTL at once"
+    else:
+        severity, consequence = "note", "works; rows written without it get another value"
+    yield Difference(table, f"default of column {column.name}", _shown(has), _shown(wants), severity, consequence)
+
+
+def _default_of(column: Column) -> str:
+    return f"{column.default_kind} {column.default_expression}".strip()
+
+
+def holds(found: str, expected: str) -> bool:
+    """Whether a column of type `found` can stand for one of type `expected`: the same values, or a wider range."""
+    found, expected = bare(found), bare(expected)
+    if found == expected:
+        return True
+    wide, narrow = _NUMBER.match(found), _NUMBER.match(expected)
+    if wide and narrow:
+        more_bits = int(wide[2]) > int(narrow[2])
+        return more_bits and wide[1] in ({"Float"} if narrow[1] == "Float" else {narrow[1], "Int"})
+    family, wanted = found.partition("(")[0], expected.partition("(")[0]
+    return wanted in {"Date", "DateTime"} and family in {wanted, {"Date": "Date32", "DateTime": "DateTime64"}[wanted]}
+
+
+def _shown(text: str) -> str:
+    return text or "none"

@@ -1,0 +1,1 @@
+"""Start and reach Ray: sessions, and commands as jobs of a cluster."""

@@ -1,0 +1,268 @@
+"""A Ray cluster's job server: asked for its version first, then for jobs, their state and their logs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import urllib3
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobStatus, JobSubmissionClient
+
+from raypipe.clickhouse.endpoint import LOOPBACK
+from raypipe.cluster import token
+from raypipe.cluster.job_request import Request
+from raypipe.errors import ClusterError, UsageError
+
+log = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 10
+# A connection that died without a word is noticed by its silence; Ray's client would wait for ever.
+SILENT_SECONDS = 60
+VERSION = "/api/version"
+# Where RAY_AUTH_MODE=token, Ray's client sends this user's token to any server, unless it is given a header.
+NO_TOKEN = {"Authorization": ""}
+TOO_LARGE = "status code 413"
+EXAMPLE = "http://ray-head:8265"
+# Ray's client prefers these to the address it is given.
+_OUTWEIGHING = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+# They tell of every upload, of every folder that is left out and of every connection that ends.
+_TALKATIVE = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+    "ray._private.runtime_env.working_dir",
+)
+# What Ray's client raises where the connection or the server fails; requests' errors are OSErrors.
+_FAILURES = (RuntimeError, OSError, aiohttp.ClientError, asyncio.TimeoutError)
+
+Write = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class State:
+    """How a job stands.
+
+    Attributes:
+        status: Ray's word: PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED.
+        exit_code: of its command; None while there is none, and where the command could not be started.
+        message: Ray's explanation.
+    """
+
+    status: str
+    exit_code: int | None
+    message: str
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it will not change any more."""
+        return JobStatus(self.status).is_terminal()
+
+
+class Server:
+    """A job server that has answered and accepts this user."""
+
+    def __init__(self, address: str, client: JobSubmissionClient, headers: Mapping[str, str]) -> None:
+        self.address = address
+        self._client = client
+        self._headers = headers
+
+    def tool(self, verb: str, submission_id: str) -> str:
+        """Ray's own command on a job, such as `ray job stop ID --address http://ray-head:8265`."""
+        mode = "RAY_AUTH_MODE=token " if self._headers else ""
+        return f"{mode}ray job {verb} {submission_id} --address {self.address}"
+
+    def submit(self, request: Request) -> None:
+        """Copies the working directory, if there is one, and submits the job.
+
+        Raises:
+            UsageError: the working directory is too large.
+            ClusterError: the server refused or failed.
+        """
+        environment = request.runtime_env()
+        with self._translated("did not take the job"):
+            try:
+                self._client.submit_job(
+                    entrypoint=request.entrypoint,
+                    submission_id=request.submission_id,
+                    runtime_env=environment,
+                    metadata=request.metadata,
+                )
+            except (ValueError, RuntimeError) as error:
+                # The server's own limit is lower than the one that Ray's client looks at.
+                if isinstance(error, RuntimeError) and TOO_LARGE not in str(error):
+                    raise
+                raise UsageError(
+                    "The job's files or packages cannot be sent",
+                    found=_line(error),
+                    next_step="name the folder of configs and sql with --working-dir, or list in .rayignore what the"
+                    " job does not need; the server takes 100 MB",
+                ) from error
+
+    def state(self, submission_id: str) -> State:
+        """How a job stands.
+
+        Raises:
+            ClusterError: the server does not answer in time, does not know the job, or does not accept the token.
+        """
+        # Ray's client has no time limit for this.
+        status, text = _get(self.address, f"/api/jobs/{submission_id}", self._headers)
+        if status in (401, 403):
+            raise _denied(self.address, token.find())
+        try:
+            if status != 200:
+                raise ValueError(f"status {status}: {text}")
+            job = json.loads(text)
+            return State(str(JobStatus(job["status"]).value), job.get("driver_exit_code"), job.get("message") or "")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ClusterError(
+                f"The Ray cluster at {self.address} does not tell how the job stands", found=_line(error)
+            ) from error
+
+    def follow(self, submission_id: str, write: Write) -> None:
+        """Writes the job's log from its beginning, as it grows.
+
+        Returns when the job or the connection ends, and when nothing was heard for SILENT_SECONDS.
+        """
+
+        async def tail() -> None:
+            told = aiter(self._client.tail_job_logs(submission_id))
+            with suppress(StopAsyncIteration, TimeoutError):
+                while True:
+                    write(await asyncio.wait_for(anext(told), SILENT_SECONDS))
+
+        with self._translated("broke off the job's log"):
+            asyncio.run(tail())
+
+    @contextmanager
+    def _translated(self, problem: str) -> Iterator[None]:
+        try:
+            yield
+        except AuthenticationError as error:
+            raise _denied(self.address, token.find()) from error
+        except _FAILURES as error:
+            raise ClusterError(f"The Ray cluster at {self.address} {problem}", found=_line(error)) from error
+
+
+def connect(address: str, environ: Mapping[str, str] = os.environ) -> Server:
+    """The job server at a URL, once it has answered. Ray's token is sent only to a server that asks for one.
+
+    Raises:
+        UsageError: the address is no URL of a job server.
+        ClusterError: nothing or something else answers there, or it does not accept the token.
+    """
+    address = _url(address)
+    headers = _accepted(address, token.find(environ))
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with _alone(address):
+        # TLS is verified against what OpenSSL's own variable names, in all requests alike.
+        client = JobSubmissionClient(address, headers=headers or NO_TOKEN, verify=environ.get("SSL_CERT_FILE") or True)
+    return Server(address, client, headers)
+
+
+def _url(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+    except ValueError:
+        usable = False
+    if not usable or "@" in parts.netloc or parts.query or parts.fragment:
+        shown = address if "@" not in address else address.partition("://")[0] + "://***@" + address.rpartition("@")[2]
+        raise UsageError(
+            "This is not the address of a Ray job server",
+            found=shown,
+            allowed=f"http(s)://host:port, where Ray's dashboard answers, such as {EXAMPLE}",
+            next_step="use the dashboard's port, 8265 unless set otherwise, not that of ray.init (6379 or 10001)",
+        )
+    return address.rstrip("/")
+
+
+def _accepted(address: str, known: token.Token | None) -> dict[str, str]:
+    """The headers with which the server accepts requests."""
+    status, text = _get(address, VERSION, {})
+    if status == 401 and known is not None:
+        if urlsplit(address).scheme == "http" and urlsplit(address).hostname not in LOOPBACK:
+            log.warning("Ray's token goes to %s unencrypted: use https, or a tunnel", address)
+        headers = {"Authorization": f"Bearer {known.value}"}
+        status, text = _get(address, VERSION, headers)
+    else:
+        headers = {}
+    if status in (401, 403):
+        raise _denied(address, known)
+    if status != 200 or not _is_ray(text):
+        raise ClusterError(
+            f"No Ray job server answers at {address}, but something else does",
+            found=f"status {status}: {' '.join(text.split())[:200]}",
+            allowed="a Ray dashboard, which has the job server",
+            next_step=f"give the dashboard's address, such as {EXAMPLE}; a head needs ray[default] for it",
+        )
+    return headers
+
+
+def _get(address: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
+    """The status and the text of an answer."""
+    try:
+        with urllib3.PoolManager() as pool:
+            answer = pool.request(
+                "GET",
+                f"{address}{path}",
+                headers=dict(headers),
+                timeout=ANSWER_SECONDS,
+                retries=False,
+                redirect=False,
+            )
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise ClusterError(
+            f"Nothing answers at {address}",
+            found=_line(error),
+            allowed="the address of a Ray dashboard, which has the job server",
+            next_step="start the cluster (`ray start --head --dashboard-host=0.0.0.0`), or correct the address",
+        ) from error
+    return answer.status, answer.data.decode(errors="replace")
+
+
+def _is_ray(text: str) -> bool:
+    try:
+        return "ray_version" in json.loads(text)
+    except (ValueError, TypeError):
+        return False
+
+
+def _denied(address: str, known: token.Token | None) -> ClusterError:
+    if known is None:
+        return ClusterError(
+            f"The Ray cluster at {address} asks for a token, and none is set",
+            allowed=f"the token in {token.WHERE}",
+            next_step="copy it from the head, where `ray get-auth-token` prints it",
+        )
+    return ClusterError(
+        f"The Ray cluster at {address} does not accept the token",
+        found=f"the token from {known.source}",
+        allowed=f"the token of that cluster, in {token.WHERE}",
+        next_step="copy it from the head, where `ray get-auth-token` prints it",
+    )
+
+
+@contextmanager
+def _alone(address: str) -> Iterator[None]:
+    """Keeps variables of this shell from sending the job to another cluster than the one named."""
+    kept: dict[str, Any] = {name: os.environ.pop(name) for name in _OUTWEIGHING if name in os.environ}
+    try:
+        yield
+    except _FAILURES as error:
+        raise ClusterError(f"The Ray cluster at {address} cannot be used", found=_line(error)) from error
+    finally:
+        os.environ.update(kept)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__

@@ -1,0 +1,1 @@
+"""Fit simpler models beside a champion and compare them on the same rows."""

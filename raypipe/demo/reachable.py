@@ -1,0 +1,173 @@
+"""How close a demo's models come to the best that can be reached: the very test rows, scored by the latent truth.
+
+version → the snapshots of its fit → its test rows with the truth's scores → the same metrics
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from raypipe.clickhouse import tables
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import Statement, identifier
+from raypipe.config.load import Loaded
+from raypipe.data.slices import unsliced
+from raypipe.demo.publisher import MARK
+from raypipe.demo.truth import best_reachable
+from raypipe.errors import DataError
+from raypipe.evaluation import metrics
+from raypipe.fit.recipe import Recipe, labels_of, recipe_of
+from raypipe.fit.training_table import place
+from raypipe.recommend import fit, ranking
+from raypipe.recommend.interactions import Interactions, positions_of
+from raypipe.recommend.ranking import HeldOut
+from raypipe.registry import models
+from raypipe.registry.aliases import CHAMPION
+from raypipe.registry.record import NOT_FITTED, Registered
+from raypipe.registry.training_runs import newest
+
+# What is compared, and whether more of it is better.
+COMPARED = {"auc": True, "rmse": False, "precision": True, "ndcg": True}
+
+
+@dataclass(frozen=True)
+class Reached:
+    """One metric of a version on its test rows.
+
+    Attributes:
+        test_date: the snapshot of these rows; of a recommender the last of the days that were read in.
+        rows: how many they are; of a recommender the readers.
+        metric: a name of `COMPARED`.
+        model: its value and interval (`value`, `low`, `high`).
+        baseline: the name of the best of the baselines, '' where there is none.
+        baseline_value: what that reaches.
+        best: what the latent truth reaches on the same rows; of an RMSE it is the noise.
+    """
+
+    pipeline: str
+    model_version: str
+    status: str
+    test_date: date
+    rows: int
+    metric: str
+    model: Mapping[str, float | None]
+    baseline: str
+    baseline_value: float | None
+    best: float | None
+
+
+def require_demo(client: Client) -> None:
+    """Refuses a database whose truth nobody knows.
+
+    Raises:
+        DataError: it is not that of a demo.
+    """
+    if tables.describe(client, MARK) is None:
+        raise DataError(
+            f"The database {client.endpoint.database} is no demo, so that nobody knows what can be reached there",
+            found=f"no table {MARK}",
+            next_step="name a demo's database with --url, or fill one with `raypipe demo`",
+        )
+
+
+def measure(client: Client, loaded: Loaded) -> list[Reached]:
+    """A pipeline's champion, or its latest version where there is none, beside the best that can be reached.
+
+    Nothing where no version was fitted, or the pipeline has nothing that the truth could tell better.
+
+    Args:
+        client: of a demo's database.
+        loaded: the pipeline's config; the split is taken from there.
+    """
+    pipeline, config = loaded.config.pipeline, loaded.config
+    statement, version = best_reachable(pipeline), _version(client, pipeline)
+    its_fit = None if version is None else newest(client, version.model_id, "fit")
+    if statement is None or version is None or its_fit is None:
+        return []
+    horizon = (config.label.horizon_days or 0) if config.label else 0
+    recipe = recipe_of(client, loaded, its_fit.test_date + timedelta(days=horizon))
+    rows, best = _listed(client, recipe, statement) if config.label is None else _scored(client, recipe, statement)
+    return [
+        _reached(version, recipe.test_date, rows, metric, value) for metric, value in best.items() if metric in COMPARED
+    ]
+
+
+def _version(client: Client, pipeline: str) -> Registered | None:
+    fitted = [one for one in models.list_models(client, pipeline) if one.status not in NOT_FITTED]
+    return models.find_alias(client, pipeline, CHAMPION) or next(iter(fitted), None)
+
+
+def _reached(version: Registered, day: date, rows: int, metric: str, best: float | None) -> Reached:
+    evaluation = version.evaluation
+    known = {
+        name: float(found[metric]["value"])
+        for name, found in evaluation["baselines"].items()
+        if (found.get(metric) or {}).get("value") is not None
+    }
+    strongest = (max if COMPARED[metric] else min)(known, key=lambda name: known[name]) if known else ""
+    return Reached(
+        version.pipeline,
+        version.version,
+        version.status,
+        day,
+        rows,
+        metric,
+        evaluation["test"][metric],
+        strongest,
+        known.get(strongest),
+        best,
+    )
+
+
+def _scored(client: Client, recipe: Recipe, statement: Statement) -> tuple[int, dict[str, float | None]]:
+    """The number of test rows, and the metric of their labels under the truth's scores."""
+    snapshot = next(one for one in recipe.snapshots if "test" in one.parts)
+    keys = ", ".join(identifier(key) for key in recipe.keys)
+    table = client.table(
+        f"SELECT toFloat64(score) AS score, toFloat64(label) AS label\n"
+        f"FROM (SELECT {keys} FROM (\n{unsliced(recipe.features_sql.text)}\n)) AS population\n"
+        f"INNER JOIN (\n{unsliced(labels_of(recipe).text)}\n) AS labelled USING ({keys})\n"
+        f"INNER JOIN (\n{statement.text}\n) AS truth USING ({keys})\n"
+        f"WHERE {place(recipe.entity_id)} < {{test_share:Float64}}",
+        {**snapshot.parameters, "split_seed": recipe.shares.seed, "test_share": recipe.shares.test},
+    )
+    score, label = (table.column(name).to_numpy() for name in ("score", "label"))
+    metrics.require_rows(label, score, "The best that can be reached")
+    everyone = np.ones(len(label))
+    if recipe.label_kind == "binary":
+        return len(label), {"auc": metrics.Ranking(label, score).auc(everyone)}
+    return len(label), {"rmse": metrics.rmse(label, score)(everyone)}
+
+
+def _listed(client: Client, recipe: Recipe, statement: Statement) -> tuple[int, dict[str, float | None]]:
+    """The number of test readers, and the quality of their lists by the truth."""
+    since = recipe.test_date - timedelta(days=fit.test_days(recipe))
+    table = client.table(
+        statement.text, {**recipe.snapshots[-1].parameters, "date": since, "until": recipe.test_date}
+    ).combine_chunks()
+    if not table.num_rows:
+        raise DataError("No reader of the demo read anything new in the test days", found=f"{since} and after")
+    listed, wanted = (table.column(name).combine_chunks() for name in ("articles", "wanted"))
+    held, lists = _held(listed, wanted)
+    found = ranking.evaluate(lists, held, 0, k=fit.K, resamples=0)
+    return table.num_rows, {name: found[name]["value"] for name in ("precision", "ndcg")}
+
+
+def _held(listed: pa.ListArray, wanted: pa.ListArray) -> tuple[HeldOut, Any]:
+    """What each reader has to find, and the lists as positions, (readers, K), -1 where one is shorter."""
+    ids = pc.unique(pa.concat_arrays([listed.flatten(), wanted.flatten()]))
+    readers, lengths = len(wanted), pc.list_value_length(wanted).to_numpy()
+    items = positions_of(wanted.flatten(), ids)
+    ones, times = np.ones(len(items), np.float32), np.zeros(len(items), np.int64)
+    test = Interactions(np.repeat(np.arange(readers), lengths), items, ones, times, readers, len(ids))
+    lists = np.full((readers, fit.K), -1, np.int64)
+    filled = np.arange(fit.K) < pc.list_value_length(listed).to_numpy()[:, None]
+    lists[filled] = positions_of(listed.flatten(), ids)
+    return HeldOut(test.take(np.zeros(0, np.int64)), test), lists

@@ -1,0 +1,1 @@
+"""Measure models: metrics, intervals, trivial baselines, and the decision to promote."""

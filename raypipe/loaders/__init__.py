@@ -1,0 +1,1 @@
+"""Load features into a notebook and save its predictions."""

@@ -1,0 +1,193 @@
+"""Predictions made outside a pipeline, checked and written to ml_model_predictions once."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import load
+from raypipe.data.days import as_day
+from raypipe.errors import DataError, UsageError
+from raypipe.project import shipped
+
+TARGET = "ml_model_predictions"
+KEYS = ("company_id", "brand_id", "entity_id")
+SCORES = {"prediction_value": pa.float64(), "prediction_probability": pa.float32()}
+OPTIONAL = {
+    "prediction_confidence": pa.float32(),
+    "prediction_class": pa.string(),
+    "input_features": pa.string(),
+    "metadata": pa.string(),
+}
+TYPES = {**dict.fromkeys(KEYS, pa.string()), **SCORES, **OPTIONAL}
+SHARES = ("prediction_probability", "prediction_confidence")
+# One insert is one block, and only a block is written whole or not at all.
+MOST_ROWS = 1_000_000
+
+
+def save_predictions(
+    client: Client,
+    predictions: pa.Table,
+    model_id: str,
+    prediction_type: str,
+    prediction_date: date | str,
+    *,
+    entity_type: str = "user",
+    predicted_at: datetime | None = None,
+) -> str:
+    """Writes predictions made ad hoc to ml_model_predictions, all of them or none, and never twice.
+
+    The batch's id is a hash of the rows (in any order) and of everything that names them. After an error of
+    the network call this again: it writes what is missing or says that the batch is there.
+
+    Args:
+        client: where to write.
+        predictions: one row an entity, at most a million. Required: `company_id`, `brand_id`, `entity_id`
+            (text) and one of `prediction_probability` (0 to 1) and `prediction_value`; a missing value is the
+            probability. Optional: `prediction_confidence` (0 to 1), `prediction_class`, and `input_features`
+            and `metadata` (JSON).
+        model_id: the model's id in ml_model_registry.
+        prediction_type: what is predicted, such as `churn`.
+        prediction_date: the day that the predictions are about.
+        entity_type: what an entity is.
+        predicted_at: the time of the prediction, with its zone; now, when left out. Not part of the id.
+
+    Returns:
+        The batch_id of the written rows.
+
+    Raises:
+        UsageError: these very predictions are saved already, or an argument is empty.
+        DataError: a column is missing, unknown or of a wrong type; a NULL, a number that is not finite or
+            outside 0 to 1, or an entity that stands twice.
+    """
+    for name, value in (("model_id", model_id), ("prediction_type", prediction_type), ("entity_type", entity_type)):
+        if not value:
+            raise UsageError(f"save_predictions needs a {name}", found=repr(value))
+    if predicted_at is not None and predicted_at.tzinfo is None:
+        raise UsageError("predicted_at has no zone", found=predicted_at.isoformat(), allowed="a time with its zone")
+    day = as_day("prediction_date", prediction_date)
+    rows = _checked(predictions)
+    batch = f"adhoc_{day:%Y%m%d}_{_digest(rows, model_id, prediction_type, day, entity_type)}"
+    where = {"batch": batch, "prediction_type": prediction_type, "prediction_date": day}
+    saved = load(shipped() / "sql" / "loaders" / "saved_batch.sql").text
+    if client.value(saved, where):
+        raise UsageError(
+            f"These predictions are in {TARGET} already",
+            found=f"batch_id {batch}",
+            allowed="predictions that differ in a row, the model, the type or the date",
+            next_step="nothing: they were saved by an earlier call",
+        )
+    constants = {
+        "model_id": pa.scalar(model_id),
+        "prediction_type": pa.scalar(prediction_type),
+        "entity_type": pa.scalar(entity_type),
+        "prediction_date": pa.scalar(day, pa.date32()),
+        "predicted_at": pa.scalar(predicted_at or datetime.now(UTC), pa.timestamp("us", "UTC")).cast(
+            pa.timestamp("s", "UTC"), safe=False
+        ),
+        "batch_id": pa.scalar(batch),
+    }
+    for name, scalar in constants.items():
+        rows = rows.append_column(name, pa.repeat(scalar, rows.num_rows))
+    rows = rows.append_column("prediction_id", pa.array(_ids(batch, rows), pa.string()))
+    # The batch is known not to be there: a token of its own keeps ClickHouse from dropping the block because it
+    # remembers the same rows from before they were deleted. (`insert_deduplicate = 0` no longer does it in 26.x.)
+    fresh = {"insert_deduplication_token": uuid.uuid4().hex}
+    client.insert(TARGET, rows, columns=rows.column_names, settings=fresh)
+    written = client.value(saved, where)
+    if written != rows.num_rows:
+        raise DataError(
+            f"{TARGET} does not hold the batch that was just written",
+            found=f"{written} rows under batch_id {batch}",
+            allowed=f"{rows.num_rows} rows",
+            next_step="look for a second writer of the same predictions; delete the batch and save it again",
+        )
+    return batch
+
+
+def _checked(predictions: pa.Table) -> pa.Table:
+    """The predictions with the target's types, or the first thing that is wrong with them."""
+    names = predictions.column_names
+    unknown, missing = sorted(set(names) - set(TYPES)), [key for key in KEYS if key not in names]
+    if unknown or missing or len(set(names)) != len(names) or not set(SCORES) & set(names):
+        raise DataError(
+            "The predictions do not have the columns of a prediction",
+            found=", ".join(names),
+            allowed=f"{', '.join(KEYS)}, {' or '.join(SCORES)}, and optionally {', '.join(OPTIONAL)}",
+        )
+    if not 0 < predictions.num_rows <= MOST_ROWS:
+        raise DataError(
+            "A batch of predictions has a wrong number of rows",
+            found=predictions.num_rows,
+            allowed=f"1 to {MOST_ROWS}",
+            next_step="save larger populations in parts, or score them with `raypipe score`",
+        )
+    rows = pa.table({name: _column(name, predictions[name]) for name in names})
+    distinct = rows.select(KEYS).group_by(list(KEYS)).aggregate([]).num_rows
+    if distinct != rows.num_rows:
+        raise DataError(
+            "An entity stands more than once in the predictions",
+            found=f"{rows.num_rows} rows, {distinct} distinct ({', '.join(KEYS)})",
+        )
+    if "prediction_value" not in names:
+        rows = rows.append_column("prediction_value", rows["prediction_probability"].cast(pa.float64()))
+    return rows
+
+
+def _column(name: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    wanted = TYPES[name]
+    plain = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    text = pa.types.is_string(plain) or pa.types.is_large_string(plain)
+    number = pa.types.is_floating(plain) or pa.types.is_integer(plain)
+    if not (text if wanted == pa.string() else number):
+        raise DataError(f"The column {name} has the wrong type", found=values.type, allowed=wanted)
+    _refuse(name, pc.is_null(values), values, "a value in every row")
+    if name == "entity_id":
+        _refuse(name, pc.equal(values.cast(wanted), ""), values, "an id in every row: '' is the anonymous reader")
+    if name in SHARES:
+        inside = pc.and_(pc.greater_equal(values, 0), pc.less_equal(values, 1))
+        _refuse(name, pc.invert(inside), values, "a share from 0 to 1")
+    try:
+        cast = values.cast(wanted)
+    except pa.ArrowInvalid as error:
+        problem = f"The column {name} holds values that cannot be saved"
+        raise DataError(problem, found=str(error), allowed=wanted) from error
+    if wanted != pa.string():
+        _refuse(name, pc.invert(pc.is_finite(cast)), values, "finite numbers")
+    return cast
+
+
+def _refuse(name: str, wrong: pa.ChunkedArray, values: pa.ChunkedArray, allowed: str) -> None:
+    first = pc.index(wrong, True).as_py()
+    if first >= 0:
+        raise DataError(
+            f"The column {name} holds values that cannot be saved",
+            found=f"{values[first].as_py()!r} in row {first}; {pc.sum(wrong).as_py()} such rows",
+            allowed=allowed,
+        )
+
+
+def _digest(rows: pa.Table, *names: object) -> str:
+    """A hash of the rows' content, whatever their order, chunks and text encoding."""
+    digest = hashlib.sha256(repr([str(name) for name in names]).encode())
+    ordered = rows.sort_by([(key, "ascending") for key in KEYS])
+    for name in sorted(ordered.column_names):
+        digest.update(name.encode())
+        column = ordered[name]
+        if TYPES[name] == pa.string():
+            digest.update(pc.binary_length(column).to_numpy().tobytes())
+            digest.update("".join(column.to_pylist()).encode())
+        else:
+            digest.update(column.to_numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _ids(batch: str, rows: pa.Table) -> Iterable[str]:
+    for key in zip(*(rows[name].to_pylist() for name in KEYS), strict=True):
+        yield str(uuid.UUID(bytes=hashlib.sha256(repr((batch, *key)).encode()).digest()[:16]))

@@ -1,0 +1,1 @@
+"""Cluster readers into segments, and describe each segment."""

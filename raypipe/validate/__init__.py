@@ -1,0 +1,1 @@
+"""Compare earlier predictions with what happened later."""

@@ -1,0 +1,1 @@
+"""Promote, roll back, prune and export model versions."""

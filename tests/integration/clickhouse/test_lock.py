@@ -1,0 +1,141 @@
+"""The lock of a pipeline: one owner at a time, named to whoever comes second."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier
+
+import pytest
+
+from raypipe.clickhouse import lock
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.lock import Owner
+from raypipe.errors import Busy, UsageError
+
+
+@pytest.fixture
+def gone() -> int:
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_the_first_owner_holds_the_lock_until_it_gives_it_back(client: Client) -> None:
+    mine = Owner.here("churn_1")
+    assert lock.holder(client, "churn") is None
+    lock.acquire(client, "churn", mine)
+    assert lock.holder(client, "churn") == mine
+    lock.release(client, "churn", mine)
+    assert lock.holder(client, "churn") is None
+
+
+def test_a_second_run_is_told_who_holds_the_lock(client: Client) -> None:
+    lock.acquire(client, "churn", Owner.here("churn_1"))
+    with pytest.raises(Busy, match="churn_1") as refused:
+        lock.acquire(client, "churn", Owner.here("churn_2"))
+    assert f"process {os.getpid()}" in str(refused.value)
+    assert "raypipe resume churn_1" in str(refused.value)
+    assert "gone" not in str(refused.value)
+
+
+def test_pipelines_have_locks_of_their_own(client: Client) -> None:
+    lock.acquire(client, "churn", Owner.here("churn_1"))
+    lock.acquire(client, "clicks", Owner.here("clicks_1"))
+    held = lock.holder(client, "clicks")
+    assert held is not None
+    assert held.run_id == "clicks_1"
+
+
+def test_the_same_run_is_refused_while_its_process_lives(client: Client) -> None:
+    lock.acquire(client, "churn", Owner.here("churn_1"))
+    with pytest.raises(Busy):
+        lock.acquire(client, "churn", Owner.here("churn_1"))
+
+
+def test_a_resume_takes_the_lock_of_its_own_dead_process(client: Client, gone: int) -> None:
+    lock.acquire(client, "churn", replace(Owner.here("churn_1"), pid=gone))
+    mine = Owner.here("churn_1")
+    lock.acquire(client, "churn", mine)
+    assert lock.holder(client, "churn") == mine
+
+
+def test_another_run_does_not_take_the_lock_of_a_dead_process_by_itself(client: Client, gone: int) -> None:
+    lock.acquire(client, "churn", replace(Owner.here("churn_1"), pid=gone))
+    with pytest.raises(Busy, match="that process is gone") as refused:
+        lock.acquire(client, "churn", Owner.here("churn_2"))
+    assert "--take-over" in str(refused.value)
+
+
+def test_the_lock_of_another_host_is_never_taken_for_dead(client: Client, gone: int) -> None:
+    lock.acquire(client, "churn", replace(Owner.here("churn_1"), pid=gone, host="elsewhere"))
+    with pytest.raises(Busy, match="elsewhere"):
+        lock.acquire(client, "churn", Owner.here("churn_1"))
+
+
+def test_taking_over_is_explicit_and_the_former_owner_may_not_go_on(client: Client) -> None:
+    former, mine = Owner.here("churn_1"), Owner.here("churn_2")
+    lock.acquire(client, "churn", former)
+    lock.acquire(client, "churn", mine, take_over=True)
+    lock.require(client, "churn", mine)
+    with pytest.raises(Busy, match="taken over") as refused:
+        lock.require(client, "churn", former)
+    assert "churn_2" in str(refused.value)
+
+
+def test_a_lock_that_is_gone_is_not_one_to_go_on_with(client: Client) -> None:
+    with pytest.raises(Busy, match="no lock at all"):
+        lock.require(client, "churn", Owner.here("churn_1"))
+
+
+def test_a_former_owner_does_not_give_back_the_lock_of_the_next(client: Client) -> None:
+    former, mine = Owner.here("churn_1"), Owner.here("churn_2")
+    lock.acquire(client, "churn", former)
+    lock.acquire(client, "churn", mine, take_over=True)
+    lock.release(client, "churn", former)
+    assert lock.holder(client, "churn") == mine
+
+
+def test_an_owner_with_quotes_in_its_name_comes_back_as_it_was(client: Client) -> None:
+    mine = replace(Owner.here("churn_1"), host='it\'s \\ "here"\n')
+    lock.acquire(client, "churn", mine)
+    assert lock.holder(client, "churn") == mine
+
+
+def test_a_pipeline_that_is_no_name_is_refused(client: Client) -> None:
+    with pytest.raises(UsageError, match="Not a name"):
+        lock.acquire(client, "churn (x UInt8) ENGINE = Null; --", Owner.here("x"))
+
+
+@pytest.mark.parametrize("round_number", range(5))
+def test_of_those_who_ask_at_once_exactly_one_gets_the_lock(database: Endpoint, round_number: int) -> None:
+    racers = 6
+    start = Barrier(racers)
+
+    def race(number: int) -> Owner | None:
+        owner = Owner.here(f"run_{round_number}_{number}")
+        with Client(database) as own:
+            start.wait()
+            try:
+                lock.acquire(own, "churn", owner)
+            except Busy:
+                return None
+        return owner
+
+    with ThreadPoolExecutor(racers) as pool:
+        winners = [owner for owner in pool.map(race, range(racers)) if owner is not None]
+    assert len(winners) == 1
+    with Client(database) as client:
+        assert lock.holder(client, "churn") == winners[0]
+
+
+def test_a_lock_of_a_promotion_is_no_run_that_could_be_resumed(client: Client) -> None:
+    with lock.held(client, "churn"), pytest.raises(Busy, match="versions are worked on") as refused:
+        lock.acquire(client, "churn", Owner.here("churn_1"))
+    assert "raypipe resume" not in str(refused.value)
+    assert lock.holder(client, "churn") is None

@@ -1,0 +1,64 @@
+"""A Ray that a command starts for itself, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.once
+
+PROGRAM = """
+import os, subprocess
+from raypipe.cluster import runtime
+from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.config.shared import RayConfig
+import ray
+
+with runtime.session(Endpoint.parse("http://default@127.0.0.1:1/default"), RayConfig(cpus=1)) as session:
+    {connect}
+    listed = subprocess.run(["ps", "-A", "-ww", "-o", "ppid=,args="], capture_output=True, text=True, check=True).stdout
+    print([line.split(maxsplit=1)[1] for line in listed.splitlines() if int(line.split()[0]) == os.getpid()])
+    ray.shutdown()
+"""
+
+
+def children(connect: str) -> str:
+    """The processes that a program starts when it connects."""
+    program = PROGRAM.format(connect=connect)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=Path.cwd())
+    assert "/raylet/raylet" in done.stdout
+    return done.stdout
+
+
+def test_a_ray_that_is_started_here_has_no_dashboard() -> None:
+    assert "/dashboard/dashboard.py" not in children("session.ready()")
+
+
+def test_without_leaving_it_out_ray_starts_a_dashboard_that_nobody_asked_for() -> None:
+    assert "/dashboard/dashboard.py" in children('ray.init(address="local", num_cpus=1, include_dashboard=False)')
+
+
+def test_a_ray_that_cannot_leave_it_out_starts_all_the_same() -> None:
+    missing = "runtime.services = object()"
+    assert "/dashboard/dashboard.py" in children(f"{missing}; session.ready()")
+
+
+CPUS = """
+from raypipe.cluster import runtime
+import ray
+
+ray.init(address="local", num_cpus={cpus}, include_dashboard=False)
+print("cpus", runtime.node_cpus(3))
+ray.shutdown()
+"""
+
+
+@pytest.mark.parametrize(("cpus", "expected"), [(0, "[3]"), (2, "[2]")])
+def test_a_head_without_cpus_has_workers_still_to_come(cpus: int, expected: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CPUS.format(cpus=cpus)], capture_output=True, text=True, check=True, cwd=Path.cwd()
+    )
+    assert f"cpus {expected}" in done.stdout

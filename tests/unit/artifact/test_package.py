@@ -1,0 +1,59 @@
+"""An artifact's files become a model again, in a process of its own as on another machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raypipe.artifact import files
+from raypipe.artifact.bins import Bins
+from raypipe.artifact.contract import Contract
+from raypipe.artifact.package import Package, pack, unpack
+from raypipe.errors import ModelError
+from raypipe.models.protocol import FitSpec, Matrix, load_family
+
+FAMILY = "raypipe.models.xgboost:XGBoost"
+PROGRAM = """
+import json, sys
+from raypipe.artifact.package import load_package
+package = load_package(sys.argv[1], sys.argv[2], only_scores=json.loads(sys.argv[3]))
+loaded = sorted({"sklearn", "pandas", "xgboost"} & set(sys.modules))
+import sklearn.base, pandas
+print(json.dumps(loaded))
+"""
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> files.Artifact:
+    x = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    rows = Matrix(x, (x[:, 0] > 0).astype(np.float32))
+    spec = FitSpec(("a", "b", "c"), params={"objective": "binary:logistic"}, rounds=3)
+    model, _ = load_family(FAMILY).fit(rows, rows, spec)
+    contract = Contract(("user",), ("String",), (), (), ())
+    bins = Bins((), (), (0.5,), (0.5, 0.5, 0.0))
+    package = Package(FAMILY, contract, bins, 0.5, (("low", 0.5), ("high", 1.0)), model)
+    return files.save(str(tmp_path_factory.mktemp("artifacts")), pack(package, x, {}))
+
+
+@pytest.mark.parametrize(("only_scores", "expected"), [(True, ["xgboost"]), (False, ["pandas", "sklearn", "xgboost"])])
+def test_a_process_that_only_scores_does_not_load_what_its_model_does_without(
+    artifact: files.Artifact, only_scores: bool, expected: list[str]
+) -> None:
+    command = [sys.executable, "-c", PROGRAM, artifact.uri, artifact.sha256, json.dumps(only_scores)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path.cwd())
+    # The program imports both itself afterwards: nothing stays hidden.
+    assert json.loads(done.stdout) == expected
+
+
+def test_an_artifact_that_lacks_what_this_raypipe_reads_is_refused(artifact: files.Artifact) -> None:
+    content = files.load(artifact.uri, artifact.sha256)
+    decision = json.loads(content["decision.json"])
+    del decision["outputs"]
+    with pytest.raises(ModelError, match="another version of raypipe") as refused:
+        unpack({**content, "decision.json": json.dumps(decision).encode()})
+    assert "outputs" in str(refused.value)

@@ -1,0 +1,118 @@
+"""The recommender behind the protocol: lists a reader, whatever the reader or the brand is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from raypipe.errors import ModelError
+from raypipe.models.protocol import Answer, Rows, WideModel, answer, explains, load_family
+from raypipe.recommend.histories import INPUTS
+from raypipe.recommend.hybrid import HybridRecommender, Recommendations
+from raypipe.recommend.ranker import Ranker
+from tests.unit.recommend.readers import AT, fitted, users
+
+PATH = "raypipe.recommend.hybrid:HybridRecommender"
+READERS = (
+    ("brand 0", "", {"a1": 1.0, "a5": 1.0}),
+    ("brand 0", "", {}),
+    ("a brand without an article", "", {}),
+    ("brand 1", "no such category", {"an article that is gone": 1.0}),
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> Recommendations:
+    return Recommendations(fitted())
+
+
+def rows(*readers: tuple[str, str, dict[str, float]], days: int = 0) -> Rows:
+    found = users(*readers)
+    columns = (found.brand_ids, found.category_ids, found.items, found.weights)
+    x = np.zeros((len(readers), 3), np.float32)
+    return Rows(x, dict(zip(INPUTS, columns, strict=True)), AT + timedelta(days=days))
+
+
+def lists(found: Answer) -> list[list[str]]:
+    return [list(value) for value in found.columns["articles"].to_pylist()]
+
+
+def test_the_family_is_one_that_a_config_can_name(model: Recommendations) -> None:
+    family = load_family(PATH)
+    assert isinstance(family, HybridRecommender)
+    assert isinstance(model, WideModel)
+    assert not explains(PATH)
+    assert explains("raypipe.models.xgboost:XGBoost")
+
+
+def test_an_answer_has_the_rankers_lists_in_the_order_of_the_readers(model: Recommendations) -> None:
+    found = answer(model, rows(*READERS))
+    ranked = Ranker(model.recommender, at=AT).rank(users(*READERS))
+    ids = model.recommender.catalogue.ids.to_pylist()
+    assert lists(found) == [[ids[item] for item in ranked.items[ranked.users == user]] for user in range(4)]
+    assert found.columns.keys() == model.outputs.keys()
+    for scores in found.columns["scores"].to_pylist():
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_who_read_nothing_gets_what_is_popular_and_a_brand_without_articles_an_empty_list(
+    model: Recommendations,
+) -> None:
+    found = answer(model, rows(*READERS))
+    assert [len(one) for one in lists(found)] == [10, 10, 0, 10]
+    assert found.columns["popular"].to_pylist() == [0, 1, 0, 1]
+    # A score that is not finite would reject the reader; 0 keeps everybody in.
+    assert np.isfinite(found.scores).all()
+    assert found.scores[2] == 0
+
+
+def test_the_length_of_a_list_is_a_parameter() -> None:
+    recommender = fitted()
+    short = Recommendations(replace(recommender, params=replace(recommender.params, length=3)))
+    assert [len(one) for one in lists(answer(short, rows(*READERS)))] == [3, 3, 0, 3]
+
+
+def test_a_later_day_has_other_lists_and_in_the_end_none(model: Recommendations) -> None:
+    aged = Recommendations(replace(model.recommender, params=replace(model.recommender.params, max_age_days=14.0)))
+    assert any(lists(answer(aged, rows(*READERS))))
+    assert not any(lists(answer(aged, rows(*READERS, days=1000))))
+
+
+def test_it_comes_back_from_its_files_and_answers_the_same(model: Recommendations) -> None:
+    again = HybridRecommender().from_files(model.files())
+    first, second = (answer(one, rows(*READERS)) for one in (model, again))
+    assert lists(first) == lists(second)
+    assert np.array_equal(first.scores, second.scores)
+
+
+def test_no_readers_give_no_rows(model: Recommendations) -> None:
+    empty = rows(*READERS)
+    none = Rows(empty.x[:0], {name: column.slice(0, 0) for name, column in empty.inputs.items()}, AT)
+    found = answer(model, none)
+    assert (len(found.scores), [len(column) for column in found.columns.values()]) == (0, [0, 0, 0])
+
+
+def test_a_reader_without_the_inputs_is_refused_with_what_is_missing(model: Recommendations) -> None:
+    whole = rows(*READERS)
+    inputs = {name: column for name, column in whole.inputs.items() if name != "read_weights"}
+    with pytest.raises(ModelError, match="histories") as refused:
+        model.answer(Rows(whole.x, inputs, AT))
+    assert "read_weights" in str(refused.value)
+    with pytest.raises(ModelError, match="not a matrix"):
+        model.predict(whole.x)
+
+
+def test_files_that_hold_something_else_are_refused() -> None:
+    with pytest.raises(ModelError):
+        HybridRecommender().from_files({"model.ubj": b"trees"})
+
+
+def test_types_are_those_that_staging_will_have(model: Recommendations) -> None:
+    found = answer(model, rows(*READERS)).columns
+    assert found["articles"].type == pa.list_(pa.string())
+    assert found["scores"].type == pa.list_(pa.float32())
+    assert found["popular"].type == pa.uint8()

@@ -1,0 +1,57 @@
+"""The order of a night's pipelines."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.config.load import load_pipeline
+from raypipe.errors import ConfigError
+from raypipe.night import FEATURES, _Done, _step, ordered, run_night
+
+
+def test_a_pipeline_comes_behind_those_that_it_names() -> None:
+    after = {"clicks": ("recommendation",), "ads": (), "recommendation": ("segmentation", FEATURES), "segmentation": ()}
+    order = ordered(after)
+    assert sorted(order) == sorted(after)
+    assert order.index("segmentation") < order.index("recommendation") < order.index("clicks")
+
+
+def test_a_pipeline_that_is_not_run_tonight_is_not_waited_for() -> None:
+    assert ordered({"clicks": ("recommendation",)}) == ["clicks"]
+
+
+def test_pipelines_that_wait_for_each_other_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"a → b → a|b → a → b"):
+        ordered({"a": ("b",), "b": ("a",), "c": ()})
+
+
+def test_a_circle_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    for name, other in (("first", "second"), ("second", "first")):
+        (tmp_path / f"{name}.yaml").write_text(
+            f"pipeline: {name}\nafter: [{other}]\nentity: {{type: user, keys: [user_id], id: user_id}}\n"
+            "source: {table: user_days}\nlabel: {horizon_days: 7}\nfeatures: [sessions]\n"
+            "publish: [{target: ml_model_predictions, sql: shared/predictions.sql}]\n"
+        )
+    pipelines = {name: load_pipeline(name, tmp_path, environ={}) for name in ("first", "second")}
+    nowhere = Endpoint("http://127.0.0.1:9")
+    with pytest.raises(ConfigError, match="wait for each other"):
+        next(run_night(nowhere, pipelines, None, "UTC", lambda stage, done, total: None))
+
+
+def test_what_nobody_expected_fails_its_pipeline_alone_and_leaves_its_traceback_to_debug(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def work() -> _Done:
+        raise ZeroDivisionError("of a pipeline's own model")
+
+    with caplog.at_level(logging.DEBUG, logger="raypipe"):
+        step = _step("churn", work)
+    assert (step.pipeline, step.status, step.run_id, step.date, step.rows) == ("churn", "failed", None, None, 0)
+    assert step.said == "an unexpected ZeroDivisionError: of a pipeline's own model"
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
