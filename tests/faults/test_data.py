@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from raypipe.artifact import files
 from raypipe.artifact.contract import MATRIX, Contract, FrozenFeature, matrix
 from raypipe.artifact.package import Package, load_package, pack
 from raypipe.clickhouse import strict
@@ -81,9 +82,9 @@ def published(night: Night, user: tuple[str, str, str]) -> float:
     return float(night.client.value(f"SELECT prediction_value FROM {TARGETS[1]} WHERE {condition}"))
 
 
-def promote(night: Night, files: Mapping[str, bytes], contract: Contract, folder: Path) -> None:
+def promote(night: Night, content: Mapping[str, bytes], contract: Contract, folder: Path) -> None:
     """Makes an artifact the champion."""
-    stored, at = files.save(str(folder), files), datetime.now(UTC)
+    stored, at = files.save(str(folder), content), datetime.now(UTC)
     record = models.ModelRecord(
         "churn",
         "29990101.000000.abcdef",

@@ -536,7 +536,7 @@ def test_a_run_that_finds_the_lock_held_leaves_nothing_behind_and_one_that_began
 def test_a_population_is_not_copied_while_another_run_holds_the_lock(
     night: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(score.planning, "manifest", lambda *_, **__: pytest.fail("the population was read"))
+    monkeypatch.setattr(score.prepare, "manifest", lambda *_, **__: pytest.fail("the population was read"))
     lock.acquire(night.client, "churn", Owner.here("churn_somebody"))
     with pytest.raises(Busy, match="churn_somebody"):
         score.score(night.publisher.endpoint, loaded(night.publisher), DAY, "champion", lambda *_: None)

@@ -30,7 +30,7 @@ from raypipe.project import shipped
 from raypipe.registry import models
 from raypipe.registry.record import model_id
 from raypipe.registry.trials import Tried
-from raypipe.sweep import journal, space, sweep, trial, tuner
+from raypipe.sweep import journal, matrix, space, sweep, trial, tuner
 from raypipe.sweep.sampler import Search
 from tests.conftest import PUBLISHER_DAYS, PUBLISHER_LAST_DATE, PUBLISHER_SEED, _fresh_database
 
@@ -296,9 +296,9 @@ def test_a_sweep_without_its_library_is_refused_before_anything_is_read(monkeypa
 
 
 def test_a_matrix_goes_on_with_the_cells_that_it_began_with(filled: Publisher, tmp_path: Path) -> None:
-    folder, matrix = str(filled.artifacts / "sweeps"), tmp_path / "brands.yaml"
-    matrix.write_text("pipelines: [churn]\nbrands: [The Northern Post]\n")
-    planned = matrix.load(matrix, None, [f"artifacts={filled.artifacts}"], None, {})
+    folder, cells = str(filled.artifacts / "sweeps"), tmp_path / "brands.yaml"
+    cells.write_text("pipelines: [churn]\nbrands: [The Northern Post]\n")
+    planned = matrix.load(cells, None, [f"artifacts={filled.artifacts}"], None, {})
     journal.begin(folder, "brands_1", {"cells": [["churn × Money Daily"]]})
     with pytest.raises(ConfigError, match="not those that the matrix brands_1 began with"):
         matrix.run(filled.endpoint, planned, "brands_1", silent, resume=True)
