@@ -538,7 +538,7 @@ def test_what_goes_to_disk_gives_the_same(demo: Client, monkeypatch: pytest.Monk
 KILLED = """
 import os, signal, sys
 from datetime import UTC, date, datetime
-from raypipe import snapshots
+from raypipe.features import snapshots
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 
