@@ -1,4 +1,4 @@
-"""A Ray cluster as a user starts one: `ray start` on free ports of this machine, with a token; one node or several."""
+"""Start a Ray cluster with `ray start` on free ports, with a token, on one or more nodes."""
 
 from __future__ import annotations
 

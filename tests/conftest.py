@@ -1,4 +1,4 @@
-"""Fixtures: a real ClickHouse for every test that asks, and a real Ray for those that need one.
+"""Provide a real ClickHouse to every test that asks for it, and a real Ray to those that need it.
 
 The server is the one RAYPIPE_TEST_URL names, or an embedded engine in a temporary folder. Each test gets a
 database of its own on it; `publisher` is shared by the session and must not be written to.

@@ -1,4 +1,4 @@
-"""Holds a fitted version of the synthetic publisher against the best that can be reached on its test rows."""
+"""Compare a fitted version of the synthetic publisher with the best reachable result on its test rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands as processes: started in a session of their own, stopped at a request, and their scoring actors killed."""
+"""Run commands as processes, stop them at a request, and kill their scoring actors."""
 
 from __future__ import annotations
 

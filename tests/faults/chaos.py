@@ -1,5 +1,4 @@
-"""Random faults at random points of whole runs, for as many minutes as one likes; after each the published rows are
-compared with the source.
+"""Inject random faults at random points of whole runs, and compare the published rows with the source.
 
     python -m tests.faults.chaos --seed 1 --minutes 30 [--url http://default@localhost:8123/default] [--json]
 

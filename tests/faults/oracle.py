@@ -1,4 +1,4 @@
-"""What every fault test is judged by: the published rows beside the source, by key, and what was left behind."""
+"""Judge a fault test: compare published rows with the source by key, and look for leftovers."""
 
 from __future__ import annotations
 

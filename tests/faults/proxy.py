@@ -1,4 +1,4 @@
-"""A TCP proxy in front of ClickHouse that can hold, cut, refuse or change a request or its answer when bytes match."""
+"""Proxy TCP to ClickHouse, and hold, cut, refuse or change requests and answers by their bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A ClickHouse of a test's own, which it may kill, and copies of the fitted publisher to break.
+"""Provide a ClickHouse that a test may kill, and copies of the fitted publisher to break.
 
 The server is an embedded engine; or, where the session tests against a server and CLICKHOUSE_HTTP names a tool that
 starts one (`start|stop|kill --port PORT --path FOLDER`), one of those.

@@ -1,4 +1,4 @@
-"""Actors and drivers that die, wherever they are: the run goes on or is resumed, and costs the unfinished slices alone.
+"""Test actors and drivers that die anywhere: the run continues or resumes, and repeats only the unfinished slices.
 
 Beside the faults stand the negative controls: what happens when the guard that a fault tests is switched off.
 """

@@ -1,4 +1,4 @@
-"""Faults of data: columns that change, keys that are NULL, double or bytes, numbers that are none, days at the edge."""
+"""Test faults of data: changed columns, NULL, double and byte keys, non-finite numbers, days at the edge."""
 
 from __future__ import annotations
 

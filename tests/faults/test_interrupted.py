@@ -1,4 +1,4 @@
-"""A run that is interrupted or killed, at points chosen by a proxy, is finished exactly by `raypipe resume`."""
+"""Test that `raypipe resume` finishes a run exactly after an interruption or a kill at any point."""
 
 from __future__ import annotations
 

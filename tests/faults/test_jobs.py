@@ -1,4 +1,4 @@
-"""Jobs of a cluster that asks for a token: by Ray's own tool, stopped, and on two nodes of which one is killed."""
+"""Test jobs on a cluster with a token: by Ray's own tool, stopped, and with a killed node."""
 
 from __future__ import annotations
 

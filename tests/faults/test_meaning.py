@@ -1,4 +1,4 @@
-"""Faults of meaning: forgotten tokens, stale locks, a source or a target that changes, readers in the middle of it."""
+"""Test faults of meaning: forgotten tokens, stale locks, a changing source or target, concurrent readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A node of the Ray cluster that dies in the middle of a run: the other takes over its actors' slices."""
+"""Test a Ray node that dies during a run: the other node takes over its slices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must not get in or out: names that are SQL, models that were touched, passwords, servers that nobody knows."""
+"""Test hostile input: names that are SQL, changed models, leaked passwords, unknown servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server killed in the middle of a run and started again: what it had is used, and the run is finished exactly."""
+"""Test a server killed during a run and restarted: the run keeps its rows and finishes exactly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep that is killed or interrupted in the middle goes on; a matrix of sweeps is one job."""
+"""Test that an interrupted or killed sweep resumes, and that a matrix of sweeps is one job."""
 
 from __future__ import annotations
 

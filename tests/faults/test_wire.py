@@ -1,4 +1,4 @@
-"""Faults on the way to ClickHouse, each in a whole run: requests and answers that are cut, refused, lost or shortened.
+"""Test faults on the way to ClickHouse: cut, refused, lost and shortened requests and answers.
 
 Beside each stands what happens without the guard that it tests.
 """

@@ -1,4 +1,4 @@
-"""What takes no Ray: a run's manifest, receipts and staged rows made by hand, and a model fitted and registered."""
+"""Provide fixtures without Ray: a handmade manifest, receipts and staged rows, and a registered model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole night on a real ClickHouse and a real Ray."""
+"""Test a whole night on a real ClickHouse and a real Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The churn night from features to published rows, on a real ClickHouse and a real Ray."""
+"""Test the churn night from features to published rows, on a real ClickHouse and a real Ray."""
 
 from __future__ import annotations
 

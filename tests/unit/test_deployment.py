@@ -1,4 +1,4 @@
-"""The files that put raypipe on machines: valid where a schema says so, pinned, and without a secret in them."""
+"""Test the deployment files: valid by their schemas, pinned, and without secrets."""
 
 from __future__ import annotations
 

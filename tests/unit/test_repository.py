@@ -1,4 +1,4 @@
-"""What must hold for the repository itself: documents, SQL headers, the lock, the wheel."""
+"""Test the repository itself: documents, SQL headers, the lock and the wheel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pipeline of ads from events to published policies, on a real ClickHouse."""
+"""Test the ads pipeline from events to published policies, on a real ClickHouse."""
 
 from __future__ import annotations
 

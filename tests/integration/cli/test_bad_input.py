@@ -1,4 +1,4 @@
-"""What bad input gets: an error that names the thing and the way out, its exit code, and a database left as it was."""
+"""Test bad input: a helpful error, the right exit code, and an unchanged database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON that scripts may rely on is the JSON that docs/commands.md shows."""
+"""Test that the commands' JSON has the form that docs/commands.md shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job server of Ray's protocol may answer: refusals, logs that break or fall silent, and how a job ended."""
+"""Test a Ray job server's answers: refusals, broken or silent logs, and the end of a job."""
 
 from __future__ import annotations
 

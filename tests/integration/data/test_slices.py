@@ -1,4 +1,4 @@
-"""Slices against a real primary index: they cover the rows once, and they read little more than one piece would."""
+"""Test slices on a real primary index: they cover each row once and read little more than one piece would."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The best that a demo's models can reach: what its SQL says is what the publisher does."""
+"""Test that the SQL for a demo's best reachable result matches the publisher's latent truth."""
 
 from __future__ import annotations
 

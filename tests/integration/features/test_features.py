@@ -1,4 +1,4 @@
-"""The features pipeline on a small synthetic publisher, against plain Python that knows nothing of its SQL."""
+"""Test the features pipeline on a small synthetic publisher against an independent computation in Python."""
 
 from __future__ import annotations
 

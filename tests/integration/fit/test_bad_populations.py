@@ -1,4 +1,4 @@
-"""What a fit makes of bad input, pipeline by pipeline: an error that names the table, or a model all the same."""
+"""Test fits on bad input, per pipeline: an error that names the table, or still a model."""
 
 from __future__ import annotations
 

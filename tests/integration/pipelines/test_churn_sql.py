@@ -1,4 +1,4 @@
-"""The SQL of the churn pipeline: its label, its population, what it publishes and what its report says."""
+"""Test the SQL of the churn pipeline: label, population, published rows and report."""
 
 from __future__ import annotations
 

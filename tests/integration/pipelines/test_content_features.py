@@ -1,4 +1,4 @@
-"""What users read and did, from ml_features into the features of pipelines: read once a row, and never in the way."""
+"""Test the features from ml_features in pipelines: parsed once per row, and optional."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pipelines that are a config and a folder of SQL, and nothing else: fitted, judged, published whole."""
+"""Test pipelines of only a config and a folder of SQL: fitted, evaluated and published whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SQL of the recommendations: interactions, catalogue and histories as of a day, and what a model makes of them."""
+"""Test the SQL of recommendation: interactions, catalogue and histories as of a day, and a model on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Days are cut in the zone of the config: what happens after midnight is the label's, no feature's."""
+"""Test that the config's zone cuts days: events after midnight belong to the label, not to the features."""
 
 from __future__ import annotations
 

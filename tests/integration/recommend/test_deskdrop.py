@@ -1,4 +1,4 @@
-"""Recommendations on a published sample: readers of an intranet's articles, with views, likes and comments.
+"""Test recommendations on a public sample of intranet readers, with views, likes and comments.
 
 The protocol is the sample's: users with at least five articles, pairs of user and article split 80 to 20 at random,
 precision as the library implicit counts it (hits over the hits that were possible). Parameters are chosen on a

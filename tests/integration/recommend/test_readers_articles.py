@@ -1,4 +1,4 @@
-"""What is recommended to readers, and how likely they click: whole, named, honest, and the same again."""
+"""Test recommendations and click scores: complete, with names, calibrated and repeatable."""
 
 from __future__ import annotations
 

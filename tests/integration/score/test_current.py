@@ -1,4 +1,4 @@
-"""Closing the rows that are no longer current, where years of closed ones stand in the table."""
+"""Test that rows which are no longer current are closed, in a table with years of closed rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Publishing on raypipe's own tables and on a publisher's: whole, once, and nothing else is touched."""
+"""Test publishing on raypipe's and a publisher's tables: whole, once, and without touching other rows."""
 
 from __future__ import annotations
 

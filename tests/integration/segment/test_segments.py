@@ -1,4 +1,4 @@
-"""Segments: everybody in one, under numbers that last, with one current row whatever is run again."""
+"""Test segments: one per reader, with stable numbers and one current row, even after reruns."""
 
 from __future__ import annotations
 

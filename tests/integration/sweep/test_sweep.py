@@ -1,4 +1,4 @@
-"""Sweeps on a real ClickHouse and a real Ray: trials, their rows, the candidate, and what is refused."""
+"""Test sweeps on a real ClickHouse and a real Ray: trials, their rows, the candidate and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Earlier predictions against what happened: published runs, other tools' rows, and what cannot be judged."""
+"""Test validation of earlier predictions: published runs, other tools' rows, and rows it cannot judge."""
 
 from __future__ import annotations
 

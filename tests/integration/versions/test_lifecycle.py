@@ -1,4 +1,4 @@
-"""The life of versions on a real ClickHouse: promoted, scored, rolled back; so few users are scored without Ray."""
+"""Test the life of versions on a real ClickHouse: promoted, scored and rolled back, without Ray."""
 
 from __future__ import annotations
 

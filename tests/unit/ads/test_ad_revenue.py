@@ -1,4 +1,4 @@
-"""The posteriors of a click and of its revenue, against their closed forms."""
+"""Test the posteriors of a click and of its revenue against their closed forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The value of a policy on impressions that another has shown, against closed forms."""
+"""Test off-policy values of one policy on another policy's impressions, against closed forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `raypipe nightly` refuses before it asks anybody."""
+"""Test the refusals of `raypipe nightly` before it connects."""
 
 from __future__ import annotations
 
