@@ -96,7 +96,7 @@ def observer(registered_model: Any) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def before(observer: Client) -> dict[str, tuple[int, int]]:
-    """What the database holds before the first test."""
+    """Return the content of the database before the first test."""
     return content(observer)
 
 

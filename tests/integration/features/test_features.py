@@ -131,7 +131,7 @@ def key_of(row: Row) -> Key:
 
 
 def features_of(client: Client, day: date = DAY) -> dict[Key, dict[str, Any]]:
-    """What ml_features say, by user."""
+    """Return ml_features by user."""
     rows = client.rows(
         "SELECT company_id, brand_id, user_id, ml_features FROM customer_user_features WHERE feature_date = {day:Date}",
         {"day": day},

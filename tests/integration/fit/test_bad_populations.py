@@ -74,7 +74,7 @@ def fitted(client: Client, recipe: Recipe) -> Fitted:
 
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tested ends before anything is trained."""
+    """Assert that the fit ends before training."""
 
     def train(*_: Any) -> Any:
         raise AssertionError("a model was trained")

@@ -82,7 +82,7 @@ def publish(client: Client, target: str, path: str) -> None:
 
 
 def until(day: date, days: int) -> dict[str, Any]:
-    """What a pipeline's SQL binds for a snapshot and the days of its label."""
+    """Return the values that a pipeline's SQL binds for a snapshot and the days of its label."""
     return {"date": day, "until": day + timedelta(days=days), "timezone": "UTC"}
 
 

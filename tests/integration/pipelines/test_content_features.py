@@ -138,7 +138,7 @@ def test_counting_the_population_parses_nothing(filled: Client) -> None:
 
 
 def granules(client: Client, select: str, parameters: dict[str, Any]) -> int:
-    """How many granules a query reads."""
+    """Return the number of granules that a query reads."""
     plan = "\n".join(row[0] for row in client.rows(f"EXPLAIN indexes = 1 {select}", parameters))
     return int(re.findall(r"Granules: (\d+)/", plan)[-1])
 

@@ -24,7 +24,7 @@ TARGETS = {"conversion": "customer_conversion_predictions"}
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Hears nothing."""
+    """Ignore progress."""
 
 
 def loaded(publisher: FittedPublisher, pipeline: str) -> Loaded:

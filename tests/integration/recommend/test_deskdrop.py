@@ -88,7 +88,7 @@ def split(pairs: Interactions, seed: int) -> HeldOut:
 
 
 def quality(held: HeldOut, params: Hybrid) -> dict[str, Any]:
-    """What a model of the training pairs finds, its users known by their histories alone."""
+    """Return the quality of a model of the training pairs, with users known only by their histories."""
     count = held.train.item_count
     articles = pa.table(
         {

@@ -30,7 +30,7 @@ LISTED = f"SELECT {KEYS}, article_id FROM customer_recommendations WHERE model_v
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Hears nothing."""
+    """Ignore progress."""
 
 
 def pipeline(publisher: FittedPublisher, name: str) -> Loaded:

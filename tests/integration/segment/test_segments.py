@@ -30,7 +30,7 @@ ENTITY = "company_id, brand_id, user_id"
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Hears nothing."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True)
