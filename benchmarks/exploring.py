@@ -1,12 +1,12 @@
-"""What `raypipe explore` takes of tables of ten million rows, beside the same tables with a tenth of them.
+"""Measure `raypipe explore` on tables of ten million rows and on a tenth of them.
 
     python benchmarks/exploring.py --rows 10000000 --url http://default@localhost:8123/default
 
-Needs a ClickHouse on this machine, in which it makes the database bench_exploring and drops it at the end. The
-publisher's tables are made there, and four of them filled inside ClickHouse to a tenth of the rows, explored by
-the real command in a process of its own, filled up, and explored again. Each is merged to rest before. The server's
-memory is that of system.query_log where it keeps one; elsewhere the running queries are looked at twenty times a
-second, so that a short one may pass unseen (`server_memory` says which).
+Needs a ClickHouse on this machine. The benchmark creates the database bench_exploring with the publisher's tables and
+drops it at the end. It fills four tables inside ClickHouse to a tenth of the rows, merges all parts, and explores them
+with the real command in a process of its own. Then it fills them up and repeats. The server's memory comes from
+system.query_log. Without a query log, running queries are sampled twenty times per second, and short ones may be
+missed. `server_memory` names the method.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ EVERY_SECONDS = 0.05
 MIB = 1 << 20
 LOG, SAMPLED = "query_log", "sampled"
 
-# What a query is, and the most memory that it held.
+# The text of a query and its peak memory.
 Query = tuple[str, int]
 
 
 class Watch(threading.Thread):
-    """Samples what the running queries on a database hold."""
+    """Sample the memory of the running queries on a database."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(daemon=True)
@@ -69,7 +69,7 @@ class Watch(threading.Thread):
 
 
 def keeps_log(client: Client) -> bool:
-    """Whether the server writes down its queries; the log's table is made by the first flush."""
+    """Return whether the server keeps a query log. The first flush creates the log's table."""
     try:
         client.run("SYSTEM FLUSH LOGS")
     except ServerError:
@@ -78,7 +78,7 @@ def keeps_log(client: Client) -> bool:
 
 
 def logged(client: Client, database: str, since: str) -> list[Query]:
-    """The queries on a database since a time of the server's, from its log."""
+    """Return the queries on a database since a server time, from the query log."""
     client.run("SYSTEM FLUSH LOGS")
     sql = (
         "SELECT query, memory_usage FROM system.query_log"
@@ -89,7 +89,7 @@ def logged(client: Client, database: str, since: str) -> list[Query]:
 
 
 def fill(endpoint: Endpoint, first: int, rows: int, users: int) -> None:
-    """Adds rows to each table, and merges what stands there."""
+    """Add rows to each table and merge all parts."""
     with Client(endpoint) as client:
         for statement in load_all(SQL / "explored.sql"):
             client.run(statement.text, {"first": first, "rows": rows, "users": users})
@@ -99,7 +99,7 @@ def fill(endpoint: Endpoint, first: int, rows: int, users: int) -> None:
 
 
 def explore(endpoint: Endpoint) -> dict[str, Any]:
-    """The command, once: its seconds and memory, and those of each table."""
+    """Run the command once. Return its seconds and memory, in total and per table."""
     where = ["--config", str(shipped() / "configs"), "--url", str(endpoint)]
     with Client(replace(endpoint, database=SYSTEM)) as client:
         log = keeps_log(client)
@@ -135,7 +135,7 @@ def most(queries: list[Query]) -> float | None:
 
 
 def unanswered(report: dict[str, Any]) -> list[str]:
-    """What the report could not find out: a figure for a part of the work would be none."""
+    """Return the questions that the report could not answer, since figures for partial work are not comparable."""
     failed = [f"{one['what']}: {one['error']}" for one in report["errors"]]
     for table in report["tables"]:
         failed += [f"{table['table']}: {one['what']}: {one['error']}" for one in table["errors"]]
@@ -144,7 +144,7 @@ def unanswered(report: dict[str, Any]) -> list[str]:
 
 
 def ratios(whole: dict[str, Any], tenth: dict[str, Any]) -> dict[str, Any]:
-    """How many times more of each the tables take than a tenth of them."""
+    """Return each figure of the whole tables over the same figure of a tenth."""
     measured = ("seconds", "peak_mb", "server_peak_mb", "relations_seconds")
     found: dict[str, Any] = {name: ratio(whole[name], tenth[name]) for name in measured}
     for table in TABLES:
@@ -186,15 +186,15 @@ def show(found: dict[str, Any]) -> None:
         f" {found['peak_mb']} MiB; the server's largest query {found['server_peak_mb']} MiB ({found['server_memory']})"
     )
     for one in found["unanswered"]:
-        say(f"  not found out: {one}")
+        say(f"  unanswered: {one}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=10_000_000, help="rows of each of the four tables")
+    parser.add_argument("--rows", type=int, default=10_000_000, help="rows per table, in each of the four tables")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROWS} rows")
     parser.add_argument("--url", default=os.environ.get("RAYPIPE_URL") or "chdb:.raypipe/clickhouse")
-    parser.add_argument("--database", default="bench_exploring", help="is dropped, created and dropped again")
+    parser.add_argument("--database", default="bench_exploring", help="scratch database, dropped before and after")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     arguments = parser.parse_args()
     if arguments.rows < 10:

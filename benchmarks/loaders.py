@@ -1,10 +1,11 @@
-"""Reading a snapshot against computing it from the sessions: the same users, the same columns, one server.
+"""Compare reading a snapshot with computing it from the sessions.
 
     python benchmarks/loaders.py --users 10000 --url http://localhost:8123/demo --json
 
-The database must hold the publisher's tables with a snapshot, such as `raypipe demo` writes. Contenders take
-turns, after one round that does not count; seconds are medians. `ratio` is how many times longer the computation
-takes, with names and content on both sides; `ratio_bare` is the same without them.
+Both read the same users and columns from one server. The database must hold the publisher's tables with a snapshot,
+as `raypipe demo` writes them. Contenders take turns after one uncounted round, and seconds are medians. `ratio` is the
+time of the computation over the time of the read, with names and content on both sides. `ratio_bare` is the same
+without them.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ def benchmark(client: Client, users: int, rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--users", type=int, default=10_000, help="how many users to load, the most frequent first")
-    parser.add_argument("--url", default="chdb:.raypipe/clickhouse", help="the ClickHouse to read")
+    parser.add_argument("--users", type=int, default=10_000, help="how many users to load, the most active first")
+    parser.add_argument("--url", default="chdb:.raypipe/clickhouse", help="URL of the ClickHouse to read")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     arguments = parser.parse_args()

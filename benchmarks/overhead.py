@@ -1,10 +1,10 @@
-"""What exactly-once costs: the same scoring with and without ledger, insert tokens, gate and verification.
+"""Measure the cost of exactly-once: score with and without ledger, insert tokens, gate and verification.
 
     python benchmarks/overhead.py --users 5000000 --url http://default@localhost:8123/default
 
-Needs a ClickHouse on this machine, in which it makes the database bench_overhead and drops it at the end. Both
-variants read the same slices over the same Ray actors, stage the same rows and fill and swap the same twin; they
-alternate in one process after a run that does not count. Starting Ray is in neither.
+Needs a ClickHouse on this machine. The benchmark creates the database bench_overhead and drops it at the end. Both
+variants read the same slices with the same Ray actors, stage the same rows, and fill and swap the same twin. They
+alternate in one process after an uncounted run. Neither includes the start of Ray.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ARTIFACTS = "artifacts"
 
 
 class BareActor(pool._Actor):
-    """A scoring actor that stages without tokens and writes no ledger."""
+    """Score like the pool's actor, but stage without tokens and write no ledger."""
 
     def score(self, piece: Slice) -> str:
         insert = Client.insert
@@ -53,7 +53,7 @@ class BareActor(pool._Actor):
 
 
 def unguarded() -> ExitStack:
-    """Inside, nothing is checked."""
+    """Return a context that switches off every check."""
     stack = ExitStack()
 
     def passed(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> Passed:
@@ -70,7 +70,7 @@ def unguarded() -> ExitStack:
 
 
 def once(own: Arena) -> float:
-    """Seconds from the lock to the commit."""
+    """Run once and return the seconds from the lock to the commit."""
     own.clear()
     with Client(own.endpoint) as client:
         manifest, _ = own.manifest(client)
@@ -84,7 +84,7 @@ def once(own: Arena) -> float:
 
 
 def measure(own: Arena, repeats: int) -> dict[str, list[float]]:
-    """Seconds of both variants, alternating."""
+    """Run both variants in turn and return their seconds."""
     found: dict[str, list[float]] = {"guarded": [], "bare": []}
     once(own)
     for number in range(repeats):
@@ -98,9 +98,9 @@ def measure(own: Arena, repeats: int) -> dict[str, list[float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--users", type=int, default=1_000_000, help="how many users to score")
+    parser.add_argument("--users", type=int, default=1_000_000, help="number of users to score")
     parser.add_argument("--url", default=os.environ.get("RAYPIPE_URL") or "chdb:.raypipe/clickhouse")
-    parser.add_argument("--database", default="bench_overhead", help="is dropped, created and dropped again")
+    parser.add_argument("--database", default="bench_overhead", help="scratch database, dropped before and after")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each variant")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     arguments = parser.parse_args()

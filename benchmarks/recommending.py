@@ -1,15 +1,16 @@
-"""Top-n lists for every user: raypipe's ranker against the library implicit's own `recommend`, in one process.
+"""Compare raypipe's ranker with the library implicit on top-n lists for every user, in one process.
 
     python benchmarks/recommending.py                                        # 20,000 users × 2,000 articles
     python benchmarks/recommending.py --users 1000000 --articles 20000 --json
 
-Both use the factors of one fit on the same made-up interactions, filter what a user has read, and use as many
-threads. implicit takes each user's factors from its fit; raypipe keeps none, folds every history in, and adds content,
-popularity and freshness. `implicit_fold_in` is implicit's `recommend(recalculate_user=True)`, which folds in as well.
-Contenders take turns, after a round on a few users that does not count; seconds are medians. All articles are
-candidates of one brand, the worst case: with several brands raypipe looks at a user's own brand only.
-Before anything counts, a sample of users is ranked by the factorisation alone, and must get the lists that
-implicit's fold-in gives.
+Both use the factors of one fit on the same synthetic interactions, exclude the articles a user has read, and use the
+same number of threads. implicit takes each user's factors from its fit. raypipe keeps none, folds every history in, and
+adds content, popularity and freshness. `implicit_fold_in` is `recommend(recalculate_user=True)`, which folds in, too.
+
+Contenders take turns after an uncounted round on a few users, and seconds are medians. All articles are candidates of
+one brand. That is the worst case: with several brands raypipe ranks only a user's own brand.
+
+First, a sample of users is ranked by the factorisation alone and must get the same lists as from implicit's fold-in.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ ALIKE = 0.999
 
 @dataclass(frozen=True)
 class Arena:
-    """What both rank with: a csr_matrix (users, articles) of weights, implicit's fit on it, and raypipe's model."""
+    """The inputs of both rankers: a csr_matrix (users, articles) of weights, implicit's fit and raypipe's model."""
 
     weights: Any
     confidence: Any
@@ -54,7 +55,7 @@ class Arena:
 
 
 def interactions(users: int, articles: int, reads: int, seed: int) -> Any:
-    """Reads by popularity (Zipf) and one of 50 topics, as a csr_matrix of weights."""
+    """Return synthetic reads by popularity (Zipf) and by one of 50 topics, as a csr_matrix of weights."""
     from scipy.sparse import csr_matrix
 
     rng = np.random.default_rng(seed)
@@ -103,7 +104,7 @@ def arena(users: int, articles: int, reads: int, factors: int, n: int, threads: 
 
 
 def batch(weights: Any) -> Users:
-    """Users as scoring reads them, by the positions of their articles."""
+    """Return users as scoring reads them, by the positions of their articles."""
     ends = pa.array(weights.indptr, pa.int32())
     count = weights.shape[0]
     return Users(
@@ -137,7 +138,7 @@ def contenders(arena: Arena) -> dict[str, Callable[[int], int]]:
 
 
 def alike(arena: Arena) -> float:
-    """The share of places at which raypipe's lists, by the factorisation alone, are those of implicit."""
+    """Return the share of list places on which raypipe and implicit agree by the factorisation alone."""
     rows = np.arange(min(SAMPLE, arena.weights.shape[0]))
     params = replace(arena.recommender.params, **PURE)
     found = Ranker(replace(arena.recommender, params=params), at=AT, n=arena.n).rank(batch(arena.weights[rows]))
@@ -184,18 +185,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--articles", type=int, default=2_000)
-    parser.add_argument("--reads", type=int, default=15, help="mean articles of a user")
+    parser.add_argument("--reads", type=int, default=15, help="mean number of articles per user")
     parser.add_argument("--factors", type=int, default=64)
     parser.add_argument("--n", type=int, default=10, help="length of a list")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--contenders", default=",".join(NAMES), help="a comma-separated part of them")
+    parser.add_argument("--contenders", default=",".join(NAMES), help="a comma-separated subset")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     asked = parser.parse_args()
     names = asked.contenders.split(",")
     if "raypipe" not in names or not set(names) <= set(NAMES):
-        parser.error(f"--contenders: a part of {','.join(NAMES)} with raypipe in it")
+        parser.error(f"--contenders must be a subset of {','.join(NAMES)} that includes raypipe")
     with one_blas_thread():
         made = arena(asked.users, asked.articles, asked.reads, asked.factors, asked.n, asked.threads, asked.seed)
         result = benchmark(made, asked.rounds, names)
@@ -206,7 +207,7 @@ def main() -> None:
         f"{result['users']} users × {result['articles']} articles, {result['reads']} reads, {result['threads']} threads"
     )
     for name, found in result["contenders"].items():
-        print(f"  {name:18} {found['seconds']:8.3f} s  {found['users_per_second']:>9,} users a second")
+        print(f"  {name:18} {found['seconds']:8.3f} s  {found['users_per_second']:>9,} users per second")
 
 
 if __name__ == "__main__":

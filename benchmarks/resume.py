@@ -1,10 +1,11 @@
-"""What a crash costs: a run killed when most of its slices are done, then resumed, beside the same run left alone.
+"""Measure the cost of a crash: kill a run when most of its slices are done, then resume it.
 
     python benchmarks/resume.py --users 1000000 --url http://default@localhost:8123/default
 
-Needs a ClickHouse on this machine, in which it makes the database bench_resume and drops it at the end. The whole
-process group of `raypipe score` is killed with SIGKILL once the ledger has the wanted share of the slices. Scoring
-time is that of the receipts: the seconds that actors spent on reading, predicting and inserting.
+Needs a ClickHouse on this machine. The benchmark creates the database bench_resume and drops it at the end. SIGKILL
+ends the whole process group of `raypipe score` once the ledger has the wanted share of the slices. The result compares
+the scoring time of the resume with the scoring time of all slices. Scoring time comes from the receipts: the actors'
+seconds for reading, predicting and inserting.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ POLL_SECONDS = 0.02
 
 
 def command(own: Arena, *arguments: str) -> list[str]:
-    """A raypipe command line on the benchmark's database."""
+    """Return a raypipe command line for the benchmark's database."""
     where = ["--config", str(shipped() / "configs"), "--url", str(own.endpoint), "--json"]
     return [sys.executable, "-m", "raypipe", *arguments, *where]
 
 
 def killed_at(own: Arena, share: float, settings: list[str]) -> str:
-    """Starts a run, kills it when the share of its slices is in the ledger, and returns its id."""
+    """Start a run, kill it when the share of its slices is in the ledger, and return its id."""
     overrides = [part for one in [f"artifacts={own.artifacts}", *settings] for part in ("--set", one)]
     arguments = command(own, "score", PIPELINE, "--date", str(SCORED), "--model", "latest", *overrides)
     process = subprocess.Popen(
@@ -58,12 +59,12 @@ def killed_at(own: Arena, share: float, settings: list[str]) -> str:
 
 
 def scoring_seconds(client: Client, run_id: str) -> dict[int, tuple[int, float]]:
-    """The attempt and the actors' seconds of each finished slice."""
+    """Return the attempt and the actors' seconds of each finished slice."""
     return {one.slice: (one.attempt, sum(one.seconds.values())) for one in ledger.receipts(client, run_id)}
 
 
 def measure(own: Arena, share: float, settings: list[str]) -> dict[str, Any]:
-    """Kills, resumes, and compares what was scored before and after."""
+    """Kill a run, resume it, and compare the slices scored before and after."""
     run_id = killed_at(own, share, settings)
     with Client(own.endpoint) as client:
         before = scoring_seconds(client, run_id)
@@ -92,11 +93,11 @@ def measure(own: Arena, share: float, settings: list[str]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--users", type=int, default=1_000_000, help="how many users to score")
-    parser.add_argument("--share", type=float, default=0.9, help="the share of the slices after which to kill")
+    parser.add_argument("--users", type=int, default=1_000_000, help="number of users to score")
+    parser.add_argument("--share", type=float, default=0.9, help="kill the run once this share of its slices is done")
     parser.add_argument("--slice-rows", type=int, default=20_000)
     parser.add_argument("--url", default=os.environ.get("RAYPIPE_URL") or "chdb:.raypipe/clickhouse")
-    parser.add_argument("--database", default="bench_resume", help="is dropped, created and dropped again")
+    parser.add_argument("--database", default="bench_resume", help="scratch database, dropped before and after")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="raypipe-bench-") as folder, connected(arguments.url) as endpoint:
@@ -104,7 +105,7 @@ def main() -> None:
         with arena(default, arguments.database, arguments.users, Path(folder) / "artifacts") as own:
             settings = [*ONE_TARGET, f"score.slice_rows={arguments.slice_rows}"]
             result = measure(own, arguments.share, settings)
-    say(f"the resume scored {100 * result['share']:.1f} % of what the whole run did")
+    say(f"the resume took {100 * result['share']:.1f} % of the scoring time of the whole run")
     if arguments.json:
         print(json.dumps(result))
 

@@ -1,12 +1,11 @@
-"""How long scoring and fitting take, and how much memory, as users, features, trees, rows and workers grow.
+"""Measure time and memory of scoring and fitting as users, features, trees, rows and workers grow.
 
     python benchmarks/scaling.py --url http://default@localhost:8123/default --json > scaling.json
     python benchmarks/scaling.py --quick
 
-Needs a ClickHouse on this machine, in which it makes the database bench_scaling once for every size and drops it. The
-shipped churn pipeline is scored as every night, into both its targets and with explanations, with a booster of
-as many trees as it is told. Each run is a fresh process. docs/scaling.md explains the formula that is fitted to the
-runs, and says how well it held.
+Needs a ClickHouse on this machine. The benchmark creates the database bench_scaling for every size and drops it again.
+It scores the shipped churn pipeline into both its targets and with explanations, with boosters of several sizes. Each
+run is a fresh process. docs/scaling.md explains the formula that is fitted to the runs and its residuals.
 """
 
 from __future__ import annotations
@@ -38,14 +37,14 @@ Run = dict[str, Any]
 
 
 def scored(own: Arena, usage: Usage, actors: int, about: Run) -> Run:
-    """One `raypipe score` of everybody, from its start to its exit; what it wrote is removed."""
+    """Measure one `raypipe score` of the whole population, then remove its rows."""
     own.clear()
     settings = [f"score.actors.max={actors}", f"ray.cpus={max(actors, usage.cores)}"]
     with usage.measured() as used:
         found = own.raypipe("score", "--date", str(SCORED), "--model", "latest", settings=settings)
     document = found.document
     spent = document["time"]
-    # read, predict and insert are sums over the actors; the others follow one another.
+    # read, predict and insert are sums over the actors. The other stages follow one another.
     walls = sum(spent[name] for name in ("start", "score", "gate", "explain", "publish"))
     run = {
         **about,
@@ -64,7 +63,7 @@ def scored(own: Arena, usage: Usage, actors: int, about: Run) -> Run:
 
 
 def fitted(own: Arena, usage: Usage, settings: Sequence[str], about: Run) -> Run:
-    """One `raypipe fit`, from its start to its exit."""
+    """Measure one `raypipe fit` from its start to its exit."""
     with usage.measured() as used:
         found = own.raypipe("fit", settings=list(settings))
     run = {
@@ -80,12 +79,12 @@ def fitted(own: Arena, usage: Usage, settings: Sequence[str], about: Run) -> Run
 
 
 def model(trees: int, features: int | None = None) -> list[str]:
-    """Settings for a booster of so many trees, over the first so many features."""
+    """Return settings for a booster of `trees` trees over the first `features` features."""
     names = [feature.name for feature in load_pipeline(PIPELINE, shipped() / "configs").config.features]
     settings = [f"model.rounds={trees}", "model.early_stopping_rounds=0"]
     if features is None:
         return settings
-    # The sweep's space may only name features that there are.
+    # The sweep's space may name only existing features.
     space = f"sweep={{space: {{features.drop: {{subset: [{names[0]}]}}}}}}"
     return [*settings, f"features=[{', '.join(names[:features])}]", space]
 
@@ -93,11 +92,11 @@ def model(trees: int, features: int | None = None) -> list[str]:
 def scorings(
     default: Endpoint, database: str, folder: Path, usage: Usage, sizes: Sequence[int], actors: Sequence[int]
 ) -> Iterator[Run]:
-    """Every size with every number of actors; at one size in the middle other numbers of trees and features, too."""
+    """Score every size with every number of actors. At the middle size, vary trees and features, too."""
     for users in sizes:
         say(f"{users} users")
         with arena(default, database, users, folder / str(users), model=model(TREES)) as own:
-            # The first scoring warms the server's caches for all others, and counts for nothing.
+            # The first scoring warms the server's caches and does not count.
             scored(own, usage, actors[0], {"users": users, "warming": True})
             for count in actors:
                 yield scored(own, usage, count, {"users": users, "trees": TREES, "features": None})
@@ -112,7 +111,7 @@ def scorings(
 
 
 def fits(default: Endpoint, database: str, folder: Path, usage: Usage, users: Sequence[int]) -> Iterator[Run]:
-    """Every size of the snapshots that are learned from; at the last, other trees, features and workers, too."""
+    """Fit every size of training snapshots. At the last size, vary trees, features and workers, too."""
     for count in users:
         say(f"{len(SNAPSHOTS)} snapshots of {count} users to learn from")
         with arena(default, database, 1, folder / f"fit-{count}", trained=count, model=None) as own:
@@ -133,11 +132,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--millions", type=float, nargs="+", default=[0.5, 1, 2, 4, 8], help="millions of users")
     parser.add_argument("--actors", type=int, nargs="+", default=[1, 2, 3, 4])
     parser.add_argument(
-        "--trained", type=int, nargs="+", default=[25_000, 50_000, 100_000, 200_000], help="users a snapshot"
+        "--trained", type=int, nargs="+", default=[25_000, 50_000, 100_000, 200_000], help="users per training snapshot"
     )
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
+    parser.add_argument("--quick", action="store_true", help="small sizes, as a quick check")
     parser.add_argument("--url", default=os.environ.get("RAYPIPE_URL") or "chdb:.raypipe/clickhouse")
-    parser.add_argument("--database", default="bench_scaling", help="is dropped, created and dropped again")
+    parser.add_argument("--database", default="bench_scaling", help="scratch database, dropped before and after")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     arguments = parser.parse_args()
     if arguments.quick:

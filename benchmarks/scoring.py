@@ -1,11 +1,11 @@
-"""Scoring a population: raypipe beside the programs one would write instead, and beside the limit of the parts.
+"""Compare raypipe's scoring with the alternatives, and with the limit set by its parts.
 
     python benchmarks/scoring.py --users 5000000 --url http://default@localhost:8123/default
     python benchmarks/scoring.py --quick --json
 
-Needs a ClickHouse on this machine, in which it makes the database bench_scoring and drops it at the end. Everyone
-reads the same rows, uses the same booster and the same features, and writes the same predictions; what a contender
-wrote is verified after each run. benchmarks/README.md defines every number.
+Needs a ClickHouse on this machine. The benchmark creates the database bench_scoring and drops it at the end. All
+contenders read the same rows, use the same booster and features, and write the same predictions. Each run's result is
+verified. benchmarks/README.md defines every number.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def benchmark(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         default = replace(endpoint, database="default")
         with arena(default, arguments.database, arguments.users, folder / "artifacts") as own:
             contest = Contest(own, job(own, CHUNK_ROWS, cores, {}), folder)
-            say("one run of raypipe that does not count, to compare with")
+            say("one uncounted run of raypipe as the reference")
             contest.reference()
             for name in CONNECTOR:
                 if name in arguments.contenders:
@@ -47,20 +47,20 @@ def benchmark(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--users", type=int, default=1_000_000, help="how many users to score")
+    parser.add_argument("--users", type=int, default=1_000_000, help="number of users to score")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_USERS} users, one round")
     parser.add_argument(
-        "--url", default=os.environ.get("RAYPIPE_URL") or "chdb:.raypipe/clickhouse", help="the ClickHouse"
+        "--url", default=os.environ.get("RAYPIPE_URL") or "chdb:.raypipe/clickhouse", help="URL of ClickHouse"
     )
-    parser.add_argument("--database", default="bench_scoring", help="is dropped, created and dropped again")
-    parser.add_argument("--repeats", type=int, default=3, help="counted rounds")
-    parser.add_argument("--contenders", default=",".join(NAMES), help="a comma-separated part of them")
+    parser.add_argument("--database", default="bench_scoring", help="scratch database, dropped before and after")
+    parser.add_argument("--repeats", type=int, default=3, help="number of counted rounds")
+    parser.add_argument("--contenders", default=",".join(NAMES), help="a comma-separated subset")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     arguments = parser.parse_args()
     arguments.contenders = [name for name in arguments.contenders.split(",") if name]
     unknown = [name for name in arguments.contenders if name not in NAMES]
     if unknown or not arguments.contenders:
-        parser.error(f"unknown contenders {', '.join(unknown)}; there are {', '.join(NAMES)}")
+        parser.error(f"unknown contenders: {', '.join(unknown) or 'none given'}; choose from {', '.join(NAMES)}")
     if arguments.users < 1 or arguments.repeats < 1:
         parser.error("--users and --repeats must be at least 1")
     identifier(arguments.database)

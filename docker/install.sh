@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs raypipe and its run-time part of requirements.lock into a virtual environment of its own; every package is
-# checked against its hash. The image, the machines of cluster.yaml and `make check-deploy` all take these very steps.
+# Installs raypipe and the run-time part of requirements.lock into a new virtual environment. Every package is checked
+# against its hash. The image, the machines of cluster.yaml and `make check-deploy` all use this script.
 #
 #   docker/install.sh FOLDER [PYTHON]
 set -euo pipefail
@@ -12,7 +12,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 install() { "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "${@:2}"; }
 
-# hatchling builds the wheel; it stays out of what is installed.
+# hatchling builds the wheel in an environment of its own and is not installed into the target.
 "$python" "$here/docker/runtime_lock.py" >"$work/runtime.lock"
 "$python" "$here/docker/runtime_lock.py" hatchling | grep -v '^#' >"$work/build.lock"
 
@@ -22,7 +22,7 @@ install "$target" --require-hashes -r "$work/runtime.lock"
 "$python" -m venv "$work/build"
 install "$work/build" --require-hashes -r "$work/build.lock"
 (cd "$here" && "$work/build/bin/python" -m hatchling build --target wheel --directory "$work")
-install "$target" "$work"/raypipe-*.whl
+install "$target" "$work"/*.whl
 
 "$target/bin/python" -m pip check --disable-pip-version-check
 "$target/bin/raypipe" --version

@@ -1,4 +1,4 @@
-"""A Ray cluster as a user starts one: `ray start` on free ports of this machine, with a token; one node or several."""
+"""Start a Ray cluster with `ray start` on free ports, with a token, on one or more nodes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.faults.actors import awaited, kill, processes
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 LOOPBACK = "127.0.0.1"
-# A dead node is missed after three seconds instead of half a minute; one on a busy machine is given time to answer.
+# A dead node is detected after three seconds instead of half a minute. A busy node still has time to answer.
 ALERT = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 1000,
@@ -34,11 +34,11 @@ ALERT = {
 
 @dataclass(frozen=True)
 class Node:
-    """A node: `ray start --block`, and the processes that it started.
+    """A running node: `ray start --block` and its processes.
 
     Attributes:
-        process: `ray start`.
-        folder: the files of the cluster's session, the logs among them; every node's command lines name it.
+        process: The process of `ray start`.
+        folder: The folder of the cluster's session and its logs. Every node's command lines name it.
     """
 
     process: subprocess.Popen[bytes]
@@ -46,7 +46,7 @@ class Node:
 
     @property
     def raylet(self) -> int:
-        """The process of its raylet."""
+        """Return the process of the raylet."""
         started = [one for one in processes() if str(self.folder) in one[2]]
         of_the_head = isinstance(self, Head)
         raylets = [
@@ -56,7 +56,7 @@ class Node:
         return raylets[0]
 
     def workers(self, title: str) -> list[int]:
-        """Its workers whose title begins like this."""
+        """Return the workers with this prefix in their titles."""
         below = self.raylet
         return [pid for pid, parent, named in processes() if parent == below and named.startswith(title)]
 
@@ -66,10 +66,10 @@ class Head(Node):
     """The first node of a cluster, with the job server.
 
     Attributes:
-        address: the job server's.
-        gcs: what other nodes join.
-        token: what it asks for.
-        environment: what its processes were started with.
+        address: The address of the job server.
+        gcs: The address that other nodes join.
+        token: The cluster's token.
+        environment: The environment of its processes.
     """
 
     address: str
@@ -78,25 +78,25 @@ class Head(Node):
     environment: Mapping[str, str]
 
     def asked(self, path: str) -> Any:
-        """What the job server answers, as JSON."""
+        """Return the job server's answer as JSON."""
         headers = {"Authorization": f"Bearer {self.token}"}
         answer = urllib3.request("GET", f"{self.address}{path}", headers=headers, timeout=10, retries=False)
         assert answer.status == 200, answer.data
         return json.loads(answer.data)
 
     def jobs(self) -> list[dict[str, Any]]:
-        """The jobs that were submitted."""
+        """Return the submitted jobs."""
         return [job for job in self.asked("/api/jobs/") if job["type"] == "SUBMISSION"]
 
     def logged(self) -> str:
-        """Everything that the cluster has written into its logs."""
+        """Return the text of all of the cluster's logs."""
         files = [path for path in self.folder.rglob("*") if path.is_file() and "logs" in path.parts]
         assert files
         return "\n".join(path.read_text(errors="replace") for path in files)
 
     @contextmanager
     def joined(self, cpus: int = 1) -> Iterator[Node]:
-        """Another node, on the same machine."""
+        """Join another node on the same machine."""
         arguments = [f"--address={self.gcs}", f"--num-cpus={cpus}"]
         with _started(arguments, self.environment, self.folder) as process:
             node = Node(process, self.folder)
@@ -111,7 +111,7 @@ def _alive(head: Head, nodes: int) -> bool:
 
 @contextmanager
 def head(*, cpus: int = 1, **variables: str) -> Iterator[Head]:
-    """A cluster of one node that asks for a token, and in whose environment the variables stand."""
+    """Start a cluster of one node with a token and with `variables` in its environment."""
     token = secrets.token_hex(16)
     port, dashboard, client = _free_ports(3)
     environment = {
@@ -169,7 +169,7 @@ def _started(arguments: list[str], environment: Mapping[str, str], folder: Path)
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(15)
-        # A node whose actors are held ends slowly; the head ends last.
+        # A node with held actors ends slowly. The head ends last.
         kill([process.pid])
         process.wait(15)
         if "--head" in arguments:

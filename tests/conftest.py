@@ -1,7 +1,7 @@
-"""Fixtures: a real ClickHouse for every test that asks, and a real Ray for those that need one.
+"""Provide a real ClickHouse to every test that asks for it, and a real Ray to those that need it.
 
-The server is the one RAYPIPE_TEST_URL names, or an embedded engine in a temporary folder. Each test gets a
-database of its own on it; `publisher` is shared by the session and must not be written to.
+The server is RAYPIPE_TEST_URL, or an embedded engine in a temporary folder. Each test gets a
+database of its own. `publisher` is shared by the session and read only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PUBLISHER_LAST_DATE = date(2026, 1, 31)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Only a fault test has to say that it is fast; `make test` runs `-m fast`.
+    # Only fault tests need the mark `fast`. `make test` runs `-m fast`.
     for item in items:
         if FAULTS not in item.path.parents:
             item.add_marker(pytest.mark.fast)
@@ -49,7 +49,7 @@ def _no_connection_from_outside() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """The ClickHouse that the session tests against."""
+    """Return the session's ClickHouse."""
     url = os.environ.get(TEST_URL)
     if url:
         yield Endpoint.parse(url)
@@ -73,21 +73,21 @@ def _fresh_database(server: Endpoint) -> Iterator[Endpoint]:
 
 @pytest.fixture
 def database(endpoint: Endpoint) -> Iterator[Endpoint]:
-    """A fresh, empty database, dropped after the test."""
+    """Create an empty database and drop it after the test."""
     with _fresh_database(endpoint) as fresh:
         yield fresh
 
 
 @pytest.fixture
 def client(database: Endpoint) -> Iterator[Client]:
-    """A client whose default database is the test's own."""
+    """Return a client on the test's own database."""
     with Client(database) as connected:
         yield connected
 
 
 @pytest.fixture(scope="session")
 def publisher(endpoint: Endpoint) -> Iterator[Endpoint]:
-    """The synthetic publisher with 10,000 users and 120 days up to 2026-01-31. Shared: read only."""
+    """Return the synthetic publisher with 10,000 users and 120 days up to 2026-01-31. It is shared and read only."""
     from raypipe.clickhouse.schema.migrate import migrate
     from raypipe.demo.publisher import build
 
@@ -106,7 +106,7 @@ def publisher(endpoint: Endpoint) -> Iterator[Endpoint]:
 
 @pytest.fixture(scope="session")
 def ray_session(endpoint: Endpoint) -> Iterator[None]:
-    """A local Ray with two CPUs, started once a session."""
+    """Start a local Ray with two CPUs, once per session."""
     from raypipe.cluster import runtime
     from raypipe.config.shared import RayConfig
 
@@ -117,9 +117,9 @@ def ray_session(endpoint: Endpoint) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class FittedPublisher:
-    """A database with the synthetic publisher, whose churn model is fitted and champion.
+    """A database with the synthetic publisher and a fitted churn champion.
 
-    Tests may score and publish here; each looks at its own run alone. The features have tiny granules, so that
+    Tests may score and publish here and look only at their own runs. The features have tiny granules, so
     a few thousand users make a dozen slices.
     """
 
@@ -128,7 +128,7 @@ class FittedPublisher:
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """Config overrides that every command on this publisher needs."""
+        """Return the config overrides for every command on this publisher."""
         return (
             f"artifacts={self.artifacts}",
             "score.slice_rows=500",
@@ -136,14 +136,14 @@ class FittedPublisher:
         )
 
     def environment(self) -> dict[str, str]:
-        """The environment of a command in a process of its own."""
+        """Return the environment for a command in its own process."""
         known = {**os.environ, "RAYPIPE_URL": str(self.endpoint), "RAY_USAGE_STATS_ENABLED": "0"}
         if self.endpoint.password_file:
             known["RAYPIPE_PASSWORD_FILE"] = self.endpoint.password_file
         return known
 
     def command(self, *arguments: str) -> list[str]:
-        """A raypipe command line with this publisher's overrides."""
+        """Return a raypipe command line with this publisher's overrides."""
         overrides = [part for item in self.overrides for part in ("--set", item)] if arguments[0] != "resume" else []
         return [sys.executable, "-m", "raypipe", *arguments, *overrides, "--json"]
 
@@ -152,7 +152,7 @@ class FittedPublisher:
 def fitted_publisher(
     endpoint: Endpoint, ray_session: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FittedPublisher]:
-    """The synthetic publisher with 10,000 users in raypipe's own tables, fitted once a session."""
+    """Fit the synthetic publisher with 10,000 users in raypipe's own tables, once per session."""
     from raypipe.clickhouse.schema.migrate import migrate
 
     with _fresh_database(endpoint) as filled:
@@ -162,7 +162,7 @@ def fitted_publisher(
 
 
 def fit_publisher(filled: Endpoint, artifacts: Path) -> FittedPublisher:
-    """Fills the tables of a database and fits churn there; Ray must run."""
+    """Fill the tables of a database and fit churn there. Ray must be running."""
     from raypipe.config.load import load_pipeline
     from raypipe.demo.publisher import build
     from raypipe.project import shipped

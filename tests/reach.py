@@ -1,4 +1,4 @@
-"""Holds a fitted version of the synthetic publisher against the best that can be reached on its test rows."""
+"""Compare a fitted version of the synthetic publisher with the best reachable result on its test rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from raypipe.demo.reachable import COMPARED, measure
 
 
 def require_within_reach(client: Client, loaded: Loaded, test: Mapping[str, Any], *metrics: str) -> None:
-    """The truth was asked about the version's own test rows, is not beaten by more than noise, and is not perfect."""
+    """Assert that the truth scored the same test rows, is not beaten by more than noise, and is not perfect."""
     found = {one.metric: one for one in measure(client, loaded)}
     assert found.keys() == set(metrics)
     for name, one in found.items():

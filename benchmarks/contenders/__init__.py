@@ -1,1 +1,1 @@
-"""The programs that score the same rows in other ways; each runs as `python -m contenders.NAME JOB.json`."""
+"""Score the same rows in other ways. Each contender runs as `python -m contenders.NAME JOB.json`."""

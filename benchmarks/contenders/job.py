@@ -1,4 +1,4 @@
-"""What a contender is given: the same rows, the same booster, the same feature definition, the same target."""
+"""Describe the work of a contender: rows, booster, feature definition and target."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class Job:
     """One population to score.
 
     Attributes:
-        url: scheme, host and port of ClickHouse; the password is in RAYPIPE_PASSWORD.
-        features_sql: the pipeline's features query for the day, with plain columns.
-        select: the same compiled: the keys and the feature matrix's row as `x`.
-        slices: the compiled query cut into disjoint ranges of the sorting key, with literal bounds.
-        view: a view of `features_sql`, for readers that take a table only.
-        compiled_view: a view of `select`.
-        insert_into: what follows INSERT INTO: the target, and predictions.sql over `input(…)` of keys and scores.
-        target: the table that the predictions go to.
-        levels: name and upper bound of each level of the score, ascending.
-        options: what only one contender reads.
+        url: Scheme, host and port of ClickHouse. The password is in RAYPIPE_PASSWORD.
+        features_sql: The pipeline's features query for the day, with plain columns.
+        select: The compiled query: the keys and one row of the feature matrix as `x`.
+        slices: The compiled query, cut into disjoint ranges of the sorting key with literal bounds.
+        view: A view of `features_sql`, for readers that accept only a table.
+        compiled_view: A view of `select`.
+        insert_into: The text after INSERT INTO: the target, and predictions.sql over `input(…)` of keys and scores.
+        target: The table that receives the predictions.
+        levels: Name and upper bound of each level of the score, ascending.
+        options: Settings of a single contender.
     """
 
     url: str
@@ -92,7 +92,7 @@ class Job:
         return f"{parts.scheme}://{user}@{parts.netloc}/{self.database}"
 
     def connect(self) -> Client:
-        # `compress=False`: on loopback the fastest, for every contender.
+        # On loopback no compression is fastest, for every contender.
         return clickhouse_connect.get_client(dsn=self.dsn, compress=False, autogenerate_session_id=False)
 
     def contract(self) -> Contract:
@@ -109,5 +109,5 @@ class Job:
 
 
 def report(started: float, **found: Any) -> None:
-    """The contender's answer on stdout: the seconds since it was ready to work, and what else it measured."""
+    """Print the contender's result: the seconds since it was ready, and its other measurements."""
     print(json.dumps({"steady_seconds": time.perf_counter() - started, **found}))

@@ -1,7 +1,7 @@
-"""The parts alone, with all cores, one after the other: what any program of these parts can at best come close to.
+"""Measure the parts alone, with all cores, one after another: a lower bound for programs made of them.
 
-A process a core takes slices until none is left, keeping its rows in memory; then all predict; then all insert.
-Starting them is not counted.
+One process per core reads slices until none is left and keeps the rows in memory. Then all predict, then all insert.
+Starting the processes is not counted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def work(job: Job, taken: Any, step: Barrier) -> None:
     try:
         parts(job, taken, step)
     except BaseException:
-        # The others must not wait for this one.
+        # The other processes must not wait for this one.
         step.abort()
         raise
 

@@ -1,4 +1,4 @@
-"""One process, the code that one would write first: query_df → category codes → predict → insert_df."""
+"""Score in one process with the obvious code: query_df → category codes → predict → insert_df."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from raypipe.artifact.contract import Contract
 
 
 def encode(contract: Contract, rows: pd.DataFrame) -> pd.DataFrame:
-    """The feature columns of the model, in its order, as float32; a value that is not known is NaN."""
+    """Return the model's feature columns, in its order, as float32. An unknown value is NaN."""
     columns: dict[str, npt.NDArray[np.float32]] = {}
     for feature in contract.features:
         if feature.kind == "category":

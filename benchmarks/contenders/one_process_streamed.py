@@ -1,7 +1,7 @@
-"""One process, written well: an Arrow stream read ahead, all cores on each batch, inserts behind.
+"""Score in one well-written process: an Arrow stream read ahead, all cores per batch, inserts behind.
 
-The features arrive as one list column whose buffer is the matrix, the server makes the constant columns, and no
-stage waits for another. What it does not have: a second process, a restart, a check of what was written.
+The features arrive as one list column, and its buffer is the matrix. The server adds the constant columns. No stage
+waits for another. It lacks a second process, restarts and a check of its result.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ AHEAD = 4
 
 
 class Stage(threading.Thread):
-    """A thread that runs a stage; its error comes out in `finish`."""
+    """Run a stage in a thread. `finish` raises its error."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         super().__init__(daemon=True)
@@ -73,7 +73,7 @@ def main() -> None:
     booster: Any = job.booster(job.cores)
     started = time.perf_counter()
     batches: Queue[pa.RecordBatch | None] = Queue(AHEAD)
-    # Without a bound: a failed insert must not leave the predictions waiting for a place.
+    # Unbounded: after a failed insert the predictions must not wait for a free place.
     scored: Queue[pa.Table | None] = Queue()
     reader, writer = Stage(lambda: read(job, batches)), Stage(lambda: insert(job, scored))
     for batch in iter(batches.get, None):

@@ -1,4 +1,4 @@
-"""The rows that every contender writes: those of sql/shared/predictions.sql, made in Python or by the server."""
+"""Build the rows of sql/shared/predictions.sql that every contender writes, in Python or on the server."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ BOUND = re.compile(r"\{(\w+):\w+\}")
 
 
 def matrix(column: pa.Array) -> npt.NDArray[np.float32]:
-    """The feature matrix of a list column, without a copy."""
+    """Return the feature matrix of a list column, without a copy."""
     values: npt.NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=True).reshape(len(column), -1)
     return values
 
 
 def frame(job: Job, keys: pd.DataFrame, scores: Scores) -> pd.DataFrame:
-    """The finished rows as a data frame."""
+    """Return the finished rows as a data frame."""
     cuts = [bound for _, bound in job.levels[:-1]]
     names = np.array([name for name, _ in job.levels], dtype=object)
     return pd.DataFrame(
@@ -53,7 +53,7 @@ def frame(job: Job, keys: pd.DataFrame, scores: Scores) -> pd.DataFrame:
 
 
 def table(job: Job, keys: pa.Table, scores: Scores) -> pa.Table:
-    """The finished rows as an Arrow table; what is the same in every row is stored once."""
+    """Return the finished rows as an Arrow table that stores constants once."""
     rows = len(scores)
     names = pa.array([name for name, _ in job.levels])
     level = np.searchsorted([bound for _, bound in job.levels[:-1]], scores.astype(np.float64), side="right")
@@ -89,7 +89,7 @@ def table(job: Job, keys: pa.Table, scores: Scores) -> pa.Table:
 
 
 class NarrowSink:
-    """Sends keys and scores; the server makes the rest by predictions.sql, which is the fastest way into the table."""
+    """Send keys and scores and let the server add the rest with predictions.sql, the fastest way into the table."""
 
     def __init__(self, job: Job, client: Client) -> None:
         self._client = client
@@ -105,13 +105,13 @@ class NarrowSink:
         self._into = BOUND.sub(lambda match: literal(values[match[1]]), job.insert_into)
 
     def insert(self, rows: pa.Table) -> None:
-        """Inserts a table of the keys and `score` as one block."""
+        """Insert a table of the keys and `score` as one block."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, rows.schema) as writer:
             for batch in rows.combine_chunks().to_batches():
                 writer.write_batch(batch)
         settings = {"async_insert": 0, "max_insert_block_size": 2_000_000, "max_insert_threads": 1}
-        # The cheapest way that the driver has for a body, though it binds no parameters.
+        # The driver's cheapest way to send a body. It binds no parameters.
         self._client.raw_insert(
             self._into, insert_block=sink.getvalue().to_pybytes(), settings=settings, fmt="ArrowStream"
         )

@@ -1,9 +1,9 @@
-"""Ray Data's own connector: read_clickhouse → map_batches over an actor pool → write_clickhouse.
+"""Score with Ray Data's own connector: read_clickhouse → map_batches over an actor pool → write_clickhouse.
 
-A filter would force a single read task, so the day's rows are a view: of the features query, whose columns an actor
-encodes, or (`ray_builtin_compiled`) of the query that raypipe compiles, whose rows are those of the matrix. Parallel
-reads page by OFFSET and need an order; the three key columns are given as one text, because a list becomes a tuple,
-which the server could not read in the order of the table.
+A filter would force a single read task, so the connector reads a view of the day's rows. The view contains the features
+query, and an actor encodes its columns. For `ray_builtin_compiled` it contains raypipe's compiled query, which returns
+rows of the matrix. Parallel reads page by OFFSET and need an order. The three key columns are passed as one text,
+because a list becomes a tuple, which the server cannot read in the table's order.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ACTOR_CPUS = 0.5
 
 
 class Scorer:
-    """An actor that turns rows into finished predictions, and says when it was ready."""
+    """Turn rows into finished predictions in an actor, and record when it was ready."""
 
     def __init__(self, job: Job, ready: str) -> None:
         self._job = job
@@ -34,7 +34,7 @@ class Scorer:
 
 
 class Plain(Scorer):
-    """The code that one would write first: the same functions as `one_process`, a batch at a time."""
+    """Score batches with the functions of `one_process`."""
 
     def __call__(self, rows: pd.DataFrame) -> pd.DataFrame:
         scores = self._booster.inplace_predict(encode(self._contract, rows), validate_features=False)
@@ -42,7 +42,7 @@ class Plain(Scorer):
 
 
 class Compiled(Scorer):
-    """Rows of a ready matrix to Arrow columns, what is constant stored once."""
+    """Turn rows of the matrix into Arrow columns that store constants once."""
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         parts = [
@@ -65,7 +65,7 @@ def main() -> None:
     ray.init(address="local", include_dashboard=False, log_to_driver=False)
     started = time.perf_counter()
     ray.data.DataContext.get_current().enable_progress_bars = False
-    # As fast as raypipe's own client is told to be.
+    # The same client settings as raypipe's own client.
     client = {"compress": False, "autogenerate_session_id": False}
     ray.data.read_clickhouse(
         table=job.compiled_view if options["compiled"] else job.view,

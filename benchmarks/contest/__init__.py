@@ -1,1 +1,1 @@
-"""What makes a fair contest: one population, fresh processes, the same rows demanded of everyone."""
+"""Run a fair contest: one population, fresh processes, and the same rows required of every contender."""

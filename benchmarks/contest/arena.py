@@ -1,4 +1,4 @@
-"""The contest's own database: the publisher's tables, a large population to score, a fitted model."""
+"""Create the contest's own database: the publisher's tables, a large population and a fitted model."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ TRAINED_USERS = 20_000
 TARGET = "ml_model_predictions"
 VIEW, COMPILED_VIEW = "bench_rows", "bench_compiled_rows"
 SQL = Path(__file__).parent.parent / "sql"
-# The other contenders write no domain table and explain nothing, so raypipe does neither.
+# The other contenders write no domain table and explain no rows, so raypipe does neither.
 ONE_TARGET = ["publish=[{target: ml_model_predictions, sql: shared/predictions.sql}]", "score.explain.rows=0"]
 SMALL_MODEL = ["model.rounds=100", "model.early_stopping_rounds=0"]
-# What a run leaves behind, so that every repetition is the first one.
+# Tables that a run writes. Emptying them makes every repetition start alike.
 TRACES = [TARGET, "raypipe_runs", "raypipe_slices", "raypipe_rejected_rows", "ml_model_monitoring"]
 
 
 @dataclass(frozen=True)
 class Arena:
-    """Where the contest takes place."""
+    """The database and artifacts of a contest."""
 
     endpoint: Endpoint
     artifacts: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a contender's process needs: the password, and where the contenders are."""
+        """Return the environment of a contender: the password and the Python path of the contenders."""
         folder = str(Path(__file__).parent.parent)
         path = os.pathsep.join(part for part in (folder, os.environ.get("PYTHONPATH", "")) if part)
         return {
@@ -60,7 +60,7 @@ class Arena:
         }
 
     def raypipe(self, command: str, *arguments: str, settings: list[str]) -> Finished:
-        """One raypipe command, from its start to its exit."""
+        """Run one raypipe command from its start to its exit."""
         overrides = [part for one in [f"artifacts={self.artifacts}", *settings] for part in ("--set", one)]
         where = ["--config", str(shipped() / "configs"), "--url", str(self.endpoint), "--json"]
         return run(python("-m", "raypipe", command, PIPELINE, *arguments, *where, *overrides), self.environment)
@@ -70,15 +70,15 @@ class Arena:
         return load_pipeline(PIPELINE, shipped() / "configs", overrides=overrides, url=str(self.endpoint))
 
     def manifest(self, client: Client) -> tuple[Manifest, Package]:
-        """Plans a run as `raypipe score` does: the slices, the counts and the checksum of the population."""
+        """Plan a run as `raypipe score` does: slices, counts and the checksum of the population."""
         loaded = self.loaded()
-        people = prepare.population(client, loaded, SCORED)
+        population = prepare.population(client, loaded, SCORED)
         model = models.find(client, PIPELINE, "latest")
         package = load_package(model.artifact_uri, model.artifact_sha256)
-        return prepare.manifest(client, loaded, model, package, people, write=False), package
+        return prepare.manifest(client, loaded, model, package, population, write=False), package
 
     def clear(self) -> None:
-        """Empties what contenders write."""
+        """Empty the tables that contenders write."""
         with Client(self.endpoint) as client:
             for table in TRACES:
                 client.run(f"TRUNCATE TABLE {identifier(table)} SYNC")
@@ -94,7 +94,7 @@ def arena(
     trained: int = TRAINED_USERS,
     model: Sequence[str] | None = SMALL_MODEL,
 ) -> Iterator[Arena]:
-    """Makes the database, fills it inside ClickHouse, fits a model unless it is None; drops the database at the end."""
+    """Create and fill the database, fit a model unless it is None, and drop the database at the end."""
     own = Arena(replace(endpoint, database=database), folder)
     with Client(endpoint) as client:
         client.run(f"DROP DATABASE IF EXISTS {identifier(database)} SYNC")
@@ -109,19 +109,19 @@ def arena(
 
 
 def _fill(own: Arena, users: int, trained: int) -> None:
-    people, sessions = load(SQL / "users.sql").text, load(SQL / "sessions.sql").text
+    users_sql, sessions_sql = load(SQL / "users.sql").text, load(SQL / "sessions.sql").text
     with Client(own.endpoint) as client:
         migrate.migrate(client)
         for day in SNAPSHOTS:
-            client.run(people, {"rows": trained, "date": day})
-            client.run(sessions, {"date": day})
-        client.run(people, {"rows": users, "date": SCORED})
-        # One part, as of a table at rest: no merge runs while contenders do.
+            client.run(users_sql, {"rows": trained, "date": day})
+            client.run(sessions_sql, {"date": day})
+        client.run(users_sql, {"rows": users, "date": SCORED})
+        # One part, so that no merge runs during the contest.
         client.run("OPTIMIZE TABLE customer_user_features FINAL")
 
 
 def job(own: Arena, chunk_rows: int, cores: int, options: dict[str, Any]) -> Job:
-    """The same work as the manifest's, for a contender that knows nothing of raypipe; makes the views it may read."""
+    """Return the manifest's work for a contender without raypipe, and create the views that it may read."""
     with Client(own.endpoint) as client:
         manifest, package = own.manifest(client)
         features = load(own.loaded().sql(f"{PIPELINE}/features.sql")).text.replace("{date:Date}", literal(SCORED))
@@ -159,7 +159,7 @@ def job(own: Arena, chunk_rows: int, cores: int, options: dict[str, Any]) -> Job
 
 
 def _insert_into(own: Arena, client: Client, manifest: Manifest) -> str:
-    """predictions.sql, reading the keys and scores that a contender sends instead of a staging table."""
+    """Return predictions.sql reading a contender's keys and scores instead of a staging table."""
     sent = ", ".join(f"{name} {kind}" for name, kind in zip(manifest.keys, manifest.key_types, strict=True))
     statement = load(own.loaded().sql("shared/predictions.sql"))
     fragments = mapping.fragments(manifest)

@@ -1,4 +1,4 @@
-"""Straight lines through what was measured, and how far each run lies from them."""
+"""Fit straight lines to the measurements and compute the residual of each run."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 
 Run = dict[str, Any]
 MILLION = 1_000_000
-# Stages that follow one another and in which the actors have no part.
+# Stages that follow one another and do not involve the actors.
 SERIAL = ("start", "gate", "explain", "publish", "around")
 COSTS = ("read", "predict", "insert", "busy", "server_busy")
 MEMORY = ("driver_mb", "actor_mb", "all_mb", "server_mb")
 
 
 def of(runs: Sequence[Run], trees: int) -> dict[str, Any]:
-    """The formula's constants, from the runs of every size and number of actors with one and the same model.
+    """Return the formula's constants from the runs of one model, over all sizes and numbers of actors.
 
-    Every serial stage, every cost and every memory is `fixed + slope · millions of users`. Scoring is
-    `fixed + millions · max(alone / actors, shared)`: `alone` is what a million takes one actor, `shared` what it takes
-    the machine, however many actors there are.
+    Each serial stage, cost and memory figure is `fixed + slope · millions of users`. Scoring is
+    `fixed + millions · max(alone / actors, shared)`: `alone` is one actor's seconds per million users, `shared` the
+    machine's seconds per million users, whatever the number of actors.
     """
     same = [run for run in runs if run["trees"] == trees and run["features"] is None]
     single = [run for run in same if run["actors"] == 1]
@@ -44,14 +44,14 @@ def of(runs: Sequence[Run], trees: int) -> dict[str, Any]:
 
 
 def predicted(formula: dict[str, Any], users: int, actors: int) -> float:
-    """Seconds of a whole `raypipe score` by the formula."""
+    """Return the seconds of a whole `raypipe score` by the formula."""
     millions, score = users / MILLION, formula["score"]
     scoring = score["fixed"] + millions * max(score["alone"] / actors, score["shared"])
     return float(scoring + sum(formula[name]["fixed"] + formula[name]["slope"] * millions for name in SERIAL))
 
 
 def _line(runs: Sequence[Run], name: str) -> tuple[float, float]:
-    """Least squares in which an error counts by the size that it was made at, so that small sizes count as well."""
+    """Fit a line by least squares with relative errors, so that small sizes count as well."""
     millions, values = _columns(runs, name)
     weights = 1 / (1 + millions)
     design = np.stack([np.ones_like(millions), millions], axis=1) * weights[:, None]
@@ -72,7 +72,7 @@ def _columns(runs: Sequence[Run], name: str) -> tuple[Any, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The document for people."""
+    """Return the document as a table."""
     formula = result["formula"]
     lines = ["users      actors  trees  features  seconds   start   score    gate explain publish  around  busy server"]
     for run in result["score"]:

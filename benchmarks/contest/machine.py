@@ -1,4 +1,4 @@
-"""What a stretch of time cost: core-seconds of the whole machine and of the server, and the server's peak memory."""
+"""Measure core-seconds of the machine and of the server, and the server's peak memory, over a period."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Usage:
-    """Measures a stretch of time, by Linux's counters.
+    """Measure a period by Linux's counters.
 
     Attributes:
-        server: the process that ClickHouse runs in.
+        server: The process id of ClickHouse.
     """
 
     server: int
@@ -32,9 +32,9 @@ class Usage:
 
     @contextmanager
     def measured(self) -> Iterator[dict[str, float]]:
-        """Yields a document that is filled at the end: `busy` and `server_busy` core-seconds, `server_mb` at most."""
+        """Yield a dict that is filled at the end: core-seconds `busy` and `server_busy`, and the peak `server_mb`."""
         used: dict[str, float] = {}
-        # 5 sets the peak back to what is resident now: proc_pid_clear_refs(5).
+        # 5 resets the peak to the current resident memory: proc_pid_clear_refs(5).
         (PROC / str(self.server) / "clear_refs").write_text("5")
         machine, server = _busy(), self._server_busy()
         yield used
@@ -44,15 +44,15 @@ class Usage:
 
     def _server_busy(self) -> float:
         fields = (PROC / str(self.server) / "stat").read_text().rpartition(")")[2].split()
-        # utime and stime are the 14th and the 15th field, of which two stand before the bracket.
+        # utime and stime are fields 14 and 15. The first two fields end at the bracket.
         return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def server_process(url: str) -> int:
-    """The process on this machine that listens on a URL's port.
+    """Return the process on this machine that listens on a URL's port.
 
     Raises:
-        SystemExit: none does, or it belongs to somebody else.
+        SystemExit: No process of this user listens there.
     """
     port = urlsplit(url).port or 8123
     sockets = set()
@@ -64,7 +64,7 @@ def server_process(url: str) -> int:
     for entry in PROC.iterdir():
         if entry.name.isdigit() and sockets & set(_open(entry / "fd")):
             return int(entry.name)
-    raise SystemExit(f"no process of yours listens on port {port}: this benchmark needs the server on this machine")
+    raise SystemExit(f"No process of this user listens on port {port}. Run the benchmark on the server's machine.")
 
 
 def _open(folder: Path) -> Iterator[str]:
@@ -72,7 +72,7 @@ def _open(folder: Path) -> Iterator[str]:
         for entry in folder.iterdir():
             yield os.readlink(entry)
     except OSError:
-        # Somebody else's process, or one that ended meanwhile.
+        # The process belongs to another user or has ended.
         return
 
 

@@ -1,4 +1,4 @@
-"""A contender in a fresh process: its wall time and the memory of the processes it starts."""
+"""Run a contender in a fresh process; measure its wall time and the memory of its process tree."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ SHOWN_OF_AN_ERROR = 4000
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that ended well.
+    """A process that exited with 0.
 
     Attributes:
-        document: the JSON that it printed.
-        started_at: when it was started, seconds since 1970.
-        seconds: from then to its exit.
-        peak_mb: the peak resident memory of the largest process of its tree.
-        peak_mb_sum: the peak of the whole tree's memory: private pages of all processes, shared pages once.
-        largest: the name of the largest process.
+        document: The JSON printed by the process.
+        started_at: The start time, in seconds since 1970.
+        seconds: The time from start to exit.
+        peak_mb: The peak resident memory of the largest process of its tree.
+        peak_mb_sum: The peak memory of the whole tree: private pages of all processes, and shared pages once.
+        largest: The name of the largest process.
     """
 
     document: dict[str, Any]
@@ -41,7 +41,7 @@ class Finished:
 
 
 class Watch(threading.Thread):
-    """Samples /proc for a process and its descendants; without /proc it reports zeros."""
+    """Sample /proc for a process and its descendants. Without /proc all figures are zero."""
 
     def __init__(self, root: int) -> None:
         super().__init__(daemon=True)
@@ -70,9 +70,9 @@ class Watch(threading.Thread):
                 continue
             self.peaks[process] = (megabytes(status["VmHWM"]), status["Name"])
             private += megabytes(status["RssAnon"])
-            # Ray's object store is one piece of memory that every worker maps.
+            # Every worker maps the same memory of Ray's object store.
             shared = max(shared, megabytes(status["RssShmem"]))
-            # And its libraries are the same files in all of them.
+            # All of them map the same library files.
             files = max(files, megabytes(status["RssFile"]))
         self.sum = max(self.sum, private + shared + files)
 
@@ -105,10 +105,10 @@ def megabytes(text: str) -> float:
 
 
 def run(command: Sequence[str], environment: Mapping[str, str]) -> Finished:
-    """Runs a command to its end.
+    """Run a command to its end.
 
     Raises:
-        SystemExit: it failed; the message holds the end of its stderr.
+        SystemExit: The command failed. The message holds the end of its stderr.
     """
     started_at, started = time.time(), time.perf_counter()
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The result: one JSON document, and a table for people."""
+"""Report the result as one JSON document and as a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contest.rounds import Contest, Result
 
 
 def document(contest: Contest, results: dict[str, list[Result]], repeats: int) -> dict[str, Any]:
-    """Medians of every number; `ratios` say how raypipe stands to the others."""
+    """Return the medians of all numbers, and `ratios` between raypipe and the others."""
     contenders = {name: medians(found) for name, found in results.items()}
     return {
         "users": contest.job.rows,
@@ -40,7 +40,7 @@ def _median(name: str, values: list[Any]) -> Any:
 
 
 def ratios(contenders: dict[str, Result]) -> dict[str, float]:
-    """How many times longer a contender takes than raypipe, and raypipe's steady state over the limit's sum."""
+    """Return each contender's time over raypipe's, and raypipe's steady state over the limit's sum."""
     own = contenders.get("raypipe")
     if own is None:
         return {}
@@ -55,7 +55,7 @@ def ratios(contenders: dict[str, Result]) -> dict[str, float]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The document for people."""
+    """Return the document as a table."""
     lines = [
         f"{result['users']} users, {result['cores']} cores, medians of {result['repeats']}",
         f"{'':22}{'seconds':>10}{'steady':>10}{'rows/s steady':>15}{'peak MB':>10}{'all MB':>10}",

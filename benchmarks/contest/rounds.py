@@ -1,4 +1,4 @@
-"""The rounds: everyone in turn, in another order each time, each result verified before it counts."""
+"""Play the rounds: each contender in turn, in a new order per round, with every result verified."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def say(text: str) -> None:
 
 @dataclass
 class Contest:
-    """One population and what has been measured on it.
+    """One population and its measurements.
 
     Attributes:
-        folder: for the contenders' jobs.
-        settings: Ray's own connector at its best, by contender, as `tune` found it.
+        folder: The folder of the contenders' jobs.
+        settings: The best settings of Ray's own connector per contender, from `tune`.
     """
 
     arena: Arena
@@ -46,7 +46,7 @@ class Contest:
     settings: dict[str, Settings] = field(default_factory=dict)
 
     def play(self, name: str) -> Result:
-        """One contender, once; verified, and everything it wrote removed."""
+        """Run one contender once, verify its rows and remove them."""
         self.arena.clear()
         if name == "limit":
             return self._peer(name, self.job).document
@@ -56,14 +56,14 @@ class Contest:
         return result
 
     def reference(self) -> None:
-        """One uncounted run of raypipe, whose rows the others' are compared with."""
+        """Run raypipe once, uncounted. Its rows are the reference for the others."""
         self.arena.clear()
         self._raypipe()
         verify.remember(self.arena, self.job.rows)
         verify.verify(self.arena, "raypipe", self.job.rows)
 
     def tune(self, name: str) -> None:
-        """Finds the settings at which Ray's own connector is fastest: the number of blocks, then what runs at once."""
+        """Find the fastest settings of Ray's own connector: first the number of blocks, then the concurrency."""
         cores = self.job.cores
         tried: dict[float, Settings] = {}
         for blocks in sorted({cores, 4 * cores, max(cores, self.job.rows // 250_000)}):
@@ -89,7 +89,7 @@ class Contest:
             began = min(receipt.started_at for receipt in ledger.receipts(client, run_id))
             committed = runs.find(client, run_id).published_at.timestamp()
         parts = {"planning": round(planning, 3), **found.document["time"]}
-        # What the command does before its first slice (except planning) and after its commit.
+        # The time before the first slice (except planning) and after the commit.
         parts |= {"before": began - found.started_at - planning, "after": found.started_at + found.seconds - committed}
         return {**_measured(found), "steady_seconds": planning + committed - began, "time": parts}
 
@@ -111,7 +111,7 @@ class Contest:
 def rounds(
     contest: Contest, names: list[str], repeats: int, progress: Callable[[str], None]
 ) -> dict[str, list[Result]]:
-    """Every contender `repeats` times: each round begins with another one and every second runs backwards."""
+    """Run every contender `repeats` times. Each round starts with another one, every second round runs backwards."""
     results: dict[str, list[Result]] = {name: [] for name in names}
     for number in range(repeats):
         first = number % len(names)

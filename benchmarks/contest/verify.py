@@ -1,4 +1,4 @@
-"""What a contender wrote, against the population and against raypipe's own rows."""
+"""Compare a contender's rows with the population and with raypipe's own rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from raypipe.clickhouse.client import Client
 REFERENCE = "bench_reference"
 SAMPLED = 50_000
 TOLERANCE = 1e-6
-# Equal in every row that means the same; ids, batch and times differ by nature.
+# Columns that must be equal. Ids, batch and times differ by nature.
 SAME = [
     "model_id",
     "prediction_type",
@@ -22,7 +22,7 @@ NUMBERS = ["prediction_value", "prediction_probability", "prediction_confidence"
 
 
 def remember(arena: Arena, rows: int) -> None:
-    """Keeps a sample of the rows that stand in the target, for the later comparisons."""
+    """Keep a sample of the target's rows for later comparisons."""
     columns = ", ".join(["company_id", "brand_id", "entity_id", *NUMBERS, *SAME])
     with Client(arena.endpoint) as client:
         client.run(
@@ -32,10 +32,10 @@ def remember(arena: Arena, rows: int) -> None:
 
 
 def verify(arena: Arena, name: str, rows: int) -> float:
-    """Checks the target's rows; returns the largest difference of a sampled score.
+    """Check the target's rows and return the largest difference of a sampled score.
 
     Raises:
-        SystemExit: a row is missing, doubled, or says something else than raypipe's.
+        SystemExit: A row is missing, duplicated or different from raypipe's.
     """
     with Client(arena.endpoint) as client:
         _complete(client, name, rows)
@@ -70,6 +70,6 @@ def _agree(client: Client, name: str) -> float:
     compared, expected, *rest = found
     numbers, others = rest[: len(NUMBERS)], rest[len(NUMBERS) :]
     if compared != expected or not compared or max(numbers) > TOLERANCE or any(others):
-        said = dict(zip([*NUMBERS, *SAME], rest, strict=True))
-        raise SystemExit(f"{name} wrote other predictions than raypipe: {compared} of {expected} rows, {said}")
+        mismatch = dict(zip([*NUMBERS, *SAME], rest, strict=True))
+        raise SystemExit(f"{name} wrote other predictions than raypipe: {compared} of {expected} rows, {mismatch}")
     return float(max(numbers))

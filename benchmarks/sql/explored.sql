@@ -1,6 +1,6 @@
--- grain: one row of each table a number from `first` on
--- parameters: first UInt64, rows UInt64 (numbers from it on), users UInt64 (readers they belong to)
--- Everything is a hash of the number, so that the same parameters give the same rows. JSON is some 200 bytes long.
+-- grain: one row per table and number, from `first` on
+-- parameters: first UInt64, rows UInt64 (how many numbers), users UInt64 (how many readers share the rows)
+-- All values are hashes of the number, so the same parameters give the same rows. JSON is some 200 bytes long.
 INSERT INTO customer_sessions
 (
     session_id, user_id, company_id, brand_id, account_id, country_code, city_id, timezone, device_type_id, os_id,
@@ -47,7 +47,7 @@ SELECT
     concat('batch-', toString(toDate(at, 'UTC')))
 FROM numbers({first:UInt64}, {rows:UInt64});
 
--- grain: event; three of four belong to a session
+-- grain: event; three of four have a session
 INSERT INTO customer_events
 (
     event_id, session_id, user_id, company_id, brand_id, event_type, event_timestamp, article_id, article_title,
@@ -112,7 +112,7 @@ SELECT
     '{"run":"churn_20260131_00000001"}'
 FROM numbers({first:UInt64}, {rows:UInt64});
 
--- grain: reader; those of earlier numbers stand already
+-- grain: reader; written only with first = 0
 INSERT INTO users (user_id, email, primary_country_code, is_active, created_at, updated_at)
 SELECT
     toString(reinterpretAsUUID(sipHash128(number))),

@@ -1,6 +1,6 @@
--- grain: one session in the 30 days after a snapshot, of those users who come back
+-- grain: one session per returning user, in the 30 days after a snapshot
 -- parameters: date Date (the snapshot)
--- The odds of coming back depend on the features, so that a model has something to learn and its trees are real trees.
+-- The odds of a return depend on the features, so a model can learn them and its trees have realistic sizes.
 INSERT INTO customer_sessions (session_id, user_id, company_id, brand_id, session_start, session_end)
 WITH
     1.5 - 0.18 * days_since_last_session + 0.02 * avg_engagement_score + 0.15 * least(total_sessions, 20)

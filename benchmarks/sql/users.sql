@@ -1,6 +1,6 @@
--- grain: (company_id, brand_id, user_id, feature_date); everybody was active in the last 30 days
+-- grain: (company_id, brand_id, user_id, feature_date); all users were active in the last 30 days
 -- parameters: rows UInt64 (users of the snapshot), date Date (the snapshot)
--- Everything is a hash of the user's number and the date, so that the same parameters give the same rows.
+-- All values are hashes of the user's number and the date, so the same parameters give the same rows.
 INSERT INTO customer_user_features
 (
     user_feature_id, user_id, company_id, brand_id, feature_date,
@@ -15,7 +15,7 @@ INSERT INTO customer_user_features
 )
 WITH
     (number, {date:Date}) AS seed,
-    -- Uniform on (0, 1), one for each thing that varies by itself.
+    -- Uniform on (0, 1), one per independent quantity.
     (sipHash64(number, 1) + 1) / 18446744073709551617 AS loyalty,
     (sipHash64(number, 2) + 1) / 18446744073709551617 AS taste,
     (sipHash64(seed, 3) + 1) / 18446744073709551617 AS mood,

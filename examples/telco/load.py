@@ -1,4 +1,4 @@
-"""Loads IBM's telco churn sample, a CSV of 7,043 customers, into the table telco_customers.
+"""Load IBM's telco churn sample, a CSV of 7,043 customers, into the table telco_customers.
 
 python examples/telco/load.py PATH [--url URL] [--replace]
 """
@@ -22,7 +22,7 @@ from raypipe.errors import DataError, RaypipeError
 HERE = Path(__file__).resolve().parent
 TABLE = "telco_customers"
 SCHEMA = HERE / "sql" / "telco" / "schema.sql"
-# The CSV's columns, in its order, with their types; the names are those of the table.
+# Each column of the CSV, in its order, with its name in the table and its type.
 COLUMNS = {
     "customerID": ("customer_id", pa.string()),
     "gender": ("gender", pa.string()),
@@ -49,10 +49,10 @@ COLUMNS = {
 
 
 def read_customers(path: Path) -> pa.Table:
-    """The CSV as a table with telco_customers' columns; a blank TotalCharges is NULL.
+    """Read the CSV into a table with the columns of telco_customers. A blank TotalCharges becomes NULL.
 
     Raises:
-        DataError: the file is missing, or is not the telco sample.
+        DataError: The file is missing or is not the telco sample.
     """
     types = {name: kind for name, (_, kind) in COLUMNS.items()}
     options = csv.ConvertOptions(column_types=types, include_columns=list(COLUMNS), null_values=["", " "])
@@ -68,7 +68,7 @@ def read_customers(path: Path) -> pa.Table:
 
 
 def fill(client: Client, customers: pa.Table, *, replace: bool) -> None:
-    """Creates telco_customers and inserts the customers; an existing table is kept unless `replace`."""
+    """Create telco_customers and insert the customers. With `replace`, drop an existing table first."""
     if replace:
         client.run(f"DROP TABLE IF EXISTS {TABLE} SYNC")
     elif describe(client, TABLE) is not None:
@@ -82,10 +82,10 @@ def fill(client: Client, customers: pa.Table, *, replace: bool) -> None:
 
 
 def main() -> int:
-    """Parses the arguments and loads; an error is printed, never a traceback."""
+    """Parse the arguments and load the file. Print an error without a traceback."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path, help="the CSV file")
-    parser.add_argument("--url", help="ClickHouse; default: RAYPIPE_URL, or the embedded engine in .raypipe/")
+    parser.add_argument("--url", help="URL of ClickHouse; default: RAYPIPE_URL, or the embedded engine in .raypipe/")
     parser.add_argument("--replace", action="store_true", help="drop telco_customers first if it exists")
     arguments = parser.parse_args()
     try:

@@ -1,4 +1,4 @@
-"""Commands as processes: started in a session of their own, stopped at a request, and their scoring actors killed."""
+"""Run commands as processes, stop them at a request, and kill their scoring actors."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from tests.faults.proxy import Rule
 T = TypeVar("T")
 
 PATIENCE = 60
-# Ray titles a worker's process after the actor that lives in it.
+# Ray names a worker's process after its actor.
 TITLE = "ray::_Actor"
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 STAGING_INSERT = b"INSERT INTO `raypipe_staging_"
 LEDGER_INSERT = b"INSERT INTO `raypipe_slices`"
-# A run is written down when it opens, is staged, publishes and is committed.
+# A run's row is written when it opens, is staged, publishes and is committed.
 RUNS_INSERT = b"INSERT INTO `raypipe_runs`"
 SWAP = b"REPLACE PARTITION"
 
 
 def awaited(look: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
-    """What `look` finds, as soon as that is something."""
+    """Wait until `look` returns a true value, and return it."""
     pause = threading.Event()
     for _ in range(int(seconds * 20)):
         if found := look():
@@ -39,7 +39,7 @@ def awaited(look: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
 
 
 def processes() -> list[tuple[int, int, str]]:
-    """Process id, parent and command line of every process of this machine, those that wait to be reaped left out."""
+    """Return the id, parent and command line of every process on this machine, except zombies."""
     listed = subprocess.run(
         ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
     )
@@ -54,7 +54,7 @@ def _session(pid: int) -> int:
 
 
 def kill(pids: list[int]) -> None:
-    """Kills processes, as far as they still live."""
+    """Kill the processes that are still alive."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -62,37 +62,37 @@ def kill(pids: list[int]) -> None:
 
 @dataclass(frozen=True)
 class Command:
-    """A raypipe command that runs in a session of its own: Ray's workers leave its process group, but not that."""
+    """A raypipe command in a session of its own. Ray's workers leave its process group, but not its session."""
 
     process: subprocess.Popen[bytes]
     log: Path
 
     @property
     def members(self) -> dict[int, str]:
-        """Its processes, Ray's among them, with their titles."""
+        """Return its processes, including Ray's, with their titles."""
         return {pid: title for pid, _, title in processes() if _session(pid) == self.process.pid}
 
     @property
     def actors(self) -> list[int]:
-        """The processes of its scoring actors."""
+        """Return the processes of its scoring actors."""
         return [pid for pid, title in self.members.items() if title.startswith(TITLE)]
 
     def kill_actors(self) -> list[int]:
-        """Kills its scoring actors, of which there must be one soon; returns their process ids."""
+        """Wait for its scoring actors, kill them, and return their process ids."""
         found = awaited(lambda: self.actors, "no scoring actor")
         kill(found)
         return found
 
     def kill(self) -> None:
-        """Kills all of it at once."""
+        """Kill all its processes at once."""
         kill([self.process.pid])
         kill(list(self.members))
         self.process.wait(PATIENCE)
 
     def gone(self) -> None:
-        """Returns when the last of its processes has ended, but for Ray's agents.
+        """Wait until all its processes except Ray's agents have ended.
 
-        Those have no work of a run to do. When their cluster was killed they seek it for a minute before they end.
+        The agents do no work for a run. After their cluster is killed, they look for it for a minute before they end.
         """
 
         def left() -> list[str]:
@@ -103,11 +103,11 @@ class Command:
         assert left() == []
 
     def wait(self) -> int:
-        """Its exit code, once it has ended by itself."""
+        """Wait for it to end by itself, and return its exit code."""
         return self.process.wait(PATIENCE)
 
     def until(self, rule: Rule) -> None:
-        """Returns when a request was hit; a command that ends before shows its log."""
+        """Wait until a request is hit. If the command ends first, fail with its log."""
         for _ in range(PATIENCE * 20):
             if rule.hit.wait(0.05):
                 return
@@ -116,12 +116,12 @@ class Command:
 
     @property
     def said(self) -> str:
-        """Its stderr so far."""
+        """Return its stderr so far."""
         return self.log.read_text()
 
     @property
     def printed(self) -> str:
-        """Its stdout so far."""
+        """Return its stdout so far."""
         return _stdout(self.log).read_text()
 
 
@@ -131,7 +131,7 @@ def _stdout(log: Path) -> Path:
 
 @contextmanager
 def started(publisher: FittedPublisher, log: Path, *arguments: str, **variables: str) -> Iterator[Command]:
-    """A command as a process; what is left of it in the end is killed."""
+    """Start a command as a process, and kill what remains of it at the end."""
     with log.open("wb") as stderr, _stdout(log).open("wb") as stdout:
         process = subprocess.Popen(
             publisher.command(*arguments),

@@ -1,11 +1,10 @@
-"""Random faults at random points of whole runs, for as many minutes as one likes; after each the published rows are
-compared with the source.
+"""Inject random faults at random points of whole runs, and compare the published rows with the source.
 
     python -m tests.faults.chaos --seed 1 --minutes 30 [--url http://default@localhost:8123/default] [--json]
 
-Every choice comes from one `random.Random(seed)` and is made before its run begins, so that `--only N` repeats the
-N-th run of a seed, as far as processes allow. It works in a database of its own, by default on an embedded engine.
-Exit code 1 says that a row was lost or doubled, that a reader saw anything but a whole run, or that something was left.
+Every choice comes from one `random.Random(seed)` and is made before its run begins, so `--only N` repeats the
+N-th run of a seed, as far as processes allow. It uses a database of its own, by default on an embedded engine.
+Exit code 1 means that rows were lost or duplicated, that a reader saw a partial run, or that leftovers remained.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from tests.faults.oracle import in_process, own_tables, planned
 from tests.faults.proxy import Rule, proxied, reply
 
 DAYS = tuple(PUBLISHER_LAST_DATE - timedelta(days=15 * number) for number in range(5))
-# A request's bytes, and how many of them may pass before one is hit; a slice is read with a bounded number of threads.
+# A request's pattern, and how many matches may pass first. Only slices are read with a bounded number of threads.
 POINTS = {
     "read": (b"max_threads=1", 8),
     "staging": (STAGING_INSERT, 10),
@@ -59,7 +58,7 @@ POINTS = {
 WEIGHTS = {"read": 3, "staging": 6, "ledger": 4, "state": 3, "swap": 3}
 WIRE = {"cut": "cut", "cut_body": "cut_body", "cut_after": "cut_after", "503": "answer", "503_after": "answer_after"}
 CRASHES = ("actor", "actor", "driver", "driver", "interrupt", "asleep")
-# What somebody does about a run that did not end well: `score` anew, or `resume`, and of each with --take-over.
+# The ways to recover a failed run: `score` again or `resume`, each also with --take-over.
 NEXT = ("resume", "resume", "score", "score, taking over", "resume, taking over")
 LAST = ("score, taking over", "resume, taking over")
 LONGEST_SECONDS = 150
@@ -68,7 +67,7 @@ MOST_ATTEMPTS = 4
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with a request: on the wire, or with a process while the request is on its way."""
+    """A fault of a request: on the wire, or of a process during the request."""
 
     kind: str
     point: str
@@ -79,7 +78,7 @@ class Fault:
         return f"{self.kind}@{self.point}+{self.skip}" + (f"x{self.times}" if self.times > 1 else "")
 
     def rule(self) -> Rule:
-        """The proxy's part of it."""
+        """Return the proxy's rule for the fault."""
         action: Any = WIRE.get(self.kind, "hold")
         answer = reply(503, "Service Unavailable") if action.startswith("answer") else b""
         return Rule(POINTS[self.point][0], action, skip=self.skip, times=self.times, answer=answer)
@@ -87,7 +86,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Try:
-    """A command: what it does where an earlier one failed, and what happens to it."""
+    """A command: its recovery of a failed run, and the fault that hits it."""
 
     verb: str
     faults: tuple[Fault, ...]
@@ -98,7 +97,7 @@ class Try:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run and all its faults, drawn before it begins."""
+    """A run and all its faults, drawn in advance."""
 
     number: int
     day: date
@@ -115,7 +114,7 @@ class Plan:
 
 
 def drawn(random: Random, number: int) -> Plan:
-    """The next plan of a seed."""
+    """Draw the next plan of a seed."""
     is_command = random.random() < 0.4
     overrides = (
         f"score.slice_rows={random.choice((300, 500, 1500))}",
@@ -142,7 +141,7 @@ def _faults(random: Random, is_command: bool) -> tuple[Fault, ...]:
 
 @dataclass
 class Tally:
-    """What happened, for the summary."""
+    """The results of all runs, for the summary."""
 
     runs: int = 0
     attempts: Counter[str] = field(default_factory=Counter)
@@ -161,13 +160,13 @@ class Tally:
 
     @property
     def is_good(self) -> bool:
-        """Whether every promise was kept."""
+        """Return whether every guarantee held."""
         rows = self.rows_lost + self.rows_doubled + self.rows_foreign
         return not (rows or self.wrong_reads or self.unfinished or self.tables_left or self.processes_left)
 
 
 class Reader(threading.Thread):
-    """Reads a day's published rows over and over: it may see the run before or the new one, whole."""
+    """Read a day's published rows in a loop. Each read must show the whole old or new run."""
 
     def __init__(self, endpoint: Endpoint, day: date, rows: int) -> None:
         super().__init__(daemon=True)
@@ -195,25 +194,25 @@ class Reader(threading.Thread):
                         self.wrong.add(f"{table}: {rows} rows of {batches} runs")
 
     def end(self) -> None:
-        """Returns after its last read."""
+        """Wait for the last read."""
         self._ended.set()
         self.join(60)
 
 
 @dataclass(frozen=True)
 class Varied(FittedPublisher):
-    """The publisher with a plan's own overrides."""
+    """The publisher with a plan's overrides."""
 
     own: tuple[str, ...] = ()
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """Config overrides of the plan's commands."""
+        """Return the config overrides of the plan's commands."""
         return (f"artifacts={self.artifacts}", "score.explain.rows=20", *self.own)
 
 
 class Chaos:
-    """Carries plans out on a publisher, and keeps the tally."""
+    """Execute plans on a publisher and count the results."""
 
     def __init__(self, publisher: FittedPublisher, folder: Path) -> None:
         self._publisher = publisher
@@ -222,7 +221,7 @@ class Chaos:
         self.tally = Tally()
 
     def carry_out(self, plan: Plan) -> str:
-        """A run with its faults, whatever it takes to finish it, and the comparison; returns how it went."""
+        """Execute a run with its faults, finish it by all means, compare its rows, and return the result."""
         with Client(self._publisher.endpoint) as client, ExitStack() as stack:
             known = {run.run_id for run in _of_day(client, plan.day)}
             reader = Reader(self._publisher.endpoint, plan.day, _population(client, plan.day))
@@ -237,11 +236,11 @@ class Chaos:
                 if _is_done(client, plan.day, known):
                     break
                 told.append(self._attempt(client, stack, plan, Try(plan.last, ()), known))
-            # Those that slept through all of it wake up, and must not undo anything.
+            # Stopped processes wake up now and must not undo anything.
             stack.close()
             if not _is_done(client, plan.day, known):
                 self.tally.unfinished.append(f"run {plan.number}")
-            # What was killed behind its commit left tables of a run that is over.
+            # A process killed after its commit left the tables of a finished run.
             leftovers.clean(client)
             self._compare(client, plan, known)
             self.tally.reads += reader.reads
@@ -249,12 +248,12 @@ class Chaos:
             return ", ".join(told)
 
     def _attempt(self, client: Client, stack: ExitStack, plan: Plan, one: Try, known: set[str]) -> str:
-        """A command or a run in this process; returns its verb and its end."""
+        """Execute a command or a run in this process, and return its verb and its end."""
         run = _unfinished(client, plan.day, known)
         verb = one.verb if run is not None else one.verb.replace("resume", "score")
         self.tally.attempts[verb] += 1
         with ExitStack() as own:
-            # What sleeps holds on to its proxy until all is over.
+            # A stopped process holds its proxy until the end.
             until = stack if any(fault.kind == "asleep" for fault in one.faults) else own
             proxy = until.enter_context(proxied(self._publisher.endpoint.url))
             endpoint = replace(self._publisher.endpoint, url=proxy.url)
@@ -306,7 +305,7 @@ class Chaos:
         return f"exit {command.process.returncode}"
 
     def _strike(self, command: Command, fault: Fault) -> int:
-        """Does to the processes of a command what a fault says; returns how many it did it to."""
+        """Apply a fault to the processes of a command, and return their number."""
         if fault.kind == "actor":
             actors = command.actors
             kill(actors)
@@ -321,7 +320,7 @@ class Chaos:
     def _started(self, through: Varied, log: Path, arguments: Sequence[str], plan: Plan) -> Iterator[Command]:
         with started(through, log, *arguments) as command:
             yield command
-            # One that slept ends by itself now that its request goes on.
+            # A stopped process ends by itself once its request continues.
             with suppress(subprocess.TimeoutExpired):
                 command.process.wait(LONGEST_SECONDS)
             try:
@@ -333,14 +332,14 @@ class Chaos:
         manifest = Manifest.from_json(run.manifest) if verb.startswith("resume") and run else None
         try:
             manifest = manifest or planned(replace(through, endpoint=self._publisher.endpoint), plan.day)
-            # The lock of an attempt before names this very process, which lives.
+            # The lock of an earlier attempt names this process, which is alive.
             in_process(through, manifest, take_over=True)
         except RaypipeError as error:
             return "refused" if isinstance(error, GateRefused) else "failed"
         return "published"
 
     def _note(self, client: Client, plan: Plan, known: set[str]) -> None:
-        """Counts how an attempt ended that did not publish."""
+        """Count the end of an attempt that did not publish."""
         for run in _of_day(client, plan.day):
             this = (run.run_id, run.updated_at)
             if run.run_id not in known and run.status in (runs.REFUSED, runs.FAILED) and this not in self._noted:
@@ -392,26 +391,26 @@ def _population(client: Client, day: date) -> int:
 
 
 def _of_day(client: Client, day: date) -> list[runs.Run]:
-    """The day's runs, newest first."""
+    """Return the day's runs, newest first."""
     found = [run for run in runs.listed(client, "churn", limit=100_000) if run.date == day]
-    # Two may begin within a second.
+    # Two runs may begin within a second.
     return sorted(found, key=lambda run: (run.started_at, run.updated_at), reverse=True)
 
 
 def _is_done(client: Client, day: date, known: set[str]) -> bool:
-    """Whether a run of the plan was published."""
+    """Return whether a run of the plan was published."""
     return any(run.status == runs.PUBLISHED and run.run_id not in known for run in _of_day(client, day))
 
 
 def _unfinished(client: Client, day: date, known: set[str]) -> runs.Run | None:
-    """The newest run of a plan that can be resumed."""
+    """Return the plan's newest run that can be resumed."""
     over = (runs.PUBLISHED, runs.SUPERSEDED)
     return next((run for run in _of_day(client, day) if run.run_id not in known and run.status not in over), None)
 
 
 @contextmanager
 def made(url: str | None, folder: Path) -> Iterator[FittedPublisher]:
-    """A small publisher in a database of its own, which is dropped in the end."""
+    """Create a small publisher in a database of its own, and drop it at the end."""
     with ExitStack() as stack:
         server = Endpoint.parse(url) if url else stack.enter_context(open_embedded(folder / "clickhouse")).endpoint
         endpoint = stack.enter_context(_fresh_database(server))
@@ -421,7 +420,7 @@ def made(url: str | None, folder: Path) -> Iterator[FittedPublisher]:
 
 
 def summary(seed: int, seconds: float, url: str | None, tally: Tally) -> dict[str, Any]:
-    """The tally as a document."""
+    """Return the tally as a document."""
     return {
         "seed": seed,
         "endpoint": url or "embedded engine",
@@ -445,7 +444,7 @@ def summary(seed: int, seconds: float, url: str | None, tally: Tally) -> dict[st
 
 
 def main() -> int:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.chaos", description="Random faults, and the oracle.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=5.0)

@@ -1,4 +1,4 @@
-"""What every fault test is judged by: the published rows beside the source, by key, and what was left behind."""
+"""Judge a fault test: compare published rows with the source by key, and look for leftovers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ WHERE database = currentDatabase() AND match(name, '^raypipe_(staging|twin|expla
 
 
 def assert_exact(client: Client, day: date, run_id: str) -> None:
-    """Source and target hold the same keys, each once, all of one run."""
+    """Assert that source and target hold the same keys, each once, all of one run."""
     (row,) = client.rows(_JOINED, {"day": day}, {"join_use_nulls": 1})
     missing, extra, joined, distinct, batches, batch = row
     assert (missing, extra, batches, batch) == (0, 0, 1, run_id)
@@ -50,12 +50,12 @@ def assert_exact(client: Client, day: date, run_id: str) -> None:
 
 
 def own_tables(client: Client) -> list[str]:
-    """The tables that runs made for themselves and that still stand, locks among them."""
+    """Return the remaining tables of runs, including locks."""
     return [name for (name,) in client.rows(_LEFT)]
 
 
 def assert_nothing_left(client: Client, process: subprocess.Popen[bytes] | None = None) -> None:
-    """No table of a run, no lock, no process of the command's group."""
+    """Assert that no table of a run, no lock and no process of the command's group remains."""
     assert own_tables(client) == []
     if process is not None:
         with pytest.raises(ProcessLookupError):
@@ -63,17 +63,17 @@ def assert_nothing_left(client: Client, process: subprocess.Popen[bytes] | None 
 
 
 def newest(client: Client, day: date) -> runs.Run:
-    """The latest run of a day, whatever became of it."""
+    """Return the latest run of a day, in any state."""
     return next(run for run in runs.listed(client, "churn", limit=1000) if run.date == day)
 
 
 def loaded(publisher: FittedPublisher, *overrides: str) -> Loaded:
-    """Churn as the fitted publisher needs it."""
+    """Load churn with the fitted publisher's overrides."""
     return load_pipeline("churn", shipped() / "configs", [*publisher.overrides, *overrides], environ={})
 
 
 def planned(publisher: FittedPublisher, day: date, *overrides: str) -> Manifest:
-    """The manifest of a run of the champion, as `raypipe score` freezes it."""
+    """Freeze the manifest of a run of the champion, as `raypipe score` does."""
     config = loaded(publisher, *overrides)
     with Client(publisher.endpoint) as client:
         people = prepare.population(client, config, day)
@@ -83,9 +83,9 @@ def planned(publisher: FittedPublisher, day: date, *overrides: str) -> Manifest:
 
 
 def in_process(publisher: FittedPublisher, manifest: Manifest, *, take_over: bool = False) -> Outcome:
-    """A run in this process, without Ray, so that a test can switch a guard off; everything else is the real thing.
+    """Execute a run in this process without Ray, so that a test can switch a guard off.
 
-    `publisher.endpoint` may be that of a proxy.
+    Everything else is real. `publisher.endpoint` may be a proxy.
     """
 
     def scorer(manifest: Manifest, slices: Sequence[Slice]) -> Iterator[Receipt]:

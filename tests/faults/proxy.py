@@ -1,4 +1,4 @@
-"""A TCP proxy in front of ClickHouse that can hold, cut, refuse or change a request or its answer when bytes match."""
+"""Proxy TCP to ClickHouse, and hold, cut, refuse or change requests and answers by their bytes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Literal
 from urllib.parse import unquote_to_bytes, urlsplit
 
 PIECE = 1 << 16
-# A request line is found even when it falls on the border of two pieces.
+# A pattern is also found across the border of two chunks.
 OVERLAP = 256
 
 Action = Literal["hold", "cut", "cut_after", "cut_body", "pass", "answer", "answer_after", "hold_answer", "edit"]
-# What the proxy does to the answer, once the server has given it.
+# Actions on the answer, once the server has sent it.
 _OF_ANSWERS = ("cut_after", "answer_after", "hold_answer", "edit")
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -26,24 +26,24 @@ _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 
 @dataclass
 class Rule:
-    """What happens to a request whose bytes hold a pattern.
+    """The treatment of requests that contain a pattern.
 
     Attributes:
-        pattern: bytes of the request line or body, such as `raypipe_staging`.
-        skip: how many matching requests pass before.
-        action: `hold` keeps the request back until `released`; `cut` resets the connection before the server has it;
-            `cut_body` resets it when the server has half of the body; `cut_after` lets the server answer and resets
-            instead of passing the answer on. `answer` replies in the server's place, which never sees the request;
-            `answer_after` replies with something else than what the server answered. `hold_answer` keeps the server's
-            answer back until `released`; `edit` changes its body. `pass` only takes notice.
-        once: whether only one request is hit.
-        times: how many requests are hit, where that is neither one nor every one.
-        answer: the whole of what `answer` and `answer_after` reply, see `reply`.
-        edit: the new body of an answer.
-        complete: whether the edited answer ends as one that is complete, or the connection breaks off.
-        hit: set when a request is hit.
-        hits: the requests that were hit, or their first 64 KiB.
-        released: set it to let held requests go on.
+        pattern: Bytes of the request line or body, such as `raypipe_staging`.
+        skip: The number of matching requests that pass first.
+        action: `hold` holds the request until `released`; `cut` resets the connection before the server gets it;
+            `cut_body` resets it after half of the body; `cut_after` lets the server answer and resets the connection
+            instead of forwarding the answer. `answer` replies instead of the server, which never sees the request;
+            `answer_after` replaces the server's answer, `hold_answer` holds it until `released`, `edit` changes it.
+            `pass` only counts the request.
+        once: Whether only one request is hit.
+        times: The number of requests to hit, if neither one nor all.
+        answer: The complete reply of `answer` and `answer_after`, see `reply`.
+        edit: The new body of an answer.
+        complete: Whether the edited answer ends properly, or the connection breaks off.
+        hit: Set when a request is hit.
+        hits: The first 64 KiB of each request that was hit.
+        released: Set it to let held requests continue.
     """
 
     pattern: bytes
@@ -60,9 +60,9 @@ class Rule:
     seen: int = 0
 
     def strikes(self, data: bytes) -> bool:
-        """Whether this request is to be hit; counts it."""
+        """Count this request and return whether to hit it."""
         most = self.times if self.times is not None else 1 if self.once else None
-        # The statement of an insert stands in the request line, that of anything else in the body.
+        # An insert has its statement in the request line. All other requests have it in the body.
         line = unquote_to_bytes(data.partition(b"\r\n")[0].replace(b"+", b" "))
         if (self.pattern not in data and self.pattern not in line) or (most is not None and len(self.hits) >= most):
             return False
@@ -75,7 +75,7 @@ class Rule:
 
 
 def reply(status: int, text: str, code: int | None = None) -> bytes:
-    """An answer as ClickHouse gives it, with its error code where there is one."""
+    """Return an answer in ClickHouse's form, with an error code if there is one."""
     body = text.encode()
     said = f"X-ClickHouse-Exception-Code: {code}\r\n" if code is not None else ""
     return (
@@ -85,13 +85,13 @@ def reply(status: int, text: str, code: int | None = None) -> bytes:
 
 
 def exception(code: int, name: str, problem: str = "thrown on the way", status: int = 500) -> bytes:
-    """The answer of a server that throws."""
+    """Return the answer of a server that throws."""
     return reply(status, f"Code: {code}. DB::Exception: {problem}. ({name}) (version 26.7.3.1)\n", code)
 
 
 @dataclass
 class _Link:
-    """One client's connection and its way on to the server."""
+    """One client's connection and the connection to the server behind it."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -103,7 +103,7 @@ class _Link:
 
 
 class Proxy:
-    """The proxy's rules and address; `url` is what a client connects to."""
+    """A proxy with its rules. Clients connect to `url`."""
 
     def __init__(self, target: str) -> None:
         self.rules: list[Rule] = []
@@ -111,12 +111,12 @@ class Proxy:
         self.redirect(target)
 
     def add(self, rule: Rule) -> Rule:
-        """Puts a rule into force."""
+        """Activate a rule."""
         self.rules.append(rule)
         return rule
 
     def redirect(self, target: str) -> None:
-        """Sends new connections to another address."""
+        """Send new connections to another address."""
         parts = urlsplit(target)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 8123
 
@@ -153,7 +153,7 @@ class Proxy:
                 link.answered, seen, sent = False, 0, 0
             request += data
             if _awaits_body(request):
-                # Head and body come apart; a rule that finds its pattern in the body must hit the head, too.
+                # Head and body arrive separately. A rule with its pattern in the body must also hit the head.
                 continue
             looked_at = bytes(request[max(0, seen - OVERLAP) :])
             seen = len(request)
@@ -256,7 +256,7 @@ async def _some(reader: asyncio.StreamReader) -> bytes:
 
 
 def _parsed(data: bytes) -> tuple[bytes, bytes] | None:
-    """Head and body of an answer; None while something of it is missing."""
+    """Return head and body of an answer, or None while it is incomplete."""
     head, found, body = data.partition(b"\r\n\r\n")
     if not found:
         return None
@@ -282,7 +282,7 @@ def _joined(head: bytes, chunked: bytes) -> tuple[bytes, bytes] | None:
 
 @contextmanager
 def proxied(target: str) -> Iterator[Proxy]:
-    """A running proxy in front of the server at a URL."""
+    """Run a proxy in front of the server at a URL."""
     proxy, ready = Proxy(target), threading.Event()
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()

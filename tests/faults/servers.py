@@ -1,7 +1,7 @@
-"""A ClickHouse of a test's own, which it may kill, and copies of the fitted publisher to break.
+"""Provide a ClickHouse that a test may kill, and copies of the fitted publisher to break.
 
-The server is an embedded engine; or, where the session tests against a server and CLICKHOUSE_HTTP names a tool that
-starts one (`start|stop|kill --port PORT --path FOLDER`), one of those.
+The server is an embedded engine. If the session tests against a server and CLICKHOUSE_HTTP names a tool that
+starts servers (`start|stop|kill --port PORT --path FOLDER`), that tool starts it.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ from tests.faults.proxy import Rule
 TOOL = os.environ.get("CLICKHOUSE_HTTP") if TEST_URL in os.environ else None
 PUBLISHER_TABLES = Path(__file__).parents[1] / "publisher" / "schema.sql"
 FEATURES = "customer_user_features"
-# What a run reads besides the features.
+# Tables that a run reads besides the features.
 REGISTRY = ("ml_model_registry", "raypipe_aliases")
 PATIENCE = 30
 
 
 class Embedded:
-    """An embedded engine in a process that may be killed."""
+    """An embedded engine in a process that a test may kill."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lease: Lease | None = None
 
     def start(self) -> Endpoint:
-        """Starts it on its folder, or starts it again; the address and the password are new ones each time."""
+        """Start or restart it on its folder. Each start has a new address and password."""
         self._lease = open_embedded(self._folder)
         return self._lease.endpoint
 
     def kill(self) -> None:
-        """Ends it at once, as a crash would."""
+        """End it at once, like a crash."""
         if self._lease is not None:
             os.kill(self._lease.pid, signal.SIGKILL)
             self.stop()
 
     def stop(self) -> None:
-        """Lets go of it, so that it ends."""
+        """Release it, so that it ends."""
         if self._lease is not None:
             lease, self._lease = self._lease, None
             lease.close()
@@ -61,7 +61,7 @@ class Embedded:
 
 
 class Genuine:
-    """A server that CLICKHOUSE_HTTP starts."""
+    """A server started by CLICKHOUSE_HTTP."""
 
     def __init__(self, folder: Path, tool: str) -> None:
         self._folder = folder
@@ -70,17 +70,17 @@ class Genuine:
         self._runs = False
 
     def start(self) -> Endpoint:
-        """Starts it on its folder, or starts it again at the same address."""
+        """Start or restart it on its folder at the same address."""
         self._command("start", "--port", str(self._port), "--path", str(self._folder / "data"))
         self._runs = True
         return Endpoint.parse(f"http://default@127.0.0.1:{self._port}/default")
 
     def kill(self) -> None:
-        """Ends it at once, as a crash would."""
+        """End it at once, like a crash."""
         self._end("kill")
 
     def stop(self) -> None:
-        """Ends it."""
+        """End it."""
         self._end("stop")
 
     def _end(self, how: str) -> None:
@@ -90,7 +90,7 @@ class Genuine:
 
     def _command(self, *arguments: str) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        # Its log and the file with its process id stand in TMPDIR.
+        # Its log and its pid file are in TMPDIR.
         known = {**os.environ, "TMPDIR": str(self._folder)}
         done = subprocess.run([self._tool, *arguments], env=known, capture_output=True, timeout=PATIENCE, check=False)
         assert done.returncode == 0, done.stderr.decode()
@@ -98,7 +98,7 @@ class Genuine:
 
 @contextmanager
 def own_server(folder: Path) -> Iterator[Embedded | Genuine]:
-    """A server of the kind that the session tests against, not started yet; ended at the latest here."""
+    """Yield an unstarted server of the session's kind, and end it afterwards."""
     server = Genuine(folder, TOOL) if TOOL else Embedded(folder)
     try:
         yield server
@@ -107,12 +107,12 @@ def own_server(folder: Path) -> Iterator[Embedded | Genuine]:
 
 
 def copied(publisher: FittedPublisher, to: Endpoint, days: Sequence[date], *, monthly: bool = False) -> FittedPublisher:
-    """Some days of the fitted publisher and its champion in another database, made where it is missing.
+    """Copy some days of the fitted publisher and its champion into another database.
 
     Args:
-        publisher: is only read.
-        to: the other database, on any server.
-        days: the snapshots to copy.
+        publisher: The source, which is only read.
+        to: The other database, on any server. It is created if missing.
+        days: The snapshots to copy.
         monthly: whether the targets are the publisher's, where a partition is a month, and not raypipe's, where it is
             a run.
     """
@@ -135,7 +135,7 @@ def copied(publisher: FittedPublisher, to: Endpoint, days: Sequence[date], *, mo
 
 @contextmanager
 def while_held(rule: Rule, work: Callable[[], object]) -> Iterator[Future[object]]:
-    """Work in a thread, up to the request that a rule holds; behind the block it has gone on and ended."""
+    """Run work in a thread and hold it at a request. After the block it has continued and ended."""
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(work)
         try:
@@ -153,7 +153,7 @@ def _free_port() -> int:
 
 
 def _ended(pid: int) -> None:
-    """Returns when a process is no more."""
+    """Wait until a process is gone."""
     pause = threading.Event()
     with suppress(ProcessLookupError):
         for _ in range(PATIENCE * 20):

@@ -1,6 +1,6 @@
-"""Actors and drivers that die, wherever they are: the run goes on or is resumed, and costs the unfinished slices alone.
+"""Test actors and drivers that die anywhere: the run continues or resumes, and repeats only the unfinished slices.
 
-Beside the faults stand the negative controls: what happens when the guard that a fault tests is switched off.
+Each fault has a negative control, which switches the guard off and sees the damage.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.faults.test_interrupted import finish
 
 DAY = PUBLISHER_LAST_DATE - timedelta(days=30)
 TARGETS = ("ml_model_predictions", "customer_churn_predictions")
-# One actor alone, so that what a test holds back stops the run; several inserts a slice.
+# A single actor, so that a held request stops the run. Several inserts per slice.
 ONE = ("--set", "score.actors.max=1", "--set", "score.chunk_rows=150")
 TWO = ("--set", "score.actors.max=2")
 
@@ -43,30 +43,30 @@ TWO = ("--set", "score.actors.max=2")
 def reader(fitted_publisher: FittedPublisher) -> Iterator[Client]:
     with Client(fitted_publisher.endpoint) as client:
         yield client
-        # A run that failed on purpose keeps its staging for a resume.
+        # A run that failed on purpose keeps its staging table for a resume.
         for table in own_tables(client):
             client.run(f"DROP TABLE {identifier(table)} SYNC")
 
 
 @contextmanager
 def behind_a_proxy(publisher: FittedPublisher) -> Iterator[tuple[Proxy, FittedPublisher]]:
-    """The same publisher, reached through a proxy."""
+    """Return the same publisher behind a proxy."""
     with proxied(publisher.endpoint.url) as proxy:
         yield proxy, replace(publisher, endpoint=replace(publisher.endpoint, url=proxy.url))
 
 
 def scoring(*overrides: str) -> tuple[str, ...]:
-    """The arguments of `raypipe score` on this module's day."""
+    """Return the arguments of `raypipe score` on this module's day."""
     return ("score", "churn", "--date", DAY.isoformat(), *overrides)
 
 
 def finished(client: Client, run_id: str) -> dict[int, int]:
-    """The attempt that counts of each slice in the ledger."""
+    """Return each slice's counted attempt, from the ledger."""
     return {receipt.slice: receipt.attempt for receipt in ledger.receipts(client, run_id)}
 
 
 def inserts(client: Client, run_id: str) -> int:
-    """The chunks in a run's staging table, those of dead attempts among them."""
+    """Return the chunks in a run's staging table, including those of dead attempts."""
     return int(client.value(f"SELECT uniqExact(attempt, chunk) FROM {identifier(f'raypipe_staging_{run_id}')}"))
 
 
@@ -85,7 +85,7 @@ BEFORE = 5
 def test_an_actor_killed_around_an_insert_costs_that_slice_alone(
     fitted_publisher: FittedPublisher, reader: Client, tmp_path: Path, moment: str
 ) -> None:
-    """The insert never reaches the server, or in half, or without its answer, or when its actor is long dead."""
+    """The insert is lost, arrives in half, loses its answer, or arrives long after its actor died."""
     with behind_a_proxy(fitted_publisher) as (proxy, through):
         rule, *_ = [proxy.add(Rule(STAGING_INSERT, action, skip=BEFORE)) for action in MOMENTS[moment]]
         with started(through, tmp_path / "log", *scoring(*ONE), "--json") as command:
@@ -98,7 +98,7 @@ def test_an_actor_killed_around_an_insert_costs_that_slice_alone(
             rule.released.set()
             assert command.wait() == 0, command.said
             assert len(killed) == 1
-            # What Ray reports of a dead actor has no place in the document.
+            # Ray's report of a dead actor must not appear in the document.
             assert json.loads(command.printed)["run_id"] == run_id
             assert "(raylet)" in command.said
             after = finished(reader, run_id)
@@ -126,7 +126,7 @@ def test_actors_killed_in_the_course_of_a_run_cost_their_slices_alone(
             rule.released.set()
             assert command.wait() == 0, command.said
             after = finished(reader, run_id)
-            # One of the two stands at its ledger row; the other may die with its receipt on the way to the driver.
+            # One actor is held at its ledger row. The other may die with its receipt on the way to the driver.
             assert len(before.items() - after.items()) <= 1
             assert len(after) == slices
             assert_exact(reader, DAY, run_id)
@@ -154,7 +154,7 @@ def test_without_restarts_a_killed_actor_fails_the_run_and_a_resume_is_exact(
 
 
 def assert_failed_by_deaths(client: Client, command: Command, restarts: int) -> None:
-    """The run has failed with the error that says why and what helps, gave its lock back and published nothing."""
+    """Assert that the run failed with a helpful error, released its lock and published nothing."""
     failed = newest(client, DAY)
     assert failed.status == runs.FAILED
     for said in (failed.error, " ".join(command.said.split())):
@@ -172,7 +172,7 @@ def published(client: Client, run_id: str) -> int:
 def test_actors_that_always_die_fail_the_run_within_bounds_and_a_resume_is_exact(
     fitted_publisher: FittedPublisher, reader: Client, tmp_path: Path
 ) -> None:
-    """As if each ran out of memory: they are killed on sight."""
+    """Every actor is killed as soon as it appears, as if each ran out of memory."""
     killed: set[int] = set()
     with started(fitted_publisher, tmp_path / "log", *scoring(*ONE, "--set", "score.actors.restarts=2")) as command:
         while command.process.poll() is None:
@@ -216,19 +216,19 @@ def test_actors_that_ray_kills_for_their_memory_fail_the_run_with_the_error_that
     assert_nothing_left(reader, command.process)
 
 
-# What an actor left behind must not count: the attempt's number.
+# Rows of a dead actor must not count: the attempt's number.
 
 
 class Died(BaseException):
-    """Takes an attempt away at once, as a SIGKILL does."""
+    """End an attempt at once, like SIGKILL."""
 
 
 def cuts_in_halves(patch: pytest.MonkeyPatch, then: Callable[[int], None] = lambda sent: None) -> None:
-    """The first chunk meets a server short of memory and is sent in halves, which no token tells from the whole.
+    """Make the server reject the first chunk for memory, so that it is sent in halves with other tokens.
 
     Args:
-        patch: to be undone by the caller.
-        then: told the number of each insert into staging, the refused one included, when it was applied.
+        patch: A patch that the caller undoes.
+        then: Called with the number of each applied insert into staging, counting the refused one.
     """
     insert, sent = Client.insert, 0
 
@@ -249,7 +249,7 @@ def cuts_in_halves(patch: pytest.MonkeyPatch, then: Callable[[int], None] = lamb
 
 
 def dies_after_half_a_slice(patch: pytest.MonkeyPatch) -> None:
-    """An actor dies after the first half of a chunk; its successor inserts the whole of it."""
+    """Kill an actor after the first half of a chunk. Its successor inserts the whole chunk."""
     score = SliceScorer.score
 
     def die(sent: int) -> None:
@@ -267,12 +267,12 @@ def dies_after_half_a_slice(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_attempts(patch: pytest.MonkeyPatch) -> None:
-    """Every attempt has the same number."""
+    """Give every attempt the same number."""
     patch.setattr(worker.secrets, "randbits", lambda _bits: 1)
 
 
 def without_gate(patch: pytest.MonkeyPatch) -> None:
-    """Whatever is staged passes."""
+    """Let everything in staging pass the gate."""
 
     def check(client: Client, manifest: Manifest, written: list[Receipt]) -> Passed:
         sql = f"SELECT count() FROM {identifier(manifest.staging)} WHERE attempt IN {{attempts:Array(UInt64)}}"
@@ -317,12 +317,12 @@ def test_without_attempt_numbers_and_gate_a_dead_actors_rows_are_published_twice
         assert_exact(reader, DAY, manifest.run_id)
 
 
-# What an actor does after its run is over must not count either: staging is the run's own, and goes with it.
+# Writes of an actor after the end of its run must not count either: staging belongs to the run and is dropped with it.
 
 
 @contextmanager
 def unchanged(client: Client) -> Iterator[None]:
-    """No row of a target changes inside."""
+    """Assert that no row of a target changes inside the block."""
 
     def content() -> list[tuple[Any, ...]]:
         return [client.rows(f"SELECT count(), sum(cityHash64(*)) FROM {table}")[0] for table in TARGETS]
@@ -333,7 +333,7 @@ def unchanged(client: Client) -> Iterator[None]:
 
 
 def stale(publisher: FittedPublisher) -> tuple[Manifest, SliceScorer]:
-    """A published run, and an actor of it that has not noticed."""
+    """A published run with an actor that still works on it."""
     manifest = planned(publisher, DAY)
     with Client(publisher.endpoint) as client:
         staging.create(client, manifest)
@@ -366,7 +366,7 @@ def test_without_dropping_staging_a_stale_actor_gets_no_error_and_leaves_rows_be
 
 
 def before_the_gate(patch: pytest.MonkeyPatch, act: Callable[[Client, Manifest], None]) -> None:
-    """Something that happens when all slices are scored."""
+    """Do something once all slices are scored."""
     stage = run._stage
 
     def stage_and_act(client: Client, manifest: Manifest, *rest: Any) -> list[Receipt]:
@@ -378,7 +378,7 @@ def before_the_gate(patch: pytest.MonkeyPatch, act: Callable[[Client, Manifest],
 
 
 def writes_once_more(publisher: FittedPublisher, patch: pytest.MonkeyPatch) -> None:
-    """An actor that was believed dead scores a slice a second time when its successors are done with all of them."""
+    """Let an actor believed dead score a slice again after its successors finished all slices."""
 
     def write(_client: Client, manifest: Manifest) -> None:
         with pytest.MonkeyPatch.context() as patch:
@@ -425,7 +425,7 @@ def test_without_attempt_numbers_and_gate_a_stale_actors_rows_are_published_twic
 def test_a_driver_killed_around_the_publication_is_resumed_and_its_last_request_comes_too_late(
     fitted_publisher: FittedPublisher, reader: Client, tmp_path: Path, pattern: bytes, skip: int, status: str
 ) -> None:
-    """The request at which it died reaches the server when the resumed run has ended, and undoes nothing."""
+    """The request of the dead driver reaches the server after the resumed run has ended, and undoes nothing."""
     with behind_a_proxy(fitted_publisher) as (proxy, through):
         rule = proxy.add(Rule(pattern, "hold", skip=skip))
         with started(through, tmp_path / "log", *scoring()) as command:
@@ -444,7 +444,7 @@ def test_a_driver_killed_around_the_publication_is_resumed_and_its_last_request_
 
 
 def swap_that_was_held_back(publisher: FittedPublisher) -> str:
-    """The statement at which a run's driver died before it reached the server."""
+    """The statement at which a run's driver died, held back from the server."""
     send, held = Client.run, []
 
     def die_at_a_swap(self: Client, sql: str, *rest: Any, **options: Any) -> None:
@@ -502,11 +502,11 @@ def test_a_driver_killed_alone_takes_its_actors_along(
     assert_nothing_left(reader, command.process)
 
 
-# A resume does what is missing, and nothing else.
+# A resume scores the missing slices and nothing else.
 
 
 def stops_after(patch: pytest.MonkeyPatch, slices: int) -> None:
-    """The run dies when so many slices are in the ledger."""
+    """Kill the run once `slices` slices are in the ledger."""
     record = ledger.record
     written = 0
 
@@ -521,7 +521,7 @@ def stops_after(patch: pytest.MonkeyPatch, slices: int) -> None:
 
 
 def interrupted(publisher: FittedPublisher, day: date = DAY) -> Manifest:
-    """A run that died at 90 % of its slices."""
+    """Provide a run that died at 90 % of its slices."""
     manifest = planned(publisher, day)
     with pytest.MonkeyPatch.context() as patch:
         stops_after(patch, len(manifest.slicing.slices) * 9 // 10)
@@ -538,7 +538,7 @@ WHERE type = 'QueryStart' AND current_database = {database:String} AND query_kin
 
 
 def slices_read(client: Client) -> int | None:
-    """The slices that were read in this database, by the server's own log; None where it keeps none."""
+    """Return the slices read in this database, by the server's query log. None without a log."""
     if not client.value("SELECT count() FROM system.tables WHERE database = 'system' AND name = 'query_log'"):
         return None
     client.run("SYSTEM FLUSH LOGS")
@@ -559,7 +559,7 @@ def test_a_resume_reads_the_unfinished_slices_alone(fitted_publisher: FittedPubl
 
 
 def without_ledger(patch: pytest.MonkeyPatch) -> None:
-    """A resume finds no receipts."""
+    """Hide the receipts from a resume."""
     patch.setattr(ledger, "receipts", lambda *_: [])
 
 
@@ -576,7 +576,7 @@ def test_without_the_ledger_a_resume_reads_every_slice_again(
 
 
 def interrupted_with_a_loss(publisher: FittedPublisher, client: Client) -> Manifest:
-    """A run that died, and whose server lost a part of staging that the ledger speaks of."""
+    """Provide a dead run with rows in the ledger that staging has lost."""
     manifest = interrupted(publisher)
     lost = min(finished(client, manifest.run_id))
     client.run(f"ALTER TABLE {identifier(manifest.staging)} DROP PARTITION {lost}")
@@ -584,7 +584,7 @@ def interrupted_with_a_loss(publisher: FittedPublisher, client: Client) -> Manif
 
 
 def without_reconciliation(patch: pytest.MonkeyPatch) -> None:
-    """A resume believes the ledger."""
+    """Make a resume trust the ledger."""
     patch.setattr(ledger, "reconcile", lambda client, manifest: ledger.receipts(client, manifest.run_id))
 
 

@@ -1,4 +1,4 @@
-"""Faults of data: columns that change, keys that are NULL, double or bytes, numbers that are none, days at the edge."""
+"""Test faults of data: changed columns, NULL, double and byte keys, non-finite numbers, days at the edge."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def alter(night: Night, *changes: str) -> None:
 
 
 def users(night: Night, count: int) -> list[tuple[str, str, str]]:
-    """Some active users of the day."""
+    """Return some active users of the day."""
     sql = f"SELECT {KEYS} FROM ({ACTIVE}) ORDER BY cityHash64(user_id) LIMIT {count}"
     return [tuple(row) for row in night.client.rows(sql, {"day": DAY})]
 
@@ -65,7 +65,7 @@ def model_of(night: Night) -> Package:
 
 
 def row_of(night: Night, user: tuple[str, str, str]) -> Any:
-    """A user's row of the feature matrix, as the contract computes it."""
+    """Return a user's row of the feature matrix by the contract."""
     manifest = night.plan()
     where = f"({KEYS}) = ({', '.join(literal(part) for part in user)})"
     table = night.client.table(
@@ -83,7 +83,7 @@ def published(night: Night, user: tuple[str, str, str]) -> float:
 
 
 def promote(night: Night, content: Mapping[str, bytes], contract: Contract, folder: Path) -> None:
-    """Makes an artifact the champion."""
+    """Make an artifact the champion."""
     stored, at = files.save(str(folder), content), datetime.now(UTC)
     record = models.ModelRecord(
         "churn",
@@ -189,7 +189,7 @@ def test_without_the_order_of_the_contract_the_scores_are_others(night: Night, m
 
 
 def without_key(night: Night, folder: Path) -> None:
-    """A source whose user_id may be NULL, one row where it is, and a model that was fitted on such a source."""
+    """Provide a source with a nullable user_id and one NULL in it, and a model fitted on such a source."""
     ddl = str(night.client.value(f"SHOW CREATE TABLE {SOURCE}")).replace(
         "`user_id` String", "`user_id` Nullable(String)"
     )
@@ -240,7 +240,7 @@ def test_without_looking_at_the_key_a_row_is_published_for_nobody(
     try:
         run_id = night.score()
     except RaypipeError:
-        # The target itself refuses a NULL, where its defaults do not take its place.
+        # The target itself refuses a NULL that its defaults do not replace.
         return
     night.client.run(f"DELETE FROM {SOURCE} WHERE user_id IS NULL")
     with pytest.raises(AssertionError):
@@ -248,7 +248,7 @@ def test_without_looking_at_the_key_a_row_is_published_for_nobody(
 
 
 def double(night: Night) -> tuple[str, str, str]:
-    """A user that stands twice, the second time with other features; slices still cut the table."""
+    """Add a second row of a user with other features. Slices still cut the table."""
     user = key(night, "first")
     changed = "days_since_last_session + 15 AS days_since_last_session, 1 AS total_sessions"
     night.client.run(f"INSERT INTO {SOURCE} SELECT * REPLACE ({changed}) FROM ({row(user)})")
@@ -326,7 +326,7 @@ def test_without_taking_infinities_out_one_of_them_fails_the_run(night: Night, m
 
 @dataclass
 class Odd:
-    """The model, but for rows with a certain value of a feature, whose scores are what was asked for."""
+    """The model with fixed scores for rows with a certain feature value."""
 
     model: Any
     column: int
@@ -346,7 +346,7 @@ MARKS = {77777.0: np.nan, 77778.0: np.inf, 77779.0: -np.inf}
 
 
 def odd_scores(night: Night, patch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
-    """Three users for whom the model gives NaN, inf and -inf."""
+    """Make the model return NaN, inf and -inf for three users."""
     chosen = users(night, 3)
     for user, value in zip(chosen, MARKS, strict=True):
         set_value(night, user, "avg_searches", str(value))
@@ -396,7 +396,7 @@ def test_without_a_limit_a_run_with_rows_missing_is_published(night: Night, monk
 
 
 class _Numpy:
-    """NumPy, for which every number is finite."""
+    """NumPy without non-finite numbers."""
 
     @staticmethod
     def isfinite(values: Any) -> Any:
@@ -444,7 +444,7 @@ def test_without_a_place_for_unseen_categories_they_become_a_known_one(
 
 
 def empty_a_slice(night: Night) -> tuple[Manifest, Slice]:
-    """A plan with a slice in the middle whose range holds no active user."""
+    """Plan a run with a middle slice without active users."""
     slicing = night.plan().slicing
     piece = slicing.slices[len(slicing.slices) // 2]
     predicate, values = slicing.predicate(piece), slicing.parameters(piece)
@@ -552,7 +552,7 @@ def test_without_that_check_a_server_that_does_not_refuse_it_publishes_another_d
     except ServerError as refused:
         if refused.code != OUT_OF_RANGE:
             raise
-        # Newer servers look for themselves.
+        # Newer servers check this themselves.
         return
     found = [row[0] for row in night.client.rows(f"SELECT DISTINCT prediction_date FROM {TARGETS[1]}")]
     assert len(found) == 1
@@ -563,7 +563,7 @@ NEW_YORK, HELSINKI = "America/New_York", "Europe/Helsinki"
 INSTANTS = [
     (NEW_YORK, datetime(2026, 3, 29, 0, 0, 0, tzinfo=UTC)),
     (NEW_YORK, datetime(2026, 3, 28, 23, 59, 59, tzinfo=UTC)),
-    # One and the same time of the clock in New York, an hour apart.
+    # The same local time in New York, one hour apart.
     (NEW_YORK, datetime(2025, 11, 2, 5, 30, 0, tzinfo=UTC)),
     (NEW_YORK, datetime(2025, 11, 2, 6, 30, 0, tzinfo=UTC)),
     # Before and after the hour that Helsinki skips.
@@ -573,7 +573,7 @@ INSTANTS = [
 
 
 def live_in(patch: pytest.MonkeyPatch, zone: str, known: bool) -> None:
-    """Every session is in a time zone; `known` when the server says so at the login, as it does of a user's profile."""
+    """Put every session into a time zone. With `known`, the server announces it at login, as for a user's profile."""
     real = Client.__init__
 
     def make(self: Client, endpoint: Endpoint, settings: Any = None) -> None:
@@ -618,7 +618,7 @@ def test_without_an_instant_that_says_its_zone_the_published_one_is_hours_away(
     try:
         night.run(manifest)
     except GateRefused:
-        # The rows do not bear the mark of their run.
+        # The rows lack the mark of their run.
         return
     assert days_and_instants(night) != {(DAY.isoformat(), at.timestamp())}
 
@@ -627,7 +627,7 @@ ODD_BYTES = b"\xff\xfe\x00'\\`\x80;%s{slice}\n"
 
 
 def poison(night: Night, changes: str = "") -> None:
-    """A user whose id is bytes that are no text."""
+    """Add a user with an id that is not valid text."""
     odd = f"unhex('{ODD_BYTES.hex()}') AS user_id{changes}"
     night.client.run(f"INSERT INTO {SOURCE} SELECT * REPLACE ({odd}) FROM ({row(key(night, 'first'))})")
 

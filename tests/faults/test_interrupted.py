@@ -1,4 +1,4 @@
-"""A run that is interrupted or killed, at points chosen by a proxy, is finished exactly by `raypipe resume`."""
+"""Test that `raypipe resume` finishes a run exactly after an interruption or a kill at any point."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def reader(fitted_publisher: FittedPublisher) -> Iterator[Client]:
 
 @contextmanager
 def behind_a_proxy(publisher: FittedPublisher) -> Iterator[tuple[Proxy, FittedPublisher]]:
-    """The same publisher, reached through a proxy."""
+    """Return the same publisher behind a proxy."""
     with proxied(publisher.endpoint.url) as proxy:
         yield proxy, replace(publisher, endpoint=replace(publisher.endpoint, url=proxy.url))
 
 
 def start(publisher: FittedPublisher, day: date, log: Path) -> subprocess.Popen[bytes]:
-    """`raypipe score` in a process group of its own."""
+    """Start `raypipe score` in a process group of its own."""
     with log.open("wb") as stderr:
         return subprocess.Popen(
             publisher.command("score", "churn", "--date", day.isoformat()),
@@ -52,7 +52,7 @@ def start(publisher: FittedPublisher, day: date, log: Path) -> subprocess.Popen[
 
 
 def wait_for(rule: Rule, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until a request was hit; a process that ends before shows its log."""
+    """Wait until a request is hit. If the process ends first, fail with its log."""
     for _ in range(PATIENCE * 10):
         if rule.hit.wait(0.1):
             return
@@ -61,7 +61,7 @@ def wait_for(rule: Rule, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def finish(publisher: FittedPublisher, *arguments: str) -> dict[str, object]:
-    """A command that must succeed, and its JSON."""
+    """Run a command that must succeed, and return its JSON."""
     done = subprocess.run(
         publisher.command(*arguments), env=publisher.environment(), capture_output=True, timeout=PATIENCE, check=False
     )
@@ -97,7 +97,7 @@ def test_a_driver_killed_while_scoring_is_resumed_without_reading_finished_slice
 ) -> None:
     day, log = PUBLISHER_LAST_DATE - timedelta(days=15), tmp_path / "log"
     with behind_a_proxy(fitted_publisher) as (proxy, through):
-        # Each slice writes itself into the ledger once; the fourth is kept back.
+        # Each slice has one insert into the ledger. The fourth is held back.
         ledger = proxy.add(Rule(b"INSERT INTO `raypipe_slices`", "hold", skip=3))
         process = start(through, day, log)
         wait_for(ledger, process, log)
@@ -125,7 +125,7 @@ def test_a_driver_killed_while_scoring_is_resumed_without_reading_finished_slice
 
 @pytest.mark.parametrize(
     ("pattern", "skip"),
-    # The ledger of runs is written when a run opens, is staged, publishes and is committed.
+    # A run's row is written when it opens, is staged, publishes and is committed.
     [(b"REPLACE PARTITION", 0), (b"INSERT INTO `raypipe_runs`", 3)],
     ids=["before-swap", "before-commit"],
 )
@@ -142,7 +142,7 @@ def test_a_driver_killed_while_publishing_is_resumed(
         run = newest(reader, day)
         assert run.status == runs.PUBLISHING
         finish(fitted_publisher, "resume", run.run_id)
-    # The request at which it died has reached the server now, and changes nothing.
+    # The held request reaches the server now and changes nothing.
     assert_exact(reader, day, run.run_id)
     assert_nothing_left(reader, process)
 

@@ -1,4 +1,4 @@
-"""Jobs of a cluster that asks for a token: by Ray's own tool, stopped, and on two nodes of which one is killed."""
+"""Test jobs on a cluster with a token: by Ray's own tool, stopped, and with a killed node."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def reader(fitted_publisher: FittedPublisher) -> Iterator[Client]:
 
 @contextmanager
 def submitted(head: Head, log: Path, *command: str) -> Iterator[Command]:
-    """A submission from a shell that knows nothing but the token."""
+    """Submit from a shell that knows only the token."""
     with log.open("wb") as said:
         process = subprocess.Popen(
             command,
@@ -87,13 +87,13 @@ def submitted(head: Head, log: Path, *command: str) -> Iterator[Command]:
 
 
 def score(head: Head) -> list[str]:
-    """`raypipe submit` of a scoring run in slices of 500 rows."""
+    """Return `raypipe submit` of a scoring run in slices of 500 rows."""
     run = ["score", "churn", "--date", DAY.isoformat(), "--set", "score.slice_rows=500"]
     return [sys.executable, "-m", "raypipe", "submit", head.address, "--", *run]
 
 
 def night(head: Head) -> list[str]:
-    """`ray job submit`, Ray's own tool, of the night of churn alone."""
+    """Return Ray's own `ray job submit` of a night of churn only."""
     run = ["python", "-m", "raypipe", "nightly", "--only", "churn", "--date", DAY.isoformat(), "--json"]
     return [str(BIN / "ray"), "job", "submit", "--address", head.address, "--", *run]
 

@@ -1,4 +1,4 @@
-"""Faults of meaning: forgotten tokens, stale locks, a source or a target that changes, readers in the middle of it."""
+"""Test faults of meaning: forgotten tokens, stale locks, a changing source or target, concurrent readers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SOURCE = "customer_user_features"
 TARGETS = ("customer_churn_predictions", "ml_model_predictions")
 EMPTY = ("ml_model_monitoring", "raypipe_runs", "raypipe_slices", "raypipe_rejected_rows")
 REGISTRY = ("ml_model_registry", "raypipe_aliases")
-# A third of the readers, in granules so small that they make several slices.
+# A third of the readers, in granules small enough for several slices.
 FEW = "cityHash64(user_id, 'few') % 3 = 0"
 SMALL = "index_granularity = 16"
 KEYS = "company_id, brand_id, user_id"
@@ -48,7 +48,7 @@ KEYS = "company_id, brand_id, user_id"
 
 @dataclass(frozen=True)
 class Night:
-    """A database of one test's own: a third of the fitted publisher's newest snapshot, its model, empty targets."""
+    """A database of one test: a third of the fitted publisher's newest snapshot, its model and empty targets."""
 
     publisher: FittedPublisher
     client: Client
@@ -57,27 +57,27 @@ class Night:
         return planned(self.publisher, day, *overrides)
 
     def score(self, *overrides: str, day: date = DAY) -> str:
-        """A run without a fault; its id."""
+        """Run without a fault and return the run's id."""
         return self.run(self.plan(*overrides, day=day))
 
     def run(self, manifest: Manifest, *, take_over: bool = False) -> str:
         return in_process(self.publisher, manifest, take_over=take_over).run.run_id
 
     def resume(self, manifest: Manifest) -> str:
-        """The same run again, from the manifest that the ledger keeps."""
+        """Resume the same run from the manifest in the ledger."""
         return self.run(Manifest.from_json(runs.find(self.client, manifest.run_id).manifest))
 
     def status(self, manifest: Manifest) -> str:
         return runs.find(self.client, manifest.run_id).status
 
     def content(self) -> dict[str, tuple[int, int]]:
-        """Rows and an order-free checksum of each target."""
+        """Return rows and an order-free checksum of each target."""
         return {
             table: self.client.rows(f"SELECT count(), groupBitXor(cityHash64(*)) FROM {table}")[0] for table in TARGETS
         }
 
     def assert_exact(self, run_id: str, day: date = DAY) -> None:
-        """Both targets hold the source's keys of the day, each once, all of one run, and nothing is left behind."""
+        """Assert that both targets hold the day's source keys, each once, from one run, with nothing left behind."""
         assert_exact(self.client, day, run_id)
         where = "WHERE prediction_date = {day:Date} ORDER BY 1, 2, 3"
         churn, predictions = (
@@ -88,7 +88,7 @@ class Night:
         assert_nothing_left(self.client)
 
     def keep_source(self) -> Callable[[], None]:
-        """Remembers the source as it is; what it returns puts it back."""
+        """Save the source, and return a function that restores it."""
         self.client.run(f"CREATE TABLE kept AS {SOURCE}")
         self.client.run(f"INSERT INTO kept SELECT * FROM {SOURCE}")
 
@@ -101,7 +101,7 @@ class Night:
 
 @contextmanager
 def own_night(publisher: FittedPublisher, schema: str = "raypipe") -> Iterator[Night]:
-    """A night whose targets are raypipe's own or, with monthly partitions, the publisher's."""
+    """Provide a night with raypipe's own targets or the publisher's monthly ones."""
     theirs = identifier(publisher.endpoint.database)
     with _fresh_database(publisher.endpoint) as place, Client(place) as client:
         for table in (*EMPTY, *REGISTRY):
@@ -123,7 +123,7 @@ def own_night(publisher: FittedPublisher, schema: str = "raypipe") -> Iterator[N
 
 
 def target_ddl(client: Client, schema: str, theirs: str, table: str) -> str:
-    """The statement that makes a target as its schema has it."""
+    """Return a target's statement from its schema."""
     if schema == "raypipe":
         return f"CREATE TABLE {table} AS {theirs}.{table}"
     statements = load_all(Path(__file__).parents[1] / "publisher" / "schema.sql")
@@ -138,7 +138,7 @@ def night(fitted_publisher: FittedPublisher) -> Iterator[Night]:
 
 @pytest.fixture
 def monthly(fitted_publisher: FittedPublisher) -> Iterator[Night]:
-    """The same with the publisher's own targets, where a partition is a month."""
+    """Provide the same night with the publisher's own targets and monthly partitions."""
     with own_night(fitted_publisher, "publisher") as made:
         yield made
 
@@ -149,12 +149,12 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def older(manifest: Manifest) -> Manifest:
-    """The run of an earlier night: rows of two runs of one second cannot be told apart everywhere."""
+    """Return a run of an earlier night, because some targets cannot tell two runs of one second apart."""
     return replace(manifest, run_at=manifest.run_at - timedelta(days=1))
 
 
 def once(act: Callable[[], object]) -> Callable[[], None]:
-    """Calls `act` the first time only."""
+    """Call `act` the first time only."""
     called: list[bool] = []
 
     def first() -> None:
@@ -166,7 +166,7 @@ def once(act: Callable[[], object]) -> Callable[[], None]:
 
 
 def just_before(patch: pytest.MonkeyPatch, pattern: str, act: Callable[[], object]) -> None:
-    """Does something when the first statement that matches is about to be sent."""
+    """Do something just before the first matching statement is sent."""
     real, due = Client.run, once(act)
 
     def run(self: Client, sql: str, *arguments: Any, **options: Any) -> None:
@@ -178,7 +178,7 @@ def just_before(patch: pytest.MonkeyPatch, pattern: str, act: Callable[[], objec
 
 
 def before_reading(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """Does something once a run is planned and its staging is made, before its first slice is read."""
+    """Do something after a run is planned and staged, before its first slice is read."""
     real, due = staging.check, once(act)
 
     def check(client: Client, manifest: Manifest) -> None:
@@ -189,7 +189,7 @@ def before_reading(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None
 
 
 def after_first_slice(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """Does something when one slice was read and the others were not."""
+    """Do something after one slice is read, before the others are."""
     real, due = SliceScorer.score, once(act)
 
     def score(self: SliceScorer, piece: Slice) -> Receipt:
@@ -201,7 +201,7 @@ def after_first_slice(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> N
 
 
 def before_call(patch: pytest.MonkeyPatch, module: Any, name: str, act: Callable[[], object], call: int = 1) -> None:
-    """Does something once, just before a function's n-th call."""
+    """Do something once, just before a function's n-th call."""
     real, due, calls = getattr(module, name), once(act), itertools.count(1)
 
     def called(*arguments: Any, **options: Any) -> Any:
@@ -213,12 +213,12 @@ def before_call(patch: pytest.MonkeyPatch, module: Any, name: str, act: Callable
 
 
 def before_publishing(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """Does something when the gate is passed, the explanations are written and nothing is published yet."""
+    """Do something after the gate and the explanations, before publishing."""
     before_call(patch, monitoring, "measure", act)
 
 
 def open_gate(patch: pytest.MonkeyPatch) -> None:
-    """Lets everything through that staging holds."""
+    """Let everything in staging pass the gate."""
 
     def check(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> Passed:
         sql = f"SELECT count() FROM {manifest.staging} WHERE attempt IN {{attempts:Array(UInt64)}}"
@@ -228,7 +228,7 @@ def open_gate(patch: pytest.MonkeyPatch) -> None:
 
 
 def double_an_insert(patch: pytest.MonkeyPatch) -> None:
-    """Sends one insert into staging twice, as a replay after a lost answer does."""
+    """Send one insert into staging twice, like a replay after a lost answer."""
     real, sent = Client.insert, []
 
     def insert(self: Client, table: str, data: pa.Table, **options: Any) -> None:
@@ -241,7 +241,7 @@ def double_an_insert(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget_tokens(patch: pytest.MonkeyPatch, night: Night, manifest: Manifest) -> None:
-    """Sets staging's window to 0 after it was made and checked."""
+    """Set staging's deduplication window to 0 after it was created and checked."""
     setting = "MODIFY SETTING non_replicated_deduplication_window = 0"
     before_reading(patch, lambda: night.client.run(f"ALTER TABLE {manifest.staging} {setting}"))
 
@@ -278,7 +278,7 @@ def test_without_tokens_and_gate_an_insert_that_is_sent_twice_is_published_twice
 
 
 def fail_after_the_first_chunk(patch: pytest.MonkeyPatch) -> None:
-    """A slice's first attempt dies when one of its chunks is staged."""
+    """Fail a slice's first attempt after one of its chunks is staged."""
     real = worker._Attempt._stage
 
     def lose() -> None:
@@ -328,7 +328,7 @@ def test_without_the_content_in_its_token_and_the_gate_rows_are_lost(
 
 @pytest.fixture(scope="module")
 def gone() -> int:
-    """The id of a process that has ended."""
+    """Return the id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
@@ -363,7 +363,7 @@ def _break() -> None:
 
 
 def keep_tables_of_runs(patch: pytest.MonkeyPatch) -> None:
-    """A run that commits leaves the tables of the others alone: without them nobody could publish anyway."""
+    """Keep a committing run from dropping the tables of other runs, which they need to publish."""
     patch.setattr(staging, "drop", lambda *_: None)
 
 
@@ -400,7 +400,7 @@ def test_without_asking_for_the_lock_again_the_former_owner_replaces_the_rows_of
 
 
 def after_the_first_target(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """Does something when one target has the run's rows and the other has not."""
+    """Do something when one target has the run's rows and the other does not."""
     real, due = Client.run, once(act)
 
     def run(self: Client, sql: str, *arguments: Any, **options: Any) -> None:
@@ -412,12 +412,12 @@ def after_the_first_target(patch: pytest.MonkeyPatch, act: Callable[[], object])
 
 
 def before_removal(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """Does something when the run is committed, before the rows of earlier ones are looked for."""
+    """Do something after the commit, before the rows of earlier runs are removed."""
     before_call(patch, runs, "earlier", act)
 
 
 def before_commit(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """Does something when everything is in its place but the run's row."""
+    """Do something after the swaps, before the run's row is committed."""
     before_call(patch, run, "_commit", act)
 
 
@@ -429,7 +429,7 @@ def test_an_owner_whose_lock_is_taken_over_while_it_publishes_leaves_the_rows_of
 ) -> None:
     slow, quick = older(night.plan()), night.plan()
     moment(monkeypatch, lambda: night.run(quick, take_over=True))
-    # Behind its commit a run has nothing to lose any more.
+    # After its commit a run has nothing more to lose.
     with nullcontext() if moment is before_removal else pytest.raises(RaypipeError):
         night.run(slow)
     assert night.status(quick) == runs.PUBLISHED
@@ -438,7 +438,7 @@ def test_an_owner_whose_lock_is_taken_over_while_it_publishes_leaves_the_rows_of
 
 
 def current(night: Night) -> int:
-    """The rows that the view shows of the day."""
+    """Return the day's rows in the view."""
     sql = "SELECT count() FROM raypipe_current_predictions WHERE prediction_date = {day:Date}"
     return int(night.client.value(sql, {"day": DAY}))
 
@@ -457,7 +457,7 @@ def test_an_owner_whose_own_run_was_taken_over_and_finished_does_not_take_its_co
 
 @pytest.fixture
 def failed(night: Night) -> Manifest:
-    """A run that is over but for its publishing."""
+    """Provide a run that failed just before publishing."""
     manifest = night.plan()
     with pytest.MonkeyPatch.context() as patch:
         before_publishing(patch, _break)
@@ -561,7 +561,7 @@ def test_a_run_that_failed_behind_its_swap_stays_in_view_while_it_is_resumed(
 
 
 def key(night: Night, which: str) -> tuple[str, str, str]:
-    """The first or the last active user of the day, in the order of the key."""
+    """Return the first or last active user of the day, by key."""
     order = ", ".join(f"{name} {'ASC' if which == 'first' else 'DESC'}" for name in KEYS.split(", "))
     sql = f"SELECT {KEYS} FROM {SOURCE} WHERE active_last_30_days = 1 AND feature_date = {{day:Date}}"
     return night.client.rows(f"{sql} ORDER BY {order} LIMIT 1", {"day": DAY})[0]
@@ -576,7 +576,7 @@ def row(user: tuple[str, str, str]) -> str:
 
 
 def add(night: Night, user: tuple[str, str, str], changes: str = "concat(user_id, 'x') AS user_id") -> None:
-    """A copy of a user's row, right behind it by its key."""
+    """Add a copy of a user's row with the next key."""
     night.client.run(f"INSERT INTO {SOURCE} SELECT * REPLACE ({changes}) FROM ({row(user)})")
 
 
@@ -585,17 +585,17 @@ def remove(night: Night, user: tuple[str, str, str]) -> None:
 
 
 def added(night: Night) -> None:
-    """A user more in what was read already."""
+    """Add a user to the part already read."""
     add(night, key(night, "first"))
 
 
 def removed(night: Night) -> None:
-    """A user less in what was read already."""
+    """Remove a user from the part already read."""
     remove(night, key(night, "first"))
 
 
 def exchanged(night: Night) -> None:
-    """Other users, as many as before, both in what was read already and in what was not."""
+    """Exchange users in both the read and the unread part, without changing their number."""
     for user in (key(night, "first"), key(night, "last")):
         add(night, user)
         remove(night, user)
@@ -761,7 +761,7 @@ def test_without_a_new_twin_a_resume_never_gets_past_an_altered_target(
 
 
 def make_monthly(night: Night) -> None:
-    """The predictions with monthly partitions, and somebody else's row of the same month among them."""
+    """Give the predictions monthly partitions and another writer's row of the same month."""
     table, client = TARGETS[1], night.client
     ddl = str(client.value(f"SHOW CREATE TABLE {table}"))
     client.run(f"RENAME TABLE {table} TO before_this")
@@ -795,7 +795,7 @@ def test_without_looking_at_the_partition_key_again_rows_of_others_are_lost(
 
 
 def saved_by_hand(night: Night) -> None:
-    """A prediction of somebody else's in the very partition that the night replaces."""
+    """Save another writer's prediction into the partition that the night replaces."""
     night.client.run(
         f"INSERT INTO {TARGETS[1]} (prediction_id, prediction_type, prediction_date, entity_id)"
         " VALUES ('theirs', 'churn', {day:Date}, 'by hand')",
@@ -855,7 +855,7 @@ def test_without_a_frozen_chunk_size_staging_would_forget_its_tokens_too_early(
 
 
 def asynchronous(patch: pytest.MonkeyPatch, night: Night, manifest: Manifest) -> list[list[tuple[int]]]:
-    """A user's profile with asynchronous inserts; yields how staging's rows came in, by what the server says."""
+    """Use a profile with asynchronous inserts. Yield how staging's rows arrived, by the server's log."""
     real, seen = Client.__init__, []
 
     def make(self: Client, endpoint: Endpoint, settings: Any = None) -> None:
@@ -895,7 +895,7 @@ def test_without_strict_inserts_the_profile_makes_them_asynchronous(
     try:
         night.run(manifest)
     except RaypipeError:
-        # Rows that were not there yet are one of the outcomes.
+        # The rows may not be there yet.
         return
     assert how == [[(1,)]]
 
@@ -905,7 +905,7 @@ VIEW = "raypipe_current_predictions"
 
 
 class Reader(threading.Thread):
-    """Reads the rows and runs of the day in one query, over and over."""
+    """Read the day's rows and runs in one query, in a loop."""
 
     def __init__(self, endpoint: Endpoint, table: str) -> None:
         super().__init__(daemon=True)
@@ -930,7 +930,7 @@ class Reader(threading.Thread):
                     self._changed.notify_all()
 
     def look(self) -> None:
-        """Waits for a read that began after this was called."""
+        """Wait for a read that begins after this call."""
         with self._changed:
             wanted = self._reads + 2
             assert self._changed.wait_for(lambda: self._reads >= wanted, timeout=60)
@@ -943,7 +943,7 @@ class Reader(threading.Thread):
 
 @contextmanager
 def watched(night: Night, table: str, patch: pytest.MonkeyPatch) -> Iterator[Reader]:
-    """A reader that looks after every statement and every insert of the run."""
+    """Read after every statement and every insert of the run."""
     reader = Reader(night.publisher.endpoint, table)
     run, insert = Client.run, Client.insert
 
@@ -969,7 +969,7 @@ def watched(night: Night, table: str, patch: pytest.MonkeyPatch) -> Iterator[Rea
 def read_through_a_rerun(
     night: Night, table: str, patch: pytest.MonkeyPatch, beside: Callable[[Night], None] = lambda _: None
 ) -> list[tuple[int, tuple[str, ...]]]:
-    """What a reader sees of the night's second run, over other users; the two states that it may see come first."""
+    """Return a reader's views during the night's second run over other users, the two allowed states first."""
     first = older(night.plan())
     night.run(first)
     beside(night)

@@ -1,4 +1,4 @@
-"""A node of the Ray cluster that dies in the middle of a run: the other takes over its actors' slices."""
+"""Test a Ray node that dies during a run: the other node takes over its slices."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.faults.test_crashes import behind_a_proxy, finished
 from tests.faults.test_interrupted import finish
 
 DAY = PUBLISHER_LAST_DATE - timedelta(days=75)
-# A dead node is missed after a second instead of half a minute.
+# A dead node is detected after a second instead of half a minute.
 ALERT = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 200,
@@ -44,21 +44,21 @@ def reader(fitted_publisher: FittedPublisher) -> Iterator[Client]:
 
 @dataclass(frozen=True)
 class TwoNodes:
-    """A Ray cluster of two nodes on this machine, a CPU each."""
+    """A Ray cluster of two nodes on this machine, with one CPU each."""
 
     cluster: Cluster
     second: Any
 
     @property
     def actors(self) -> list[int]:
-        """The scoring actors on the second node."""
+        """Return the scoring actors on the second node."""
         return [pid for pid, parent, title in processes() if parent == self._raylet.pid and title.startswith(TITLE)]
 
     def kill_second(self) -> None:
-        """Kills the raylet of the second node, once a scoring actor is there; returns when that has followed it."""
+        """Kill the second node's raylet once a scoring actor runs there, and wait for the actor to end."""
         actors = awaited(lambda: self.actors, "no actor on the second node")
         self._raylet.kill()
-        # Until then the actor takes it to be alive.
+        # Until then the actor considers it alive.
         self._raylet.wait()
         awaited(lambda: not {pid for pid, *_ in processes()} & {*actors}, "the end of a dead node's actor", 30)
 

@@ -1,4 +1,4 @@
-"""What must not get in or out: names that are SQL, models that were touched, passwords, servers that nobody knows."""
+"""Test hostile input: names that are SQL, changed models, leaked passwords, unknown servers."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ PLACES = [
 
 @pytest.fixture
 def connections(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every address that a socket was asked to connect to; none is reached."""
+    """Record every address that a socket should connect to, and connect to none."""
     asked: list[Any] = []
 
     def connect(self: socket.socket, address: Any) -> None:
@@ -119,7 +119,7 @@ SQL_NAME = "churn_x`; DROP TABLE raypipe_runs; --"
 
 
 def touched(manifest: Manifest, place: str) -> Manifest:
-    """A manifest that somebody changed in the ledger."""
+    """Return a manifest that was changed in the ledger."""
     if place == "run":
         return replace(manifest, run_id=SQL_NAME)
     if place == "key":
@@ -156,7 +156,7 @@ VALUES = [
 
 
 def rename(night: Night, value: str) -> None:
-    """Users named by a value, in a brand and a company named by it."""
+    """Rename users, brand and company to a value."""
     text = literal(value)
     night.client.run(
         f"INSERT INTO {SOURCE} SELECT * REPLACE (concat({text}, user_id) AS user_id, {text} AS brand_id,"
@@ -165,7 +165,7 @@ def rename(night: Night, value: str) -> None:
 
 
 def parted_at(manifest: Manifest, bound: tuple[str, str, str]) -> Manifest:
-    """The same run in two slices that meet at a key."""
+    """Return the same run in two slices that meet at a key."""
     slices = (Slice(0, upper=bound), Slice(1, lower=bound))
     return replace(manifest, slicing=Slicing("index", tuple(KEYS.split(", ")), ("String",) * 3, slices))
 
@@ -203,13 +203,13 @@ def test_without_binding_a_bound_that_looks_like_sql_breaks_the_statement(
 
 
 def files_of(night: Night) -> dict[str, bytes]:
-    """The champion's verified files."""
+    """Return the champion's verified files."""
     manifest = night.plan()
     return files.load(manifest.artifact_uri, manifest.artifact_sha256)
 
 
 def own_model(night: Night, folder: Path, changes: Mapping[str, bytes] | None = None) -> Manifest:
-    """A plan of a run by a copy of the champion, with some files changed before it was stored."""
+    """Plan a run with a copy of the champion with some changed files."""
     standing = night.plan()
     card = load_card(standing.artifact_uri, standing.artifact_sha256)
     promote(night, {**files_of(night), **(changes or {})}, card.contract, folder)
@@ -220,7 +220,7 @@ def own_model(night: Night, folder: Path, changes: Mapping[str, bytes] | None = 
 
 @contextmanager
 def flipped(path: Path, position: int) -> Iterator[None]:
-    """A file with one bit of one byte changed."""
+    """Return a file with one bit changed."""
     whole = path.read_bytes()
     path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
     try:
@@ -230,7 +230,7 @@ def flipped(path: Path, position: int) -> Iterator[None]:
 
 
 class _Json:
-    """The json module, which says what it parsed."""
+    """The json module, which records the parsed texts."""
 
     def __init__(self, parsed: list[str]) -> None:
         self._parsed = parsed
@@ -245,7 +245,7 @@ class _Json:
 
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What of an artifact was parsed, its table of contents included."""
+    """Return the parsed files of an artifact, including its table of contents."""
     seen: list[str] = []
 
     def told(what: str, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -306,7 +306,7 @@ def test_without_the_hashes_a_model_with_a_changed_bit_decides(
 
 
 class Bomb:
-    """Creates a file when it is loaded."""
+    """Create a file when unpickled."""
 
     def __init__(self, path: Path) -> None:
         self._path = str(path)
@@ -316,7 +316,7 @@ class Bomb:
 
 
 def bombed(night: Night, folder: Path, mark: Path, protocol: int) -> None:
-    """A champion whose model is a pickle, and whose hashes are right."""
+    """Provide a champion with a pickle as its model and correct hashes."""
     standing = night.plan()
     card = load_card(standing.artifact_uri, standing.artifact_sha256)
     content = {**files_of(night), FILE: pickle.dumps(Bomb(mark), protocol)}
@@ -331,7 +331,7 @@ def test_a_pickle_in_the_place_of_a_model_is_refused_and_never_loaded(
 ) -> None:
     before = night.content()
     bombed(night, tmp_path / "artifacts", tmp_path / "mark", protocol)
-    # The first two protocols are text, which only the model's own format tells from a model.
+    # The first two protocols are text. Only the model's own format tells them from a model.
     with pytest.raises(ModelError, match="is a pickle" if protocol >= 2 else "is not an XGBoost model"):
         night.score()
     assert not (tmp_path / "mark").exists()
@@ -348,7 +348,7 @@ def test_without_these_refusals_the_pickle_runs(night: Night, tmp_path: Path, mo
 
 
 def other_golden(night: Night) -> dict[str, bytes]:
-    """The golden rows with one score a little off."""
+    """Return the golden rows with one score slightly changed."""
     manifest = night.plan()
     model = load_package(manifest.artifact_uri, manifest.artifact_sha256).model
     rows, scores = golden._rows(files_of(night)["golden.arrow"])
@@ -374,7 +374,7 @@ def test_without_the_golden_rows_it_is_published(night: Night, tmp_path: Path, m
 
 @pytest.fixture(scope="module")
 def guarded(fitted_publisher: FittedPublisher, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FittedPublisher]:
-    """A fitted publisher on a server that asks for a password: an embedded engine where the server at hand does not."""
+    """Provide a fitted publisher on a server with a password: the session's, or else an embedded engine."""
     if fitted_publisher.endpoint.password():
         yield fitted_publisher
         return
@@ -387,7 +387,7 @@ def guarded(fitted_publisher: FittedPublisher, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="module")
 def canary(guarded: FittedPublisher) -> str:
-    """The server's own password."""
+    """Return the server's own password."""
     return guarded.endpoint.password()
 
 
@@ -398,7 +398,7 @@ def guarded_night(guarded: FittedPublisher) -> Iterator[Night]:
 
 
 def command_lines() -> dict[str, bytes]:
-    """The command line of every process, by its id."""
+    """Return the command line of every process by its id."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
@@ -407,7 +407,7 @@ def command_lines() -> dict[str, bytes]:
 
 
 def holding(secret: str, folder: Path) -> list[Path]:
-    """The files of a folder that hold a text."""
+    """Return the files of a folder that contain a text."""
     found = []
     for path in folder.rglob("*"):
         with suppress(OSError):
@@ -417,14 +417,14 @@ def holding(secret: str, folder: Path) -> list[Path]:
 
 
 def rows_holding(client: Client, secret: str, table: str) -> int:
-    """The rows of a table that hold a text anywhere."""
+    """Return the rows of a table that contain a text anywhere."""
     sql = f"SELECT countIf(position(toString(tuple(*)), {{secret:String}}) > 0) FROM {table}"
     return int(client.value(sql, {"secret": secret}))
 
 
 @pytest.fixture
 def short_folder() -> Iterator[Path]:
-    """A folder whose name is short enough for the sockets that Ray keeps in it."""
+    """Create a folder with a path short enough for Ray's sockets."""
     folder = Path(tempfile.mkdtemp(prefix="rp", dir="/tmp"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -464,7 +464,7 @@ def test_a_password_is_on_no_command_line_in_no_log_and_in_no_row(
 def test_a_password_is_not_in_the_servers_log_of_queries(guarded_night: Night, canary: str) -> None:
     guarded_night.score()
     if not guarded_night.client.value("EXISTS TABLE system.query_log"):
-        # There is nothing that could hold it.
+        # No file can contain it.
         return
     guarded_night.client.run("SYSTEM FLUSH LOGS")
     sql = (
@@ -519,7 +519,7 @@ def test_the_search_finds_a_password_where_one_is(night: Night, canary: str, tmp
 
 
 class TlsFront:
-    """A TLS server with a certificate that forwards to ClickHouse, and counts what clients sent through it."""
+    """A TLS server that forwards to ClickHouse and counts the clients' bytes."""
 
     def __init__(self, target: str, certificate: Path, secret: Path) -> None:
         parts = urlsplit(target)
@@ -564,7 +564,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 def certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """A certificate that vouches for itself, and its key."""
+    """Create a self-signed certificate and its key."""
     made, secret = folder / "cert.pem", folder / "key.pem"
     subprocess.run(
         [
@@ -579,7 +579,7 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
 
 @contextmanager
 def behind_tls(night: Night, folder: Path, name: str = "IP:127.0.0.1") -> Iterator[tuple[TlsFront, Endpoint, str]]:
-    """The night's server behind TLS, its address for a client that trusts the system's authorities, and a PEM file."""
+    """Provide the night's server behind TLS, an endpoint that trusts the system's authorities, and a PEM file."""
     made, secret = certificate(folder, name)
     front = TlsFront(night.publisher.endpoint.url, made, secret)
     try:

@@ -1,4 +1,4 @@
-"""A server killed in the middle of a run and started again: what it had is used, and the run is finished exactly."""
+"""Test a server killed during a run and restarted: the run keeps its rows and finishes exactly."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ READ = b"max_threads=1"
 
 @dataclass
 class Mortal:
-    """A server of the test's own with a copy of the publisher, and a proxy that stays when it dies."""
+    """A server of the test with a copy of the publisher, and a proxy that survives it."""
 
     server: Embedded | Genuine
     proxy: Proxy
@@ -41,36 +41,36 @@ class Mortal:
 
     @property
     def through(self) -> FittedPublisher:
-        """The publisher by way of the proxy."""
+        """Return the publisher behind the proxy."""
         return replace(self.publisher, endpoint=replace(self.publisher.endpoint, url=self.proxy.url))
 
     def plan(self) -> Manifest:
-        """A run, frozen; not through the proxy."""
+        """Freeze a run, without the proxy."""
         return planned(self.publisher, DAY, "score.slice_rows=1500")
 
     def run(self, manifest: Manifest) -> Outcome:
-        """A run through the proxy."""
+        """Execute a run through the proxy."""
         return in_process(self.through, manifest)
 
     def resume(self, manifest: Manifest) -> Outcome:
-        """Goes on with a run whose lock may be left behind: this process, unlike the one of a command, lives on."""
+        """Resume a run with a lock that may be left behind, because this process outlives a run's command."""
         return in_process(self.through, manifest, take_over=True)
 
     def start(self) -> None:
-        """Starts the server again."""
+        """Restart the server."""
         endpoint = replace(self.server.start(), database=DATABASE)
         self.publisher = replace(self.publisher, endpoint=endpoint)
         self.proxy.redirect(endpoint.url)
 
     def exact(self, manifest: Manifest) -> None:
-        """The run is committed with each key of the source once, and nothing else is left."""
+        """Assert that the run is committed with each key of the source once, and nothing else is left."""
         with Client(self.publisher.endpoint) as client:
             assert runs.find(client, manifest.run_id).status == runs.PUBLISHED
             assert_exact(client, DAY, manifest.run_id)
             assert_nothing_left(client)
 
     def finished(self, manifest: Manifest) -> list[Receipt]:
-        """The receipts that the ledger has."""
+        """Return the receipts in the ledger."""
         with Client(self.publisher.endpoint) as client:
             return ledger.receipts(client, manifest.run_id)
 
@@ -86,12 +86,12 @@ def mortal(fitted_publisher: FittedPublisher, tmp_path: Path) -> Iterator[Mortal
 
 @pytest.fixture
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests that are repeated at once, and so fail at once while the server is away."""
+    """Repeat requests without pauses, so that they fail at once while the server is down."""
     monkeypatch.setitem(faults.repeat.__kwdefaults__, "pause", lambda _: None)
 
 
 def killed_while_running(mortal: Mortal, manifest: Manifest, rule: Rule) -> None:
-    """A run whose server is killed at a request and stays away until the run has given up; then it is back."""
+    """Kill the server at a request of a run, and restart it after the run has given up."""
     with while_held(mortal.proxy.add(rule), lambda: mortal.run(manifest)) as running:
         mortal.server.kill()
     assert isinstance(running.exception(), Unreachable)
@@ -140,9 +140,9 @@ def test_a_server_killed_while_publishing_and_started_again_is_resumed_exactly_w
 
 
 def lost_in_the_crash(mortal: Mortal) -> Manifest:
-    """A run whose server was killed after two slices, one of which is in the ledger and not in staging any more.
+    """Provide a run with a server killed after two slices, one in the ledger but not in staging.
 
-    Killing the process alone loses nothing that was answered; a machine without power may.
+    Killing only the process loses no acknowledged row. A power failure may.
     """
     manifest = mortal.plan()
     killed_while_running(mortal, manifest, Rule(STAGING, "hold", skip=2))
@@ -197,7 +197,7 @@ def test_a_lock_that_a_dead_server_kept_is_taken_by_the_resume_of_its_run_alone(
 
 
 if TOOL:
-    # An embedded engine gets another password with each start, which a command asks for and a running one cannot know.
+    # Each start of an embedded engine has a new password. A new command asks for it; a running one cannot know it.
     def test_a_server_that_is_back_within_the_pauses_costs_the_run_nothing(mortal: Mortal) -> None:
         manifest = mortal.plan()
         with while_held(

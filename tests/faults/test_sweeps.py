@@ -1,4 +1,4 @@
-"""A sweep that is killed or interrupted in the middle goes on; a matrix of sweeps is one job."""
+"""Test that an interrupted or killed sweep resumes, and that a matrix of sweeps is one job."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KNOWN = ("evaluate.bootstrap=50", "model.rounds=60", "sweep.grace_rounds=10", "s
 
 @dataclass(frozen=True)
 class Sweeper:
-    """A small publisher, and the sweeps of it in processes of their own."""
+    """A small publisher, with its sweeps in processes of their own."""
 
     endpoint: Endpoint
     folder: Path
@@ -58,7 +58,7 @@ class Sweeper:
         return document
 
     def statuses(self, name: str = "") -> list[str]:
-        """The status of each trial, by its row."""
+        """Return the status of each trial from its row."""
         sql = (
             "SELECT run_status FROM ml_model_training_runs FINAL"
             " WHERE run_type = 'TUNING' AND startsWith(run_id, {name:String})"
@@ -103,12 +103,12 @@ def test_a_sweep_that_is_stopped_in_the_middle_goes_on_with_what_is_finished(
         assert f"raypipe sweep churn --trials {TRIALS} --set " in err
         assert f"--resume {name}` goes on" in err
         assert "RUNNING" not in sweeper.statuses()
-    # Ray Tune's experiment, which holds pickles, is nowhere where others could write.
+    # Ray Tune's experiment holds pickles, so it must be in no folder that others can write to.
     assert {path.name for path in (sweeper.folder / "sweeps").iterdir()} == {f"{name}.json"}
     document = sweeper.finished("churn", "--resume", name, "--trials", str(TRIALS))
     assert document["sweep"] == name
     assert document["trials"]["done"] == TRIALS
-    # What was finished is not tried again, and what was interrupted goes on in its own row.
+    # Finished trials do not run again. Interrupted trials continue in their own rows.
     assert sweeper.statuses(name) == ["COMPLETED"] * TRIALS
     assert document["default"]["test"]["auc"]["low"] < document["best"]["test"]["auc"]["high"]
 
@@ -151,7 +151,7 @@ def test_a_matrix_of_two_pipelines_and_two_brands_is_one_job(sweeper: Sweeper) -
         judged = cell["result"]
         assert judged["trials"]["done"] == 2
         assert judged["default"]["test"]["rows"] > 0
-        # It would score every brand.
+        # Otherwise it would score every brand.
         assert judged["model_version"] is None
     sizes = {cell["result"]["default"]["test"]["rows"] for cell in document["cells"][:2]}
     assert len(sizes) == 2

@@ -1,6 +1,6 @@
-"""Faults on the way to ClickHouse, each in a whole run: requests and answers that are cut, refused, lost or shortened.
+"""Test faults on the way to ClickHouse: cut, refused, lost and shortened requests and answers.
 
-Beside each stands what happens without the guard that it tests.
+Each fault has a negative control without its guard.
 """
 
 from __future__ import annotations
@@ -34,53 +34,53 @@ from tests.faults.proxy import Proxy, Rule, exception, proxied, reply
 from tests.faults.servers import copied, while_held
 
 DAY = PUBLISHER_LAST_DATE - timedelta(days=30)
-# Five slices or so, which are enough to have some before a fault and some behind it.
+# About five slices: enough for some before a fault and some after it.
 SLICES = "score.slice_rows=1500"
 STAGING = b"INSERT INTO `raypipe_staging_"
 LEDGER = b"INSERT INTO `raypipe_slices`"
 RUNS = b"INSERT INTO `raypipe_runs`"
 EXPLANATIONS = b"INSERT INTO `raypipe_explain_"
 MONITORING = b"INSERT INTO `ml_model_monitoring`"
-# Only a slice is read with a bounded number of threads.
+# Only slices are read with a bounded number of threads.
 READ = b"max_threads=1"
 TARGETS = ("ml_model_predictions", "customer_churn_predictions")
 
 
 @dataclass(frozen=True)
 class Wire:
-    """A publisher of this module's own, and the proxy through which its runs go."""
+    """A publisher of this module, with its runs through a proxy."""
 
     publisher: FittedPublisher
     proxy: Proxy
     client: Client
 
     def add(self, pattern: bytes, action: Any, **options: Any) -> Rule:
-        """Puts a rule into force."""
+        """Activate a rule."""
         return self.proxy.add(Rule(pattern, action, **options))
 
     def plan(self, *overrides: str) -> Manifest:
-        """A run, frozen; not through the proxy."""
+        """Freeze a run, without the proxy."""
         return planned(self.publisher, DAY, SLICES, *overrides)
 
     def run(self, manifest: Manifest) -> Outcome:
-        """A run through the proxy."""
+        """Execute a run through the proxy."""
         endpoint = replace(self.publisher.endpoint, url=self.proxy.url)
         return in_process(replace(self.publisher, endpoint=endpoint), manifest)
 
     def resume(self, manifest: Manifest) -> Outcome:
-        """The same run once nothing is in its way any more."""
+        """Resume the run with the fault gone."""
         return in_process(self.publisher, manifest)
 
     def status(self, manifest: Manifest) -> str:
-        """What the ledger says of a run."""
+        """Return a run's status from the ledger."""
         return runs.find(self.client, manifest.run_id).status
 
     def content(self) -> list[tuple[Any, ...]]:
-        """Rows and an order-free checksum of each target."""
+        """Return rows and an order-free checksum of each target."""
         return [self.client.rows(f"SELECT count(), sum(cityHash64(*)) FROM {table}")[0] for table in TARGETS]
 
     def exact(self, manifest: Manifest) -> None:
-        """The run is committed, both targets hold each key of the source once, and nothing else is left."""
+        """Assert that the run is committed, both targets hold each source key once, and nothing else is left."""
         assert self.status(manifest) == runs.PUBLISHED
         assert_exact(self.client, DAY, manifest.run_id)
         keys = "count(), groupBitXor(cityHash64(company_id, brand_id, user_id))"
@@ -96,7 +96,7 @@ class Wire:
         assert_nothing_left(self.client)
 
     def monitored(self, manifest: Manifest) -> int:
-        """How many monitoring rows a run has."""
+        """Return the number of a run's monitoring rows."""
         return int(
             self.client.value(
                 "SELECT count() FROM ml_model_monitoring WHERE JSONExtractString(metadata, 'run_id') = {run:String}",
@@ -105,7 +105,7 @@ class Wire:
         )
 
     def fails(self, manifest: Manifest, error: type[RaypipeError], *said: str) -> None:
-        """The run ends with this error and says so; nothing is published, the lock is back, what was staged is kept."""
+        """Assert that the run fails with this error, publishes nothing, releases its lock and keeps its staging."""
         before = self.content()
         with pytest.raises(error) as raised:
             self.run(manifest)
@@ -119,13 +119,13 @@ class Wire:
         assert manifest.staging in own_tables(self.client)
 
     def finished(self, manifest: Manifest) -> set[int]:
-        """The slices that the ledger has."""
+        """Return the slices in the ledger."""
         return {receipt.slice for receipt in ledger.receipts(self.client, manifest.run_id)}
 
 
 @contextmanager
 def wired(publisher: FittedPublisher) -> Iterator[Wire]:
-    """A wire to a publisher; the tables of its runs are dropped in the end."""
+    """Provide a wire to a publisher, and drop the tables of its runs at the end."""
     with proxied(publisher.endpoint.url) as proxy, Client(publisher.endpoint) as client:
         yield Wire(publisher, proxy, client)
         for table in own_tables(client):
@@ -134,7 +134,7 @@ def wired(publisher: FittedPublisher) -> Iterator[Wire]:
 
 @pytest.fixture(scope="module")
 def own_publisher(fitted_publisher: FittedPublisher, endpoint: Endpoint) -> Iterator[FittedPublisher]:
-    """A copy that the tests here may break; one run is published already."""
+    """Provide a copy that these tests may break, with one published run."""
     with _fresh_database(endpoint) as own:
         publisher = copied(fitted_publisher, own, [DAY])
         in_process(publisher, planned(publisher, DAY, SLICES))
@@ -149,7 +149,7 @@ def wire(own_publisher: FittedPublisher) -> Iterator[Wire]:
 
 @pytest.fixture(scope="module")
 def monthly_publisher(fitted_publisher: FittedPublisher, endpoint: Endpoint) -> Iterator[FittedPublisher]:
-    """The same in tables with monthly partitions, into which rows come by MOVE."""
+    """Provide the same copy with monthly partitions, which get rows by MOVE."""
     with _fresh_database(endpoint) as own:
         publisher = copied(fitted_publisher, own, [DAY], monthly=True)
         in_process(publisher, planned(publisher, DAY, SLICES))
@@ -164,7 +164,7 @@ def monthly(monthly_publisher: FittedPublisher) -> Iterator[Wire]:
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses before a request is repeated, which are not waited out."""
+    """Record the pauses between repeated requests without waiting."""
     made: list[float] = []
     # `repeat` has its pause as a default argument.
     monkeypatch.setitem(faults.repeat.__kwdefaults__, "pause", made.append)
@@ -173,7 +173,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def without_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inserts whose token does not reach the server."""
+    """Send inserts without their tokens."""
     plain = Client.__init__
 
     def forgetful(self: Client, *arguments: Any, **options: Any) -> None:
@@ -192,7 +192,7 @@ def without_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def without_gate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gate that takes whatever stands in staging."""
+    """Let everything in staging pass the gate."""
 
     def passed(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> Passed:
         sql = f"SELECT count() FROM {identifier(manifest.staging)} WHERE attempt IN {{attempts:Array(UInt64)}}"
@@ -203,12 +203,12 @@ def without_gate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def without_verification(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A publication that is not counted afterwards."""
+    """Skip the count after publishing."""
     monkeypatch.setattr(publish, "verify", lambda *_: None)
 
 
 def published_wrong(wire: Wire, manifest: Manifest) -> None:
-    """The run is committed, and the oracle sees that it should not be."""
+    """Assert that the run is committed and that the oracle detects the damage."""
     assert wire.status(manifest) == runs.PUBLISHED
     with pytest.raises(AssertionError):
         assert_exact(wire.client, DAY, manifest.run_id)
@@ -295,7 +295,7 @@ class TestInserts:
     def test_a_monitoring_row_whose_answer_is_lost_stands_once(self, wire: Wire) -> None:
         manifest = wire.plan()
         lost = wire.add(MONITORING, "cut_after")
-        # The row has no token: it may not be sent again, but a resume sees that it is there.
+        # The row has no token, so it may not be sent again. A resume sees that it is there.
         with suppress(Unreachable):
             wire.run(manifest)
         assert lost.hit.is_set()
@@ -323,7 +323,7 @@ UNKNOWN = exception(9999, "SOMETHING_NEW", "the cup is broken")
 
 
 class EveryCode(dict[int, str]):
-    """A list of codes that holds all of them."""
+    """A list of codes that contains every code."""
 
     def __contains__(self, _: object) -> bool:
         return True
@@ -534,15 +534,15 @@ class TestAnswersThatRefuse:
 
 
 def token(request: bytes) -> str:
-    """The deduplication token of an insert."""
+    """Return the deduplication token of an insert."""
     line = request[: request.index(b"\r\n")].decode()
     return parse_qs(urlsplit(line.split(" ")[1]).query)["insert_deduplication_token"][0]
 
 
 def with_a_full_disk(wire: Wire, manifest: Manifest) -> BaseException | None:
-    """Runs while staging has no more room from its third slice on; what the run raised.
+    """Run with a full disk for staging from the third slice on, and return the run's error.
 
-    The server itself refuses, by the free space that a table may demand.
+    The server itself refuses, by a table's minimum of free space.
     """
     setting = "min_free_disk_bytes_to_perform_insert"
     staging = identifier(manifest.staging)
@@ -554,7 +554,7 @@ def with_a_full_disk(wire: Wire, manifest: Manifest) -> BaseException | None:
 
 
 def cut_at(batches: int) -> Callable[[bytes], bytes]:
-    """Leaves the schema and some whole batches of an Arrow stream."""
+    """Cut an Arrow stream after the schema and some whole batches."""
 
     def edit(body: bytes) -> bytes:
         stream = io.BytesIO(body)
@@ -571,7 +571,7 @@ def half(body: bytes) -> bytes:
 
 
 def thrown(code: int, tag: str = "abcdefghijklmnop") -> bytes:
-    """What a server writes behind the rows when it throws after its headers have left."""
+    """Return the exception that a server appends to rows after it has sent its headers."""
     text = f"Code: {code}. DB::Exception: the cup is broken. (SOME_ERROR) (version 26.7.3.1)\n"
     return f"\r\n__exception__\r\n{tag}\r\n{text}{len(text)} {tag}\r\n__exception__\r\n".encode()
 
@@ -585,13 +585,13 @@ CUTS = [
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slices that are read in a dozen batches, as large ones are."""
+    """Read slices in a dozen batches, like large ones."""
     monkeypatch.setattr(worker, "BATCH_ROWS", 100)
 
 
 @pytest.fixture
 def without_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that takes a stream which breaks off for one that ends."""
+    """Make the client treat a broken stream as complete."""
     stream = Client.stream
 
     @contextmanager
@@ -647,7 +647,7 @@ class TestReads:
         manifest = wire.plan()
         short = wire.add(READ, "edit", skip=2, edit=cut_at(3))
         before = wire.content()
-        # To be read again or to be refused are both right; to be taken for the slice is not.
+        # Reading again and refusing are both correct. Accepting it as the slice is not.
         with suppress(GateRefused):
             wire.run(manifest)
         assert short.hit.is_set()
@@ -687,7 +687,7 @@ class TestReads:
 
 
 class TestPublishing:
-    # More than a driver that repeats by itself would get over.
+    # More than a driver's own retries survive.
     LOST = 2
 
     @pytest.mark.parametrize(("action", "answer"), LOST_ANSWERS)
@@ -714,7 +714,7 @@ class TestPublishing:
 
     def test_a_commit_whose_answers_are_all_lost_is_resumed_exactly(self, wire: Wire) -> None:
         manifest = wire.plan()
-        # Not the row of the failure, which comes behind.
+        # Not the row of the failure, which follows.
         wire.add(RUNS, "cut_after", skip=3, times=2 * faults.ATTEMPTS)
         with pytest.raises(Unreachable):
             wire.run(manifest)
@@ -807,7 +807,7 @@ class TestPublishing:
         in_process(wire.publisher, wire.plan())
         manifest = wire.plan()
         drop = f"DROP TABLE IF EXISTS `{manifest.staging}`".encode()
-        # The fifth row that a run writes into the ledger is that of the run it replaces.
+        # The fifth row that a run writes into the ledger belongs to the run it replaces.
         pattern, skip = (RUNS, 4) if what == "earlier-run" else (drop, 0)
         broken = wire.add(pattern, "answer", skip=skip, answer=UNKNOWN)
         with suppress(RaypipeError):
@@ -819,7 +819,7 @@ class TestPublishing:
 
 @pytest.fixture
 def without_presence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A publication that does not look whether the rows are there already."""
+    """Publish without checking for existing rows."""
     plain, count = publish.prepare, publish.count
 
     def blind(client: Client, manifest: Manifest, target: Any, written: Sequence[Receipt], rows: int) -> Prepared:
@@ -834,7 +834,7 @@ def without_presence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def lost_move(monthly: Wire, target: int = 1, action: Any = "cut_after", answer: bytes = b"") -> Manifest:
-    """A run that failed because the answer to a MOVE that was made did not come back."""
+    """Provide a run that failed because the answer to a successful MOVE was lost."""
     manifest = monthly.plan()
     move = monthly.add(b"MOVE PARTITION", action, skip=target, once=False, answer=answer)
     with pytest.raises(Unreachable):
@@ -850,7 +850,7 @@ def lost_move(monthly: Wire, target: int = 1, action: Any = "cut_after", answer:
 
 
 def emptied(wire: Wire) -> None:
-    """Takes a wrong publication out again, for the tests that follow."""
+    """Remove a wrong publication for the following tests."""
     for table in TARGETS:
         wire.client.run(f"TRUNCATE TABLE {table}")
     wire.client.run("TRUNCATE TABLE raypipe_runs")

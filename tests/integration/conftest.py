@@ -1,4 +1,4 @@
-"""What takes no Ray: a run's manifest, receipts and staged rows made by hand, and a model fitted and registered."""
+"""Provide fixtures without Ray: a handmade manifest, receipts and staged rows, and a registered model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KEYS = ("company_id", "brand_id", "user_id")
 
 @dataclass(frozen=True)
 class Scoring:
-    """A run over the table `people`, cut into two slices, whose steps a test takes one by one."""
+    """A run over the table `people` in two slices. A test takes its steps one by one."""
 
     client: Client
     manifest: Manifest
@@ -37,14 +37,14 @@ class Scoring:
         return replace(self, manifest=replace(self.manifest, **changes))
 
     def users(self, piece: int) -> list[str]:
-        """The keys of a slice: users u0..u4 in the first, u5.. in the second."""
+        """Return the keys of a slice: users u0..u4 in the first, u5.. in the second."""
         sql = f"SELECT user_id FROM people WHERE day = {{date:Date}} AND {'NOT' * (piece == 0)} user_id >= 'u5'"
         return sorted(row[0] for row in self.client.rows(sql, {"date": self.manifest.date}))
 
     def stage(
         self, piece: int, users: Sequence[str] | None = None, *, attempt: int = 1, chunks: int = 1, rejected: int = 0
     ) -> Receipt:
-        """Stages users of a slice as its worker would; the last `rejected` of them get no score."""
+        """Stage users of a slice like its worker. The last `rejected` of them get no score."""
         staging.create(self.client, self.manifest)
         read = list(self.users(piece) if users is None else users)
         kept = read[: len(read) - rejected]
@@ -66,7 +66,7 @@ class Scoring:
         )
 
     def insert(self, piece: int, users: Sequence[str], attempt: int, chunk: int, token: str | None = None) -> None:
-        """One insert into staging."""
+        """Insert once into staging."""
         count = len(users)
         rows = pa.table(
             {
@@ -83,7 +83,7 @@ class Scoring:
         self.client.insert(self.manifest.staging, rows, columns=rows.schema.names, token=token)
 
     def checksum(self, users: Sequence[str]) -> int:
-        """The sum of the keys' hashes, as the source and staging count it."""
+        """Return the sum of the keys' hashes, as for source and staging."""
         sql = (
             f"SELECT sum({key_hash(KEYS)}) FROM (SELECT 'c' AS company_id, 'b' AS brand_id,"
             " arrayJoin({users:Array(String)}) AS user_id)"
@@ -91,7 +91,7 @@ class Scoring:
         return int(self.client.value(sql, {"users": list(users)}))
 
     def staged(self) -> list[Receipt]:
-        """Both slices staged whole and written down."""
+        """Stage both slices completely and record them."""
         written = [self.stage(0, attempt=11, chunks=2), self.stage(1, attempt=12)]
         for receipt in written:
             ledger.record(self.client, self.manifest.run_id, receipt)
@@ -100,7 +100,7 @@ class Scoring:
 
 @pytest.fixture
 def scoring(client: Client) -> Callable[..., Scoring]:
-    """Makes runs over ten users of 2026-01-31, u0 to u9, in the test's own database."""
+    """Create runs over ten users of 2026-01-31, u0 to u9, in the test's own database."""
     client.run(
         "CREATE TABLE people (day Date, company_id String, brand_id String, user_id String, sessions UInt32)"
         " ENGINE = MergeTree ORDER BY (day, company_id, brand_id, user_id)"
@@ -159,7 +159,7 @@ def scoring(client: Client) -> Callable[..., Scoring]:
 
 
 def schema_of_the_ledger(client: Client) -> None:
-    """raypipe's own tables, the view of what they count as rejected, and nothing else of the schema."""
+    """Return raypipe's own tables and the view of rejections, without the rest of the schema."""
     from raypipe.clickhouse.statements import load_all
     from raypipe.project import shipped
 
@@ -174,15 +174,15 @@ FEW_USERS = 300
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """A database with every table, two small snapshots of user features, and a churn model that is champion.
+    """A database with all tables, two small snapshots of user features and a churn champion.
 
     Attributes:
-        endpoint: its database is the test module's own.
-        project: a folder with `configs` and `sql`, copies of the shipped ones that a test may copy and break.
-        artifacts: the folder of the artifacts.
-        artifact: the folder of this model's artifact.
-        version: its version.
-        day: the newest snapshot.
+        endpoint: The test module's own database.
+        project: A folder with copies of the shipped `configs` and `sql`, which a test may copy and break.
+        artifacts: The folder of the artifacts.
+        artifact: The folder of this model's artifact.
+        version: The model's version.
+        day: The newest snapshot.
     """
 
     endpoint: Endpoint
@@ -195,7 +195,7 @@ class RegisteredModel:
 
 @pytest.fixture(scope="module")
 def registered_model(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegisteredModel]:
-    """A churn model fitted and registered by hand, shared by a module's tests; no Ray takes part."""
+    """Fit and register a churn model by hand, without Ray, shared by a module's tests."""
     from raypipe.clickhouse.schema.migrate import migrate_at
     from raypipe.project import shipped
 

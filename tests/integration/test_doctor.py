@@ -1,4 +1,4 @@
-"""The doctor against a real server, in good and in bad states."""
+"""Test the doctor on a real server, healthy and broken."""
 
 from __future__ import annotations
 

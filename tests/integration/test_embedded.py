@@ -1,4 +1,4 @@
-"""The embedded engine, through raypipe's client: its protocol, and its life across processes."""
+"""Test the embedded engine through raypipe's client: its protocol, and its life across processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole night on a real ClickHouse and a real Ray."""
+"""Test a whole night on a real ClickHouse and a real Ray."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOURCE = "{table: customer_user_features, date_column: feature_date}"
 
 @pytest.fixture
 def configs(tmp_path: Path) -> Path:
-    """The shipped folder with churn, ads, a pipeline whose table is missing, and one of which a table is empty."""
+    """Provide the shipped configs with churn, ads, a pipeline without its table and one with an empty table."""
     shutil.copytree(shipped() / "sql", tmp_path / "sql")
     folder = tmp_path / "configs"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""The churn night from features to published rows, on a real ClickHouse and a real Ray."""
+"""Test the churn night from features to published rows, on a real ClickHouse and a real Ray."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CHURN = "SELECT company_id, brand_id, user_id FROM customer_churn_predictions WH
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Hears nothing."""
+    """Ignore progress."""
 
 
 def churn(publisher: FittedPublisher, *overrides: str) -> Loaded:
@@ -49,7 +49,7 @@ def scored(publisher: FittedPublisher, day: date, *overrides: str) -> ScoreResul
 
 
 def differences(client: Client, published: str, day: date) -> tuple[int, int, int]:
-    """Source keys not published, published keys not in the source, and keys published more than once."""
+    """Return unpublished source keys, published keys without a source, and duplicate keys."""
     join = (
         f"FROM (SELECT DISTINCT * FROM ({SOURCE})) AS s FULL JOIN ({published}) AS p"
         " USING (company_id, brand_id, user_id)"
@@ -66,7 +66,7 @@ def differences(client: Client, published: str, day: date) -> tuple[int, int, in
 
 
 def own_tables(client: Client) -> list[str]:
-    """The tables that runs make for themselves."""
+    """Return the tables that runs create for themselves."""
     rows = client.rows(
         "SELECT name FROM system.tables WHERE database = currentDatabase()"
         " AND match(name, '^raypipe_(staging|twin|explain|snapshot|training|lock)_')"
@@ -174,7 +174,7 @@ def test_a_run_writes_one_monitoring_row_with_the_drift_of_its_own_pass(publishe
 def test_the_model_is_close_to_the_best_reachable_and_not_perfect(
     fitted_publisher: FittedPublisher, reader: Client
 ) -> None:
-    """On the same test rows, scored by the model and by the latent truth."""
+    """The model and the latent truth score the same test rows."""
     (found,) = measure(reader, churn(fitted_publisher))
     auc = found.model["value"]
     assert auc is not None
@@ -225,7 +225,7 @@ def test_a_copied_population_is_published_just_the_same(fitted_publisher: Fitted
 def test_the_publishers_own_tables_are_published_into_as_they_are(
     endpoint: Endpoint, ray_session: None, tmp_path: Path
 ) -> None:
-    """Monthly partitions and the publisher's engines: rows come in by MOVE, and an earlier run's go out by its mark."""
+    """In monthly partitions MOVE adds the rows, and an earlier run's rows are deleted by its mark."""
     from raypipe.clickhouse.schema.migrate import migrate
 
     with _fresh_database(endpoint) as theirs, Client(theirs) as client:

@@ -1,4 +1,4 @@
-"""The files that put raypipe on machines: valid where a schema says so, pinned, and without a secret in them."""
+"""Test the deployment files: valid by their schemas, pinned, and without secrets."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class TestKubernetes:
         for group in job["jobTemplate"]["rayClusterSpec"]["workerGroupSpecs"]:
             assert 0 <= group["minReplicas"] <= group["maxReplicas"] < 100
             (container,) = group["template"]["spec"]["containers"]
-            # Without a limit of CPUs Ray would count those of the whole machine.
+            # Without a limit Ray would count the CPUs of the whole machine.
             assert group["rayStartParams"]["num-cpus"] == container["resources"]["requests"]["cpu"]
             cpus += group["maxReplicas"] * int(group["rayStartParams"]["num-cpus"])
         assert 1 < int(actors) <= cpus
@@ -204,7 +204,7 @@ class TestOneMachine:
         COMMANDS[command].make_context(command, rest)
         assert "LoadCredential=clickhouse:" in unit
         assert "Environment=RAYPIPE_PASSWORD_FILE=%d/clickhouse" in unit
-        # As Ctrl-C, so that the run's lock is given back.
+        # Like Ctrl-C, so that the run releases its lock.
         assert "KillSignal=SIGINT" in unit
 
     def test_the_timer_makes_up_for_a_missed_night(self) -> None:
@@ -225,7 +225,7 @@ class TestOneMachine:
 @pytest.mark.parametrize("path", ["cluster.yaml", "docker/rayjob.yaml"])
 def test_what_has_to_be_replaced_is_marked(path: str) -> None:
     lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
-    # A comment cannot stand inside of a command; it stands where that begins.
+    # A command cannot contain a comment, so the comment is where the command begins.
     begins = [(line, "\n".join(lines[max(0, number - 2) : number + 1])) for number, line in enumerate(lines)]
     invented = [one for one in begins if re.search(r"\.example\b|fs-0000|IamInstanceProfile: &", one[0])]
     assert invented
@@ -239,6 +239,6 @@ def test_what_has_to_be_replaced_is_marked(path: str) -> None:
 def test_no_secret_stands_in_a_file(path: str) -> None:
     text = (ROOT / path).read_text(encoding="utf-8")
     given = re.findall(r"\b(?:RAYPIPE_PASSWORD|CLICKHOUSE_PASSWORD|RAY_AUTH_TOKEN)\s*[=:]\s*(\S+)", text)
-    # What follows a name in a comment of compose.yaml is an ellipsis.
+    # In comments of compose.yaml an ellipsis follows the names.
     assert [value for value in given if value != "…"] == []
     assert not re.search(r"://[^/@\s:]*:[^@\s]+@", text)

@@ -1,4 +1,4 @@
-"""The errors: what they say, how they leave a process, and what a command exits with."""
+"""Test the errors: their text, their way between processes, and their exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of a night's pipelines."""
+"""Test the order of a night's pipelines."""
 
 from __future__ import annotations
 

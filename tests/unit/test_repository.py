@@ -1,4 +1,4 @@
-"""What must hold for the repository itself: documents, SQL headers, the lock, the wheel."""
+"""Test the repository itself: documents, SQL headers, the lock and the wheel."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SQL = sorted([*ROOT.glob("sql/*/**/*.sql"), *ROOT.glob("examples/*/sql/**/*.sql"
 PIPELINE_SQL = [path for path in SQL if path.parent.name != "schema" and path.name != "schema.sql"]
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 DECISION_SECTIONS = ["Context", "Decision", "Consequences"]
-# A home, a work tree or a local index that only one machine has.
+# A home folder, a work tree or a local index exists on one machine only.
 MACHINE_PATH = re.compile(r"(?<![\w.~])/(?:home|root|Users|work)/\w|file:/{2}")
 CLOCK = re.compile(r"\b(?:now64|now|today|yesterday|current_date|current_timestamp)\s*\(", re.IGNORECASE)
 
@@ -36,7 +36,7 @@ def relative(path: Path) -> str:
 
 
 def tracked_files() -> list[Path]:
-    # Files that are about to be added count too, so that the check fails before the commit and not after it.
+    # Untracked files count too, so that the check fails before a commit and not after it.
     listing = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listing, check=True, capture_output=True, text=True).stdout.split("\0")
     return [ROOT / name for name in names if name and (ROOT / name).is_file()]
@@ -47,7 +47,7 @@ def pyproject() -> dict[str, Any]:
 
 
 def commands() -> dict[str, set[str]]:
-    """The options of every command, by the command's full name."""
+    """Return the options of every command by its full name."""
     from raypipe.cli import app
 
     def walk(command: Any, path: str) -> Iterator[tuple[str, set[str]]]:
@@ -63,7 +63,7 @@ def commands() -> dict[str, set[str]]:
 
 
 def command_pages() -> tuple[str, dict[str, str]]:
-    """What docs/commands.md says of all commands, and of each under its own heading."""
+    """Return the text of docs/commands.md: the part for all commands, and each command's section."""
     text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     common, *sections = re.split(r"^#+ ", text.removeprefix("# "), flags=re.MULTILINE)
     named = (re.match(r"`(raypipe [a-z ]*[a-z])", section) for section in sections)
@@ -71,7 +71,7 @@ def command_pages() -> tuple[str, dict[str, str]]:
 
 
 def locked() -> dict[str, list[tuple[Version, Requirement]]]:
-    """Every pin of the lock by canonical name, with its environment marker."""
+    """Return every pin of the lock by canonical name, with its environment marker."""
     pins: dict[str, list[tuple[Version, Requirement]]] = {}
     for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines():
         if not line or line[0] in " #":
@@ -180,7 +180,7 @@ def test_the_lock_has_a_hash_for_every_pin_and_names_no_index() -> None:
 
 
 def test_the_lock_holds_one_xgboost_only() -> None:
-    # `xgboost` and `xgboost-cpu` install the same module; together the later one breaks the earlier.
+    # `xgboost` and `xgboost-cpu` install the same module. Together, the later one breaks the earlier one.
     assert {name for name in locked() if name.startswith("xgboost")} == {"xgboost-cpu"}
 
 

@@ -1,4 +1,4 @@
-"""The loader of examples/telco reads the sample as it is published, and says what is wrong with another file."""
+"""Test that the loader of examples/telco reads the published sample and explains errors in other files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pipeline of ads from events to published policies, on a real ClickHouse."""
+"""Test the ads pipeline from events to published policies, on a real ClickHouse."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Place:
         return int(self.client.value(f"SELECT count() FROM {table} WHERE {condition}"))
 
     def show(self, *events: dict[str, Any]) -> None:
-        """Adds ad events; what is not said of one is that of an anonymous reader on a phone, in the last days."""
+        """Add ad events. By default the reader is anonymous, on a phone and in the last days."""
         known = {"event_type": "ad_impression", "device_type_id": "phone", "user_id": "", "article_id": ""}
         already = self.count("customer_events")
         rows = [
@@ -117,7 +117,7 @@ def click(arm: str, revenue: float, propensity: float | None = 0.5, **more: Any)
 def rounds(
     count: int, *arms: str, earning: Sequence[str] = (), start: int = 0, propensity: float | None = 0.5, **more: Any
 ) -> list[dict[str, Any]]:
-    """So many impressions of each arm to readers of their own, of which every fourth of an earning arm is clicked."""
+    """Show each arm to its own readers. Every fourth impression of an earning arm is clicked."""
     made = []
     for number in range(start, start + count):
         for arm in arms:
@@ -160,7 +160,7 @@ def filled(publisher: Endpoint, place: Place) -> Place:
 
 
 def true_value(place: Place, policy: bandit.Policy, since: date) -> float:
-    """What a policy earns an impression, by the truth about the arms, over the contexts of the days from then on."""
+    """Return a policy's true revenue per impression, over the contexts from a day on."""
     rows = place.client.rows(
         "SELECT arms.device_type_id, arm, revenue_per_impression, shown FROM demo_arms AS arms"
         " JOIN (SELECT device_type_id, count() AS shown FROM customer_events WHERE event_type = 'ad_impression'"

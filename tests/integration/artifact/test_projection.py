@@ -1,4 +1,4 @@
-"""The compiled projection on a real server equals a computation in NumPy that knows nothing of it."""
+"""Test the compiled projection on a real server against an independent computation in NumPy."""
 
 from __future__ import annotations
 

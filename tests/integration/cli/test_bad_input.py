@@ -1,4 +1,4 @@
-"""What bad input gets: an error that names the thing and the way out, its exit code, and a database left as it was."""
+"""Test bad input: a helpful error, the right exit code, and an unchanged database."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def observer(registered_model: Any) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def before(observer: Client) -> dict[str, tuple[int, int]]:
-    """What the database holds before the first test."""
+    """Return the content of the database before the first test."""
     return content(observer)
 
 

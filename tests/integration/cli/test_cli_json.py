@@ -1,4 +1,4 @@
-"""The JSON that scripts may rely on is the JSON that docs/commands.md shows."""
+"""Test that the commands' JSON has the form that docs/commands.md shows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def invoked(registered_model: Any, *arguments: str) -> Result:
 
 
 def said(registered_model: Any, *arguments: str, code: int = 0) -> Any:
-    """What a command prints with --json, and that it prints nothing else."""
+    """Return a command's JSON document, and assert that it prints nothing else."""
     result = invoked(registered_model, *arguments)
     assert result.exit_code == code, result.stderr
     return json.loads(result.stdout)

@@ -1,4 +1,4 @@
-"""The client against a real server: strict inserts, deduplication, bounded reads, and the server's own errors."""
+"""Test the client on a real server: strict inserts, deduplication, bounded reads and server errors."""
 
 from __future__ import annotations
 

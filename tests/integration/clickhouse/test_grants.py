@@ -1,4 +1,4 @@
-"""What raypipe writes, done by a user who has the grants of sql/grants.sql and no more."""
+"""Test raypipe's writes as a user with the grants of sql/grants.sql and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lock of a pipeline: one owner at a time, named to whoever comes second."""
+"""Test the lock of a pipeline: it has one owner at a time, and a refusal names the owner."""
 
 from __future__ import annotations
 

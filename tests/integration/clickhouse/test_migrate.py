@@ -1,4 +1,4 @@
-"""Migrations against a real server: on an empty database, and on one that a publisher made before."""
+"""Test migrations on a real server, on an empty database and on a publisher's existing one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job server of Ray's protocol may answer: refusals, logs that break or fall silent, and how a job ended."""
+"""Test a Ray job server's answers: refusals, broken or silent logs, and the end of a job."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def jobs() -> Iterator[JobServer]:
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is waited for in earnest takes a moment here."""
+    """Shorten the waits."""
     monkeypatch.setattr(job_log, "PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(job_server, "SILENT_SECONDS", 0.2)
 
@@ -194,7 +194,7 @@ def test_a_server_that_goes_on_refusing_with_a_token_does_not_say_that_none_is_s
 
 @pytest.mark.parametrize(("without", "expected"), [(200, {""}), (401, {"", f"Bearer {TOKEN}"})])
 def test_a_token_goes_to_a_server_that_asks_for_one_alone(jobs: JobServer, without: int, expected: set[str]) -> None:
-    """In a process of its own: Ray reads its mode once, and its own client would send the token to both."""
+    """Runs in its own process, because Ray reads its mode once and its client sends the token to both."""
     jobs.wants = (200, without)
     program = f"from raypipe.cluster import job_server; job_server.connect({jobs.address!r})"
     shell = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}

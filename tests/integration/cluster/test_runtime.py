@@ -1,4 +1,4 @@
-"""A Ray that a command starts for itself, in a process of its own."""
+"""Test a Ray that a command starts for itself, in a process of its own."""
 
 from __future__ import annotations
 

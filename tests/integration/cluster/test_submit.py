@@ -1,4 +1,4 @@
-"""A command as a job of a Ray cluster that asks for a token: its log, its exit code, and that no secret shows."""
+"""Test a command as a job of a Ray cluster with a token: log, exit code, no visible secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Baselines beside the champion of churn, on a real ClickHouse and a real Ray."""
+"""Test baselines beside the champion of churn, on a real ClickHouse and a real Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stored comparison as SQL reads it, and the runs among which it is found."""
+"""Test a stored comparison as SQL reads it, among other runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any SQL as a Ray dataset: read in parallel it is what the same SQL yields in one piece."""
+"""Test that SQL read in parallel as a Ray dataset yields the same rows as in one piece."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slices against a real primary index: they cover the rows once, and they read little more than one piece would."""
+"""Test slices on a real primary index: they cover each row once and read little more than one piece would."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOSTILE = ("a'b", "a\\b", "a\nb", "a\tb", "é😀", "", "\\N", "%(x)s", "a\0b", 
 
 @dataclass(frozen=True)
 class Rows:
-    """How many rows a query yields, and the sum of their key hashes modulo 2^64."""
+    """The number of rows of a query, and the sum of their key hashes modulo 2^64."""
 
     count: int
     checksum: int

@@ -1,4 +1,4 @@
-"""The synthetic publisher: the same rows for the same seed, and a truth that the rows follow."""
+"""Test the synthetic publisher: the same rows for the same seed, consistent with its latent truth."""
 
 from __future__ import annotations
 

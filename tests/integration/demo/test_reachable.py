@@ -1,4 +1,4 @@
-"""The best that a demo's models can reach: what its SQL says is what the publisher does."""
+"""Test that the SQL for a demo's best reachable result matches the publisher's latent truth."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def qualities() -> Array:
 
 @pytest.fixture(scope="module")
 def played() -> dict[str, Array]:
-    """How often each article was seen, clicked, and seen by the content platform, (days, slots), of TIMES readers."""
+    """Return views, clicks and content platform views per article by TIMES readers, (days, slots)."""
     rng = np.random.default_rng(5)
     kinds, quality = topics(), qualities()
     favourite = (kinds == READER.topic) | (kinds == READER.second_topic)

@@ -1,4 +1,4 @@
-"""Profiles of real databases: the synthetic publisher's, an odd one of every kind of table, and a large table."""
+"""Test profiles of real databases: the publisher's, one with every kind of table, and a large table."""
 
 from __future__ import annotations
 

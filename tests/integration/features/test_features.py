@@ -1,4 +1,4 @@
-"""The features pipeline on a small synthetic publisher, against plain Python that knows nothing of its SQL."""
+"""Test the features pipeline on a small synthetic publisher against an independent computation in Python."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def key_of(row: Row) -> Key:
 
 
 def features_of(client: Client, day: date = DAY) -> dict[Key, dict[str, Any]]:
-    """What ml_features say, by user."""
+    """Return ml_features by user."""
     rows = client.rows(
         "SELECT company_id, brand_id, user_id, ml_features FROM customer_user_features WHERE feature_date = {day:Date}",
         {"day": day},

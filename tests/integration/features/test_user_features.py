@@ -1,4 +1,4 @@
-"""customer_user_features of a day against the same day computed from the sessions in plain Python."""
+"""Test a day of customer_user_features against the same day computed from the sessions in plain Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fit makes of bad input, pipeline by pipeline: an error that names the table, or a model all the same."""
+"""Test fits on bad input, per pipeline: an error that names the table, or still a model."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def fitted(client: Client, recipe: Recipe) -> Fitted:
 
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tested ends before anything is trained."""
+    """Assert that the fit ends before training."""
 
     def train(*_: Any) -> Any:
         raise AssertionError("a model was trained")

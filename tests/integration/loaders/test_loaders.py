@@ -1,4 +1,4 @@
-"""The loaders on a handful of rows written by hand, with every hazard of the publisher's tables among them.
+"""Test the loaders on handwritten rows that contain every hazard of the publisher's tables.
 
 Merges are stopped, so a key that was written twice stands twice. The expected values are computed by hand in
 the comments; nothing of the demo takes part.

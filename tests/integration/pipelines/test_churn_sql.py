@@ -1,4 +1,4 @@
-"""The SQL of the churn pipeline: its label, its population, what it publishes and what its report says."""
+"""Test the SQL of the churn pipeline: label, population, published rows and report."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def publish(client: Client, target: str, path: str) -> None:
 
 
 def until(day: date, days: int) -> dict[str, Any]:
-    """What a pipeline's SQL binds for a snapshot and the days of its label."""
+    """Return the values that a pipeline's SQL binds for a snapshot and the days of its label."""
     return {"date": day, "until": day + timedelta(days=days), "timezone": "UTC"}
 
 

@@ -1,4 +1,4 @@
-"""What users read and did, from ml_features into the features of pipelines: read once a row, and never in the way."""
+"""Test the features from ml_features in pipelines: parsed once per row, and optional."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_counting_the_population_parses_nothing(filled: Client) -> None:
 
 
 def granules(client: Client, select: str, parameters: dict[str, Any]) -> int:
-    """How many granules a query reads."""
+    """Return the number of granules that a query reads."""
     plan = "\n".join(row[0] for row in client.rows(f"EXPLAIN indexes = 1 {select}", parameters))
     return int(re.findall(r"Granules: (\d+)/", plan)[-1])
 

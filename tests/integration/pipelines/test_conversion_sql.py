@@ -1,4 +1,4 @@
-"""The SQL of the conversion pipeline: who is on the free tier, who has subscribed, and what its report says."""
+"""Test the SQL of the conversion pipeline: free tier, subscriptions and report."""
 
 from __future__ import annotations
 

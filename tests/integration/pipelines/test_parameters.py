@@ -1,4 +1,4 @@
-"""What features.sql binds besides the date: `parameters` in a config, kept by the version that was fitted with them."""
+"""Test `parameters` in a config: features.sql binds them, and a version keeps those of its fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pipelines that are a config and a folder of SQL, and nothing else: fitted, judged, published whole."""
+"""Test pipelines of only a config and a folder of SQL: fitted, evaluated and published whole."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TARGETS = {"conversion": "customer_conversion_predictions"}
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Hears nothing."""
+    """Ignore progress."""
 
 
 def loaded(publisher: FittedPublisher, pipeline: str) -> Loaded:

@@ -1,4 +1,4 @@
-"""The SQL of the recommendations: interactions, catalogue and histories as of a day, and what a model makes of them."""
+"""Test the SQL of recommendation: interactions, catalogue and histories as of a day, and a model on them."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_a_long_history_keeps_its_latest(audience: Client) -> None:
 
 
 def parts(client: Client, day: date) -> tuple[HeldOut, Catalogue, Users]:
-    """What was known at the end of a day, what its readers read in the three days after it, and those readers."""
+    """Return the data known at the end of a day, the reads of the next three days, and their readers."""
     since = end_of(day)
     articles = query(client, "articles", date=day, popularity_half_life_days=PARAMS.popularity_half_life_days)
     catalogue = catalogues.read(articles, content=CONTENT_FIELDS, width=PARAMS.content_width)

@@ -1,4 +1,4 @@
-"""A table of one's own, from a CSV to published scores, with nothing but examples/telco."""
+"""Test the way from a CSV to published scores with examples/telco alone."""
 
 from __future__ import annotations
 

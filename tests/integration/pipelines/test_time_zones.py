@@ -1,4 +1,4 @@
-"""Days are cut in the zone of the config: what happens after midnight is the label's, no feature's."""
+"""Test that the config's zone cuts days: events after midnight belong to the label, not to the features."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def midnight(zone: str) -> datetime:
 
 
 def read_twice(client: Client, zone: str) -> Client:
-    """A reader who came, saw an article and clicked on it, a second before the zone's midnight and then at midnight."""
+    """Add a reader who sees and clicks an article one second before the zone's midnight, and again at midnight."""
     migrate(client)
     client.run(
         "INSERT INTO editorial_articles (article_id, brand_id, status, primary_category_id, publish_time, publish_date)"
@@ -77,7 +77,7 @@ def compute(client: Client, zone: str, day: date | None = None, at: datetime | N
 
 
 def rows_of(client: Client, zone: str, pipeline: str, file: str) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """What a pipeline's query yields with the values that a fit binds, by entity."""
+    """Return the rows of a pipeline's query by entity, with the values that a fit binds."""
     config = load_pipeline(pipeline, shipped() / "configs", [f"timezone={zone}"], {}).config
     assert config.label is not None
     assert config.label.horizon_days is not None

@@ -1,4 +1,4 @@
-"""Recommendations on a published sample: readers of an intranet's articles, with views, likes and comments.
+"""Test recommendations on a public sample of intranet readers, with views, likes and comments.
 
 The protocol is the sample's: users with at least five articles, pairs of user and article split 80 to 20 at random,
 precision as the library implicit counts it (hits over the hits that were possible). Parameters are chosen on a
@@ -88,7 +88,7 @@ def split(pairs: Interactions, seed: int) -> HeldOut:
 
 
 def quality(held: HeldOut, params: Hybrid) -> dict[str, Any]:
-    """What a model of the training pairs finds, its users known by their histories alone."""
+    """Return the quality of a model of the training pairs, with users known only by their histories."""
     count = held.train.item_count
     articles = pa.table(
         {

@@ -1,4 +1,4 @@
-"""What is recommended to readers, and how likely they click: whole, named, honest, and the same again."""
+"""Test recommendations and click scores: complete, with names, calibrated and repeatable."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LISTED = f"SELECT {KEYS}, article_id FROM customer_recommendations WHERE model_v
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Hears nothing."""
+    """Ignore progress."""
 
 
 def pipeline(publisher: FittedPublisher, name: str) -> Loaded:

@@ -1,4 +1,4 @@
-"""Closing the rows that are no longer current, where years of closed ones stand in the table."""
+"""Test that rows which are no longer current are closed, in a table with years of closed rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MEMORY = {"max_memory_usage": 50_000_000, "max_threads": 2}
 
 @pytest.fixture
 def run(client: Client, scoring: Callable[..., Any]) -> Any:
-    """A run whose rows are in the target, beside the current ones of the night before and a long closed history."""
+    """Provide a run with its rows in the target, beside last night's current rows and many closed ones."""
     files = sorted((shipped() / "sql" / "schema").glob("*.sql"))
     (made,) = [one for file in files for one in load_all(file) if f"EXISTS {TABLE}\n" in one.text]
     # A merge would take one of two equal rows away, and so hide that it was written twice.

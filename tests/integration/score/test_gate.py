@@ -1,4 +1,4 @@
-"""The gate refuses whatever would make the published rows differ from the population, and says what it is."""
+"""Test that the gate refuses every difference between staged rows and population, and names it."""
 
 from __future__ import annotations
 

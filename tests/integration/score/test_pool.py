@@ -1,4 +1,4 @@
-"""The pool of scoring actors on a real Ray."""
+"""Test the pool of scoring actors on a real Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Publishing on raypipe's own tables and on a publisher's: whole, once, and nothing else is touched."""
+"""Test publishing on raypipe's and a publisher's tables: whole, once, and without touching other rows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def made_by(client: Client, place: Path) -> None:
 
 @pytest.fixture(params=["raypipe", "publisher"])
 def schema(request: pytest.FixtureRequest, client: Client) -> str:
-    """Whose tables stand in the database: raypipe's, or a publisher's with monthly partitions."""
+    """Return the kind of tables: raypipe's own, or a publisher's with monthly partitions."""
     made_by(client, RAYPIPE if request.param == "raypipe" else PUBLISHER)
     return str(request.param)
 
@@ -489,5 +489,5 @@ def test_a_resume_leaves_rows_that_stand_as_they_came_in_whatever_is_beside_them
 
 
 def current(client: Client) -> dict[str, int]:
-    """What the view shows, by run."""
+    """Return the view's rows by run."""
     return dict(client.rows("SELECT batch_id, count() FROM raypipe_current_predictions GROUP BY 1 ORDER BY 1"))

@@ -1,4 +1,4 @@
-"""Staging and the ledger: what was inserted is remembered, and the data itself says what is done."""
+"""Test staging and the ledger: inserts are recorded, and the data decides which slices are done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One slice without Ray: what its attempts set aside."""
+"""Test the rows that one slice rejects over its attempts, without Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Segments: everybody in one, under numbers that last, with one current row whatever is run again."""
+"""Test segments: one per reader, with stable numbers and one current row, even after reruns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ENTITY = "company_id, brand_id, user_id"
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Hears nothing."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True)

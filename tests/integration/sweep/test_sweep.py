@@ -1,4 +1,4 @@
-"""Sweeps on a real ClickHouse and a real Ray: trials, their rows, the candidate, and what is refused."""
+"""Test sweeps on a real ClickHouse and a real Ray: trials, their rows, the candidate and refusals."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def filled(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Hears nothing."""
+    """Ignore progress."""
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ class Planted:
 
 
 def killed(publisher: Publisher, name: str) -> str:
-    """Leaves `name` as the sweep `churn_done` would be had it been killed in a trial; the run id of that trial."""
+    """Make `name` look like the sweep `churn_done` killed in a trial, and return the trial's run id."""
     folder = publisher.artifacts / "sweeps"
     shutil.copy(folder / "churn_done.json", folder / f"{name}.json")
     whole = whole_rows(publisher, "churn_done")
@@ -252,7 +252,7 @@ def tried(at: int, *metrics: float, error: str = "") -> Tried:
 
 
 def suggested(wanted: Search, count: int) -> list[float]:
-    """What Optuna suggests while nothing more is over."""
+    """Return Optuna's suggestions while no other trial finishes."""
     searcher = tuner.suggester(wanted, AXES)
     return [searcher.suggest(f"new{at}")["model.params.eta"] for at in range(count)]
 

@@ -1,4 +1,4 @@
-"""Earlier predictions against what happened: published runs, other tools' rows, and what cannot be judged."""
+"""Test validation of earlier predictions: published runs, other tools' rows, and rows it cannot judge."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LEVEL = "multiIf(score < 0.3, 'low', score < 0.6, 'medium', 'high')"
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Hears nothing."""
+    """Ignore progress."""
 
 
 def pipeline(name: str = "churn", *overrides: str) -> Loaded:
@@ -52,7 +52,7 @@ def validate(
 
 
 def until(day: date, days: int) -> dict[str, Any]:
-    """What a pipeline's SQL binds for a snapshot and the days of its label."""
+    """Return the values that a pipeline's SQL binds for a snapshot and the days of its label."""
     return {"date": day, "until": day + timedelta(days=days), "timezone": "UTC"}
 
 

@@ -1,4 +1,4 @@
-"""How a fit's version begins and ends, and a promotion by evidence: on the same test rows of a table of one's own."""
+"""Test versions from fit to promotion by evidence, on the same test rows of a custom table."""
 
 from __future__ import annotations
 

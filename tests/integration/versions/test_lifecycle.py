@@ -1,4 +1,4 @@
-"""The life of versions on a real ClickHouse: promoted, scored, rolled back; so few users are scored without Ray."""
+"""Test the life of versions on a real ClickHouse: promoted, scored and rolled back, without Ray."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ CHURN = (
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Hears nothing."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True)
@@ -390,7 +390,7 @@ class TestRollback:
 
 
 class TestTwoAtOnce:
-    """What one person looked at before another one's promotion or prune is looked at again."""
+    """A promotion or prune checks its premises again after another user's change."""
 
     def test_a_promotion_that_was_decided_against_an_earlier_champion_is_refused(self, life: Life) -> None:
         life.promote(FIRST)

@@ -1,4 +1,4 @@
-"""A version in a real MLflow store of SQLite, loaded again by MLflow and scoring as before."""
+"""Test that a version exported to MLflow with SQLite loads again and scores the same."""
 
 from __future__ import annotations
 

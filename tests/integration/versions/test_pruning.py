@@ -1,4 +1,4 @@
-"""Which artifacts a prune removes: never one that an alias, a run or another version needs; on two file systems."""
+"""Test that a prune keeps artifacts that an alias, a run or another version needs, on two file systems."""
 
 from __future__ import annotations
 

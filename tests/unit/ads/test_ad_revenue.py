@@ -1,4 +1,4 @@
-"""The posteriors of a click and of its revenue, against their closed forms."""
+"""Test the posteriors of a click and of its revenue against their closed forms."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_clicks_seen_at_once_or_one_after_the_other_give_the_same_posterior() ->
 
 
 def test_samples_of_the_mean_follow_its_students_t() -> None:
-    """The mean's marginal is t with ν degrees, location μ and scale² σ²/κ, so its variance is σ²/κ · ν/(ν − 2)."""
+    """The mean follows a t distribution with variance σ²/κ · ν/(ν − 2), for ν degrees and scale² σ²/κ."""
     revenue = ClickRevenue(mean=5.0, weight=4.0, degrees=12.0, variance=0.8)
     drawn = revenue.draw(np.random.default_rng(1), 400_000)
     assert drawn.mean() == pytest.approx(5.0, abs=0.003)

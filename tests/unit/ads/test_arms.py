@@ -1,4 +1,4 @@
-"""The drift of the arms' shares, and the tests of arms against the one shown most."""
+"""Test the drift of the arms' shares, and the tests of arms against the arm shown most."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thompson sampling: probabilities to be best, the policy, and contexts with little to learn from."""
+"""Test Thompson sampling: probabilities to be best, the policy, and contexts with little data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a policy for ads is learned, judged and warned of, from sums made by hand."""
+"""Test learning, evaluation and warnings of an ads policy, on handmade sums."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The value of a policy on impressions that another has shown, against closed forms."""
+"""Test off-policy values of one policy on another policy's impressions, against closed forms."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def two_buckets() -> list[Shown]:
 
 
 def test_the_interval_is_that_of_a_mean_over_buckets() -> None:
-    """With one arm and buckets of one size SNIPS is the mean of their means: s / √k, by the normal distribution."""
+    """With one arm and equal buckets, SNIPS is the mean of their means, with standard error s / √k."""
     generator = np.random.default_rng(5)
     means = generator.normal(1.0, 0.3, size=400)
     rows = [shown("a", 10, 10 * float(mean), 1.0, bucket=bucket) for bucket, mean in enumerate(means)]

@@ -1,4 +1,4 @@
-"""Bins fixed at fit time, and the counts of a scoring pass in them."""
+"""Test bins frozen at the fit, and the counts of a scoring pass in them."""
 
 from __future__ import annotations
 

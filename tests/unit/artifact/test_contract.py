@@ -1,4 +1,4 @@
-"""The contract without a server: its columns, its identity, and the matrix that shares Arrow's memory."""
+"""Test the contract without a server: its columns, its identity and the zero-copy matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Freezing a contract from a described query and counted words, without a server."""
+"""Test freezing a contract from a described query and counted categories, without a server."""
 
 from __future__ import annotations
 

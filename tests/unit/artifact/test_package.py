@@ -1,4 +1,4 @@
-"""An artifact's files become a model again, in a process of its own as on another machine."""
+"""Test that an artifact's files become a model again in another process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands under an artifacts' folder, and its removal, on a local folder and on a file system without renames."""
+"""Test listing and removing artifacts, on a local folder and on a file system without renames."""
 
 from __future__ import annotations
 

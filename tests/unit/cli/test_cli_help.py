@@ -1,4 +1,4 @@
-"""The command line's own surface: what `--help` teaches, what every command takes, and what unusable arguments get."""
+"""Test the command line itself: `--help`, common options, and unusable arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is printed: JSON that parses, text as it is, and how a command ends."""
+"""Test printed output: valid JSON, unchanged text, and the end of a command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a comparison of models looks like on a terminal."""
+"""Test the table that compares models on a terminal."""
 
 from __future__ import annotations
 

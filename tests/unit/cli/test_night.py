@@ -1,4 +1,4 @@
-"""What `raypipe nightly` refuses before it asks anybody."""
+"""Test the refusals of `raypipe nightly` before it connects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOWHERE = "http://127.0.0.1:9/nobody"
 
 @pytest.fixture
 def configs(tmp_path: Path) -> Path:
-    """Two pipelines on a server that nothing answers for, so that only what is refused at once ends with code 2."""
+    """Provide two pipelines without a server, so that only an immediate refusal ends with code 2."""
     folder = tmp_path / "configs"
     folder.mkdir()
     (folder / "base.yaml").write_text(f"connection: {{url: '{NOWHERE}'}}")

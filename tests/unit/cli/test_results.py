@@ -1,4 +1,4 @@
-"""What the commands that fit, score and publish print for people."""
+"""Test the printed results of the commands that fit, score and publish."""
 
 from __future__ import annotations
 

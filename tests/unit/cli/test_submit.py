@@ -1,4 +1,4 @@
-"""What `raypipe submit` exits with."""
+"""Test the exit codes of `raypipe submit`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of the values that a query binds."""
+"""Test how query parameters are bound."""
 
 from __future__ import annotations
 

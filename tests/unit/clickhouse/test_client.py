@@ -1,4 +1,4 @@
-"""The endpoint and the pure parts of the client: URLs, passwords and tokens."""
+"""Test the endpoint and the pure parts of the client: URLs, passwords and tokens."""
 
 from __future__ import annotations
 

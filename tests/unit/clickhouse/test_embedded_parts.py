@@ -1,4 +1,4 @@
-"""The small parts of the embedded engine's protocol that need no engine."""
+"""Test the parts of the embedded engine's protocol that need no engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one retry policy: what may be repeated, how often, and what an error becomes."""
+"""Test the retry policy: which calls repeat, how often, and which error follows."""
 
 from __future__ import annotations
 

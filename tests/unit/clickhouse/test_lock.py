@@ -1,4 +1,4 @@
-"""The owner of a lock: who it is, and whether it lives."""
+"""Test the owner of a lock: its identity, and whether it is alive."""
 
 from __future__ import annotations
 

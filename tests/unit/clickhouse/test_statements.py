@@ -1,4 +1,4 @@
-"""SQL text: headers, statements of a file, placeholders, identifiers and literals."""
+"""Test SQL text: headers, statements of a file, placeholders, identifiers and literals."""
 
 from __future__ import annotations
 

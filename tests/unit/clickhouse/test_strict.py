@@ -1,4 +1,4 @@
-"""Dates that a column cannot hold, whatever is wrapped around its type."""
+"""Test dates outside a column's range, in every wrapped type."""
 
 from __future__ import annotations
 

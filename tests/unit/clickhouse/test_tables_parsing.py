@@ -1,4 +1,4 @@
-"""Reading what the server prints of keys and settings."""
+"""Test parsing the server's text of keys and settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The statements for one server and for a cluster, as text: a cluster is not at hand."""
+"""Test the statements for one server and for a cluster as text, without a cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types as text."""
+"""Test ClickHouse types as text."""
 
 from __future__ import annotations
 

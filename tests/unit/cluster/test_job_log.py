@@ -1,4 +1,4 @@
-"""A log that every connection tells from its beginning."""
+"""Test a job log that every connection sends from the beginning."""
 
 from __future__ import annotations
 

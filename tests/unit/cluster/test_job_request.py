@@ -1,4 +1,4 @@
-"""What a cluster is asked for, and what must not be in it."""
+"""Test the request to a cluster, and that it holds no secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses at which no Ray cluster answers, and where Ray's reports go. Nothing is started."""
+"""Test addresses without a Ray cluster and the place of Ray's reports, without starting Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where Ray's token is looked for, in which order, and what is said when it cannot be had."""
+"""Test the sources of Ray's token, their order, and the errors for a missing token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which days a comparison reads."""
+"""Test which days a comparison reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A comparison as it is stored, ordered and judged."""
+"""Test how a comparison is stored, ordered and judged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A comparison's configuration: what it shares with the pipeline that it names, and what it cannot name."""
+"""Test the config of a comparison: settings shared with its pipeline, and forbidden ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where values come from, what outweighs what, and what a mistake is told."""
+"""Test the sources of values, their precedence, and the errors for mistakes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a configuration may hold, one rule a test."""
+"""Test each rule of the configuration schema."""
 
 from __future__ import annotations
 

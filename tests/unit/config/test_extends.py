@@ -1,4 +1,4 @@
-"""One file that several pipelines extend, and features that are defined once and then only named."""
+"""Test files that several pipelines extend, and features defined once and then named."""
 
 from __future__ import annotations
 

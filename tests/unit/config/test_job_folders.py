@@ -1,4 +1,4 @@
-"""Inside a Ray job, folders that would vanish with its working directory are refused."""
+"""Test that a Ray job refuses folders that vanish with its working directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The YAML files that come with raypipe."""
+"""Test the YAML files that ship with raypipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a space and a matrix of sweeps may hold."""
+"""Test the rules for a search space and a matrix of sweeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Days of a zone: which is over, and that no pipeline's SQL cuts them anywhere else."""
+"""Test days in a zone: when a day is complete, and that no pipeline's SQL cuts days otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slicing without a server: predicates, their bound values, and the places they go to."""
+"""Test slicing without a server: predicates, bound values and placeholders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Splits by time: no day of the test is seen by the training, and what is missing is said."""
+"""Test splits by time: training sees no test day, and errors name missing snapshots."""
 
 from __future__ import annotations
 

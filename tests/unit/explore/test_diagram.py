@@ -1,4 +1,4 @@
-"""The relationship diagram's layout."""
+"""Test the layout of the relationship diagram."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Test the formatting of figures."""
 
 from __future__ import annotations
 

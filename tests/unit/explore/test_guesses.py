@@ -1,4 +1,4 @@
-"""Which references names, types and keys suggest."""
+"""Test which references are guessed from names, types and keys."""
 
 from __future__ import annotations
 

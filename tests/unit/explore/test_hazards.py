@@ -1,4 +1,4 @@
-"""What is said to mislead a reader of a table, from its engine, its names and its facts."""
+"""Test the warnings about a table, from its engine, names and facts."""
 
 from __future__ import annotations
 

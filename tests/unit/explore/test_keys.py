@@ -1,4 +1,4 @@
-"""Which columns are tried as keys."""
+"""Test which columns are tried as keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a ClickHouse type says of a column."""
+"""Test the kind of a column, from its ClickHouse type."""
 
 from __future__ import annotations
 

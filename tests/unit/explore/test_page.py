@@ -1,4 +1,4 @@
-"""The HTML page: whatever a database is called or filled with, it is text there, and nothing is fetched."""
+"""Test the HTML page: names and values stay text, and the page fetches nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the marks of the plots go."""
+"""Test the positions of the plots' marks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rows of a table are read, and how its names get into a query."""
+"""Test which rows of a table are sampled, and how its names are quoted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read off a table's columns: how fresh it is, and which of them might be labels."""
+"""Test a table's freshness and its possible labels, from its columns."""
 
 from __future__ import annotations
 

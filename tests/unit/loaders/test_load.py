@@ -1,4 +1,4 @@
-"""What the loaders refuse before anything is sent, and what makes a batch of predictions the same batch."""
+"""Test the refusals of the loaders before a request, and the identity of a batch of predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a skops file may hold, and that nothing of the rest is imported or made on the way to the refusal."""
+"""Test the allowed content of a skops file, and that a refused file imports and creates nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The population stability index against values computed by hand."""
+"""Test the population stability index against values computed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A made-up audience: readers of two brands, each with a favourite of four topics that the articles are about."""
+"""Create a synthetic audience: readers of two brands, each with one of four favourite topics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The factorisation: folding a history in is the fit's own least squares step, and odd inputs have an answer."""
+"""Test the factorisation: fold-in is the fit's own least squares step, and odd inputs have a result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Content vectors and the catalogue: similarity within a brand, whatever the vocabulary, and what is refused."""
+"""Test content vectors and the catalogue: similarity within a brand, any vocabulary, and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recommender behind the protocol: lists a reader, whatever the reader or the brand is."""
+"""Test the recommender behind the model protocol: a list for any reader of any brand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interactions: each pair once, events weighed by type and age, and nothing that the catalogue lacks."""
+"""Test interactions: one per pair, events weighted by type and age, only articles of the catalogue."""
 
 from __future__ import annotations
 

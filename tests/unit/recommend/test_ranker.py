@@ -1,4 +1,4 @@
-"""Recommending to batches: the filters, the hybrid score, cold users, and audiences of any size."""
+"""Test recommending to batches: filters, the hybrid score, cold users, and audiences of any size."""
 
 from __future__ import annotations
 

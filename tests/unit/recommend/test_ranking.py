@@ -1,4 +1,4 @@
-"""The evaluation of recommendations: what is held out, and metrics that agree with their definitions."""
+"""Test the evaluation of recommendations: holdouts, and metrics against their definitions."""
 
 from __future__ import annotations
 

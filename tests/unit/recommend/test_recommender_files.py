@@ -1,4 +1,4 @@
-"""A recommender's files: the same recommendations again, and no broken one accepted."""
+"""Test a recommender's files: the same recommendations after loading, and refused broken files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The top n is that of a full sort, at every width."""
+"""Test that the top n equals a full sort's, at every width."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gate's arithmetic, where no server is asked."""
+"""Test the gate's arithmetic without a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receipts: what they say, and when staged rows confirm them."""
+"""Test receipts: their content, and when staged rows confirm them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manifest: what a resume reads is what was frozen."""
+"""Test that a resume reads the manifest as it was frozen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Publishing without a server: levels, marks, and which partitions may be swapped whole."""
+"""Test publishing without a server: levels, marks, and which partitions may be replaced."""
 
 from __future__ import annotations
 

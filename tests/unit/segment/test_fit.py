@@ -1,4 +1,4 @@
-"""Which clusters take over: the first with any structure, then all that are not worse by more than noise."""
+"""Test which clusters become champion: the first with structure, then any not worse by more than noise."""
 
 from __future__ import annotations
 

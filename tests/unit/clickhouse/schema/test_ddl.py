@@ -1,4 +1,4 @@
-"""The DDL files, read without a server."""
+"""Test the DDL files without a server."""
 
 from __future__ import annotations
 

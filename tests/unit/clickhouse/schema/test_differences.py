@@ -1,4 +1,4 @@
-"""Which differences of an existing table matter."""
+"""Test which differences of an existing table matter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The grants that raypipe asks for, and the example that gives them."""
+"""Test the required grants against the example file that grants them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a run's own table may go."""
+"""Test when a run's own table may be dropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Versions of servers."""
+"""Test server versions."""
 
 from __future__ import annotations
 
