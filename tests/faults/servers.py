@@ -1,21 +1,18 @@
-"""A ClickHouse of a test's own, which it may kill, and copies of the fitted publisher to break.
-
-The server is an embedded engine; or, where the session tests against a server and CLICKHOUSE_HTTP names a tool that
-starts one (`start|stop|kill --port PORT --path FOLDER`), one of those.
-"""
+"""A ClickHouse of a test's own, which it may kill, and copies of the fitted publisher to break."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import date
+from hashlib import sha256
 from pathlib import Path
 
 from raypipe.clickhouse.client import Client
@@ -23,83 +20,68 @@ from raypipe.clickhouse.embedded import Lease, open_embedded
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.migrate import migrate
 from raypipe.clickhouse.statements import identifier, load_all
-from tests.conftest import TEST_URL, FittedPublisher
+from tests.conftest import FittedPublisher
 from tests.faults.proxy import Rule
 
-TOOL = os.environ.get("CLICKHOUSE_HTTP") if TEST_URL in os.environ else None
 PUBLISHER_TABLES = Path(__file__).parents[1] / "publisher" / "schema.sql"
 FEATURES = "customer_user_features"
 # What a run reads besides the features.
 REGISTRY = ("ml_model_registry", "raypipe_aliases")
 PATIENCE = 30
+TESTER = "tester"
+USER = """
+<{name}>
+    <password_sha256_hex>{digest}</password_sha256_hex>
+    <networks><ip>127.0.0.1</ip></networks>
+    <profile>default</profile>
+    <quota>default</quota>
+</{name}>
+"""
 
 
 class Embedded:
-    """An embedded engine in a process that may be killed."""
+    """An embedded engine in a process that may be killed, and that keeps its address and password when it is back."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lease: Lease | None = None
+        self._secret = folder / "secret"
+        password = secrets.token_hex(16)
+        digest = sha256(password.encode()).hexdigest()
+        configured(folder, f"<http_port>{free_port()}</http_port>", users=USER.format(name=TESTER, digest=digest))
+        self._secret.touch(mode=0o600)
+        self._secret.write_text(password)
 
     def start(self) -> Endpoint:
-        """Starts it on its folder, or starts it again; the address and the password are new ones each time."""
+        """Start the engine on its folder, or start it again."""
         self._lease = open_embedded(self._folder)
-        return self._lease.endpoint
+        return replace(self._lease.endpoint, user=TESTER, password_file=str(self._secret))
 
     def kill(self) -> None:
-        """Ends it at once, as a crash would."""
+        """End the engine at once, as a crash would."""
         if self._lease is not None:
             os.kill(self._lease.pid, signal.SIGKILL)
             self.stop()
 
     def stop(self) -> None:
-        """Lets go of it, so that it ends."""
+        """Let go of the engine, so that it ends."""
         if self._lease is not None:
             lease, self._lease = self._lease, None
             lease.close()
             _ended(lease.pid)
 
 
-class Genuine:
-    """A server that CLICKHOUSE_HTTP starts."""
-
-    def __init__(self, folder: Path, tool: str) -> None:
-        self._folder = folder
-        self._tool = tool
-        self._port = _free_port()
-        self._runs = False
-
-    def start(self) -> Endpoint:
-        """Starts it on its folder, or starts it again at the same address."""
-        self._command("start", "--port", str(self._port), "--path", str(self._folder / "data"))
-        self._runs = True
-        return Endpoint.parse(f"http://default@127.0.0.1:{self._port}/default")
-
-    def kill(self) -> None:
-        """Ends it at once, as a crash would."""
-        self._end("kill")
-
-    def stop(self) -> None:
-        """Ends it."""
-        self._end("stop")
-
-    def _end(self, how: str) -> None:
-        if self._runs:
-            self._runs = False
-            self._command(how, "--port", str(self._port))
-
-    def _command(self, *arguments: str) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        # Its log and the file with its process id stand in TMPDIR.
-        known = {**os.environ, "TMPDIR": str(self._folder)}
-        done = subprocess.run([self._tool, *arguments], env=known, capture_output=True, timeout=PATIENCE, check=False)
-        assert done.returncode == 0, done.stderr.decode()
+def configured(folder: Path, config: str = "", *, users: str = "") -> None:
+    """Add to the configuration of the engine that is to start on a folder."""
+    for name, text in (("config.d", config), ("users.d", f"<users>{users}</users>")):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name / "test.xml").write_text(f"<clickhouse>{text}</clickhouse>")
 
 
 @contextmanager
-def own_server(folder: Path) -> Iterator[Embedded | Genuine]:
-    """A server of the kind that the session tests against, not started yet; ended at the latest here."""
-    server = Genuine(folder, TOOL) if TOOL else Embedded(folder)
+def own_server(folder: Path) -> Iterator[Embedded]:
+    """A server that is not started yet, and that ends at the latest here."""
+    server = Embedded(folder)
     try:
         yield server
     finally:
@@ -146,7 +128,8 @@ def while_held(rule: Rule, work: Callable[[], object]) -> Iterator[Future[object
             rule.released.set()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return int(listening.getsockname()[1])
