@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.embedded import require_engine
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema import grants
 from raypipe.clickhouse.schema.leftovers import PATIENCE, clean, leftovers
@@ -34,7 +35,6 @@ SHARED_MEMORY_BYTES = 2 * GIB
 SKEW_WARNING_SECONDS = 1.0
 SKEW_PROBLEM_SECONDS = 30.0
 MIGRATE = "raypipe migrate"
-EMBEDDED = ("chdb", "starlette", "uvicorn")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def examine(endpoint: Endpoint, *, embedded: bool = False) -> list[Check]:
 
     Args:
         endpoint: the ClickHouse that is examined.
-        embedded: whether it is the embedded engine, whose packages must then be there.
+        embedded: whether it is the embedded engine.
     """
     return [*_server(endpoint), *_machine(embedded)]
 
@@ -203,7 +203,7 @@ def _machine(embedded: bool) -> list[Check]:
         _resources(),
         _space("disk here", f"{Path.cwd()}: ", home.free, home.total),
         _shared_memory(Path("/dev/shm")),
-        *([_embedded_packages()] if embedded else []),
+        *([Check("embedded engine", "ok", f"chdb-core {require_engine()}")] if embedded else []),
     ]
 
 
@@ -227,15 +227,6 @@ def _shared_memory(path: Path) -> Check:
     if total >= SHARED_MEMORY_BYTES:
         return Check("shared memory", "ok", detail)
     return Check("shared memory", "warning", f"{detail}: Ray's object store goes to disk", "docker run --shm-size=4g")
-
-
-def _embedded_packages() -> Check:
-    absent = [name for name in EMBEDDED if _installed(name) is None]
-    if absent:
-        return Check(
-            "embedded engine", "problem", f"not installed: {', '.join(absent)}", "pip install 'raypipe[local]'"
-        )
-    return Check("embedded engine", "ok", ", ".join(f"{name} {_installed(name)}" for name in EMBEDDED))
 
 
 def _installed(package: str) -> str | None:

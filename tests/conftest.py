@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.embedded import open_embedded
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier
 from raypipe.fit import fit
@@ -54,8 +55,6 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     if url:
         yield Endpoint.parse(url)
         return
-    from raypipe.clickhouse.embedded import open_embedded
-
     with open_embedded(tmp_path_factory.mktemp("clickhouse")) as lease:
         yield lease.endpoint
 

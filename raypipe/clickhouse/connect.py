@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.embedded import open_embedded
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.version import require_version
 from raypipe.errors import ServerError, UsageError
@@ -46,9 +47,6 @@ def connected(
             allowed="chdb:PATH, such as chdb:.raypipe/clickhouse",
             next_step="name the folder that holds the data, or is to hold it",
         )
-    # The embedded engine is an extra; only those who use it pay for the import.
-    from raypipe.clickhouse.embedded import open_embedded
-
     with open_embedded(Path(path)) as lease:
         yield lease.endpoint
 

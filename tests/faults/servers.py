@@ -1,21 +1,18 @@
-"""Provide a ClickHouse that a test may kill, and copies of the fitted publisher to break.
-
-The server is an embedded engine. If the session tests against a server and CLICKHOUSE_HTTP names a tool that
-starts servers (`start|stop|kill --port PORT --path FOLDER`), that tool starts it.
-"""
+"""A ClickHouse of a test's own, which it may kill, and copies of the fitted publisher to break."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import date
+from hashlib import sha256
 from pathlib import Path
 
 from raypipe.clickhouse.client import Client
@@ -23,83 +20,68 @@ from raypipe.clickhouse.embedded import Lease, open_embedded
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import identifier, load_all
-from tests.conftest import TEST_URL, FittedPublisher
+from tests.conftest import FittedPublisher
 from tests.faults.proxy import Rule
 
-TOOL = os.environ.get("CLICKHOUSE_HTTP") if TEST_URL in os.environ else None
 PUBLISHER_TABLES = Path(__file__).parents[1] / "publisher" / "schema.sql"
 FEATURES = "customer_user_features"
 # Tables that a run reads besides the features.
 REGISTRY = ("ml_model_registry", "raypipe_aliases")
 PATIENCE = 30
+TESTER = "tester"
+USER = """
+<{name}>
+    <password_sha256_hex>{digest}</password_sha256_hex>
+    <networks><ip>127.0.0.1</ip></networks>
+    <profile>default</profile>
+    <quota>default</quota>
+</{name}>
+"""
 
 
 class Embedded:
-    """An embedded engine in a process that a test may kill."""
+    """An embedded engine in a process that may be killed, and that keeps its address and password when it is back."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lease: Lease | None = None
+        self._secret = folder / "secret"
+        password = secrets.token_hex(16)
+        digest = sha256(password.encode()).hexdigest()
+        configured(folder, f"<http_port>{free_port()}</http_port>", users=USER.format(name=TESTER, digest=digest))
+        self._secret.touch(mode=0o600)
+        self._secret.write_text(password)
 
     def start(self) -> Endpoint:
-        """Start or restart it on its folder. Each start has a new address and password."""
+        """Start the engine on its folder, or start it again."""
         self._lease = open_embedded(self._folder)
-        return self._lease.endpoint
+        return replace(self._lease.endpoint, user=TESTER, password_file=str(self._secret))
 
     def kill(self) -> None:
-        """End it at once, like a crash."""
+        """End the engine at once, as a crash would."""
         if self._lease is not None:
             os.kill(self._lease.pid, signal.SIGKILL)
             self.stop()
 
     def stop(self) -> None:
-        """Release it, so that it ends."""
+        """Let go of the engine, so that it ends."""
         if self._lease is not None:
             lease, self._lease = self._lease, None
             lease.close()
             _ended(lease.pid)
 
 
-class Genuine:
-    """A server started by CLICKHOUSE_HTTP."""
-
-    def __init__(self, folder: Path, tool: str) -> None:
-        self._folder = folder
-        self._tool = tool
-        self._port = _free_port()
-        self._runs = False
-
-    def start(self) -> Endpoint:
-        """Start or restart it on its folder at the same address."""
-        self._command("start", "--port", str(self._port), "--path", str(self._folder / "data"))
-        self._runs = True
-        return Endpoint.parse(f"http://default@127.0.0.1:{self._port}/default")
-
-    def kill(self) -> None:
-        """End it at once, like a crash."""
-        self._end("kill")
-
-    def stop(self) -> None:
-        """End it."""
-        self._end("stop")
-
-    def _end(self, how: str) -> None:
-        if self._runs:
-            self._runs = False
-            self._command(how, "--port", str(self._port))
-
-    def _command(self, *arguments: str) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        # Its log and its pid file are in TMPDIR.
-        known = {**os.environ, "TMPDIR": str(self._folder)}
-        done = subprocess.run([self._tool, *arguments], env=known, capture_output=True, timeout=PATIENCE, check=False)
-        assert done.returncode == 0, done.stderr.decode()
+def configured(folder: Path, config: str = "", *, users: str = "") -> None:
+    """Add to the configuration of the engine that is to start on a folder."""
+    for name, text in (("config.d", config), ("users.d", f"<users>{users}</users>")):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name / "test.xml").write_text(f"<clickhouse>{text}</clickhouse>")
 
 
 @contextmanager
-def own_server(folder: Path) -> Iterator[Embedded | Genuine]:
-    """Yield an unstarted server of the session's kind, and end it afterwards."""
-    server = Genuine(folder, TOOL) if TOOL else Embedded(folder)
+def own_server(folder: Path) -> Iterator[Embedded]:
+    """A server that is not started yet, and that ends at the latest here."""
+    server = Embedded(folder)
     try:
         yield server
     finally:
@@ -146,7 +128,8 @@ def while_held(rule: Rule, work: Callable[[], object]) -> Iterator[Future[object
             rule.released.set()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return int(listening.getsockname()[1])

@@ -22,7 +22,7 @@ from raypipe.score.run import Outcome
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 from tests.faults.oracle import assert_exact, assert_nothing_left, in_process, planned
 from tests.faults.proxy import Proxy, Rule, proxied
-from tests.faults.servers import TOOL, Embedded, Genuine, copied, own_server, while_held
+from tests.faults.servers import Embedded, copied, own_server, while_held
 
 DAY = PUBLISHER_LAST_DATE - timedelta(days=30)
 DATABASE = "raypipe_own"
@@ -35,7 +35,7 @@ READ = b"max_threads=1"
 class Mortal:
     """A server of the test with a copy of the publisher, and a proxy that survives it."""
 
-    server: Embedded | Genuine
+    server: Embedded
     proxy: Proxy
     publisher: FittedPublisher
 
@@ -196,14 +196,10 @@ def test_a_lock_that_a_dead_server_kept_is_taken_by_the_resume_of_its_run_alone(
     mortal.exact(manifest)
 
 
-if TOOL:
-    # Each start of an embedded engine has a new password. A new command asks for it; a running one cannot know it.
-    def test_a_server_that_is_back_within_the_pauses_costs_the_run_nothing(mortal: Mortal) -> None:
-        manifest = mortal.plan()
-        with while_held(
-            mortal.proxy.add(Rule(STAGING, "hold_answer", skip=2)), lambda: mortal.run(manifest)
-        ) as running:
-            mortal.server.kill()
-            mortal.start()
-        assert running.exception() is None
-        mortal.exact(manifest)
+def test_a_server_that_is_back_within_the_pauses_costs_the_run_nothing(mortal: Mortal) -> None:
+    manifest = mortal.plan()
+    with while_held(mortal.proxy.add(Rule(STAGING, "hold_answer", skip=2)), lambda: mortal.run(manifest)) as running:
+        mortal.server.kill()
+        mortal.start()
+    assert running.exception() is None
+    mortal.exact(manifest)

@@ -179,7 +179,7 @@ class TestImage:
         command = [sys.executable, str(ROOT / "docker" / "runtime_lock.py")]
         printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         names = set(re.findall(r"^([a-z0-9-]+)==", printed, re.MULTILINE))
-        assert {"ray", "chdb", "xgboost-cpu", "aiohttp", "clickhouse-connect"} <= names
+        assert {"ray", "chdb-core", "xgboost-cpu", "aiohttp", "clickhouse-connect"} <= names
         assert names & {"pytest", "mypy", "ruff", "uv", "hatchling", "import-linter"} == set()
         assert printed.rstrip() in "\n".join(_entries_of(names))
 

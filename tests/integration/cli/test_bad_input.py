@@ -23,12 +23,11 @@ import ray
 from click.testing import Result
 from typer.testing import CliRunner
 
-import raypipe
 from raypipe.cli import app
-from raypipe.clickhouse import embedded
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.embedded import lease, start
+from raypipe.clickhouse.embedded.folder import Folder, State
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.facade.folder import Folder, State
 from raypipe.clickhouse.statements import identifier
 from raypipe.cluster import runtime
 from raypipe.config.load import load_pipeline
@@ -477,16 +476,16 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestEmbedded:
     def test_a_folder_whose_owner_is_dead_is_taken_over(self, project: Project, tmp_path: Path) -> None:
         folder = Folder.create(tmp_path / "engine")
-        folder.write_state(State("http://127.0.0.1:1", 2**22 + 1, raypipe.__version__))
+        folder.write_state(State("http://127.0.0.1:1", 2**22 + 1))
         result = project.run("sql", "SELECT 1", "--url", f"chdb:{folder.root}", "--json")
         assert json.loads(result.stdout) == {"columns": ["1"], "rows": [[1]]}
 
     def test_a_folder_whose_owner_lives_and_does_not_answer(
         self, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(embedded, "ANSWER_SECONDS", 0.1)
+        monkeypatch.setattr(start, "ANSWER_SECONDS", 0.1)
         folder = Folder.create(tmp_path / "engine")
-        folder.write_state(State("http://127.0.0.1:1", os.getpid(), raypipe.__version__))
+        folder.write_state(State("http://127.0.0.1:1", os.getpid()))
         held = folder.lock("owner.lock", fcntl.LOCK_EX)
         assert held is not None
         try:
@@ -502,7 +501,7 @@ class TestEmbedded:
         assert str(tmp_path / "file") in result.stderr
 
     def test_a_missing_extra(self, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(embedded, "_NEEDED", ("chdb", "no_such_package"))
+        monkeypatch.setattr(lease, "PACKAGE", "no_such_package")
         result = project.run("runs", "--url", f"chdb:{tmp_path / 'engine'}", "--json")
         refused(result, 2, "no_such_package", "pip install 'raypipe[local]'")
         assert not (tmp_path / "engine").exists()

@@ -1,15 +1,16 @@
-"""What stands in the folder of an embedded engine, and who may touch it when.
+"""The folder of an embedded engine: its files, and the locks that say who may touch it.
 
-    data/         chDB's database
-    password      of the engine that runs now (mode 0600)
-    server.json   where it answers, and its pid (mode 0600)
-    server.log    what it printed
+    data/         ClickHouse's own folder
+    config.xml    ClickHouse's configuration, and users.xml: written at each start
+    password      of the engine that runs now
+    server.json   where the engine answers, and its pid
+    server.log    what the engine printed
     owner.lock    held by the engine as long as it lives
     users.lock    shared by the commands that use the engine; the engine takes it alone when the last has ended
-    start.lock    held while somebody looks for the engine and starts it
+    start.lock    held by a command that looks for the engine and starts it
 
-The locks are flock(2): the kernel gives them back when a process ends, however it ends, so nothing has to be
-cleaned up after a killed one.
+Only the owner may read them. The locks are flock(2): the kernel gives them back when a process ends, however it ends,
+so nothing has to be cleaned up after a killed one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ PRIVATE = 0o600
 _POLL_SECONDS = 0.02
 _LONGEST_LOG = 1 << 20
 _PID = re.compile(r"PID:\s*(\d+)")
+_PATTERN = re.compile(r"[?*{}]")
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,10 @@ class State:
     Attributes:
         url: its address.
         pid: its process.
-        version: of raypipe; engines of another version may speak differently.
     """
 
     url: str
     pid: int
-    version: str
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,17 @@ class Folder:
 
     @classmethod
     def create(cls, path: Path) -> Folder:
-        """The folder at `path`, made if it is missing.
+        """Return the folder at a path, made if it is missing.
 
         Raises:
-            ConfigError: it can't be made, written or used by chDB.
+            ConfigError: the folder can't be made, written or used by ClickHouse.
         """
         root = path.expanduser().absolute()
         problem = f"The folder of the embedded engine cannot be used: {root}"
-        if "?" in str(root):
-            raise ConfigError(problem, found="a question mark in its name, which chDB reads as an option")
-        if (root / "store").exists() and not (root / "server.json").exists():
+        if _PATTERN.search(str(root)):
+            found = "a character in its path that ClickHouse reads as a pattern"
+            raise ConfigError(problem, found=found, allowed="a path without any of ? * { }")
+        if (root / "store").exists():
             raise ConfigError(
                 problem,
                 found="a database that chDB was opened on directly",
@@ -78,7 +79,7 @@ class Folder:
 
     @property
     def data(self) -> Path:
-        """chDB's database."""
+        """ClickHouse's own folder."""
         return self.root / "data"
 
     @property
@@ -88,14 +89,14 @@ class Folder:
 
     @property
     def log(self) -> Path:
-        """What the engine printed."""
+        """The file with what the engine printed."""
         return self.root / "server.log"
 
     def _open(self, name: str) -> int:
         return os.open(self.root / name, os.O_RDWR | os.O_CREAT, PRIVATE)
 
     def lock(self, name: str, how: int, seconds: float = 0.0) -> int | None:
-        """A file descriptor that holds a lock; None when others held it for all the time."""
+        """Return a file descriptor that holds a lock, or None when others held the lock all the time."""
         return self._lock(self._open(name), how, seconds)
 
     def _lock(self, held: int, how: int, seconds: float) -> int | None:
@@ -114,23 +115,27 @@ class Folder:
             else:
                 return held
 
+    def wait_for_last_user(self) -> None:
+        """Block until nobody uses the engine, and keep newcomers waiting until this process ends."""
+        fcntl.flock(self._open("users.lock"), fcntl.LOCK_EX)
+
     def read_state(self) -> State | None:
-        """Where the engine says it answers; None when it has not said so."""
+        """Return where the engine says it answers, or None when it has not said so."""
         try:
             return State(**json.loads((self.root / "server.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
     def write_state(self, state: State) -> None:
-        """Says where the engine answers."""
+        """Say where the engine answers."""
         self.write_private("server.json", json.dumps(asdict(state)) + "\n")
 
     def remove_state(self) -> None:
-        """Says that the engine answers no more."""
+        """Say that the engine answers no more."""
         (self.root / "server.json").unlink(missing_ok=True)
 
     def write_private(self, name: str, text: str) -> None:
-        """Replaces a file that only its owner may read; readers see the old text or the new one."""
+        """Replace a file that only its owner may read; readers see the old text or the new one."""
         new = self.root / f".{name}.new"
         new.unlink(missing_ok=True)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
@@ -139,10 +144,10 @@ class Folder:
         new.replace(self.root / name)
 
     def foreign_owner(self, seconds: float) -> str | None:
-        """The pid, as text, of a process that has chDB open on the data and is not our engine.
+        """Return the pid, as text, of a process other than our engine that has the data open.
 
-        Asked by who holds the owner's lock. An engine that is being killed gives back its locks one after the other,
-        so one that is held counts only when it still is after a while.
+        The caller holds the owner's lock. A killed engine gives back its locks one after the other, so ClickHouse's
+        own lock counts only when it is still held after some seconds.
         """
         status = self.data / "status"
         try:
@@ -156,14 +161,14 @@ class Folder:
         return match[1] if match else "unknown"
 
     def open_log(self) -> int:
-        """A file descriptor that appends to the log; a long log begins anew."""
+        """Return a file descriptor that appends to the log; a long log begins anew."""
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE)
         if os.fstat(log).st_size > _LONGEST_LOG:
             os.ftruncate(log, 0)
         return log
 
     def last_log_lines(self, count: int = 5) -> str:
-        """The end of what the engine printed."""
+        """Return the end of what the engine printed."""
         try:
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
