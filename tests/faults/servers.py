@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.embedded import Lease, open_embedded
@@ -29,26 +30,20 @@ FEATURES = "customer_user_features"
 REGISTRY = ("ml_model_registry", "raypipe_aliases")
 PATIENCE = 30
 TESTER = "tester"
-USER = """
-<{name}>
-    <password_sha256_hex>{digest}</password_sha256_hex>
-    <networks><ip>127.0.0.1</ip></networks>
-    <profile>default</profile>
-    <quota>default</quota>
-</{name}>
-"""
+LIMITED = "limited"
 
 
 class Embedded:
     """An embedded engine in a process that may be killed, and that keeps its address and password when it is back."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, grants: Sequence[str] = ()) -> None:
+        """Prepare the folder; where grants are given, a second user, `LIMITED`, has these and no more."""
         self._folder = folder
         self._lease: Lease | None = None
         self._secret = folder / "secret"
         password = secrets.token_hex(16)
-        digest = sha256(password.encode()).hexdigest()
-        configured(folder, f"<http_port>{free_port()}</http_port>", users=USER.format(name=TESTER, digest=digest))
+        users = user(TESTER, password) + (user(LIMITED, password, grants) if grants else "")
+        configured(folder, f"<http_port>{free_port()}</http_port>", users=users)
         self._secret.touch(mode=0o600)
         self._secret.write_text(password)
 
@@ -69,6 +64,20 @@ class Embedded:
             lease, self._lease = self._lease, None
             lease.close()
             _ended(lease.pid)
+
+
+def user(name: str, password: str, grants: Sequence[str] = ()) -> str:
+    """Return a user of users.xml, who may do everything where no grants are given."""
+    granted = "".join(f"<query>{escape(grant)}</query>" for grant in grants)
+    return f"""
+        <{name}>
+            <password_sha256_hex>{sha256(password.encode()).hexdigest()}</password_sha256_hex>
+            <networks><ip>127.0.0.1</ip></networks>
+            <profile>default</profile>
+            <quota>default</quota>
+            {f"<grants>{granted}</grants>" if granted else ""}
+        </{name}>
+    """
 
 
 def configured(folder: Path, config: str = "", *, users: str = "") -> None:

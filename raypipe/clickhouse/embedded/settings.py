@@ -15,7 +15,7 @@ LOOPBACK = "127.0.0.1"
 # keep_alive_timeout: an idle connection that the server closes just as the client writes looks like a failed request.
 # http_handlers: queries and /ping, without the pages for browsers.
 # max_server_memory_usage_to_ram_ratio: the rest of the machine is for Ray's workers and its object store.
-# background_schedule_pool_size: with the two threads of clickhouse-local, tables wait for one another.
+# background_…_pool_size: with the two threads of clickhouse-local, tables wait for one another.
 CONFIG = f"""<clickhouse>
   <listen_host>{LOOPBACK}</listen_host>
   <http_port>0</http_port>
@@ -28,6 +28,7 @@ CONFIG = f"""<clickhouse>
   <max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
   <cache_size_to_ram_max_ratio>0.1</cache_size_to_ram_max_ratio>
   <background_schedule_pool_size>16</background_schedule_pool_size>
+  <background_streaming_schedule_pool_size>16</background_streaming_schedule_pool_size>
   <send_crash_reports><enabled>false</enabled></send_crash_reports>
   <logger>
     <console>1</console>
@@ -73,6 +74,8 @@ _USERS = Template("""<clickhouse>
       <networks><ip>$loopback</ip></networks>
       <profile>default</profile>
       <quota>default</quota>
+      <access_management>1</access_management>
+      <named_collection_control>1</named_collection_control>
     </$user>
   </users>
 </clickhouse>

@@ -1,4 +1,4 @@
-"""Test raypipe's writes as a user with the grants of sql/grants.sql and no others."""
+"""What raypipe writes, done by a user who has the grants of sql/grants.sql and no more."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 import pytest
 
@@ -23,26 +22,13 @@ from raypipe.errors import Denied
 from raypipe.features import day as days
 from raypipe.features import snapshots
 from raypipe.project import shipped
-from tests.faults.servers import Embedded
+from tests.faults.servers import LIMITED, Embedded
 
 pytestmark = pytest.mark.once
 
 LAST = date(2026, 1, 31)
 # The database of the example; and one with the publisher's own tables, which are partitioned by the month.
 DATABASE, THEIRS = "publisher", "theirs"
-# The embedded engine runs all as its one user, and takes an insert's rows through a temporary table of its own.
-OF_THE_ENGINE = ("GRANT CREATE TEMPORARY TABLE ON *.*",)
-CONFIG = "<clickhouse><users_config>{}</users_config></clickhouse>"
-USERS = """
-<clickhouse>
-    <profiles><default/></profiles>
-    <quotas><default/></quotas>
-    <users><default>
-        <password/><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>
-        <grants>{}</grants>
-    </default></users>
-</clickhouse>
-"""
 
 
 def of_the_nightly_user() -> Iterator[str]:
@@ -75,20 +61,13 @@ def fill(client: Client) -> None:
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """An engine with both databases, whose user has the grants of the example's nightly user."""
-    folder = tmp_path_factory.mktemp("clickhouse")
-    engine = Embedded(folder)
+    """An engine with both databases, as a user who has the grants of the example's nightly user."""
+    engine = Embedded(tmp_path_factory.mktemp("clickhouse"), grants=tuple(of_the_nightly_user()))
     try:
-        with Client(engine.start()) as client:
+        endpoint = engine.start()
+        with Client(endpoint) as client:
             fill(client)
-        # Whoever asks before it has ended is served by the engine that knows no limits.
-        engine.stop()
-        # chDB reads the configuration that stands in the folder where it is started.
-        users = folder / "users.xml"
-        queries = (f"<query>{escape(one)}</query>" for one in (*of_the_nightly_user(), *OF_THE_ENGINE))
-        users.write_text(USERS.format("".join(queries)))
-        (folder / "config.xml").write_text(CONFIG.format(users))
-        yield replace(engine.start(), database=DATABASE)
+        yield replace(endpoint, user=LIMITED, database=DATABASE)
     finally:
         engine.stop()
 
