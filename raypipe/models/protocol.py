@@ -189,7 +189,7 @@ class Family(Protocol):
     scores_without: tuple[str, ...]
     explains: bool = True
     is_linear: bool = False
-    fitter: str = "raypipe.fit.fitting"
+    fitter: str = "raypipe.fit.labelled"
     tries: str = ""
 
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[Model, History]:
