@@ -14,7 +14,7 @@ from raypipe.artifact.package import Package, load_package
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import unsliced
-from raypipe.errors import ConfigError, RaypipeError
+from raypipe.errors import DataError, RaypipeError
 from raypipe.evaluation.baselines import Baseline, baselines
 from raypipe.evaluation.decision import Decision, decide
 from raypipe.evaluation.evaluate import Evaluation, evaluate
@@ -110,7 +110,7 @@ def scores_of(client: Client, recipe: Recipe, table: TrainingTable, package: Pac
         recipe.test_parameters(package.contract),
     )
     if data.num_rows != rows:
-        raise ConfigError(
+        raise DataError(
             "The two versions do not see the same test rows",
             found=f"{data.num_rows} and {rows} rows on {recipe.test_date}",
             next_step="repeat the command when nothing writes to the source tables",

@@ -17,8 +17,9 @@ def compare_versions(client: Client, recipe: Recipe, challenger: Package, champi
     as long as `split` has not changed.
 
     Raises:
-        DataError: the features query does not fulfil the contract of a version, or there are no test rows.
-        ConfigError: the pipeline has no label, or the source changed between the versions.
+        DataError: the features query does not fulfil the contract of a version, there are no test rows, or the source
+            changed between the versions.
+        ConfigError: the pipeline has no label.
     """
     for package in (challenger, champion):
         require_contract(client, recipe, package.contract)

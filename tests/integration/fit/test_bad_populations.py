@@ -197,7 +197,7 @@ def test_a_champion_that_sees_other_test_rows_is_not_compared(small: Client, her
     with training_table.written(small, recipe, package.contract, "raypipe_training_rows") as table:
         assert len(rivals.scores_of(small, recipe, table, package)) == table.rows["test"]
         grown = replace(table, rows={**table.rows, "test": table.rows["test"] + 1})
-        with pytest.raises(ConfigError, match="do not see the same test rows"):
+        with pytest.raises(DataError, match="do not see the same test rows"):
             rivals.scores_of(small, recipe, grown, package)
 
 
@@ -242,7 +242,7 @@ def test_three_users_in_all_are_too_few_and_that_is_said(small: Client, refused:
         " (SELECT DISTINCT user_id FROM customer_user_features ORDER BY user_id LIMIT 3)"
     )
     with pytest.raises(
-        DataError, match=r"split leaves nothing|single class|too few rows|fewer training rows than clusters"
+        DataError, match=r"There are no rows for|single class|too few rows|fewer training rows than clusters"
     ) as error:
         fitted(small, replace(recipe, features_sql=Statement(few, source="features.sql")))
     assert error.value.next_step
