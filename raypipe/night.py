@@ -103,7 +103,6 @@ def run_night(
     """Run a whole night, and yield each step as it ends.
 
     Args:
-        pipelines: the configs of the pipelines to run, by name.
         day: the snapshot; None for the newest.
         timezone: the zone of the features' days.
 

@@ -72,11 +72,7 @@ def compare(
 
 
 def require_complete(comparison: Comparison) -> int:
-    """Return the number of fitted models.
-
-    Raises:
-        ModelError: a model could not be fitted.
-    """
+    """Return the number of fitted models, or raise the errors of models that could not be fitted."""
     if comparison.failed:
         raise ModelError(
             f"{len(comparison.failed)} of the models of {comparison.pipeline} could not be fitted",

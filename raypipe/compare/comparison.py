@@ -21,12 +21,10 @@ class Compared:
     Attributes:
         name: the model's name, or `champion`, `prior`, `one_feature`, `persistence`.
         kind: `model` for a model that was fitted for the comparison.
-        version: the registered version; empty for a rule and for a failed fit.
         metrics: on the test rows, each with `value`, `low` and `high`; None for a failed fit.
         difference: the gain over the champion in units of the deciding metric; positive is better. None without a
             champion, and for the champion itself.
         seconds: the duration of a fit of this model alone, with the reading of the features; None for a rule.
-        error: the error of a failed fit.
     """
 
     name: str
@@ -47,11 +45,9 @@ class Comparison:
         pipeline: the pipeline that the models are registered under.
         of: the pipeline of the rows and of the champion.
         champion: the champion's version; empty without a champion that could be compared.
-        metric: the metric that decides.
         test_date: the snapshot of the test rows.
         same_rows: whether the champion was fitted on these rows; None if that is unknown.
         models: the best first, failed fits last.
-        seconds: the duration of the whole comparison.
     """
 
     pipeline: str

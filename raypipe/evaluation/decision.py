@@ -21,13 +21,9 @@ class Decision:
     """A verdict on a promotion, with its evidence.
 
     Attributes:
-        promote: whether the challenger becomes the champion.
-        reason: one sentence.
-        metric: the metric compared.
         rival: `champion`, or the name of the strongest baseline; None without a rival.
         difference: the challenger's gain in the metric's units; positive is better for every metric.
-        low: the lower bound of the gain's 95 % interval from a paired bootstrap.
-        high: the upper bound.
+        low: the lower bound of the gain's 95 % interval from a paired bootstrap, as `high` is the upper.
     """
 
     promote: bool

@@ -69,13 +69,13 @@ def _binary(
         **binary_metrics(ranking, positive, predicted, losses, squares),
     }
     table = reliability(y, p)
-    found = metrics.intervals(prepared, len(y), resamples, seed, entities=entities)
+    values = metrics.intervals(prepared, len(y), resamples, seed, entities=entities)
     return {
         "kind": "binary",
         "rows": len(y),
         "positives": int(np.count_nonzero(positive)),
         "threshold": float(threshold),
-        **{name: interval.to_json() for name, interval in found.items()},
+        **{name: interval.to_json() for name, interval in values.items()},
         "ece": {"value": calibration_error(table)},
         "reliability": table,
     }
@@ -91,8 +91,8 @@ def _number(
         "mae": metrics.mean_of(np.abs(y.astype(np.float64) - prediction)),
         "r2": metrics.r_squared(y, prediction),
     }
-    found = metrics.intervals(prepared, len(y), resamples, seed, entities=entities)
-    return {"kind": "number", "rows": len(y), **{name: interval.to_json() for name, interval in found.items()}}
+    values = metrics.intervals(prepared, len(y), resamples, seed, entities=entities)
+    return {"kind": "number", "rows": len(y), **{name: interval.to_json() for name, interval in values.items()}}
 
 
 def binary_metrics(

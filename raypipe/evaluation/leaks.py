@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,18 +15,10 @@ Array = npt.NDArray[Any]
 SUSPICION_ROWS = 200_000
 
 
-@dataclass(frozen=True)
-class Suspicion:
-    """A feature that almost gives the label away by itself."""
-
-    column: str
-    auc: float
-
-
 def suspicious_features(
     x: Array, y: Array, columns: Sequence[str], limit: float = 0.99, seed: int = 0
-) -> list[Suspicion]:
-    """Return the features that alone reach an AUC of `limit` in either direction, the highest AUC first.
+) -> list[tuple[str, float]]:
+    """Return the features that alone reach an AUC of `limit` in either direction, and their AUC, the highest first.
 
     A missing value counts as the smallest or as the largest value, whichever has the higher AUC: a gap can leak the
     label, too. Larger inputs are sampled to 200,000 rows.
@@ -36,8 +27,8 @@ def suspicious_features(
     if len(y) > SUSPICION_ROWS:
         rows = np.random.default_rng(seed).choice(len(y), SUSPICION_ROWS, replace=False)
         x, y = x[rows], y[rows]
-    alone = [Suspicion(name, _auc_alone(x[:, at], y)) for at, name in enumerate(columns)]
-    return sorted((feature for feature in alone if feature.auc >= limit), key=lambda feature: -feature.auc)
+    alone = [(name, _auc_alone(x[:, at], y)) for at, name in enumerate(columns)]
+    return sorted(((name, auc) for name, auc in alone if auc >= limit), key=lambda leak: -leak[1])
 
 
 def _auc_alone(values: Array, y: Array) -> float:

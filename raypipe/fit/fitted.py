@@ -24,14 +24,10 @@ class Fitted:
     """A fitted version before it is registered.
 
     Attributes:
-        files: the artifact's files.
         history: rounds and learning curves.
-        validation: metrics on the validation rows.
-        test: metrics on the test rows.
         baselines: description and metrics of each baseline, on the same test rows.
         warnings: doubts that somebody should look into.
         x: rows of the training part, for the registry's column statistics.
-        seconds: wall time of the fit.
         comparison: the decision against a second version on the same test rows; None without one.
     """
 

@@ -86,11 +86,7 @@ class Recipe:
 
 
 def labels_of(recipe: Recipe) -> Statement:
-    """Return the labels query of a recipe.
-
-    Raises:
-        ConfigError: the recipe has no labels query.
-    """
+    """Return the labels query of a recipe, or refuse a recipe without a label."""
     if recipe.labels_sql is None:
         raise ConfigError(
             f"{recipe.pipeline} has no label",

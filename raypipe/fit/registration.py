@@ -162,7 +162,6 @@ def settle(client: Client, model: Registered, decision: Decision, against: str |
     A version is not promoted when the champion changed during the fit, since the two were not compared.
 
     Args:
-        decision: the decision of the fit.
         against: the version of the champion that it was compared with; None without a champion.
     """
     now = datetime.now(UTC)

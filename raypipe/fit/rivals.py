@@ -34,7 +34,6 @@ class Rivals:
     """The rows of an evaluation, with the scores of the baselines and the champion.
 
     Attributes:
-        parts: the rows of `train`, `validation` and `test`.
         entities: the entities of `validation` and `test`, as `metrics.entities_of` returns them.
         baselines: by name, on the test rows.
         champion: (rows,), its scores of the test rows; None without a champion that can be compared.
@@ -137,7 +136,7 @@ def _leaks(recipe: Recipe, rows: Matrix, contract: Contract) -> list[str]:
     if recipe.label_kind != "binary":
         return []
     leaks = suspicious_features(rows.x, rows.y, contract.columns, recipe.suspicious_auc)
-    return [f"{leak.column} alone reaches AUC {leak.auc:.4f}: does it know the label?" for leak in leaks]
+    return [f"{column} alone reaches AUC {auc:.4f}: does it know the label?" for column, auc in leaks]
 
 
 def _empty_features(rows: Matrix, contract: Contract) -> tuple[str, ...]:

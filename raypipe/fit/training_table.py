@@ -51,8 +51,6 @@ def written(
     """Write the recipe's rows under a frozen contract, and drop the table at the end.
 
     Args:
-        recipe: the queries, the snapshots and the split.
-        contract: the columns of the matrix.
         parts: the parts to write; each needs rows.
 
     Raises:

@@ -48,13 +48,11 @@ def _brand_id(client: Client, recipe: Recipe, brand: str) -> str:
 
 
 def brand_called(brand: str, known: Sequence[str], named: Sequence[tuple[str, ...]], pipeline: str) -> str:
-    """Return the id of a brand.
+    """Return the id of a brand, given its id, name or code.
 
     Args:
-        brand: an id, a name or a code.
         known: the ids of the brands with entities.
         named: the id, the name and the code of each brand.
-        pipeline: the pipeline of the entities.
 
     Raises:
         UsageError: no brand, or several brands, are called so.

@@ -28,11 +28,9 @@ class SweepPlan:
 
     Attributes:
         name: the name of the sweep, which its tables, rows and files begin with.
-        recipe: the pipeline's own recipe.
         metric: the metric that decides, on validation rows.
         trials: the number of trials, with the trials of an earlier process.
         concurrent: the most trials at a time; None for as many as the cluster holds.
-        cpus: the CPUs of each trial.
         grace_rounds: the rounds that every trial gets before it may be stopped.
     """
 
@@ -77,12 +75,7 @@ class SweepPlan:
 def plan_of(
     client: Client, loaded: Loaded, axes: tuple[space.Axis, ...], name: str, last: date, brand: str | None
 ) -> SweepPlan:
-    """Return the plan for a pipeline, or for one of its brands, on data up to a day.
-
-    Raises:
-        ConfigError: the pipeline's entities have no brand.
-        UsageError: no brand, or several brands, are called so.
-    """
+    """Return the plan for a pipeline, or for one of its brands, on data up to a day."""
     recipe, settings = recipe_of(client, loaded, last), loaded.config.sweep
     if brand is not None:
         recipe = for_brand(client, recipe, brand)

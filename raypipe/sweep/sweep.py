@@ -50,7 +50,6 @@ def sweep_pipeline(
     Args:
         name: the name of the sweep; with `resume`, of the sweep that was stopped.
         as_of: the last day with usable data; None for the newest snapshot. A resumed sweep keeps its day.
-        resume: whether to resume a sweep.
         cell: the cell of a matrix that changed the config. A version for one brand or horizon is not registered, since
             it would score every brand.
 

@@ -71,7 +71,6 @@ def run_trial(plan: SweepPlan, endpoint: Endpoint, rows: TrialRows, values: spac
 
     Args:
         endpoint: the ClickHouse, for a trial with rows of its own.
-        rows: the rows of the plan's recipe.
         values: the trial's values, by dotted key.
 
     Raises:
@@ -109,11 +108,7 @@ def measure(recipe: Recipe, rows: Matrix, scores: FloatArray) -> Measured:
 
 
 def require_metric(plan: SweepPlan, rows: TrialRows) -> None:
-    """Refuse a metric that the evaluation of these rows does not produce, or that has no direction.
-
-    Raises:
-        ConfigError: naming the metrics that can decide.
-    """
+    """Refuse a metric that the evaluation of these rows does not produce, or that has no direction."""
     # Only the names count, so any scores do.
     noise = np.random.default_rng(0).random(len(rows.validation), dtype=np.float32)
     produced = [name for name in measure(plan.recipe, rows.validation, noise) if name in METRICS]

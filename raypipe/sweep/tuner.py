@@ -40,11 +40,7 @@ REPORTED = ("rounds", "metric", "metrics", "final", "rungs")
 
 
 def require_optuna() -> Any:
-    """Return the module `optuna`.
-
-    Raises:
-        ConfigError: Optuna is not installed.
-    """
+    """Return the module `optuna`, or refuse an installation without it."""
     try:
         import optuna
     except ImportError as error:
@@ -55,11 +51,7 @@ def require_optuna() -> Any:
 
 
 def require_room(trials: int, concurrent: int | None, cpus: int) -> int:
-    """Return the number of trials at a time.
-
-    Raises:
-        ConfigError: the cluster has too few CPUs.
-    """
+    """Return the number of trials at a time, or refuse a cluster with too few CPUs."""
     nodes = node_cpus(cpus)
     most = room(nodes, cpus)
     if (concurrent or 1) > most:
@@ -78,7 +70,6 @@ def run_trials(
     """Run the trials that are left, and record each in `runs`; return early after Ctrl-C.
 
     Args:
-        rows: the rows of the plan's recipe.
         runs: the trials of an earlier process, and the rows to write.
         first: the point of the pipeline's own configuration, tried first; None if the space does not hold it.
 
@@ -133,12 +124,7 @@ def suggester(
     finished: Sequence[Tried] = (),
     unfinished: Sequence[Mapping[str, Any]] = (),
 ) -> Any:
-    """Return Optuna's TPE over the space, which knows the finished trials and begins with the unfinished.
-
-    Raises:
-        ConfigError: Optuna is not installed.
-        DataError: the space does not hold an earlier trial.
-    """
+    """Return Optuna's TPE over the space, which knows the finished trials and begins with the unfinished."""
     optuna = require_optuna()
     from ray.tune.search.optuna import OptunaSearch
 
@@ -261,14 +247,8 @@ def _quiet() -> Iterator[None]:
         with redirect_stdout(sys.stderr):
             yield
         return
-    loggers = [logging.getLogger(name) for name in ("ray.tune", "ray.air", "optuna")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
+    for name in ("ray.tune", "ray.air", "optuna"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -21,7 +21,6 @@ def evaluate_binary(cells: Cells, threshold: float, *, resamples: int, seed: int
 
     Args:
         cells: the columns of sql/validation/binary.sql, one element per cell, without the cells of unknown outcome.
-        threshold: the threshold that divided the cells.
         resamples: the resamples of the bootstrap, which draws the rows behind the cells.
 
     Returns:

@@ -38,7 +38,6 @@ class Exported:
     Attributes:
         name: the registered model, named like the pipeline.
         version: the number in MLflow.
-        run_id: the run with the files.
         aliases: the version's aliases, here and there.
         created: whether this export created it.
     """

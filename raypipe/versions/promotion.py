@@ -31,7 +31,6 @@ class Promoted:
 
     Attributes:
         previous: the champion before; None for the first.
-        reason: the reason in the history.
         decision: the comparison that decided; None without one.
     """
 

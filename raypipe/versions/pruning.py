@@ -45,7 +45,6 @@ def prune(
 
     Args:
         root: the artifacts' folder, with the orphans.
-        pipelines: the pipelines to prune.
         keep: the number of newest versions per pipeline that always stay.
         orphans: whether to remove artifacts of no registered version, too.
         dry_run: whether to remove nothing.

@@ -55,11 +55,7 @@ def mark(client: Client, model: Registered, at: datetime) -> None:
 
 
 def removable(client: Client, pending: Iterable[Registered] = ()) -> list[Removal]:
-    """Return the artifacts that exist and that no version needs any more.
-
-    Args:
-        pending: versions that count as marked, for a dry run.
-    """
+    """Return the artifacts that no version needs any more; `pending` versions count as marked, for a dry run."""
     versions, names = models.list_models(client), named(client)
     marked = {model.model_id for model in pending} | {model.model_id for model in versions if model.pruned_at}
     needed = {

@@ -33,7 +33,6 @@ class Day:
     Attributes:
         restores: the earlier run of the restored version on this date; empty without one.
         source_rows: the population of that run.
-        source_checksum: the checksum of that run's keys.
         unfinished: a run of the restored version that died during a rollback; empty without one.
     """
 
@@ -49,7 +48,6 @@ class Restored:
     """A date that was published again with the restored version.
 
     Attributes:
-        run_id: the run that published the date.
         restores: the earlier run of the restored version; empty without one.
         same_population: whether both runs read the same entities; None without an earlier run.
     """
