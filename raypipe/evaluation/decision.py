@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from raypipe.errors import ConfigError
 from raypipe.evaluation import checks, metrics
-from raypipe.evaluation.metrics import METRICS, Entities, Metric
+from raypipe.evaluation.evaluate import number_metrics
+from raypipe.evaluation.metrics import Entities, Metric
 
 Array = npt.NDArray[Any]
 
@@ -64,12 +64,8 @@ def decide(
         entities: (rows,), as `metrics.entities_of` returns them.
 
     Raises:
-        ConfigError: the metric is unknown.
         DataError: the rows cannot be evaluated.
     """
-    deciding = [name for name, spec in METRICS.items() if spec.decides]
-    if metric not in deciding:
-        raise ConfigError("evaluate.metric is unknown", found=metric, allowed=", ".join(deciding))
     whole = np.ones(len(y))
     score = _prepared(metric, y, challenger)
     value = score(whole)
@@ -105,17 +101,16 @@ def decide(
 
 def _prepared(metric: str, y: Array, prediction: Array) -> Metric:
     checks.require_rows(y, prediction, "The comparison of models")
-    if metric == "rmse":
-        return metrics.rmse(y, prediction)
-    if metric == "mae":
-        return metrics.mean_of(np.abs(np.asarray(y, np.float64) - prediction))
+    numbers = number_metrics(y, prediction)
+    if metric in numbers:
+        return numbers[metric]
     checks.require_two_classes(y, "The comparison of models")
     if metric == "log_loss":
         return metrics.mean_of(metrics.log_losses(y, prediction))
     if metric == "brier":
         return metrics.mean_of(metrics.squared_errors(y, prediction))
     ranking = metrics.Ranking(y, prediction)
-    return ranking.auc if metric == "auc" else ranking.average_precision
+    return {"auc": ranking.auc, "average_precision": ranking.average_precision}[metric]
 
 
 def _interval(difference: float, low: float | None, high: float | None) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from raypipe.errors import ConfigError
 from raypipe.evaluation import checks, metrics
 from raypipe.evaluation.metrics import Entities, Metric
 
@@ -42,9 +41,7 @@ def evaluate(
     """
     if kind == "binary":
         return _binary(y, prediction, threshold, resamples=resamples, seed=seed, entities=entities)
-    if kind == "number":
-        return _number(y, prediction, resamples=resamples, seed=seed, entities=entities)
-    raise ConfigError("The kind of the label is unknown", found=kind, allowed="binary, number")
+    return _number(y, prediction, resamples=resamples, seed=seed, entities=entities)
 
 
 def _binary(
@@ -86,12 +83,7 @@ def _number(
 ) -> Evaluation:
     """Return RMSE, MAE and R²."""
     checks.require_rows(y, prediction, "Evaluation")
-    prepared: dict[str, Metric] = {
-        "rmse": metrics.rmse(y, prediction),
-        "mae": metrics.mean_of(np.abs(y.astype(np.float64) - prediction)),
-        "r2": metrics.r_squared(y, prediction),
-    }
-    values = metrics.intervals(prepared, len(y), resamples, seed, entities=entities)
+    values = metrics.intervals(number_metrics(y, prediction), len(y), resamples, seed, entities=entities)
     return {"kind": "number", "rows": len(y), **{name: interval.to_json() for name, interval in values.items()}}
 
 
@@ -107,6 +99,15 @@ def binary_metrics(
         "precision": metrics.share(positive & predicted, predicted),
         "recall": metrics.share(positive & predicted, positive),
         "f1": metrics.f1(positive, predicted),
+    }
+
+
+def number_metrics(y: Array, prediction: Array) -> dict[str, Metric]:
+    """Prepare the metrics of a label that is a number."""
+    return {
+        "rmse": metrics.rmse(y, prediction),
+        "mae": metrics.mean_of(np.abs(np.asarray(y, np.float64) - prediction)),
+        "r2": metrics.r_squared(y, prediction),
     }
 
 

@@ -24,10 +24,9 @@ SMALLEST_PROBABILITY = 1e-7  # float32 cannot tell 1 - 1e-8 from 1
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """The direction of a metric, its role and its format.
+    """The direction and the format of a metric.
 
     Attributes:
-        decides: whether it can decide between champion and challenger.
         summary: whether short tables show it, too.
         listed: whether tables show it at all.
         interval: whether tables show its interval.
@@ -35,7 +34,6 @@ class MetricSpec:
     """
 
     higher_is_better: bool = True
-    decides: bool = False
     summary: bool = False
     listed: bool = True
     interval: bool = False
@@ -44,14 +42,14 @@ class MetricSpec:
 
 # By name, in the order of a table's columns.
 METRICS: Mapping[str, MetricSpec] = {
-    "auc": MetricSpec(decides=True, summary=True, interval=True),
-    "average_precision": MetricSpec(decides=True, listed=False),
-    "log_loss": MetricSpec(higher_is_better=False, decides=True, summary=True),
-    "brier": MetricSpec(higher_is_better=False, decides=True, summary=True),
+    "auc": MetricSpec(summary=True, interval=True),
+    "average_precision": MetricSpec(listed=False),
+    "log_loss": MetricSpec(higher_is_better=False, summary=True),
+    "brier": MetricSpec(higher_is_better=False, summary=True),
     "accuracy": MetricSpec(listed=False),
     "f1": MetricSpec(),
-    "rmse": MetricSpec(higher_is_better=False, decides=True, summary=True, interval=True),
-    "mae": MetricSpec(higher_is_better=False, decides=True, summary=True),
+    "rmse": MetricSpec(higher_is_better=False, summary=True, interval=True),
+    "mae": MetricSpec(higher_is_better=False, summary=True),
     "r2": MetricSpec(summary=True),
     "precision": MetricSpec(interval=True),
     "ndcg": MetricSpec(interval=True),

@@ -141,12 +141,6 @@ def _labels(column: Any, name: str) -> Any:
 
 
 def _require_room(family: Family, path: str, workers: int, cpus_per_worker: int) -> None:
-    if workers < 0 or cpus_per_worker < 1:
-        raise ConfigError(
-            "model.workers or model.cpus_per_worker cannot be used",
-            found=f"{workers} and {cpus_per_worker}",
-            allowed="workers of at least 0 (this process), cpus_per_worker of at least 1",
-        )
     if family.ray_backend is None and workers > 1:
         raise ConfigError(
             f"{path} fits in one process", found=f"model.workers: {workers}", allowed="0 or 1", next_step="set it to 0"
