@@ -8,9 +8,12 @@ from datetime import date
 
 import pytest
 
+from raypipe.compare.candidates import _rules
 from raypipe.compare.compare import require_complete
 from raypipe.compare.comparison import Compared, Comparison, clear_gains, ranked
 from raypipe.errors import ModelError
+from raypipe.evaluation.baselines import Baseline
+from raypipe.fit.rivals import Rivals
 
 
 def _metric(value: float | None) -> dict[str, float | None]:
@@ -58,3 +61,9 @@ def test_a_comparison_with_a_model_that_failed_is_not_whole() -> None:
     assert require_complete(replace(COMPARISON, models=COMPARISON.models[:1])) == 1
     with pytest.raises(ModelError, match=r"1 of the models of baselines could not be fitted\n.*broken: The fit failed"):
         require_complete(COMPARISON)
+
+
+def test_a_rule_that_could_not_be_fitted_is_left_out() -> None:
+    unfitted = Baseline("persistence", "as gone: not fitted", None, {})
+    rivals = Rivals(None, {}, {}, {"persistence": unfitted}, None, (), ())  # type: ignore[arg-type]
+    assert _rules(rivals) == []
