@@ -205,7 +205,7 @@ def test_broken_json_is_counted_and_skipped(client: Client) -> None:
 def test_a_fit_without_any_of_them_works_and_says_so(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = fit(demo(client, filled=False), monkeypatch)
     (warning,) = fitted.warnings
-    assert warning.startswith("without any value in the training rows")
+    assert warning.startswith("features without any value in the training rows")
     assert set(CONTENT) - EVENTS <= set(re.findall(r"\w+", warning))
     assert "raypipe features" in warning
     assert "held back" not in fitted.decision.reason
