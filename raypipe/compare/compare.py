@@ -23,7 +23,7 @@ from raypipe.config.load import Loaded
 from raypipe.config.schema import Baselines
 from raypipe.errors import ModelError, UsageError
 from raypipe.fit import empty_tables, registration
-from raypipe.fit.recipe import PARTS, Recipe, labels_of, recipe_of
+from raypipe.fit.recipe import PARTS, Recipe, labels_of, model_fields, recipe_of
 from raypipe.progress import Progress
 from raypipe.registry import models
 from raypipe.registry.aliases import CHAMPION
@@ -107,20 +107,8 @@ def _recipes(client: Client, loaded: Loaded, settings: Baselines, as_of: date | 
     """Return the recipe of each model by its name: the shared pipeline's own recipe with another model."""
     shared = replace(loaded, config=loaded.config.model_copy(update={"pipeline": settings.of}))
     recipe = recipe_of(client, shared, as_of)
-    return {
-        model.name: replace(
-            recipe,
-            pipeline=loaded.config.pipeline,
-            family=model.class_path,
-            params=model.params,
-            rounds=model.rounds,
-            early_stopping_rounds=model.early_stopping_rounds,
-            balance=model.balance,
-            workers=model.workers,
-            cpus_per_worker=model.cpus_per_worker,
-        )
-        for model in settings.models
-    }
+    named = replace(recipe, pipeline=loaded.config.pipeline)
+    return {model.name: replace(named, **model_fields(model)) for model in settings.models}
 
 
 def _attempt(

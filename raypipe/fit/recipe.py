@@ -14,6 +14,7 @@ from raypipe.artifact.freeze import DeclaredFeature, freeze
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, load
 from raypipe.config.load import Loaded
+from raypipe.config.model import ModelConfig
 from raypipe.config.schema import PipelineConfig
 from raypipe.data import split
 from raypipe.data.slices import unsliced
@@ -134,13 +135,7 @@ def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
             config.split.test_share, config.split.validation_share, config.split.max_train_rows, config.split.seed
         ),
         label_kind=label.kind if label else "none",
-        family=config.model.class_path,
-        params=config.model.params,
-        rounds=config.model.rounds,
-        early_stopping_rounds=config.model.early_stopping_rounds,
-        balance=config.model.balance,
-        workers=config.model.workers,
-        cpus_per_worker=config.model.cpus_per_worker,
+        **model_fields(config.model),
         metric=config.evaluate.metric,
         threshold=config.evaluate.threshold,
         resamples=config.evaluate.bootstrap,
@@ -149,6 +144,12 @@ def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
         levels=tuple((level.name, level.below) for level in config.levels),
         slice_rows=config.score.slice_rows,
     )
+
+
+def model_fields(model: ModelConfig) -> dict[str, Any]:
+    """Return the fields of a recipe that a section `model` of the config sets."""
+    names = ("params", "rounds", "early_stopping_rounds", "balance", "workers", "cpus_per_worker")
+    return {"family": model.class_path, **{name: getattr(model, name) for name in names}}
 
 
 def newest_day(client: Client, config: PipelineConfig) -> date:
