@@ -22,7 +22,7 @@ from raypipe.data.slices import unsliced
 from raypipe.demo.publisher import MARK
 from raypipe.demo.truth import best_reachable
 from raypipe.errors import DataError
-from raypipe.evaluation import metrics
+from raypipe.evaluation import checks, metrics
 from raypipe.fit.recipe import Recipe, labels_of, recipe_of
 from raypipe.fit.training_table import place
 from raypipe.recommend import fit, ranking
@@ -139,7 +139,7 @@ def _scored(client: Client, recipe: Recipe, statement: Statement) -> tuple[int, 
         {**snapshot.parameters, "split_seed": recipe.shares.seed, "test_share": recipe.shares.test},
     )
     score, label = (table.column(name).to_numpy() for name in ("score", "label"))
-    metrics.require_rows(label, score, "The best that can be reached")
+    checks.require_rows(label, score, "The best that can be reached")
     everyone = np.ones(len(label))
     if recipe.label_kind == "binary":
         return len(label), {"auc": metrics.Ranking(label, score).auc(everyone)}

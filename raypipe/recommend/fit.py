@@ -21,9 +21,10 @@ from raypipe.data.days import end_of_day
 from raypipe.data.slices import unsliced
 from raypipe.errors import ConfigError, DataError, RaypipeError
 from raypipe.evaluation.decision import Decision
-from raypipe.fit.fitting import Fitted, Progress, frozen
-from raypipe.fit.recipe import Champion, Recipe
+from raypipe.fit.fitted import Fitted
+from raypipe.fit.recipe import Recipe, frozen
 from raypipe.models.protocol import Rows, answer
+from raypipe.progress import Progress
 from raypipe.recommend import catalogue as catalogues
 from raypipe.recommend import interactions, ranking, recommender
 from raypipe.recommend.catalogue import Catalogue
@@ -32,6 +33,7 @@ from raypipe.recommend.hybrid import Recommendations
 from raypipe.recommend.ranker import Ranker
 from raypipe.recommend.ranking import HeldOut
 from raypipe.recommend.recommender import Hybrid
+from raypipe.registry.record import Registered
 
 Array = npt.NDArray[Any]
 
@@ -61,7 +63,7 @@ class Trial:
     readers: Users
 
 
-def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | None, progress: Progress) -> Fitted:
+def fit_version(client: Client, recipe: Recipe, name: str, champion: Registered | None, progress: Progress) -> Fitted:
     """Fits and judges one version.
 
     It is judged by what readers read in the last `test_days` days, with a model fitted on the days before them; the
@@ -84,15 +86,15 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | 
     params = Hybrid.from_mapping({key: value for key, value in recipe.params.items() if key != TEST_DAYS})
     recipe = _with_parameters(recipe, params)
     contract = frozen(client, recipe)
-    progress("reading what was read until the test days")
+    progress("reading what was read until the test days", 0, 0)
     trial = _trial(client, recipe, params)
-    progress(f"fitting on {len(trial.held.train):,} pairs of {trial.held.train.user_count:,} readers")
+    progress(f"fitting on {len(trial.held.train):,} pairs of {trial.held.train.user_count:,} readers", 0, 0)
     lists = {"model": _tried(trial, params)}
     lists |= {baseline: _tried(trial, _like(params, weights)) for baseline, weights in BASELINES.items()}
     judged = {name: _judged(trial, found, recipe) for name, found in lists.items()}
     rival, warning = _rival(champion, params)
     decision = _decide(trial, lists, None if rival is None else _tried(trial, rival), judged, recipe)
-    progress("fitting on everything")
+    progress("fitting on everything", 0, 0)
     day = recipe.test_date
     catalogue = _catalogue(client, recipe, params, day)
     pairs = interactions.read(_interactions(client, recipe, day), catalogue.ids, keys=recipe.keys)
@@ -184,7 +186,7 @@ def _judged(trial: Trial, lists: Array, recipe: Recipe) -> dict[str, Any]:
     return ranking.evaluate(lists, trial.held, len(trial.catalogue), k=K, resamples=recipe.resamples, seed=seed)
 
 
-def _rival(champion: Champion | None, params: Hybrid) -> tuple[Hybrid | None, str | None]:
+def _rival(champion: Registered | None, params: Hybrid) -> tuple[Hybrid | None, str | None]:
     """The champion's parameters where they are other ones; or why they could not be read."""
     if champion is None:
         return None, None

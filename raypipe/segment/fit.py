@@ -23,9 +23,11 @@ from raypipe.data.slices import unsliced
 from raypipe.errors import ConfigError, DataError, RaypipeError
 from raypipe.evaluation import metrics
 from raypipe.evaluation.decision import Decision
-from raypipe.fit.fitting import Fitted, Progress, frozen
-from raypipe.fit.recipe import Champion, Recipe
+from raypipe.fit.fitted import Fitted
+from raypipe.fit.recipe import Recipe, frozen
 from raypipe.models.protocol import FitSpec, History, Matrix, load_family
+from raypipe.progress import Progress
+from raypipe.registry.record import Registered
 from raypipe.registry.rows import statement
 from raypipe.registry.training_runs import DATES
 from raypipe.registry.trials import Described, TrialRuns
@@ -58,7 +60,7 @@ class Tried:
         return float(np.mean(self.silhouettes))
 
 
-def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | None, progress: Progress) -> Fitted:
+def fit_version(client: Client, recipe: Recipe, name: str, champion: Registered | None, progress: Progress) -> Fitted:
     """Fits and judges one version of a family of clusters.
 
     `model.params.clusters` is k, or a list of them to choose from: the one with the highest silhouette on the
@@ -81,16 +83,16 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Champion | 
     started = time.perf_counter()
     wanted = _wanted(recipe)
     contract = frozen(client, recipe)
-    progress("reading features")
+    progress("reading features", 0, 0)
     parts = _read(client, recipe, contract)
     standing, warning = _standing(champion, contract)
-    progress(f"fitting {', '.join(map(str, wanted))} clusters on {len(parts['train']):,} rows")
+    progress(f"fitting {', '.join(map(str, wanted))} clusters on {len(parts['train']):,} rows", 0, 0)
     trials = name.removeprefix("raypipe_training_")
     runs = _runs(client, recipe, parts, trials, len(wanted))
     tried, failed = _tried(recipe, contract, parts, wanted, runs)
     best = _best(tried, standing, recipe)
     model = best.model.match(standing.centroids if standing else None, _taken(client, recipe.pipeline))
-    progress("judging on the test rows")
+    progress("judging on the test rows", 0, 0)
     own = _silhouettes(model, parts["test"])
     rival = None if standing is None else _silhouettes(model, parts["test"], standing)
     decision = _decide(own, rival, recipe)
@@ -151,7 +153,7 @@ def _read(client: Client, recipe: Recipe, contract: Contract) -> dict[str, npt.N
     return parts
 
 
-def _standing(champion: Champion | None, contract: Contract) -> tuple[Clusters | None, str | None]:
+def _standing(champion: Registered | None, contract: Contract) -> tuple[Clusters | None, str | None]:
     """The champion's clusters, where they are of the same columns; or why they cannot be followed."""
     if champion is None:
         return None, None
