@@ -66,7 +66,7 @@ def export(client: Client, model: Registered, uri: str) -> Exported:
     life.require_artifact(model)
     mlflow = _library()
     _require_no_password(uri)
-    content = files.load(model.artifact_uri, model.artifact_sha256)
+    content = files.load(model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version)
     names = tuple(name for name, one in aliases.named(client, model.pipeline).items() if one.version == model.version)
     with _translated(mlflow, uri):
         store = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
