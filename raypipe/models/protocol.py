@@ -166,11 +166,7 @@ def answer(model: Model, rows: Rows) -> Answer:
 
 @runtime_checkable
 class Family(Protocol):
-    """A way to fit a kind of model.
-
-    More attributes may be there: `fitter`, the module whose `fit_version` fits it, of a family that does not learn
-    from labels; `explains = False` of one whose models have no explanations; `is_linear = True` of one that a
-    linear baseline would only repeat.
+    """A way to fit a kind of model. A class that inherits from it gets the defaults of the optional attributes.
 
     Attributes:
         framework: the library, such as `xgboost`.
@@ -180,6 +176,10 @@ class Family(Protocol):
             `ray.train.backend.BackendConfig`; None for a family that fits in one process.
         scores_without: modules that its library imports where they are installed, and that its models do without:
             a process that only scores, as every scoring actor is, does not load them.
+        explains: whether its models have explanations.
+        is_linear: whether its models are linear, so that a linear baseline would only repeat them.
+        fitter: the module with the `fit_version` that fits and judges its versions.
+        tries: the key of the config that takes several values, which every fit compares; empty for no key.
     """
 
     framework: str
@@ -187,6 +187,10 @@ class Family(Protocol):
     format: str
     ray_backend: str | None
     scores_without: tuple[str, ...]
+    explains: bool = True
+    is_linear: bool = False
+    fitter: str = "raypipe.fit.fitting"
+    tries: str = ""
 
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[Model, History]:
         """Fits on this worker's share of the training rows and on all validation rows.
@@ -207,7 +211,7 @@ class Family(Protocol):
 
 def explains(family: str) -> bool:
     """Whether the models of a family, named by its dotted path, have explanations."""
-    return bool(getattr(load_family(family), "explains", True))
+    return load_family(family).explains
 
 
 def load_class(path: str, purpose: str) -> type:
@@ -260,7 +264,7 @@ def load_family(path: str) -> Family:
         raise ConfigError(
             f"The model class {path} is not a model family",
             found=f"it lacks {', '.join(missing)}",
-            allowed=f"a class with {', '.join(_FAMILY_MEMBERS)} (raypipe.models.protocol.Family)",
+            allowed=f"a class with {', '.join(_FAMILY_MEMBERS)} that inherits from raypipe.models.protocol.Family",
         )
     return family
 

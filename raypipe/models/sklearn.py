@@ -20,7 +20,7 @@ import numpy.typing as npt
 from raypipe.errors import ConfigError, DataError, ModelError
 from raypipe.models.epochs import fit_with_early_stopping
 from raypipe.models.preparation import Steps, library, prepare
-from raypipe.models.protocol import FitSpec, FloatArray, History, Matrix, load_class
+from raypipe.models.protocol import Family, FitSpec, FloatArray, History, Matrix, load_class
 from raypipe.models.sklearn_models import ForestModel, LinearModel, NetworkModel, SklearnModel
 from raypipe.models.skops_file import FILE, load
 
@@ -43,7 +43,7 @@ Labels = npt.NDArray[Any]
 HeldOut = Callable[[], Matrix]
 
 
-class _SklearnFamily(ABC):
+class _SklearnFamily(Family, ABC):
     """What the families share: parameters, preparation, weights, errors and files."""
 
     framework = "scikit-learn"
@@ -54,8 +54,7 @@ class _SklearnFamily(ABC):
     algorithm: str
     estimators: ClassVar[Mapping[str, str]]
     model: type[SklearnModel]
-    explains: ClassVar[bool] = False
-    is_linear: ClassVar[bool] = False
+    explains = False
     # Parameters that raypipe does not pass on, and what to set instead.
     instead: ClassVar[Mapping[str, str]] = {}
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from raypipe.errors import ConfigError, DataError, ModelError
-from raypipe.models.protocol import FitSpec, FloatArray, History, Matrix, OnRound
+from raypipe.models.protocol import Family, FitSpec, FloatArray, History, Matrix, OnRound
 
 FILE = "model.ubj"
 BALANCES = ("none", "scale_pos_weight")
@@ -23,7 +23,7 @@ _PLACE = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
 _UNUSED = re.compile(r"Parameters: \{ (.*?) \} are not used")
 
 
-class XGBoost:
+class XGBoost(Family):
     """The family; `model.params` are XGBoost's own, for any objective that gives one score a row."""
 
     framework = "xgboost"

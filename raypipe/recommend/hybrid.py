@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from raypipe.errors import ModelError
-from raypipe.models.protocol import Answer, FitSpec, FloatArray, History, Matrix, Rows
+from raypipe.models.protocol import Answer, Family, FitSpec, FloatArray, History, Matrix, Rows
 from raypipe.recommend import recommender_files
 from raypipe.recommend.histories import INPUTS, Users
 from raypipe.recommend.ranker import Ranker
 from raypipe.recommend.recommender import Recommender
 
 
-class HybridRecommender:
+class HybridRecommender(Family):
     """The family; `model.params` are those of `raypipe.recommend.recommender.Hybrid`."""
 
     framework = "implicit"

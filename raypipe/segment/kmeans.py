@@ -10,7 +10,7 @@ import numpy as np
 
 from raypipe.errors import ConfigError, DataError, ModelError
 from raypipe.models.preparation import library, prepare
-from raypipe.models.protocol import FitSpec, History, Matrix
+from raypipe.models.protocol import Family, FitSpec, History, Matrix
 from raypipe.segment.clusters import FILE, Clusters
 
 # Centroids gain nothing from more rows than this.
@@ -23,7 +23,7 @@ RESTARTS = 10
 _INSTEAD = {"n_clusters": "set clusters", "verbose": "take it out", "copy_x": "take it out"}
 
 
-class KMeans:
+class KMeans(Family):
     """The family; `model.params.clusters` is k, `rounds` bounds the iterations, labels are not looked at.
 
     `model.params.words` says what few and what many of a column mean, `{sessions: [reads rarely, reads often]}`: the
