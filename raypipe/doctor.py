@@ -218,7 +218,7 @@ def _machine(embedded: bool) -> list[Check]:
 def _ray() -> Check:
     found = _installed("ray")
     if found is None:
-        return Check("Ray", "problem", "not installed", "pip install raypipe")
+        return Check("Ray", "problem", "not installed", "pip install 'ray[default,data,train,tune]>=2.60,<2.64'")
     return Check("Ray", "ok", f"Ray {found}")
 
 
@@ -241,7 +241,10 @@ def _embedded_packages() -> Check:
     absent = [name for name in EMBEDDED if _installed(name) is None]
     if absent:
         return Check(
-            "embedded engine", "problem", f"not installed: {', '.join(absent)}", "pip install 'raypipe[local]'"
+            "embedded engine",
+            "problem",
+            f"not installed: {', '.join(absent)}",
+            f"pip install {' '.join(absent)} (the extra `local`)",
         )
     return Check("embedded engine", "ok", ", ".join(f"{name} {_installed(name)}" for name in EMBEDDED))
 
