@@ -42,7 +42,8 @@ def library(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(
-            "The model class needs scikit-learn, which is not installed", next_step="pip install 'raypipe[sklearn]'"
+            "The model class needs scikit-learn, which is not installed",
+            next_step="pip install 'scikit-learn>=1.9' 'skops>=0.16' (the extra `sklearn`)",
         ) from error
 
 

@@ -151,6 +151,7 @@ def _library() -> Any:
         import skops.io
     except ImportError as error:
         raise ConfigError(
-            "The model class needs skops, which is not installed", next_step="pip install 'raypipe[sklearn]'"
+            "The model class needs skops, which is not installed",
+            next_step="pip install 'scikit-learn>=1.9' 'skops>=0.16' (the extra `sklearn`)",
         ) from error
     return skops.io

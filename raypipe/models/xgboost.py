@@ -163,7 +163,8 @@ def _library() -> ModuleType:
         import xgboost
     except ImportError as error:
         raise ConfigError(
-            "The model class needs XGBoost, which is not installed", next_step="pip install 'raypipe[xgboost]'"
+            "The model class needs XGBoost, which is not installed",
+            next_step="pip install 'xgboost-cpu>=3.0' (the extra `xgboost`)",
         ) from error
     return xgboost
 

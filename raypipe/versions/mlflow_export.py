@@ -90,7 +90,7 @@ def _library() -> Any:
         raise ConfigError(
             "The export needs MLflow, which is not installed",
             found=str(error),
-            next_step="pip install 'raypipe[mlflow]'",
+            next_step="pip install 'mlflow-skinny>=3.1' 'sqlalchemy>=2.0' 'alembic>=1.13' (the extra `mlflow`)",
         ) from error
     return mlflow
 
