@@ -152,7 +152,7 @@ def _published(endpoint: Endpoint, loaded: Loaded, day: date | None, progress: P
     if loaded.config.baselines is not None:
         return _Done(baselines.require_whole(baselines.run(endpoint, loaded, day, progress)), day)
     if loaded.config.ads is not None:
-        run = ads.run(endpoint, loaded, day, progress).outcome.run
+        run = ads.run_ads(endpoint, loaded, day, progress).outcome.run
     else:
         run = run_pipeline(endpoint, loaded, day, progress).score.outcome.run
     return _Done(run.rows_published, run.date, run.run_id)

@@ -114,8 +114,8 @@ def test_the_doctor_misses_no_grant(limited: Endpoint) -> None:
 def test_ads_are_published_and_published_again(limited: Endpoint, tmp_path: Path, database: str) -> None:
     place = replace(limited, database=database)
     loaded = load_pipeline("ads", shipped() / "configs", [f"artifacts={tmp_path}"], environ={})
-    ads.run(place, loaded, LAST, lambda stage, done, total: None)
-    second = ads.run(place, loaded, LAST, lambda stage, done, total: None).outcome.run.run_id
+    ads.run_ads(place, loaded, LAST, lambda stage, done, total: None)
+    second = ads.run_ads(place, loaded, LAST, lambda stage, done, total: None).outcome.run.run_id
     with Client(place) as client:
         for table, run in (
             ("ml_model_ab_tests", "JSONExtractString(metadata, 'run_id')"),
