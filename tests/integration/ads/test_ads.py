@@ -278,7 +278,7 @@ def test_the_newest_day_is_that_of_the_newest_ad_event_of_a_day_that_is_over(pla
         for ahead in (0, 1, 400)
     ]
     place.show(*later)
-    with pytest.raises(DataError, match="no ad event of a day that is over"):
+    with pytest.raises(DataError, match="no ad event of a finished day"):
         place.run(None)
     place.show(*rounds(100, "a", "b", earning=["a"]))
     found = place.run(None)
@@ -480,7 +480,7 @@ def test_a_policy_that_is_worse_than_what_was_shown_is_registered_and_not_publis
     place.show(*rounds(300, "a", "b", earning=["a"], **EARLY), *rounds(300, "a", "b", earning=["b"], start=300))
     with pytest.raises(GateRefused, match="not good enough to publish") as refused:
         place.run()
-    assert str(refused.value.found).startswith("worse than what was shown")
+    assert str(refused.value.found).startswith("worse than the logged ads")
     assert place.client.rows("SELECT model_status FROM ml_model_registry FINAL") == [("CANDIDATE",)]
     for table in (
         "ml_model_predictions",
@@ -551,7 +551,7 @@ def test_what_an_earlier_run_left_and_could_not_be_removed_is_told_and_goes_with
         second = place.run()
     finally:
         place.client.run("ALTER TABLE ml_model_monitoring DROP PROJECTION models")
-    assert "the tests and monitoring of an earlier one were left" in caplog.text
+    assert "rows of an earlier run's tests and monitoring remain" in caplog.text
     assert place.client.rows("SELECT DISTINCT batch_id FROM ml_model_predictions") == [(second.outcome.run.run_id,)]
     assert place.count("ml_model_monitoring") == 2
     place.run()
@@ -638,7 +638,7 @@ def test_the_command_prints_one_document_that_scripts_can_read(place: Place, com
 def test_the_command_shows_people_the_policy_and_its_value(command: Callable[..., Any]) -> None:
     result = command("run", "ads")
     assert result.exit_code == 0, result.stderr
-    for words in ("recommended", "policy, SNIPS", "effective", "better than what was shown", "1 contexts published"):
+    for words in ("recommended", "policy, SNIPS", "effective", "better than the logged ads", "1 contexts published"):
         assert words in result.stdout
 
 
