@@ -1,7 +1,7 @@
 """A night of one pipeline, then of all of them. Start reading here.
 
-A night builds the day's features, then runs every enabled pipeline in dependency order. A failed pipeline does not stop
-the others: each publishes all of its rows or none.
+A night builds the day's features if a pipeline needs them, then runs every enabled pipeline in dependency order. A
+failed pipeline does not stop the others: each publishes all of its rows or none.
 
 fit:       snapshots → frozen contract → training table → Ray Train → metrics beside baselines → registry
 score:     champion → manifest → lock → slices over Ray actors → staging → ledger → gate → swap → commit
@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
@@ -23,87 +23,36 @@ from raypipe.ads import ads
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster import runtime
-from raypipe.compare import baselines
+from raypipe.compare.compare import compare, require_complete
 from raypipe.config.load import Loaded
 from raypipe.errors import ConfigError, GateRefused, RaypipeError
 from raypipe.features import snapshots
 from raypipe.fit.fit import FitResult, fit, needs_ray
-from raypipe.progress import Progress
+from raypipe.progress import Progress, prefixed
 from raypipe.registry import models
 from raypipe.registry.aliases import CHAMPION
 from raypipe.score.score import ScoreResult, score
-from raypipe.validate import validation
+from raypipe.validate.validate import ValidationResult, validate_newest
 
 log = logging.getLogger(__name__)
 
-# The step before all pipelines; a pipeline may name it in `after`.
+# The step before all pipelines; it belongs to the nights of pipelines that name it in `after`.
 FEATURES = snapshots.PIPELINE
 
 
 @dataclass(frozen=True)
-class Step:
-    """What became of one pipeline.
-
-    Attributes:
-        status: `refused` when a gate held it back, `failed` when an error ended it.
-        run_id: the run that published, the `batch_id` of its rows; None where nothing was published.
-        date: the snapshot; None where none was come to.
-        rows: rows published, users with features, or models compared.
-        said: why it was refused or failed; '' when it is done.
-    """
-
-    pipeline: str
-    status: Literal["done", "refused", "failed"]
-    run_id: str | None
-    date: date | None
-    rows: int
-    seconds: float
-    said: str
-
-
-@dataclass(frozen=True)
-class _Done:
-    """What a step has made."""
-
-    rows: int
-    day: date | None = None
-    run_id: str | None = None
-
-
-NOTHING = _Done(0)
-
-
-def ordered(after: Mapping[str, Sequence[str]]) -> list[str]:
-    """The pipelines so that each comes behind those that it names, in alphabetical order otherwise.
-
-    Args:
-        after: by pipeline, what must run before it; a name that is not run tonight counts for nothing.
-
-    Raises:
-        ConfigError: some wait for each other.
-    """
-    graph = {name: sorted(set(before) & after.keys()) for name, before in sorted(after.items())}
-    try:
-        return list(TopologicalSorter(graph).static_order())
-    except CycleError as error:
-        raise ConfigError(
-            "Pipelines wait for each other", found=" → ".join(error.args[1]), next_step="take one out of `after`"
-        ) from error
-
-
-@dataclass(frozen=True)
 class NightResult:
-    """A night of one pipeline: its fit (None where the champion stood), its run and its earlier predictions."""
+    """A night of one pipeline: its fit (None if no fit was due), its run, and its validated earlier predictions."""
 
     fit: FitResult | None
     score: ScoreResult
-    validation: validation.Outcome
+    validation: ValidationResult
 
 
 def run_pipeline(endpoint: Endpoint, loaded: Loaded, day: date | None, progress: Progress) -> NightResult:
-    """Fit where it is due, score the population, and judge earlier predictions.
+    """Fit if that is due, score the population, and validate earlier predictions.
 
-    A fit is due without a champion, and every night where the config says so.
+    A fit is due without a champion, and every night with `model.refit: nightly`.
 
     Raises:
         GateRefused: the first version did not earn its promotion.
@@ -124,64 +73,97 @@ def run_pipeline(endpoint: Endpoint, loaded: Loaded, day: date | None, progress:
             )
         scored = score(endpoint, loaded, day, CHAMPION, progress)
     with Client(endpoint) as client:
-        return NightResult(fitted, scored, validation.tonight(client, loaded, progress))
+        return NightResult(fitted, scored, validate_newest(client, loaded, progress))
+
+
+@dataclass(frozen=True)
+class Step:
+    """The result of one step of a night: of the features, or of a pipeline.
+
+    Attributes:
+        status: `refused` by a gate, or `failed` with an error.
+        run_id: the run that published, the `batch_id` of its rows; None without one.
+        date: the snapshot; None if none was reached.
+        rows: rows published, users with features, or models compared.
+        reason: the reason of a refusal or failure; otherwise empty.
+    """
+
+    pipeline: str
+    status: Literal["done", "refused", "failed"]
+    run_id: str | None = None
+    date: date | None = None
+    rows: int = 0
+    seconds: float = 0.0
+    reason: str = ""
 
 
 def run_night(
     endpoint: Endpoint, pipelines: Mapping[str, Loaded], day: date | None, timezone: str, progress: Progress
 ) -> Iterator[Step]:
-    """Does the night, and yields each step as it ends.
+    """Run a whole night, and yield each step as it ends.
 
     Args:
-        endpoint: the ClickHouse.
         pipelines: the configs of the pipelines to run, by name.
         day: the snapshot; None for the newest.
-        timezone: the zone in which the day of the features is cut.
-        progress: told the pipeline and its stage, what is done and what there is to do.
+        timezone: the zone of the features' days.
 
     Raises:
-        ConfigError: some wait for each other; nothing is done then.
+        ConfigError: pipelines wait for each other; nothing has run.
     """
     order = ordered({name: loaded.config.after for name, loaded in pipelines.items()})
-    yield _step(FEATURES, partial(_features, endpoint, day, timezone, _of(FEATURES, progress)))
+    if any(FEATURES in loaded.config.after for loaded in pipelines.values()):
+        yield _step(FEATURES, partial(_build_features, endpoint, day, timezone, prefixed(FEATURES, progress)))
     for name in order:
-        yield _step(name, partial(_published, endpoint, pipelines[name], day, _of(name, progress)))
+        yield _step(name, partial(_publish, endpoint, pipelines[name], day, prefixed(name, progress)))
 
 
-def _published(endpoint: Endpoint, loaded: Loaded, day: date | None, progress: Progress) -> _Done:
-    if loaded.config.baselines is not None:
-        return _Done(baselines.require_whole(baselines.run(endpoint, loaded, day, progress)), day)
-    if loaded.config.ads is not None:
+def ordered(after: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the pipelines in dependency order, alphabetically among equals.
+
+    Args:
+        after: by pipeline, the pipelines to run before it; pipelines that are not keys are ignored.
+
+    Raises:
+        ConfigError: pipelines wait for each other.
+    """
+    graph = {name: sorted(set(before) & after.keys()) for name, before in sorted(after.items())}
+    try:
+        return list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise ConfigError(
+            "Pipelines wait for each other", found=" → ".join(error.args[1]), next_step="remove one from `after`"
+        ) from error
+
+
+def _build_features(endpoint: Endpoint, day: date | None, timezone: str, progress: Progress) -> Step:
+    with Client(endpoint) as client:
+        now = datetime.now(UTC).replace(microsecond=0)
+        days = snapshots.compute(client, day, run_at=now, timezone=timezone, progress=progress).days
+    return Step(FEATURES, "done", date=days[-1].date, rows=sum(built.rows for built in days))
+
+
+def _publish(endpoint: Endpoint, loaded: Loaded, day: date | None, progress: Progress) -> Step:
+    config = loaded.config
+    if config.baselines is not None:
+        compared = require_complete(compare(endpoint, loaded, day, progress))
+        return Step(config.pipeline, "done", date=day, rows=compared)
+    if config.ads is not None:
         run = ads.run_ads(endpoint, loaded, day, progress).outcome.run
     else:
         run = run_pipeline(endpoint, loaded, day, progress).score.outcome.run
-    return _Done(run.rows_published, run.date, run.run_id)
+    return Step(config.pipeline, "done", run.run_id, run.date, run.rows_published)
 
 
-def _features(endpoint: Endpoint, day: date | None, timezone: str, progress: Progress) -> _Done:
-    with Client(endpoint) as client:
-        now = datetime.now(UTC).replace(microsecond=0)
-        built = snapshots.compute(client, day, run_at=now, timezone=timezone, progress=progress).days
-    return _Done(sum(one.rows for one in built), built[-1].date)
-
-
-def _step(name: str, work: Callable[[], _Done]) -> Step:
+def _step(name: str, work: Callable[[], Step]) -> Step:
     started = time.perf_counter()
-
-    def ended(status: Literal["done", "refused", "failed"], done: _Done = NOTHING, said: str = "") -> Step:
-        return Step(name, status, done.run_id, done.day, done.rows, round(time.perf_counter() - started, 3), said)
-
     try:
-        return ended("done", work())
+        step = work()
     except GateRefused as refused:
-        return ended("refused", said=str(refused))
+        step = Step(name, "refused", reason=str(refused))
     except RaypipeError as error:
-        return ended("failed", said=str(error))
+        step = Step(name, "failed", reason=str(error))
     except Exception as error:
         # A fault in one pipeline's own model or SQL must not cost the others their night.
         log.debug("%s", name, exc_info=True)
-        return ended("failed", said=f"an unexpected {type(error).__name__}: {error}")
-
-
-def _of(name: str, progress: Progress) -> Progress:
-    return lambda stage, done, total: progress(f"{name}: {stage}", done, total)
+        step = Step(name, "failed", reason=f"an unexpected {type(error).__name__}: {error}")
+    return replace(step, seconds=round(time.perf_counter() - started, 3))

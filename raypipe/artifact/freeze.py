@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from raypipe.artifact.contract import RESERVED, Contract, FrozenFeature, describe_query, require_columns
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
+from raypipe.config.features import Feature
 from raypipe.errors import ConfigError, DataError
-
-
-class DeclaredFeature(Protocol):
-    """A feature as the config declares it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def encode(self) -> str: ...
-    @property
-    def vocabulary(self) -> int: ...
-    @property
-    def missing(self) -> Sequence[int | float | str]: ...
-    @property
-    def default(self) -> float | None: ...
-    @property
-    def monotone(self) -> int: ...
 
 
 def freeze(
     client: Client,
-    declared: Sequence[DeclaredFeature],
+    declared: Sequence[Feature],
     keys: Sequence[str],
     carry: Sequence[str],
     features_sql: str,
@@ -76,7 +58,7 @@ def freeze(
     )
 
 
-def _frozen(feature: DeclaredFeature, type_name: str, vocabulary: tuple[str, ...]) -> FrozenFeature:
+def _frozen(feature: Feature, type_name: str, vocabulary: tuple[str, ...]) -> FrozenFeature:
     if feature.kind == "category":
         return FrozenFeature(
             feature.name, "category", type_name, feature.encode, vocabulary, (), feature.default, feature.monotone
@@ -96,7 +78,7 @@ def _frozen(feature: DeclaredFeature, type_name: str, vocabulary: tuple[str, ...
 
 def _vocabularies(
     client: Client,
-    categories: Sequence[DeclaredFeature],
+    categories: Sequence[Feature],
     features_sql: str,
     fit_parameters: Sequence[Mapping[str, Any]],
 ) -> dict[str, tuple[str, ...]]:
@@ -118,7 +100,7 @@ def _vocabularies(
     return {feature.name: _most_frequent(counts[feature.name], feature) for feature in categories}
 
 
-def _most_frequent(counts: Mapping[str, int], feature: DeclaredFeature) -> tuple[str, ...]:
+def _most_frequent(counts: Mapping[str, int], feature: Feature) -> tuple[str, ...]:
     absent = {str(value) for value in feature.missing}
     ranked = sorted((word for word in counts if word not in absent), key=lambda word: (-counts[word], word))
     if not ranked:

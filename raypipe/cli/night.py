@@ -64,8 +64,8 @@ def nightly(
             rows = [(step.pipeline, step.status, step.rows, step.seconds) for step in steps]
             output.table(("pipeline", "", "rows", "seconds"), rows, f"the night in {seconds:.0f} s")
             for step in steps:
-                if step.said:
-                    output.say(f"{step.pipeline} {step.status}: {step.said}")
+                if step.reason:
+                    output.say(f"{step.pipeline} {step.status}: {step.reason}")
         statuses = {step.status for step in steps}
         if "failed" in statuses:
             raise typer.Exit(output.FAILED)

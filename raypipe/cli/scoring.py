@@ -58,10 +58,10 @@ def fit(
         day = parse_date(as_of, "--as-of")
         with pipeline_of(pipeline, config, url, overrides, comparisons=True) as (endpoint, loaded):
             if loaded.config.baselines is not None:
-                from raypipe.compare import baselines
+                from raypipe.compare.compare import compare
 
                 with output.progress() as progress:
-                    compared = baselines.fit(endpoint, loaded, day, progress)
+                    compared = compare(endpoint, loaded, day, progress, again=True)
                 comparisons.show(compared, json)
                 return
             from raypipe.fit import fit as fitting
@@ -132,10 +132,10 @@ def run(
                 bandits.show(endpoint, loaded, published, time.perf_counter() - started, json)
                 return
             if loaded.config.baselines is not None:
-                from raypipe.compare import baselines
+                from raypipe.compare.compare import compare
 
                 with output.progress() as progress:
-                    compared = baselines.run(endpoint, loaded, day, progress)
+                    compared = compare(endpoint, loaded, day, progress)
                 comparisons.show(compared, json)
                 return
             from raypipe import night

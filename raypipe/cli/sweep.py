@@ -75,7 +75,7 @@ def sweep(
             from raypipe.sweep import sweep
 
             progress(f"sweep {named}", 0, 0)
-            document = sweep.run(endpoint, sweep.Cell(loaded), named, progress, as_of=day, resume=bool(resume))
+            document = sweep.sweep_pipeline(endpoint, loaded, named, progress, as_of=day, resume=bool(resume))
         if json:
             output.emit(document)
         else:
@@ -103,11 +103,11 @@ def _matrix(
 ) -> dict[str, Any]:
     from raypipe.sweep import matrix
 
-    planned = matrix.load(path, config, changes, url)
-    connection = planned[0].cell.loaded.config.connection
+    cells = matrix.load_cells(path, config, changes, url)
+    connection = cells[0][1].config.connection
     with endpoint_of(connection) as endpoint, output.progress() as progress:
         progress(f"sweep {name}", 0, 0)
-        return matrix.run(endpoint, planned, name, progress, as_of=day, resume=resume)
+        return matrix.sweep_matrix(endpoint, cells, name, progress, as_of=day, resume=resume)
 
 
 def _new_name(what: str) -> str:

@@ -11,7 +11,7 @@ from raypipe.cli import output
 from raypipe.cli.metrics import cell
 from raypipe.cli.options import Config, Debug, Json, Pipeline, Set, Url, parse_day, pipeline_of
 from raypipe.clickhouse.client import Client
-from raypipe.validate import validation
+from raypipe.validate import validate as validation
 from raypipe.validate.records import Validation
 
 app = typer.Typer()
@@ -56,21 +56,21 @@ def validate(
                 _details(one)
 
 
-def document(outcome: validation.Outcome) -> dict[str, Any]:
+def document(outcome: validation.ValidationResult) -> dict[str, Any]:
     """The JSON of an outcome."""
     return {
         "validations": [one.to_json() for one in outcome.validations],
         "new": outcome.new,
         "waiting": [{"date": day, "until": until} for day, until in outcome.waiting],
         "remaining": outcome.remaining,
-        "said": outcome.said,
+        "reason": outcome.reason,
     }
 
 
-def show(pipeline: str, outcome: validation.Outcome) -> None:
+def show(pipeline: str, outcome: validation.ValidationResult) -> None:
     """Prints a line for each validation, and what is still open."""
-    if outcome.said:
-        output.say(f"nothing to validate: {outcome.said}")
+    if outcome.reason:
+        output.say(f"nothing to validate: {outcome.reason}")
     if outcome.validations:
         names = [name for name in METRICS if any(name in one.evaluation for one in outcome.validations)]
         rows = [
@@ -112,7 +112,7 @@ def _maker(one: Validation) -> str:
 
 
 def _remark(one: Validation) -> str:
-    if one.said or not one.worse:
-        return one.said
+    if one.reason or not one.worse:
+        return one.reason
     ((metric, then),) = one.fitted.items()
     return f"worse than at the fit ({metric} {then['value']:.4f})"

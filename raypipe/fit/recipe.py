@@ -1,31 +1,51 @@
-"""What a fit is asked: what to fit, on which rows, judged how, and against which champion."""
+"""The recipe of a fit: the model, its rows and its evaluation, as plain values of a pipeline's config."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from raypipe.artifact.freeze import DeclaredFeature
+from raypipe.artifact.contract import Contract, describe_query
+from raypipe.artifact.freeze import freeze
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, load
+from raypipe.config.features import Feature
 from raypipe.config.load import Loaded
 from raypipe.config.schema import PipelineConfig
 from raypipe.data import split
+from raypipe.data.slices import unsliced
 from raypipe.errors import ConfigError
-from raypipe.evaluation.evaluate import Objective
-from raypipe.fit.training_table import Shares, Snapshot
+from raypipe.evaluation.threshold import Objective
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Shares:
+    """The split of the entities: the shares of test and validation, the cap on training rows, the seed."""
+
+    test: float
+    validation: float
+    max_train_rows: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot, the parts of the split that it contributes to, and the parameters of its queries."""
+
+    date: date
+    parts: tuple[str, ...]
+    parameters: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is fitted, on what, and how it is judged; plain values of a pipeline's config.
-
-    Attributes:
-        folder: where the pipeline's SQL is.
-    """
+    """Everything that a fit needs from a pipeline's config; `folder` holds the pipeline's SQL."""
 
     pipeline: str
     keys: tuple[str, ...]
@@ -33,7 +53,7 @@ class Recipe:
     inputs: tuple[str, ...]
     parameters: Mapping[str, Any]
     entity_id: str
-    features: Sequence[DeclaredFeature]
+    features: Sequence[Feature]
     folder: Path
     features_sql: Statement
     labels_sql: Statement | None
@@ -56,24 +76,25 @@ class Recipe:
     levels: tuple[tuple[str, float], ...]
     slice_rows: int
 
+    def test_parameters(self, contract: Contract) -> dict[str, Any]:
+        """Return the parameters that a version's features query binds on the test snapshot."""
+        test = next(snapshot for snapshot in self.snapshots if "test" in snapshot.parts)
+        return {**test.parameters, **contract.parameters}
 
-@dataclass(frozen=True)
-class Champion:
-    """The version that scores today, to be compared on the same test rows."""
-
-    artifact_uri: str
-    artifact_sha256: str
+    def dates_of(self, part: str) -> str:
+        """Return the snapshots of a part, as `2026-01-01, 2026-01-31`."""
+        return ", ".join(snapshot.date.isoformat() for snapshot in self.snapshots if part in snapshot.parts)
 
 
 def labels_of(recipe: Recipe) -> Statement:
-    """The labels query of a recipe.
+    """Return the labels query of a recipe.
 
     Raises:
-        ConfigError: it has none.
+        ConfigError: the recipe has no labels query.
     """
     if recipe.labels_sql is None:
         raise ConfigError(
-            f"{recipe.pipeline} has no label to fit, to compare or to search by",
+            f"{recipe.pipeline} has no label",
             found=recipe.family,
             allowed=f"a section `label` in the config, and sql/{recipe.pipeline}/labels.sql",
         )
@@ -81,7 +102,10 @@ def labels_of(recipe: Recipe) -> Statement:
 
 
 def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
-    """The config's plain values, and the snapshots to read.
+    """Return the recipe of a pipeline, with the snapshots to read.
+
+    Args:
+        as_of: the last day with usable data; None for the newest snapshot.
 
     Raises:
         ConfigError: features.sql does not bind a parameter of the config.
@@ -132,21 +156,51 @@ def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
     )
 
 
+def newest_day(client: Client, config: PipelineConfig) -> date:
+    """Return the newest snapshot, or today for a table without snapshots."""
+    source = config.source
+    if source.date_column is None:
+        return datetime.now(ZoneInfo(config.timezone)).date()
+    return split.resolve_date(split.snapshots(client, source.table, source.date_column), None, source.table)
+
+
 def _snapshots(client: Client, config: PipelineConfig, as_of: date | None) -> tuple[tuple[Snapshot, ...], date]:
     source, horizon = config.source, config.label.horizon_days if config.label else None
     if source.date_column is None:
-        return _one_snapshot(config, as_of or datetime.now(UTC).date())
-    found = split.snapshots(client, source.table, source.date_column)
+        return _one_snapshot(config, as_of or newest_day(client, config))
+    days = split.snapshots(client, source.table, source.date_column)
     if horizon is None:
-        return _one_snapshot(config, split.resolve_date(found, as_of, source.table))
-    last = as_of or split.resolve_date(found, None, source.table)
-    dates = split.choose_dates(list(found), last, horizon, config.split.train_snapshots)
-    days = [(day, ("train", "validation")) for day in dates.train] + [(dates.test, ("test",))]
+        return _one_snapshot(config, split.resolve_date(days, as_of, source.table))
+    last = as_of or split.resolve_date(days, None, source.table)
+    dates = split.choose_dates(list(days), last, horizon, config.split.train_snapshots)
+    parts = {**dict.fromkeys(dates.train, ("train", "validation")), dates.test: ("test",)}
     chosen = tuple(
-        Snapshot(day, parts, split.parameters(day, day + timedelta(days=horizon), config)) for day, parts in days
+        Snapshot(day, names, split.parameters(day, day + timedelta(days=horizon), config))
+        for day, names in parts.items()
     )
     return chosen, dates.test
 
 
 def _one_snapshot(config: PipelineConfig, day: date) -> tuple[tuple[Snapshot, ...], date]:
-    return (Snapshot(day, ("train", "validation", "test"), split.parameters(day, day, config)),), day
+    return (Snapshot(day, PARTS, split.parameters(day, day, config)),), day
+
+
+def frozen(client: Client, recipe: Recipe) -> Contract:
+    """Return the feature contract of a recipe, frozen on its training snapshots."""
+    return freeze(
+        client,
+        recipe.features,
+        recipe.keys,
+        recipe.carry,
+        unsliced(recipe.features_sql.text),
+        [snapshot.parameters for snapshot in recipe.snapshots if "train" in snapshot.parts],
+        recipe.features_sql.source,
+        inputs=recipe.inputs,
+        parameters=recipe.parameters,
+    )
+
+
+def require_contract(client: Client, recipe: Recipe, contract: Contract) -> None:
+    """Refuse a contract that the recipe's features query does not fulfil on the test snapshot."""
+    query = unsliced(recipe.features_sql.text)
+    contract.check(describe_query(client, query, recipe.test_parameters(contract)))

@@ -1,4 +1,4 @@
-"""What a fit leaves in the registry: its run, the version, its features, and who is champion."""
+"""Register a fit: its training run, its version, its features and its alias."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -18,7 +18,7 @@ from raypipe.artifact.files import Artifact
 from raypipe.clickhouse.client import Client
 from raypipe.errors import Busy, RaypipeError
 from raypipe.evaluation.decision import Decision
-from raypipe.fit.fitting import Fitted
+from raypipe.fit.fitted import Fitted
 from raypipe.fit.recipe import Recipe
 from raypipe.models.protocol import load_family
 from raypipe.registry import life, models, training_runs
@@ -35,37 +35,37 @@ LIBRARIES = ("raypipe", "ray", "xgboost-cpu", "xgboost", "scikit-learn", "implic
 
 @dataclass(frozen=True)
 class Attempt:
-    """A fit that has begun: the version it will make, and its training run."""
+    """A fit that has begun: the number of its version, and its training run."""
 
     version: str
     run: TrainingRun
 
 
 def begin(recipe: Recipe, started_at: datetime, name: str = "") -> Attempt:
-    """A new version number, which ends in a name where there is one, and training run for a recipe."""
-    number = f"{recipe.test_date:%Y%m%d}.{started_at:%H%M%S}.{secrets.token_hex(3)}{'.' if name else ''}{name}"
-    dates = {part: dates_of(recipe, part) for part in ("train", "validation", "test")}
+    """Return a new version number, with `name` at its end, and a training run for a recipe."""
+    number = f"{started_at:%Y%m%d.%H%M%S}.{secrets.token_hex(3)}{'.' if name else ''}{name}"
+    source = f"{recipe.features_sql.source}{DATES}"
     run = TrainingRun(
         run_id=f"{recipe.pipeline}_fit_{secrets.token_hex(4)}",
         model_id=model_id(recipe.pipeline, number),
         name=f"{recipe.pipeline} {number}",
         started_at=started_at,
         hyperparameters={**recipe.params, "rounds": recipe.rounds, "balance": recipe.balance},
-        training_source=f"{recipe.features_sql.source}{DATES}{dates['train']}",
-        validation_source=f"{recipe.features_sql.source}{DATES}{dates['validation']}",
-        test_source=f"{recipe.features_sql.source}{DATES}{dates['test']}",
+        training_source=source + recipe.dates_of("train"),
+        validation_source=source + recipe.dates_of("validation"),
+        test_source=source + recipe.dates_of("test"),
     )
     return Attempt(number, run)
 
 
 @contextmanager
 def recorded(client: Client, attempt: Attempt) -> Iterator[None]:
-    """Inside, the fit's training run is RUNNING; an error makes it FAILED, with the error's text."""
+    """Record the fit's training run as RUNNING, and as FAILED with the text of an error."""
     training_runs.start_run(client, attempt.run)
     try:
         yield
     except BaseException as error:
-        # Why the fit failed is worth more than why that could not be written down.
+        # A failed write must not hide the error of the fit.
         with suppress(RaypipeError):
             training_runs.fail_run(client, attempt.run, error, datetime.now(UTC))
         raise
@@ -73,18 +73,16 @@ def recorded(client: Client, attempt: Attempt) -> Iterator[None]:
 
 @contextmanager
 def in_training(client: Client, attempt: Attempt, recipe: Recipe) -> Iterator[None]:
-    """Inside, the version is TRAINING in the registry until `complete` makes it a candidate; an error: FAILED."""
+    """Register the version as TRAINING, and as FAILED after an error; `complete` makes it a candidate."""
     family = load_family(recipe.family)
-    kind = "classification" if recipe.label_kind == "binary" else "regression"
-    known = (kind, family.framework, family.algorithm, family.format, attempt.run.started_at)
-    made = models.register(
-        client, ModelRecord(recipe.pipeline, attempt.version, TRAINING, *known), attempt.run.started_at
-    )
+    started_at = attempt.run.started_at
+    described = (_model_type(recipe), family.framework, family.algorithm, family.format, started_at)
+    model = models.register(client, ModelRecord(recipe.pipeline, attempt.version, TRAINING, *described), started_at)
     try:
         yield
     except BaseException:
         with suppress(RaypipeError):
-            models.set_status(client, made, FAILED, datetime.now(UTC))
+            models.set_status(client, model, FAILED, datetime.now(UTC))
         raise
 
 
@@ -97,20 +95,20 @@ def complete(
     notes: Mapping[str, Any] | None = None,
     description: str = "",
 ) -> Registered:
-    """Registers the version as a candidate, with its features, its completed run and `notes` beside its evaluation."""
+    """Register the version as a candidate, with its features, its completed run, and `notes` in its evaluation."""
     now = datetime.now(UTC)
     family = load_family(recipe.family)
     columns = fitted.package.contract.columns
     importance = fitted.package.model.importance()
     if not len(importance):
-        # Its matrix is for the drift alone.
+        # The model reads no matrix; its columns serve the drift alone.
         importance = np.zeros(len(columns), np.float32)
     weights = {name: round(float(value), 6) for name, value in zip(columns, importance, strict=True)}
     record = ModelRecord(
         pipeline=recipe.pipeline,
         version=attempt.version,
         status=CANDIDATE,
-        model_type=MODEL_TYPES.get(recipe.label_kind, family.algorithm),
+        model_type=_model_type(recipe),
         framework=family.framework,
         algorithm=family.algorithm,
         format=family.format,
@@ -154,19 +152,18 @@ def complete(
 
 
 def promote(client: Client, model: Registered, reason: str) -> Registered:
-    """Makes a version the champion."""
+    """Make a version the champion."""
     return life.promote(client, model, reason, SET_BY, datetime.now(UTC))
 
 
 def settle(client: Client, model: Registered, decision: Decision, against: str | None) -> Registered:
-    """Makes a version champion where it earned that, and the challenger otherwise.
+    """Make a version the champion when it earned that, otherwise the challenger.
+
+    A version is not promoted when the champion changed during the fit, since the two were not compared.
 
     Args:
-        client: of the database with the registry.
-        model: the version.
-        decision: the fit's.
-        against: the champion that it was compared with, None where there was none; where another one is champion by
-            now, somebody chose that during the fit, and nothing is known of the two.
+        decision: the decision of the fit.
+        against: the version of the champion that it was compared with; None without a champion.
     """
     now = datetime.now(UTC)
     if not decision.promote:
@@ -202,18 +199,16 @@ def _description(feature: Any) -> str:
     return f"{feature.description or ''}{unit}".strip()
 
 
-def dates_of(recipe: Recipe, part: str) -> str:
-    """The snapshots that a part is read from, as `2026-01-01, 2026-01-31`."""
-    days: list[date] = [item.date for item in recipe.snapshots if part in item.parts]
-    return ", ".join(day.isoformat() for day in days)
+def _model_type(recipe: Recipe) -> str:
+    return MODEL_TYPES.get(recipe.label_kind) or load_family(recipe.family).algorithm
 
 
 def environment() -> dict[str, str]:
-    """The versions of Python and of the libraries that a fit may depend on."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the libraries that a fit may depend on."""
+    versions = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

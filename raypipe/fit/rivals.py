@@ -1,4 +1,4 @@
-"""What versions that are fitted on the same rows are judged on and against, the champion among it."""
+"""Score the rivals of a fit: the champion and the baselines, on the same test rows."""
 
 from __future__ import annotations
 
@@ -9,58 +9,77 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from raypipe.artifact.contract import MATRIX, Contract, describe_query, matrix
+from raypipe.artifact.contract import MATRIX, Contract, matrix
 from raypipe.artifact.package import Package, load_package
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import unsliced
-from raypipe.errors import ConfigError, RaypipeError
+from raypipe.errors import DataError, RaypipeError
 from raypipe.evaluation.baselines import Baseline, baselines
-from raypipe.evaluation.evaluate import suspicious_features
-from raypipe.evaluation.metrics import Entities, require_two_classes
+from raypipe.evaluation.decision import Decision, decide
+from raypipe.evaluation.evaluate import Evaluation, evaluate
+from raypipe.evaluation.leaks import suspicious_features
+from raypipe.evaluation.metrics import Entities
 from raypipe.fit import training_table
-from raypipe.fit.recipe import Champion, Recipe
+from raypipe.fit.recipe import PARTS, Recipe, require_contract
 from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable
 from raypipe.models.protocol import Matrix, load_family
+from raypipe.registry.record import Registered
+
+Scores = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Benchmark:
-    """What every version that is fitted on the same rows is judged on and against.
+class Rivals:
+    """The rows of an evaluation, with the scores of the baselines and the champion.
 
     Attributes:
         parts: the rows of `train`, `validation` and `test`.
-        entities: whose each row of `validation` and `test` is; None where each is of another one.
+        entities: the entities of `validation` and `test`, as `metrics.entities_of` returns them.
         baselines: by name, on the test rows.
-        champion: (rows,), its scores of the test rows; None where none stands, or it cannot be asked.
-        warnings: why it cannot be asked, and what makes the rows suspicious; they hold a version back.
-        notes: what else a person should know of the rows.
+        champion: (rows,), its scores of the test rows; None without a champion that can be compared.
+        warnings: doubts about the rows or the champion that hold a version back.
+        notes: remarks that hold nothing back.
     """
 
+    recipe: Recipe
     parts: Mapping[str, Matrix]
     entities: Mapping[str, Entities | None]
     baselines: Mapping[str, Baseline]
-    champion: npt.NDArray[np.float32] | None
+    champion: Scores | None
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
+    def evaluate(self, part: str, scores: Scores, threshold: float = 0.5) -> Evaluation:
+        """Evaluate a version's scores of a part."""
+        recipe, y, entities = self.recipe, self.parts[part].y, self.entities[part]
+        kind, resamples = recipe.label_kind, recipe.resamples
+        return evaluate(kind, y, scores, threshold=threshold, resamples=resamples, entities=entities)
 
-def measure(
-    client: Client, recipe: Recipe, contract: Contract, table: TrainingTable, champion: Champion | None
-) -> Benchmark:
-    """Reads the rows of each part, and scores the baselines and the champion on them.
+    def decide(
+        self, scores: Scores, other: Scores | None, baselines: Mapping[str, Scores], called: str = "champion"
+    ) -> Decision:
+        """Compare a version's scores of the test rows with another version's scores and the baselines' scores."""
+        recipe = self.recipe
+        return decide(
+            self.parts["test"].y,
+            scores,
+            other,
+            baselines,
+            recipe.shares.seed,
+            metric=recipe.metric,
+            resamples=recipe.resamples,
+            called=called,
+            entities=self.entities["test"],
+        )
 
-    Raises:
-        DataError: a part holds a single class of a binary label.
-    """
-    width = len(contract.columns)
-    parts = {name: training_table.read_part(client, table, name, width) for name in training_table.PARTS}
-    if recipe.label_kind == "binary":
-        for name, part in parts.items():
-            require_two_classes(part.y, f"The {name} part of the split")
-    entities = {
-        name: training_table.read_entities(client, table, name, recipe.entity_id) for name in ("validation", "test")
-    }
+
+def score_rivals(
+    client: Client, recipe: Recipe, contract: Contract, table: TrainingTable, champion: Registered | None
+) -> Rivals:
+    """Read the rows of each part, and score the baselines and the champion on the test rows."""
+    parts = {name: training_table.read_part(client, table, name) for name in PARTS}
+    entities = {name: training_table.read_entities(client, table, name) for name in ("validation", "test")}
     simple = baselines(
         recipe.label_kind,
         parts["train"],
@@ -74,65 +93,60 @@ def measure(
         persistence=recipe.persistence,
         entities=entities["test"],
     )
-    scores, warning = _champion_scores(client, recipe, table, champion)
-    warnings = [*_suspicions(recipe, parts["train"], contract), *([warning] if warning else [])]
-    notes = tuple(_unknown_features(parts["train"], contract))
-    return Benchmark(parts, entities, simple, scores, tuple(warnings), notes)
+    scores, doubt = _champion_scores(client, recipe, table, champion)
+    warnings = (*_leaks(recipe, parts["train"], contract), *([doubt] if doubt else []))
+    return Rivals(recipe, parts, entities, simple, scores, warnings, _empty_features(parts["train"], contract))
 
 
-def _suspicions(recipe: Recipe, rows: Matrix, contract: Contract) -> list[str]:
-    if recipe.label_kind != "binary":
-        return []
-    found = suspicious_features(rows.x, rows.y, contract.columns, recipe.suspicious_auc)
-    return [f"{one.column} alone reaches AUC {one.auc:.4f}: does it know the label?" for one in found]
-
-
-def _unknown_features(rows: Matrix, contract: Contract) -> list[str]:
-    """What to say of features that the model cannot have learned from, which costs nothing but their use."""
-    known = {name for at, name in enumerate(contract.columns) if not np.isnan(rows.x[:, at]).all()}
-    unknown = [item.name for item in contract.features if known.isdisjoint(item.columns)]
-    if not unknown:
-        return []
-    return [
-        f"without any value in the training rows, and so without effect: {', '.join(unknown)}; fit again once they are "
-        "filled (what comes from ml_features: `raypipe features`)"
-    ]
-
-
-def _champion_scores(
-    client: Client, recipe: Recipe, table: TrainingTable, champion: Champion | None
-) -> tuple[npt.NDArray[np.float32] | None, str | None]:
-    """The champion's scores of the very same test rows, in their order; or why it could not be asked."""
-    if champion is None:
-        return None, None
-    try:
-        package = load_package(champion.artifact_uri, champion.artifact_sha256)
-        features, parameters = unsliced(recipe.features_sql.text), _test_parameters(recipe, package)
-        package.contract.check(describe_query(client, features, parameters))
-    except RaypipeError as error:
-        found = f" ({error.found})" if error.found is not None else ""
-        return None, f"the champion could not be compared on the same rows: {error.problem}{found}"
-    return scores_of(client, recipe, table, package), None
-
-
-def scores_of(client: Client, recipe: Recipe, table: TrainingTable, package: Package) -> npt.NDArray[np.float32]:
-    """A version's scores of the test rows, in their order."""
-    features, parameters = unsliced(recipe.features_sql.text), _test_parameters(recipe, package)
+def scores_of(client: Client, recipe: Recipe, table: TrainingTable, package: Package) -> Scores:
+    """Return a version's scores of the test rows, in their order."""
     keys = ", ".join(identifier(key) for key in recipe.keys)
     rows = min(table.rows["test"], EVALUATED_ROWS)
     data = client.table(
         f"SELECT {MATRIX} FROM (SELECT {keys}, row_hash FROM {identifier(table.name)} WHERE part = 'test'"
         f" ORDER BY row_hash LIMIT {EVALUATED_ROWS}) AS tested\n"
-        f"ANY INNER JOIN (\n{package.contract.select(features)}\n) AS rows USING ({keys}) ORDER BY row_hash",
-        parameters,
+        f"ANY INNER JOIN (\n{package.contract.select(unsliced(recipe.features_sql.text))}\n) AS rows USING ({keys})"
+        " ORDER BY row_hash",
+        recipe.test_parameters(package.contract),
     )
     if data.num_rows != rows:
-        raise ConfigError(
-            "The champion and the new version do not see the same test rows", found=f"{data.num_rows} and {rows} rows"
+        raise DataError(
+            "The two versions do not see the same test rows",
+            found=f"{data.num_rows} and {rows} rows on {recipe.test_date}",
+            next_step="repeat the command when nothing writes to the source tables",
         )
     return package.model.predict(matrix(data.column(MATRIX), len(package.contract.columns)))
 
 
-def _test_parameters(recipe: Recipe, package: Package) -> Mapping[str, Any]:
-    found = next(item.parameters for item in recipe.snapshots if "test" in item.parts)
-    return {**found, **package.contract.parameters}
+def _champion_scores(
+    client: Client, recipe: Recipe, table: TrainingTable, champion: Registered | None
+) -> tuple[Scores | None, str | None]:
+    """Return the champion's scores of the test rows, or the reason why it cannot be compared."""
+    if champion is None:
+        return None, None
+    try:
+        package = load_package(champion.artifact_uri, champion.artifact_sha256)
+        require_contract(client, recipe, package.contract)
+    except RaypipeError as error:
+        value = f" ({error.found})" if error.found is not None else ""
+        return None, f"the champion could not be compared on the same rows: {error.problem}{value}"
+    return scores_of(client, recipe, table, package), None
+
+
+def _leaks(recipe: Recipe, rows: Matrix, contract: Contract) -> list[str]:
+    if recipe.label_kind != "binary":
+        return []
+    leaks = suspicious_features(rows.x, rows.y, contract.columns, recipe.suspicious_auc)
+    return [f"{leak.column} alone reaches AUC {leak.auc:.4f}: does it know the label?" for leak in leaks]
+
+
+def _empty_features(rows: Matrix, contract: Contract) -> tuple[str, ...]:
+    """Note the features without any value: the model cannot have learned from them."""
+    filled = {name for at, name in enumerate(contract.columns) if not np.isnan(rows.x[:, at]).all()}
+    empty = [feature.name for feature in contract.features if filled.isdisjoint(feature.columns)]
+    if not empty:
+        return ()
+    return (
+        f"features without any value in the training rows have no effect: {', '.join(empty)}; fit again once they are"
+        " filled (what comes from ml_features: `raypipe features`)",
+    )

@@ -1,8 +1,7 @@
-"""A fit on Ray Train: rows stream from Ray Data into the family's `fit`, and the model's files come back.
+"""Train a family on Ray Train: rows stream from Ray Data into the family's `fit`, and the model's files return.
 
-`workers=0` is Ray Train's local mode, in this process: where one node has the data it saves the half minute that
-starting a worker group takes. The model comes back as the training function's return value; `ray.train.report`
-is not used, since it costs about two seconds a call with workers.
+`workers=0` is Ray Train's local mode in this process, which saves the half minute that a worker group takes to start.
+The training function returns the model; `ray.train.report` would cost about two seconds per call with workers.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import signal
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,80 +28,60 @@ from raypipe.artifact.contract import MATRIX, matrix
 from raypipe.cluster.runtime import causes, original, plain_errors, quiet_libraries
 from raypipe.errors import ConfigError, DataError, ModelError
 from raypipe.models.protocol import FitSpec, Matrix, MatrixFamily, load_class, load_matrix_family
+from raypipe.progress import Progress
 
 LABEL = "label"
-# What Ray Data needs to read while the workers hold theirs; without it a fit with workers waits for ever.
+# Ray Data needs a CPU beside the workers' CPUs; without it a fit with workers waits for ever.
 DATA_CPUS = 1
 PROGRESS_ROWS = 100_000
-# What a process that is gone leaves behind; a read is not repeated (see `raypipe.data.source`).
+# The errors of a process that died; a read is not repeated (see `raypipe.data.source`).
 DEATHS = (WorkerCrashedError, OutOfMemoryError, NodeDiedError, ObjectLostError, RayActorError)
-
-Progress = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Fitted:
-    """What a fit yields.
-
-    Attributes:
-        files: the model's files, as `Model.files` gives them.
-        history: rounds and learning curves, JSON-ready.
-        rows: the training rows of all workers.
-    """
+class Trained:
+    """A trained model as files, and its history (rounds, rows and learning curves, JSON-ready)."""
 
     files: dict[str, bytes]
     history: dict[str, Any]
-    rows: int
 
 
-@dataclasses.dataclass(frozen=True)
-class _Task:
-    """What each worker needs to know; travels to it by pickle, without the driver's callbacks."""
-
-    family: str
-    spec: FitSpec
-
-
-def fit(
+def train(
     family_path: str,
     spec: FitSpec,
-    train: ray.data.Dataset,
+    rows: ray.data.Dataset,
     validation: ray.data.Dataset,
     *,
     workers: int,
     cpus_per_worker: int,
-    on_progress: Progress | None = None,
-) -> Fitted:
-    """Fits a family on two datasets with the columns `x` (list<float32>) and `label`.
+    progress: Progress,
+) -> Trained:
+    """Train a family on two datasets with the columns `x` (list<float32>) and `label`.
 
-    Training rows are split over the workers (evenly, so that up to `workers - 1` of them are left out); each
-    worker sees all validation rows, so that early stopping rests on the same metric as in one process.
+    Training rows are split evenly over the workers, which leaves out up to `workers - 1` rows. Each worker sees all
+    validation rows, so that early stopping does not depend on the number of workers.
 
     Args:
-        family_path: the family's dotted path, `module:Class`.
-        spec: what the family is told.
-        train: rows to fit on.
-        validation: rows for early stopping; may be empty where the family needs none.
+        validation: rows for early stopping; may be empty for a family without it.
         workers: Ray Train workers; 0 fits in this process.
-        cpus_per_worker: CPUs of each worker, which are also its threads.
-        on_progress: told in words what is going on; only heard from with `workers=0`.
+        cpus_per_worker: CPUs and threads of each worker.
 
     Raises:
-        ConfigError: the family cannot be loaded or spread over workers, or the cluster is too small.
+        ConfigError: the family cannot be loaded or distributed, or the cluster is too small.
         DataError: the rows do not fit the spec.
-        ModelError: the fit failed, or a process of Ray's died; the cause is kept.
+        ModelError: the fit failed, or a Ray process died.
     """
     family = load_matrix_family(family_path)
     if workers:
         _require_room(family, family_path, workers, cpus_per_worker)
         spec = dataclasses.replace(spec, threads=spec.threads or cpus_per_worker)
-    task, report = _Task(family_path, spec), on_progress or _silent
 
     def in_this_process() -> dict[str, Any]:
-        return _train(task, report)
+        return _train(family_path, spec, progress)
 
     def in_a_worker() -> dict[str, Any]:
-        return _train(task, _silent)
+        # Ray pickles this function, and a callback of the driver cannot be pickled.
+        return _train(family_path, spec, lambda *_: None)
 
     quiet_libraries()
     with tempfile.TemporaryDirectory(prefix="raypipe-fit-") as storage, _interruptible(), _readable_errors():
@@ -117,37 +96,35 @@ def fit(
                 storage_path=storage,
                 logging_config=LoggingConfig(log_level="WARNING"),
             ),
-            datasets={"train": train, "validation": validation},
+            datasets={"train": rows, "validation": validation},
             dataset_config=ray.train.DataConfig(datasets_to_split=["train"]),
         )
-        outcome: Any = trainer.fit().return_value  # type: ignore[attr-defined]
-    return Fitted(outcome["files"], outcome["history"], outcome["history"]["rows"])
+        returned: Any = trainer.fit().return_value  # type: ignore[attr-defined]
+    return Trained(**returned)
 
 
-def _train(task: _Task, report: Progress) -> dict[str, Any]:
-    """The training function: runs in every worker, or here in local mode."""
-    family = load_matrix_family(task.family)
-    width = len(task.spec.columns)
-    train = _gather("train", width, report)
-    validation = _gather("validation", width, report)
-    report(f"fitting on {len(train):,} rows, {len(validation):,} for validation, {width} features")
-    model, history = family.fit(train, validation, task.spec)
+def _train(family_path: str, spec: FitSpec, progress: Progress) -> dict[str, Any]:
+    """Fit the family on this worker's rows; the training function of every worker and of local mode."""
+    width = len(spec.columns)
+    train, validation = (_gather(name, width, progress) for name in ("train", "validation"))
+    progress(f"fitting on {len(train):,} rows, {len(validation):,} for validation, {width} features", 0, 0)
+    model, history = load_matrix_family(family_path).fit(train, validation, spec)
     return {"files": model.files(), "history": dataclasses.asdict(history)}
 
 
-def _gather(name: str, width: int, report: Progress) -> Matrix:
-    """This worker's rows of a dataset as one matrix; (0, width) when its share is empty."""
-    parts, labels, rows, told = [np.empty((0, width), np.float32)], [np.empty(0, np.float32)], 0, 0
+def _gather(name: str, width: int, progress: Progress) -> Matrix:
+    """Return this worker's rows of a dataset as one matrix, (0, width) for an empty share."""
+    parts, labels, rows, reported = [np.empty((0, width), np.float32)], [np.empty(0, np.float32)], 0, 0
     for batch in ray.train.get_dataset_shard(name).iter_batches(batch_size=None, batch_format="pyarrow"):
         if not batch.num_rows:
             continue
-        # Copies, so that Ray can free each block while the next ones are read.
+        # Copies let Ray free each block while the next block is read.
         parts.append(matrix(batch.column(MATRIX), width).copy())
         labels.append(_labels(batch.column(LABEL), name))
         rows += batch.num_rows
-        if rows - told >= PROGRESS_ROWS:
-            report(f"read {rows:,} {name} rows")
-            told = rows
+        if rows - reported >= PROGRESS_ROWS:
+            progress(f"read {rows:,} {name} rows", 0, 0)
+            reported = rows
     return Matrix(np.concatenate(parts), np.concatenate(labels))
 
 
@@ -158,7 +135,7 @@ def _labels(column: Any, name: str) -> Any:
         raise DataError(
             f"The {name} rows have labels that are not numbers",
             found=f"{bad} of {len(labels)} in one block",
-            next_step="let labels.sql leave out the entities whose label is not known",
+            next_step="exclude the entities without a known label in labels.sql",
         )
     return labels
 
@@ -168,7 +145,7 @@ def _require_room(family: MatrixFamily, path: str, workers: int, cpus_per_worker
         raise ConfigError(
             "model.workers or model.cpus_per_worker cannot be used",
             found=f"{workers} and {cpus_per_worker}",
-            allowed="workers from 0 (this process) on, cpus_per_worker from 1 on",
+            allowed="workers of at least 0 (this process), cpus_per_worker of at least 1",
         )
     if family.ray_backend is None and workers > 1:
         raise ConfigError(
@@ -199,13 +176,9 @@ def _backend(family: MatrixFamily) -> BackendConfig:
     return backend
 
 
-def _silent(message: str) -> None:
-    """Tells nobody."""
-
-
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Keeps Ctrl-C what it was: Ray Train puts its own handler in place, leaves it there, and exits with 0."""
+    """Restore the handler of Ctrl-C: Ray Train leaves its own handler in place and exits with 0."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -220,7 +193,7 @@ def _interruptible() -> Iterator[None]:
 
 @contextmanager
 def _readable_errors() -> Iterator[None]:
-    """Raises what went wrong inside instead of what Ray wraps around it."""
+    """Raise the original error instead of Ray's wrapper."""
     try:
         with plain_errors():
             yield
@@ -231,10 +204,10 @@ def _readable_errors() -> Iterator[None]:
         death = next((inner for inner in chain if isinstance(inner, DEATHS)), None)
         if death is not None:
             raise ModelError(
-                "A process of Ray's died while it read rows for the fit, or fitted",
+                "A Ray process died during the fit",
                 found=f"{type(death).__name__}: {' '.join(str(death).split())}",
-                next_step="nothing of the fit was kept: fit again. Where memory was short (`dmesg` tells), lower"
-                " score.slice_rows, which a read holds at a time, or model.workers, or give the nodes more",
+                next_step="nothing of the fit was kept: fit again. If memory ran out (see `dmesg`), lower"
+                " score.slice_rows or model.workers, or add memory to the nodes",
             ) from error
         root = next((inner for inner in chain if not type(inner).__module__.startswith("ray.")), chain[-1])
         raise ModelError("The fit failed", found=f"{type(root).__name__}: {root}") from error

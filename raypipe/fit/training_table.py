@@ -1,87 +1,76 @@
-"""The training table: features as of each snapshot joined with labels, split, written once inside ClickHouse.
+"""Write the training table inside ClickHouse: features as of each snapshot, joined with labels and split.
 
-Entities are divided by a hash of their id, snapshots by time, so that a test row shares neither its
-entity nor a day with a training row.
+A hash of the entity's id splits entities, time splits snapshots: a test row shares neither its entity nor its day with
+a training row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import numpy as np
 
 from raypipe.artifact.contract import MATRIX, Contract, describe_query, matrix, require_columns
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import Statement, identifier
+from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import unsliced
 from raypipe.errors import DataError
-from raypipe.evaluation.metrics import Entities, entities_of, single_class
+from raypipe.evaluation.checks import single_class
+from raypipe.evaluation.metrics import Entities, entities_of
+from raypipe.fit.recipe import PARTS, Recipe, Snapshot, labels_of
 from raypipe.models.protocol import Matrix
 
-PARTS = ("train", "validation", "test")
-# What is read into this process at once for evaluation, at most.
+PREFIX = "raypipe_training_"
+# The most rows of a part that an evaluation reads into this process.
 EVALUATED_ROWS = 500_000
 
 
 @dataclass(frozen=True)
-class Shares:
-    """How entities are divided: the shares of test and validation, the cap on training rows, the seed."""
-
-    test: float
-    validation: float
-    max_train_rows: int
-    seed: int
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """One snapshot to read: the parts it contributes to and the values its queries bind."""
-
-    date: date
-    parts: tuple[str, ...]
-    parameters: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class TrainingTable:
-    """The table, and the number of rows of each part."""
+    """The table, the rows of each part, the width of the matrix, and the column of the entity's id."""
 
     name: str
     rows: Mapping[str, int]
+    width: int
+    entity_id: str
 
 
-def build(
-    client: Client,
-    name: str,
-    contract: Contract,
-    features: str,
-    labels: Statement,
-    snapshots: Sequence[Snapshot],
-    entity_id: str,
-    shares: Shares,
-    wanted: Sequence[str] = PARTS,
-) -> TrainingTable:
-    """Writes the table.
+def scratch_name(pipeline: str) -> str:
+    """Return a new name for a pipeline's training table."""
+    return f"{PREFIX}{pipeline}_{secrets.token_hex(4)}"
+
+
+@contextmanager
+def written(
+    client: Client, recipe: Recipe, contract: Contract, name: str, parts: Sequence[str] = PARTS
+) -> Iterator[TrainingTable]:
+    """Write the recipe's rows under a frozen contract, and drop the table at the end.
 
     Args:
-        client: where everything is.
-        name: the table to create.
-        contract: the frozen contract whose matrix is stored.
-        features: the features query, its `{slice}` still in it.
-        labels: the labels query: the keys and `label`.
-        snapshots: what to read.
-        entity_id: the key column that the split is made on.
-        shares: how to split.
-        wanted: the parts that must have rows; a snapshot says which parts it contributes to.
+        recipe: the queries, the snapshots and the split.
+        contract: the columns of the matrix.
+        parts: the parts to write; each needs rows.
 
     Raises:
-        DataError: the labels query lacks a column, or a part of the split is empty.
+        DataError: the labels query lacks a column, a part is empty, or a part has a single class of a binary label.
     """
-    label_sql = unsliced(labels.text)
-    types = describe_query(client, label_sql, snapshots[0].parameters)
+    try:
+        _create(client, recipe, contract, name)
+        for snapshot in recipe.snapshots:
+            if not set(parts).isdisjoint(snapshot.parts):
+                _fill(client, recipe, contract, name, snapshot, parts)
+        yield TrainingTable(name, _counted(client, recipe, name, parts), len(contract.columns), recipe.entity_id)
+    finally:
+        client.run(f"DROP TABLE IF EXISTS {identifier(name)} SYNC")
+
+
+def _create(client: Client, recipe: Recipe, contract: Contract, name: str) -> None:
+    labels = labels_of(recipe)
+    types = describe_query(client, unsliced(labels.text), recipe.snapshots[0].parameters)
     require_columns(types, [*contract.keys, "label"], "column", labels.source)
     columns = ", ".join(
         f"{identifier(key)} {kind}" for key, kind in zip(contract.keys, contract.key_types, strict=True)
@@ -91,102 +80,89 @@ def build(
         f" label Float32, {MATRIX} Array(Float32)) ENGINE = MergeTree ORDER BY (part, row_hash)"
         " SETTINGS allow_nullable_key = 1"
     )
-    for snapshot in snapshots:
-        _fill(client, name, contract, features, label_sql, snapshot, entity_id, shares)
-    counted = dict(client.rows(f"SELECT part, count() FROM {identifier(name)} GROUP BY part"))
-    empty = [part for part in wanted if not counted.get(part)]
-    if empty:
-        raise DataError(
-            "The split leaves nothing to fit or to test on",
-            found=f"no {' and no '.join(empty)} rows on {', '.join(item.date.isoformat() for item in snapshots)}",
-            next_step="check that features.sql and labels.sql yield the same keys, or choose other shares",
-        )
-    return TrainingTable(name, counted)
-
-
-def require_two_classes(client: Client, table: TrainingTable) -> None:
-    """Refuses a binary label that is always the same in a part, before anything is trained on it.
-
-    Raises:
-        DataError: naming the part.
-    """
-    counted = client.rows(f"SELECT part, countIf(label > 0.5) FROM {identifier(table.name)} GROUP BY part")
-    positives = {str(part): int(count) for part, count in counted}
-    for part in PARTS:
-        if part in positives and positives[part] in (0, table.rows[part]):
-            raise single_class(f"The {part} part of the split", positives[part], table.rows[part])
 
 
 def _fill(
-    client: Client,
-    name: str,
-    contract: Contract,
-    features: str,
-    label_sql: str,
-    snapshot: Snapshot,
-    entity_id: str,
-    shares: Shares,
+    client: Client, recipe: Recipe, contract: Contract, name: str, snapshot: Snapshot, parts: Sequence[str]
 ) -> None:
     keys = ", ".join(identifier(key) for key in contract.keys)
-    population = int(client.value(f"SELECT count() FROM (\n{unsliced(features)}\n)", snapshot.parameters))
+    features, shares = unsliced(recipe.features_sql.text), recipe.shares
+    bound = {**snapshot.parameters, **contract.parameters}
+    population = int(client.value(f"SELECT count() FROM (\n{features}\n)", bound))
     train_share = 1 - shares.test - shares.validation
-    keep = min(1.0, shares.max_train_rows / max(1.0, population * train_share))
     sql = (
         f"INSERT INTO {identifier(name)} (part, row_hash, date, {keys}, label, {MATRIX})\n"
-        f"WITH {place(entity_id)} AS place\n"
+        f"WITH {place(recipe.entity_id)} AS place\n"
         "SELECT multiIf(place < {test_share:Float64}, 'test', place < {held_share:Float64}, 'validation', 'train')"
         " AS part,"
         f" cityHash64({{split_seed:UInt64}}, {{snapshot_date:Date}}, {keys}) AS row_hash,"
         f" {{snapshot_date:Date}}, {keys}, toFloat32(label), {MATRIX}\n"
-        f"FROM (\n{contract.select(unsliced(features))}\n) AS rows\n"
-        f"ANY INNER JOIN (\n{label_sql}\n) AS labelled USING ({keys})\n"
+        f"FROM (\n{contract.select(features)}\n) AS rows\n"
+        f"ANY INNER JOIN (\n{unsliced(labels_of(recipe).text)}\n) AS labelled USING ({keys})\n"
         "WHERE has({parts:Array(String)}, part) AND row_hash / 18446744073709551616. < {keep:Float64}"
     )
-    client.run(
-        sql,
-        {
-            **snapshot.parameters,
-            "split_seed": shares.seed,
-            "test_share": shares.test,
-            "held_share": shares.test + shares.validation,
-            "snapshot_date": snapshot.date,
-            "parts": list(snapshot.parts),
-            "keep": keep,
-        },
-    )
+    values = {
+        "split_seed": shares.seed,
+        "test_share": shares.test,
+        "held_share": shares.test + shares.validation,
+        "snapshot_date": snapshot.date,
+        "parts": [part for part in snapshot.parts if part in parts],
+        "keep": min(1.0, shares.max_train_rows / max(1.0, population * train_share)),
+    }
+    client.run(sql, {**bound, **values})
+
+
+def _counted(client: Client, recipe: Recipe, name: str, parts: Sequence[str]) -> dict[str, int]:
+    """Return the rows of each part, before anything is trained on rows that cannot be evaluated."""
+    sql = f"SELECT part, count(), countIf(label > 0.5) FROM {identifier(name)} GROUP BY part"
+    counts = {part: (int(rows), int(positives)) for part, rows, positives in client.rows(sql)}
+    empty = [part for part in parts if part not in counts]
+    if empty:
+        days = ", ".join(snapshot.date.isoformat() for snapshot in recipe.snapshots)
+        raise DataError(
+            f"There are no rows for the {' and the '.join(empty)} part of the split",
+            found=f"snapshots {days}, features from {recipe.features_sql.source}, labels from"
+            f" {labels_of(recipe).source}",
+            next_step="check that features.sql and labels.sql yield the same keys, or choose other shares",
+        )
+    for part in parts:
+        rows, positives = counts[part]
+        if recipe.label_kind == "binary" and positives in (0, rows):
+            raise single_class(f"The {part} part of the split", positives, rows)
+    return {part: rows for part, (rows, _) in counts.items()}
 
 
 def place(entity_id: str) -> str:
-    """An expression from 0 to 1 that divides entities and binds `split_seed`; the lowest are those of the test."""
+    """Return an expression from 0 to 1 that splits entities and binds `split_seed`; the lowest are the test part."""
     return f"sipHash64({{split_seed:UInt64}}, toString({identifier(entity_id)})) / 18446744073709551616."
 
 
 def part_query(table: TrainingTable) -> str:
-    """The query of one part's rows for Ray Data: `x` and `label`, the part bound as `part`."""
+    """Return Ray Data's query for `x` and `label` of the rows of one part, bound as `part`."""
     return f"SELECT {MATRIX}, label FROM {identifier(table.name)} WHERE part = {{part:String}} AND {{slice}}"
 
 
-def read_entities(client: Client, table: TrainingTable, part: str, entity_id: str) -> Entities | None:
-    """Whose each of the rows of `read_part` is, in the same order; None where each is of another one."""
+def read_entities(client: Client, table: TrainingTable, part: str) -> Entities | None:
+    """Return the entities of the rows of `read_part`, as `metrics.entities_of` returns them."""
     data = client.table(
-        f"SELECT cityHash64({identifier(entity_id)}) AS entity FROM {identifier(table.name)}"
+        f"SELECT cityHash64({identifier(table.entity_id)}) AS entity FROM {identifier(table.name)}"
         f" WHERE part = {{part:String}} ORDER BY row_hash LIMIT {EVALUATED_ROWS}",
         {"part": part},
     )
     return entities_of(data.column("entity").to_numpy())
 
 
-def fingerprint(client: Client, table: TrainingTable) -> tuple[tuple[Any, ...], ...]:
-    """By part, the number of rows and the sum of their hashes: the same for the same entities and days."""
-    rows = client.rows(f"SELECT part, count(), sum(row_hash) FROM {identifier(table.name)} GROUP BY part ORDER BY part")
-    return tuple(tuple(row) for row in rows)
-
-
-def read_part(client: Client, table: TrainingTable, part: str, width: int, most: int | None = EVALUATED_ROWS) -> Matrix:
-    """The rows of one part in a fixed order; at most `most` of them, the same ones each time, None for all."""
+def read_part(client: Client, table: TrainingTable, part: str, most: int | None = EVALUATED_ROWS) -> Matrix:
+    """Return the rows of one part in a fixed order: the first `most` rows, or all for None."""
     data = client.table(
         f"SELECT {MATRIX}, label FROM {identifier(table.name)} WHERE part = {{part:String}}"
         f" ORDER BY row_hash{'' if most is None else f' LIMIT {int(most)}'}",
         {"part": part},
     )
-    return Matrix(matrix(data.column(MATRIX), width), data.column("label").to_numpy().astype(np.float32))
+    return Matrix(matrix(data.column(MATRIX), table.width), data.column("label").to_numpy().astype(np.float32))
+
+
+def fingerprint(client: Client, table: TrainingTable) -> tuple[tuple[Any, ...], ...]:
+    """Return the rows and the sum of their hashes per part; equal for the same entities and days."""
+    rows = client.rows(f"SELECT part, count(), sum(row_hash) FROM {identifier(table.name)} GROUP BY part ORDER BY part")
+    return tuple(tuple(row) for row in rows)

@@ -186,7 +186,7 @@ class Family(Protocol):
     scores_without: tuple[str, ...] = ()
     explains: bool = True
     is_linear: bool = False
-    fitter: str = "raypipe.fit.fitting"
+    fitter: str = "raypipe.fit.labelled"
     tries: str = ""
 
     def from_files(self, files: Mapping[str, bytes]) -> Model:

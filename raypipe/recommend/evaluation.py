@@ -65,8 +65,8 @@ def evaluate(
 
     `precision` is hits / k. `precision_of_possible` divides all hits by all possible hits, per user the lower of k and
     the number of held-out items (the library implicit calls it precision). `ndcg` has binary relevance, and its ideal
-    list has the same lower number of hits (Järvelin & Kekäläinen 2002). `recall` is hits / held-out items. `coverage` is
-    the share of the candidates that were recommended to any user.
+    list has the same lower number of hits (Järvelin & Kekäläinen 2002). `recall` is hits / held-out items. `coverage`
+    is the share of the candidates that were recommended to any user.
 
     Args:
         lists: (users, n ≥ k), positions of items by rank, -1 beyond the end of a list, in the order of `held.users`.

@@ -82,7 +82,9 @@ def read(table: pa.Table, item_ids: pa.Array, *, keys: Sequence[str]) -> Interac
 
 def read_together(tables: Sequence[pa.Table], item_ids: pa.Array, *, keys: Sequence[str]) -> list[Interactions]:
     """Read several tables like `read`, with the same number for a user in all of them."""
-    rows = pa.concat_tables([_selected(table, (*keys, "article_id", "weight", "last_interaction_at")) for table in tables])
+    rows = pa.concat_tables(
+        [_selected(table, (*keys, "article_id", "weight", "last_interaction_at")) for table in tables]
+    )
     positions = positions_of(rows.column("article_id"), item_ids)
     weights = numbers(rows.column("weight"), np.float64)
     seconds = seconds_of(rows.column("last_interaction_at"))

@@ -1,118 +1,106 @@
-"""A matrix of sweeps in one process and on one Ray: cell after cell, each with all the CPUs, past those that fail."""
+"""Sweep a matrix on one Ray: one cell after the other, each with all the CPUs.
+
+A failed cell does not stop the others.
+"""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster import runtime
-from raypipe.config.load import load_pipeline
+from raypipe.config.load import Loaded, load_pipeline
 from raypipe.config.matrix import CellPlan, load_matrix
 from raypipe.errors import ConfigError, RaypipeError, UsageError
-from raypipe.progress import Progress
-from raypipe.sweep import journal, sweep
+from raypipe.progress import Progress, prefixed
+from raypipe.sweep import journal
+from raypipe.sweep.sweep import folder_of, sweep_pipeline
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A cell with its configuration."""
-
-    plan: CellPlan
-    cell: sweep.Cell
-
-
-def load(
+def load_cells(
     path: Path, config: Path | None, overrides: Sequence[str], url: str | None, environ: Mapping[str, str] = os.environ
-) -> list[Planned]:
-    """Every cell of a matrix with its configuration, so that nothing starts when one cannot be used.
+) -> list[tuple[CellPlan, Loaded]]:
+    """Load the config of every cell of a matrix, so that nothing starts when one of them is invalid.
 
     Raises:
-        ConfigError: the matrix or a cell's configuration cannot be used.
-        UsageError: there is no such file or pipeline, or one learns without a fit.
+        ConfigError: the matrix or the config of a cell is invalid.
+        UsageError: there is no such file or pipeline, or a pipeline learns without a fit.
     """
-    return [_planned(plan, config, overrides, url, environ) for plan in load_matrix(path)]
+    return [(cell, _config_of(cell, config, overrides, url, environ)) for cell in load_matrix(path)]
 
 
-def _planned(
-    plan: CellPlan, config: Path | None, overrides: Sequence[str], url: str | None, environ: Mapping[str, str]
-) -> Planned:
+def _config_of(
+    cell: CellPlan, config: Path | None, overrides: Sequence[str], url: str | None, environ: Mapping[str, str]
+) -> Loaded:
     try:
-        loaded = load_pipeline(plan.pipeline, config, [*plan.overrides, *overrides], environ, url)
+        loaded = load_pipeline(cell.pipeline, config, [*cell.overrides, *overrides], environ, url)
     except ConfigError as error:
-        error.problem = f"In the cell {plan.label}: {error.problem}"
+        error.problem = f"In the cell {cell.label}: {error.problem}"
         raise
     if loaded.config.ads is not None:
-        raise UsageError(f"{plan.pipeline} learns and scores at once, so there is nothing to sweep", found=plan.label)
-    # A version for one brand or another horizon would score everybody as if it were the pipeline's.
-    cell = sweep.Cell(loaded, plan.brand, registers=plan.brand is None and plan.horizon is None)
-    return Planned(plan, cell)
+        raise UsageError(f"{cell.pipeline} learns and scores at once, so there is nothing to sweep", found=cell.label)
+    return loaded
 
 
-def run(
+def sweep_matrix(
     endpoint: Endpoint,
-    planned: Sequence[Planned],
+    cells: Sequence[tuple[CellPlan, Loaded]],
     name: str,
     progress: Progress,
     *,
     as_of: date | None = None,
     resume: bool = False,
 ) -> dict[str, Any]:
-    """Sweeps every cell; with `resume`, those that are not over.
+    """Sweep every cell; with `resume`, the cells that are not finished.
 
     Returns:
-        What `raypipe sweep --matrix FILE --json` prints.
+        The document of `raypipe sweep --matrix FILE --json`.
 
     Raises:
-        UsageError: there is nothing to go on with.
+        UsageError: there is no such matrix to resume.
         ConfigError: the cells are not those that the matrix began with.
-        Interrupted: it was stopped by Ctrl-C; what is finished is kept.
+        Interrupted: Ctrl-C stopped the sweep; finished trials are kept.
     """
     started = time.perf_counter()
-    first = planned[0].cell.loaded.config
-    folder = sweep.folder_of(first.artifacts)
-    # The sweeps of the cells are called by their places.
-    places = [[one.plan.label, *one.plan.overrides] for one in planned]
-    if resume and journal.state(folder, name).get("cells") != places:
+    first = cells[0][1].config
+    folder = folder_of(first.artifacts)
+    # The names of the cells' sweeps end in their positions.
+    positions = [[cell.label, *cell.overrides] for cell, _ in cells]
+    if resume and journal.state(folder, name).get("cells") != positions:
         raise ConfigError(
             f"The cells are not those that the matrix {name} began with",
-            found=", ".join(one.plan.label for one in planned),
-            next_step="put the file back as it was, or leave --resume out for a new matrix",
+            found=", ".join(cell.label for cell, _ in cells),
+            next_step="restore the file, or leave --resume out for a new matrix",
         )
-    cells = []
-    # One Ray for all: the sessions inside find it connected, and leave it as it is.
+    documents = []
+    # The sessions inside find this Ray connected, and leave it running.
     with runtime.session(endpoint, first.ray) as workers:
         workers.ready()
         if not resume:
-            journal.begin(folder, name, {"cells": places})
-        for at, one in enumerate(planned):
-            progress("cells", at, len(planned))
-            cells.append(_cell(endpoint, one, f"{name}_{at}", progress, as_of, resume))
-        progress("cells", len(planned), len(planned))
-    failed = [cell["cell"] for cell in cells if cell["status"] == "failed"]
-    return {"sweep": name, "cells": cells, "failed": failed, "seconds": round(time.perf_counter() - started, 3)}
+            journal.begin(folder, name, {"cells": positions})
+        for at, (cell, loaded) in enumerate(cells):
+            progress("cells", at, len(cells))
+            documents.append(_sweep_cell(endpoint, cell, loaded, f"{name}_{at}", progress, as_of, resume))
+        progress("cells", len(cells), len(cells))
+    failed = [document["cell"] for document in documents if document["status"] == "failed"]
+    return {"sweep": name, "cells": documents, "failed": failed, "seconds": round(time.perf_counter() - started, 3)}
 
 
-def _cell(
-    endpoint: Endpoint, one: Planned, name: str, progress: Progress, as_of: date | None, resume: bool
+def _sweep_cell(
+    endpoint: Endpoint, cell: CellPlan, loaded: Loaded, name: str, progress: Progress, as_of: date | None, resume: bool
 ) -> dict[str, Any]:
-    known = {"cell": one.plan.label, "brand": one.plan.brand, "horizon_days": one.plan.horizon, "model": one.plan.model}
-    folder = sweep.folder_of(one.cell.loaded.config.artifacts)
-
-    def told(stage: str, done: int, total: int) -> None:
-        progress(f"{one.plan.label}: {stage}", done, total)
-
-    earlier = journal.result(folder, name) if resume else None
-    if earlier is not None:
-        return {**known, "status": "done", "error": "", "result": earlier}
-    try:
-        goes_on = resume and journal.has_begun(folder, name)
-        result = sweep.run(endpoint, one.cell, name, told, as_of=as_of, resume=goes_on)
-    except RaypipeError as error:
-        return {**known, "status": "failed", "error": str(error), "result": None}
-    return {**known, "status": "done", "error": "", "result": result}
+    document = {"cell": cell.label, "brand": cell.brand, "horizon_days": cell.horizon, "model": cell.model}
+    folder, progress = folder_of(loaded.config.artifacts), prefixed(cell.label, progress)
+    result = journal.result(folder, name) if resume else None
+    if result is None:
+        begun = resume and journal.has_begun(folder, name)
+        try:
+            result = sweep_pipeline(endpoint, loaded, name, progress, as_of=as_of, resume=begun, cell=cell)
+        except RaypipeError as error:
+            return {**document, "status": "failed", "error": str(error), "result": None}
+    return {**document, "status": "done", "error": "", "result": result}

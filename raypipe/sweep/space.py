@@ -1,7 +1,7 @@
-"""The points of a search space: what a searcher suggests, and the recipe that a suggestion means.
+"""Translate between Optuna's points and the values of a config.
 
-A searcher knows flat names with numbers and words: a choice is the JSON of its value, and each feature of a subset is
-a name of its own, `features.drop:NAME`, whose word says whether it is used.
+Optuna knows flat names with numbers and words. A choice is the JSON of its value; each feature of a subset has a name
+of its own, `features.drop:NAME`, with the word `used` or `dropped`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from raypipe.clickhouse.statements import Statement
 from raypipe.errors import ConfigError, DataError
 from raypipe.fit.recipe import Recipe
 
 DROP = "features.drop"
 USED, DROPPED = "used", "dropped"
 PARAMETER, OPTION = "parameters.", "model.params."
-# Longer tables of choices are no search but a mistake.
+# A longer list of choices is a mistake rather than a space.
 MOST_CHOICES = 1000
 
 Point = Mapping[str, Any]
@@ -27,15 +26,9 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Axis:
-    """One thing that a searcher varies.
+    """A dimension of the space: an `int` or `float` between bounds, or a `choice` of words.
 
-    Attributes:
-        name: for the searcher; a subset has one axis for each feature.
-        kind: `int`, `float` or `choice`.
-        low: the lowest value, of a number.
-        high: the highest.
-        log: whether steps are factors.
-        words: what a choice is made of.
+    A subset has an axis per feature. `log` means that steps are factors.
     """
 
     name: str
@@ -46,7 +39,7 @@ class Axis:
     words: tuple[str, ...] = ()
 
     def holds(self, value: Any) -> bool:
-        """Whether the searcher could suggest this value."""
+        """Return whether Optuna could suggest this value."""
         if self.kind == "choice":
             return value in self.words
         kinds = (int,) if self.kind == "int" else (int, float)
@@ -54,16 +47,16 @@ class Axis:
 
 
 def axes(space: Mapping[str, Mapping[str, Sequence[Any]]]) -> tuple[Axis, ...]:
-    """What a searcher varies, for a space as the config has it.
+    """Return the axes of the config's space.
 
     Raises:
-        ConfigError: there is nothing to search.
+        ConfigError: the space is empty.
     """
     if not space:
         raise ConfigError(
             "There is nothing to search",
             found="no sweep.space in the pipeline's config",
-            next_step="say what to vary, as `sweep: {space: {model.params.max_depth: {int: [2, 8]}}}`",
+            next_step="list the values to vary, as `sweep: {space: {model.params.max_depth: {int: [2, 8]}}}`",
         )
     return tuple(axis for key, dimension in space.items() for axis in _axes(key, dimension))
 
@@ -83,57 +76,52 @@ def _axes(key: str, dimension: Mapping[str, Sequence[Any]]) -> Iterator[Axis]:
         yield Axis(key, kind, values[0], values[1], way.startswith("log"))
 
 
-def values_of(point: Point) -> Values:
-    """What a suggestion sets: values by dotted key of the config, the dropped features as a list."""
-    found: Values = {}
+def decoded(point: Point, axes: Sequence[Axis]) -> Values:
+    """Return a suggestion's values by dotted key of the config, the dropped features as a list."""
+    choices = {axis.name for axis in axes if axis.kind == "choice" and ":" not in axis.name}
+    values: Values = {}
     for name, value in point.items():
         key, _, feature = name.partition(":")
-        if feature:
-            found.setdefault(key, [])
-            if value == DROPPED:
-                found[key].append(feature)
+        if not feature:
+            values[key] = json.loads(value) if name in choices else value
+        elif value == DROPPED:
+            values.setdefault(key, []).append(feature)
         else:
-            found[key] = value
-    return found
+            values.setdefault(key, [])
+    return values
 
 
-def decoded(point: Point, known: Sequence[Axis]) -> Values:
-    """`values_of` a searcher's own suggestion, in which choices are words."""
-    choices = {axis.name for axis in known if axis.kind == "choice" and ":" not in axis.name}
-    return values_of({name: json.loads(value) if name in choices else value for name, value in point.items()})
+def own_point(recipe: Recipe, axes: Sequence[Axis]) -> tuple[dict[str, Any], list[str]]:
+    """Return the point of the recipe itself, and the names of the axes that do not hold it.
 
-
-def own_point(recipe: Recipe, known: Sequence[Axis]) -> tuple[dict[str, Any], list[str]]:
-    """The point that the recipe itself stands at, and the names of axes that do not reach it.
-
-    A value that the recipe leaves to the library is not known here, and counts as not reached.
+    A value that the recipe leaves to the library is unknown, and counts as not held.
     """
-    keys = {axis.name.partition(":")[0] for axis in known}
-    point = _encoded({key: _standing(recipe, key) for key in keys}, known)
-    return point, [axis.name for axis in known if not axis.holds(point[axis.name])]
+    keys = {axis.name.partition(":")[0] for axis in axes}
+    point = _encoded({key: _current(recipe, key) for key in keys}, axes)
+    return point, [axis.name for axis in axes if not axis.holds(point[axis.name])]
 
 
-def point_of(values: Mapping[str, Any], known: Sequence[Axis]) -> dict[str, Any]:
-    """The point at which a searcher suggested these values: the reverse of `decoded`.
+def point_of(values: Mapping[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:
+    """Return the point of these values, the inverse of `decoded`.
 
     Raises:
-        DataError: no point of the space means these values.
+        DataError: the space does not hold the values.
     """
-    point = _encoded(values, known)
-    if not all(axis.holds(point[axis.name]) for axis in known) or decoded(point, known) != values:
+    point = _encoded(values, axes)
+    if not all(axis.holds(point[axis.name]) for axis in axes) or decoded(point, axes) != values:
         raise DataError(
-            "What is stored of a trial is no point of the sweep's space",
+            "The stored values of a trial are no point of the sweep's space",
             found=_word(values),
-            allowed=", ".join(axis.name for axis in known),
+            allowed=", ".join(axis.name for axis in axes),
             next_step="leave --resume out for a new sweep: rows of this one in ml_model_training_runs were changed",
         )
     return point
 
 
-def _encoded(values: Mapping[str, Any], known: Sequence[Axis]) -> dict[str, Any]:
-    """What a searcher would call these values, whether or not the space holds them."""
+def _encoded(values: Mapping[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:
+    """Return the point of these values, whether or not the space holds them."""
     point: dict[str, Any] = {}
-    for axis in known:
+    for axis in axes:
         key, _, feature = axis.name.partition(":")
         value = values.get(key)
         if feature:
@@ -143,7 +131,7 @@ def _encoded(values: Mapping[str, Any], known: Sequence[Axis]) -> dict[str, Any]
     return point
 
 
-def _standing(recipe: Recipe, key: str) -> Any:
+def _current(recipe: Recipe, key: str) -> Any:
     if key == DROP:
         return []
     if key.startswith(PARAMETER):
@@ -154,47 +142,36 @@ def _standing(recipe: Recipe, key: str) -> Any:
 
 
 def changed(recipe: Recipe, values: Values) -> Recipe:
-    """The recipe with the values of a trial."""
-    params, parameters, made = dict(recipe.params), dict(recipe.parameters), recipe
+    """Return the recipe with the values of a trial."""
+    params, parameters = dict(recipe.params), dict(recipe.parameters)
+    fields: dict[str, Any] = {}
     for key, value in values.items():
         if key == DROP:
-            made = replace(made, features=[feature for feature in recipe.features if feature.name not in value])
+            fields["features"] = [feature for feature in recipe.features if feature.name not in value]
         elif key.startswith(PARAMETER):
             parameters[key.removeprefix(PARAMETER)] = value
         elif key.startswith(OPTION):
             params[key.removeprefix(OPTION)] = value
-        elif key == "model.rounds":
-            made = replace(made, rounds=value)
-        elif key == "model.early_stopping_rounds":
-            made = replace(made, early_stopping_rounds=value)
         else:
-            made = replace(made, balance=value)
-    snapshots = tuple(
-        replace(item, parameters={**item.parameters, **parameters}) if parameters else item for item in recipe.snapshots
-    )
-    return replace(made, params=params, parameters=parameters, snapshots=snapshots)
+            fields[key.removeprefix("model.")] = value
+    snapshots = tuple(replace(item, parameters={**item.parameters, **parameters}) for item in recipe.snapshots)
+    return replace(recipe, params=params, parameters=parameters, snapshots=snapshots, **fields)
 
 
 def reads_anew(recipe: Recipe, values: Values) -> bool:
-    """Whether a trial needs other rows than the recipe's: its queries bind other values."""
+    """Return whether a trial binds other parameters than the recipe, and so needs rows of its own."""
     return any(
         key.startswith(PARAMETER) and value != recipe.parameters.get(key.removeprefix(PARAMETER))
         for key, value in values.items()
     )
 
 
-def most_rounds(recipe: Recipe, known: Sequence[Axis]) -> int:
-    """The rounds that a trial may get at most."""
-    found = [axis for axis in known if axis.name == "model.rounds"]
-    if not found:
+def most_rounds(recipe: Recipe, axes: Sequence[Axis]) -> int:
+    """Return the most rounds that a trial may get."""
+    rounds = next((axis for axis in axes if axis.name == "model.rounds"), None)
+    if rounds is None:
         return recipe.rounds
-    return int(found[0].high) if found[0].kind == "int" else max(json.loads(word) for word in found[0].words)
-
-
-def of_one_brand(statement: Statement, column: str) -> Statement:
-    """The features query for the entities of one brand, bound as `brand`; `{slice}` stays where it was."""
-    text = f"SELECT * FROM (\n{statement.text}\n) AS everyone WHERE toString({column}) = {{brand:String}}"
-    return replace(statement, text=text)
+    return int(rounds.high) if rounds.kind == "int" else max(json.loads(word) for word in rounds.words)
 
 
 def _word(value: Any) -> str:

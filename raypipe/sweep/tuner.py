@@ -1,9 +1,9 @@
-"""The trials of a sweep on Ray Tune: Optuna suggests, ASHA stops the bad ones, both told of what was tried before.
+"""Run trials on Ray Tune: Optuna suggests the values, ASHA stops bad trials, and both know earlier trials.
 
-ASHA: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning". Each trial is one process with the CPUs
-that it asked for and nothing below it, so that trials can wait for each other's CPUs but never for their own.
+ASHA: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning". Each trial is one process with its own
+CPUs and no process below it, so that a trial can wait for the CPUs of others but never for its own.
 
-Nothing of Ray Tune's outlives the process: its experiment holds pickles, which run code when they are read.
+Ray Tune's files do not outlive the process: they hold pickles, which run code when they are read.
 docs/decisions/0016-a-sweep-goes-on-from-its-rows.md
 """
 
@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from types import SimpleNamespace
 from typing import Any
@@ -23,26 +23,27 @@ from ray import tune
 from ray.tune.error import TuneError
 from ray.tune.schedulers import ASHAScheduler
 
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster.runtime import node_cpus, quiet_libraries, room
 from raypipe.errors import ConfigError
-from raypipe.sweep import trial as trials_of
-from raypipe.sweep.sampler import Search, Watcher
+from raypipe.registry.trials import TrialRuns, Tried
+from raypipe.sweep.plan import REDUCTION, SweepPlan
 from raypipe.sweep.space import Axis, decoded, point_of
-from raypipe.sweep.trial import REDUCTION, Rows, Trials
+from raypipe.sweep.trial import TrialRows, reason, run_trial
 
 log = logging.getLogger(__name__)
 
-# Ray Tune's own loggers write the parameters of each trial as pickles and CSV that nobody reads.
-_ENVIRONMENT = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
+# Ray Tune's own loggers would write the parameters of each trial as pickles and CSV.
+_NO_LOGGERS = "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"
 STARTUP_TRIALS = 10
 REPORTED = ("rounds", "metric", "metrics", "final", "rungs")
 
 
 def require_optuna() -> Any:
-    """The searcher's library.
+    """Return the module `optuna`.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: Optuna is not installed.
     """
     try:
         import optuna
@@ -54,10 +55,10 @@ def require_optuna() -> Any:
 
 
 def require_room(trials: int, concurrent: int | None, cpus: int) -> int:
-    """The trials that run at a time.
+    """Return the number of trials at a time.
 
     Raises:
-        ConfigError: the cluster has too few CPUs for what was asked.
+        ConfigError: the cluster has too few CPUs.
     """
     nodes = node_cpus(cpus)
     most = room(nodes, cpus)
@@ -66,40 +67,46 @@ def require_room(trials: int, concurrent: int | None, cpus: int) -> int:
             "The sweep does not fit into the Ray cluster",
             found=f"{concurrent or 1} trials at a time x {cpus} CPUs",
             allowed=f"{most} trials of {cpus} CPUs at a time: {sum(nodes)} CPUs, at most {max(nodes)} on a node",
-            next_step="lower sweep.concurrent (null takes what there is) or sweep.cpus, or add nodes",
+            next_step="lower sweep.concurrent (null takes all the CPUs) or sweep.cpus, or add nodes",
         )
     return min(concurrent or most, trials)
 
 
-def search(wanted: Search, trials: Trials, rows: Rows, watcher: Watcher) -> None:
-    """Runs what is left of the trials, and tells the watcher of each; returns early after a Ctrl-C.
+def run_trials(
+    plan: SweepPlan, endpoint: Endpoint, rows: TrialRows, runs: TrialRuns, first: Mapping[str, Any] | None
+) -> None:
+    """Run the trials that are left, and record each in `runs`; return early after Ctrl-C.
+
+    Args:
+        rows: the rows of the plan's recipe.
+        runs: the trials of an earlier process, and the rows to write.
+        first: the point of the pipeline's own configuration, tried first; None if the space does not hold it.
 
     Raises:
-        ConfigError: Optuna is not installed, or the trials do not fit into the cluster.
-        DataError: what is known of earlier trials does not belong to the space.
+        ConfigError: the trials do not fit into the cluster.
+        DataError: the space does not hold an earlier trial.
     """
-    left = wanted.trials - len(wanted.over)
+    left = plan.trials - len(runs.over)
     if left <= 0:
         return
-    at_once = require_room(left, wanted.concurrent, wanted.cpus)
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    searcher, watch = suggester(wanted, trials.axes), _Watch(watcher, trials.axes)
-    trainable = tune.with_resources(tune.with_parameters(_trial, trials=trials, rows=rows), {"cpu": wanted.cpus})
+    at_once = require_room(left, plan.concurrent, plan.cpus)
+    os.environ.setdefault(_NO_LOGGERS, "1")
+    searcher, watch = suggester(plan, first, runs.over, runs.unfinished), _Watch(runs, plan.axes)
+    trial = tune.with_parameters(_trial, plan=plan, endpoint=endpoint, rows=rows)
     # Private to this user, on this machine: trials report to this process and write nothing there.
     with _quiet(), tempfile.TemporaryDirectory(prefix="raypipe_sweep_", ignore_cleanup_errors=True) as private:
         tuner = tune.Tuner(
-            trainable,
+            tune.with_resources(trial, {"cpu": plan.cpus}),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=scheduler(wanted),
+                scheduler=scheduler(plan, runs.over),
                 num_samples=left,
                 max_concurrent_trials=at_once,
-                # A process takes seconds to start, many a trial less than that.
+                # A process takes longer to start than many a trial to run.
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                name=wanted.name,
+                name=plan.name,
                 storage_path=private,
                 verbose=0,
                 callbacks=[watch],
@@ -115,67 +122,76 @@ def search(wanted: Search, trials: Trials, rows: Rows, watcher: Watcher) -> None
         raise watch.problem
 
 
-def _trial(config: dict[str, Any], trials: Trials, rows: Rows) -> None:
-    """What a trial's process does."""
-    trials_of.run(trials, rows, decoded(config, trials.axes), tune.report)
+def _trial(config: dict[str, Any], plan: SweepPlan, endpoint: Endpoint, rows: TrialRows) -> None:
+    """Run one trial; the function of a trial's process."""
+    run_trial(plan, endpoint, rows, decoded(config, plan.axes), tune.report)
 
 
-def suggester(wanted: Search, axes: tuple[Axis, ...]) -> Any:
-    """Optuna's TPE over the space, which knows the trials that are over and begins with those to be tried again.
+def suggester(
+    plan: SweepPlan,
+    first: Mapping[str, Any] | None,
+    finished: Sequence[Tried] = (),
+    unfinished: Sequence[Mapping[str, Any]] = (),
+) -> Any:
+    """Return Optuna's TPE over the space, which knows the finished trials and begins with the unfinished.
 
     Raises:
         ConfigError: Optuna is not installed.
-        DataError: an earlier trial does not belong to the space.
+        DataError: the space does not hold an earlier trial.
     """
     optuna = require_optuna()
     from ray.tune.search.optuna import OptunaSearch
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    over = [point_of(one.values, axes) for one in wanted.over]
-    waiting = [point_of(values, axes) for values in wanted.unfinished]
-    if wanted.first is not None and wanted.first not in [*over, *waiting]:
-        waiting.insert(0, dict(wanted.first))
-    found = OptunaSearch(
-        {axis.name: _distribution(optuna, axis) for axis in axes},
+    known = [point_of(trial.values, plan.axes) for trial in finished]
+    waiting = [point_of(values, plan.axes) for values in unfinished]
+    if first is not None and first not in [*known, *waiting]:
+        waiting.insert(0, dict(first))
+    searcher = OptunaSearch(
+        {axis.name: _distribution(optuna, axis) for axis in plan.axes},
         metric="metric",
-        mode=wanted.mode,
+        mode=_mode(plan),
         points_to_evaluate=waiting or None,
         sampler=optuna.samplers.TPESampler(
-            # With the same seed a sweep that goes on would draw its first random points once more.
-            seed=wanted.seed + len(wanted.over) + len(wanted.unfinished),
-            n_startup_trials=min(STARTUP_TRIALS, wanted.trials // 2),
-            # Trials that still run count as bad, so that several at a time do not try the same.
+            # With the same seed a resumed sweep would draw its first random points again.
+            seed=plan.recipe.shares.seed + len(finished) + len(unfinished),
+            n_startup_trials=min(STARTUP_TRIALS, plan.trials // 2),
+            # Running trials count as bad, so that concurrent trials differ.
             constant_liar=True,
         ),
     )
-    for point, one in zip(over, wanted.over, strict=True):
-        # Optuna asks for a number, and forgets that of a trial which crashed.
-        found.add_evaluated_point(point, one.result.get("metric", 0.0), error=bool(one.error))
-    return found
+    for point, trial in zip(known, finished, strict=True):
+        # Optuna needs a number, and ignores the number of a crashed trial.
+        searcher.add_evaluated_point(point, trial.result.get("metric", 0.0), error=bool(trial.error))
+    return searcher
 
 
-def scheduler(wanted: Search) -> Any:
-    """ASHA, which knows how the trials that are over did at its rungs."""
-    found = ASHAScheduler(
+def scheduler(plan: SweepPlan, finished: Sequence[Tried] = ()) -> Any:
+    """Return ASHA, which knows the metrics of the finished trials at its rungs."""
+    asha = ASHAScheduler(
         time_attr="rounds",
         metric="metric",
-        mode=wanted.mode,
-        max_t=max(wanted.most_rounds, wanted.grace_rounds),
-        grace_period=wanted.grace_rounds,
+        mode=_mode(plan),
+        max_t=max(plan.most_rounds, plan.grace_rounds),
+        grace_period=min(plan.grace_rounds, plan.most_rounds),
         reduction_factor=REDUCTION,
-        # A trial that has all its rounds ends by itself.
+        # A trial ends by itself after its last round.
         stop_last_trials=False,
     )
-    for one in wanted.over:
-        if one.error:
+    for trial in finished:
+        if trial.error:
             continue
-        # All that ASHA asks of a trial is its id.
-        trial: Any = SimpleNamespace(trial_id=one.trial)
-        found.on_trial_add(None, trial)  # type: ignore[arg-type]
-        for rounds, metric in one.result["rungs"]:
-            found.on_trial_result(None, trial, {"rounds": rounds, "metric": metric})  # type: ignore[arg-type]
-        found.on_trial_complete(None, trial, dict(one.result))  # type: ignore[arg-type]
-    return found
+        # ASHA reads nothing of a trial but its id.
+        stub: Any = SimpleNamespace(trial_id=trial.trial)
+        asha.on_trial_add(None, stub)  # type: ignore[arg-type]
+        for rounds, metric in trial.result["rungs"]:
+            asha.on_trial_result(None, stub, {"rounds": rounds, "metric": metric})  # type: ignore[arg-type]
+        asha.on_trial_complete(None, stub, dict(trial.result))  # type: ignore[arg-type]
+    return asha
+
+
+def _mode(plan: SweepPlan) -> str:
+    return "max" if plan.higher_is_better else "min"
 
 
 def _distribution(optuna: Any, axis: Axis) -> Any:
@@ -188,19 +204,19 @@ def _distribution(optuna: Any, axis: Axis) -> Any:
 
 
 class _Watch(tune.Callback):
-    """Tells a watcher what Ray Tune says of trials; what the watcher raises ends the sweep.
+    """Record in the rows of trials what Ray Tune reports; an error there ends the sweep.
 
     Attributes:
-        problem: what the watcher raised; Ray Tune takes it for a trial's error, or keeps the text alone.
+        problem: that error; Ray Tune would take it for a trial's error, or keep the text alone.
     """
 
-    def __init__(self, watcher: Watcher, axes: tuple[Axis, ...]) -> None:
-        self._watcher = watcher
+    def __init__(self, runs: TrialRuns, axes: tuple[Axis, ...]) -> None:
+        self._runs = runs
         self._axes = axes
         self.problem: Exception | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Ray Tune pickles its callbacks, a connection cannot be, and nobody reads it."""
+        """Return nothing: Ray Tune pickles its callbacks, and a connection cannot be pickled."""
         return {}
 
     def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
@@ -208,40 +224,40 @@ class _Watch(tune.Callback):
             raise self.problem
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._tell(self._watcher.started, trial)
+        self._tell(self._runs.started, trial)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._tell(self._watcher.ended, trial, {name: trial.last_result[name] for name in REPORTED})
+        self._tell(self._runs.ended, trial, {name: trial.last_result[name] for name in REPORTED})
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._tell(self._watcher.failed, trial, _crash(trial))
+        self._tell(self._runs.failed, trial, _crash(trial))
 
-    def _tell(self, tell: Callable[..., None], trial: Any, *what: Any) -> None:
+    def _tell(self, record: Callable[..., None], trial: Any, *report: Any) -> None:
         if self.problem is not None:
             raise self.problem
         try:
-            tell(trial.trial_id, decoded(trial.config, self._axes), *what)
+            record(trial.trial_id, decoded(trial.config, self._axes), *report)
         except Exception as error:
             self.problem = error
             raise
 
 
 def _crash(trial: Any) -> str:
-    """Why a trial crashed, from the text that Ray Tune leaves of it: the pickle beside it is never loaded."""
+    """Return the error of a crashed trial from Ray Tune's text; the pickle beside it is never loaded."""
     try:
         with open(trial.error_file, encoding="utf-8", errors="replace") as file:
             text = file.read()
     except (OSError, TypeError):
         text = ""
-    return trials_of.reason(text)
+    return reason(text)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what Ray Tune and Optuna say off the terminal; what matters of it is raised or told to the watcher."""
+    """Keep the output of Ray Tune and Optuna off the terminal; errors and results are reported otherwise."""
     quiet_libraries()
     if log.isEnabledFor(logging.DEBUG):
-        # On stdout stands the JSON of the command.
+        # Stdout is for the command's JSON.
         with redirect_stdout(sys.stderr):
             yield
         return

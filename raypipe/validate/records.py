@@ -1,4 +1,4 @@
-"""Validations of earlier predictions as rows of ml_model_monitoring: one a batch of predictions, never changed."""
+"""Store validations as rows of ml_model_monitoring: one row per batch of predictions, never changed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.monitor import table
@@ -22,14 +24,11 @@ _STORED = (
 
 @dataclass(frozen=True)
 class Batch:
-    """Predictions of one date that were made together.
+    """Predictions of one date by one run or one version.
 
     Attributes:
-        pipeline: whose label says what came of them.
-        date: the day they are about.
-        run_id: the run that published them; '' where another tool wrote them.
-        model_id: the model's id in the registry; '' where another tool wrote them.
-        model_version: the version that made them.
+        run_id: the run that published them; empty for predictions of another tool.
+        model_id: the id in the registry; empty for predictions of another tool.
     """
 
     pipeline: str
@@ -40,25 +39,23 @@ class Batch:
 
     @property
     def id(self) -> str:
-        """The id of its validation."""
-        made_by = self.run_id or f"{self.pipeline}:{self.date}:{self.model_version}"
-        return table.id_of(f"{KIND}:{made_by}")
+        """Return the id of the batch's validation."""
+        source = self.run_id or f"{self.pipeline}:{self.date}:{self.model_version}"
+        return table.id_of(f"{KIND}:{source}")
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What came of a batch.
+    """The evaluation of a batch against its outcomes.
 
     Attributes:
-        batch: the predictions.
         until: the last day of the horizon.
-        left_out: predictions without an outcome, or whose score is no number.
-        evaluation: metrics, calibration and levels, as `raypipe.validate.judge` gives them; empty where nothing was
-            judged.
-        fitted: the interval of the deciding metric on the fit's test rows; empty where it is not known.
-        lost: how much worse that metric is now.
-        worse: whether it is worse by more than noise.
-        said: why it was not judged, or not in full; '' otherwise.
+        left_out: predictions without an outcome or with a score that is not finite.
+        evaluation: metrics, calibration and levels, as `raypipe.validate.cells` returns them; empty if not evaluated.
+        fitted: the interval of the deciding metric on the fit's test rows; empty if unknown.
+        lost: the loss in that metric since the fit.
+        worse: whether the loss exceeds the noise.
+        reason: why the batch was not or not fully evaluated; otherwise empty.
     """
 
     batch: Batch
@@ -68,44 +65,41 @@ class Validation:
     fitted: Mapping[str, Any] = field(default_factory=dict)
     lost: float = 0.0
     worse: bool = False
-    said: str = ""
+    reason: str = ""
 
     @property
     def rows(self) -> int:
-        """How many predictions were judged."""
+        """Return the number of evaluated predictions."""
         return int(self.evaluation.get("rows", 0))
 
     def to_json(self) -> dict[str, Any]:
-        """The validation as JSON-ready values."""
-        known = asdict(self)
-        batch = {**known.pop("batch"), "date": self.batch.date.isoformat()}
-        return {**batch, **known, "rows": self.rows, "until": self.until.isoformat()}
+        """Return the validation as JSON-ready values."""
+        fields = asdict(self)
+        batch = {**fields.pop("batch"), "date": self.batch.date.isoformat()}
+        return {**batch, **fields, "rows": self.rows, "until": self.until.isoformat()}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Validation:
-        """The validation that `to_json` gave."""
-        known = {name: document[name] for name in ("left_out", "evaluation", "fitted", "lost", "worse", "said")}
-        named = {name: document[name] for name in ("pipeline", "run_id", "model_id", "model_version")}
-        batch = Batch(date=date.fromisoformat(document["date"]), **named)
-        return cls(batch, date.fromisoformat(document["until"]), **known)
+        """Return the validation of a document of `to_json`."""
+        return TypeAdapter(cls).validate_python({**document, "batch": document})
 
 
 def stored(client: Client, pipeline: str) -> dict[str, Validation]:
-    """A pipeline's validations by the ids of their batches."""
+    """Return a pipeline's validations by the ids of their batches."""
     rows = client.rows(_STORED, {"kind": KIND, "pipeline": pipeline})
     documents = (json.loads(text) for (text,) in rows)
-    found = (Validation.from_json({**document, "run_id": document["validates"]}) for document in documents)
-    return {one.batch.id: one for one in found}
+    validations = [Validation.from_json({**document, "run_id": document["validates"]}) for document in documents]
+    return {validation.batch.id: validation for validation in validations}
 
 
 def write(client: Client, validation: Validation, started_at: datetime) -> None:
-    """Writes a validation's row."""
+    """Write the row of a validation."""
     now = datetime.now(UTC).replace(microsecond=0)
-    batch = validation.batch
+    batch, levels = validation.batch, validation.evaluation.get("levels", [])
     metrics = {column: _value(validation.evaluation, name) for name, column in _COLUMNS.items()}
     alerts = ["performance"] if validation.worse else []
     document = validation.to_json()
-    # `run_id` is that of the row's own run, in the rows that runs write of their drift.
+    # In the drift rows of this table, `run_id` is the row's own run.
     document = {"kind": KIND, "validates": document.pop("run_id"), **document}
     row = {
         "monitoring_id": batch.id,
@@ -117,7 +111,7 @@ def write(client: Client, validation: Validation, started_at: datetime) -> None:
         **metrics,
         "performance_drift_score": validation.lost,
         "performance_drift_detected": int(validation.worse),
-        "prediction_distribution": json.dumps({one["level"]: one["rows"] for one in _levels(validation)}),
+        "prediction_distribution": json.dumps({level["level"]: level["rows"] for level in levels}),
         "alerts_triggered": len(alerts),
         "alert_types": json.dumps(alerts),
         "metadata": json.dumps(document),
@@ -127,11 +121,6 @@ def write(client: Client, validation: Validation, started_at: datetime) -> None:
     table.insert(client, row, token=content_token(KIND, batch.id))
 
 
-def _levels(validation: Validation) -> list[dict[str, Any]]:
-    levels: list[dict[str, Any]] = validation.evaluation.get("levels", [])
-    return levels
-
-
 def _value(evaluation: Mapping[str, Any], name: str) -> float:
-    # The table's columns are not Nullable: 0 stands for missing, and metadata says null.
+    # The table's columns are not Nullable: 0 stands for a missing value, which is null in metadata.
     return float((evaluation.get(name) or {}).get("value") or 0.0)

@@ -1,6 +1,6 @@
-"""A version in MLflow: a run with its parameters, metrics and files, and a version of a registered model.
+"""Export a version to MLflow: a run with its parameters, metrics and files, and a version of a registered model.
 
-raypipe's own registry stays the one that decides; the export is for those who look at models in MLflow.
+raypipe's own registry still decides; the export serves readers of MLflow.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from raypipe.registry.aliases import CHALLENGER, CHAMPION, PREVIOUS
 from raypipe.registry.record import Registered
 from raypipe.registry.rows import parsed, statement
 
-# The tag by which a version is found again, so that a second export changes nothing but aliases.
+# The tag of a version, by which a second export finds the version and changes its aliases alone.
 IDENTITY = "raypipe.model_id"
 DATA = "data"
-# A request to MLflow may carry so many of each, and a parameter so many characters.
+# MLflow's limits for one request, and for the characters of a parameter.
 MOST_PARAMETERS, MOST_METRICS, LONGEST = 100, 1000, 500
 
 
 @dataclass(frozen=True)
 class Exported:
-    """Where a version is in MLflow.
+    """A version in MLflow.
 
     Attributes:
-        name: of the registered model, which is the pipeline's.
-        version: its number there.
-        run_id: of the run that holds the files.
-        aliases: that it has here, and now there too.
-        created: False where an earlier export had brought it there.
+        name: the registered model, named like the pipeline.
+        version: the number in MLflow.
+        run_id: the run with the files.
+        aliases: the version's aliases, here and there.
+        created: whether this export created it.
     """
 
     name: str
@@ -51,38 +51,37 @@ class Exported:
 
 
 def export(client: Client, model: Registered, uri: str) -> Exported:
-    """Brings a version to an MLflow store, once; its aliases move along with each export.
+    """Export a version once; each further export updates its aliases.
 
     Args:
-        client: of the database with the registry.
-        model: the version.
-        uri: what MLflow calls a tracking URI: `http(s)://host:5000` or a database such as `sqlite:///mlflow.db`.
+        uri: MLflow's tracking URI: `http(s)://host:5000` or a database such as `sqlite:///mlflow.db`.
 
     Raises:
         ConfigError: MLflow is not installed.
-        ModelError: the version has no artifact, or a byte of it differs.
+        ModelError: the version has no artifact, or its bytes have changed.
         UsageError: MLflow cannot use the URI.
     """
     life.require_artifact(model)
     mlflow = _library()
     _require_no_password(uri)
     content = files.load(model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version)
-    names = tuple(name for name, one in aliases.named(client, model.pipeline).items() if one.version == model.version)
+    assigned = aliases.named(client, model.pipeline)
+    names = tuple(name for name, alias in assigned.items() if alias.version == model.version)
     with _translated(mlflow, uri):
         store = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
-        found = _found(store, model)
-        made = found or _create(mlflow, store, model, content, _parameters(client, model))
-        for alias in names:
-            store.set_registered_model_alias(model.pipeline, alias, made.version)
-        # A version that is champion no more must not be called so there; names that others gave it are theirs.
-        had = store.get_model_version(model.pipeline, made.version).aliases
-        for alias in {CHAMPION, CHALLENGER, PREVIOUS}.intersection(had).difference(names):
-            store.delete_registered_model_alias(model.pipeline, alias)
-        return Exported(model.pipeline, str(made.version), str(made.run_id), names, found is None)
+        earlier = _exported(store, model)
+        version = earlier or _create(mlflow, store, model, content, _parameters(client, model))
+        for name in names:
+            store.set_registered_model_alias(model.pipeline, name, version.version)
+        # A former champion must lose the alias in MLflow, too; aliases of other tools stay.
+        current = store.get_model_version(model.pipeline, version.version).aliases
+        for name in {CHAMPION, CHALLENGER, PREVIOUS}.intersection(current).difference(names):
+            store.delete_registered_model_alias(model.pipeline, name)
+        return Exported(model.pipeline, str(version.version), str(version.run_id), names, earlier is None)
 
 
 def _library() -> Any:
-    # Nobody asked for a report to MLflow's makers about what is exported here.
+    # MLflow would report the use of its API to its makers.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         import mlflow
@@ -95,9 +94,9 @@ def _library() -> Any:
     return mlflow
 
 
-def _found(store: Any, model: Registered) -> Any:
+def _exported(store: Any, model: Registered) -> Any:
     versions = store.search_model_versions(f"name = '{model.pipeline}'")
-    return next((one for one in versions if one.tags.get(IDENTITY) == model.model_id), None)
+    return next((version for version in versions if version.tags.get(IDENTITY) == model.model_id), None)
 
 
 def _create(
@@ -121,12 +120,12 @@ def _create(
         if not store.search_registered_models(f"name = '{model.pipeline}'"):
             store.create_registered_model(model.pipeline)
         source = f"{run.info.artifact_uri}/model"
-        made = store.create_model_version(model.pipeline, source, run_id=run.info.run_id, tags=tags)
+        version = store.create_model_version(model.pipeline, source, run_id=run.info.run_id, tags=tags)
     except BaseException:
         store.set_terminated(run.info.run_id, "FAILED")
         raise
     store.set_terminated(run.info.run_id, "FINISHED")
-    return made
+    return version
 
 
 def _log(mlflow: Any, store: Any, run_id: str, model: Registered, parameters: Mapping[str, Any]) -> None:
@@ -143,7 +142,7 @@ def _log(mlflow: Any, store: Any, run_id: str, model: Registered, parameters: Ma
 
 
 def _write(mlflow: Any, folder: Path, run_id: str, content: Mapping[str, bytes]) -> None:
-    """The artifact as it is, and beside it what MLflow needs to load it."""
+    """Write the artifact, and MLflow's description of how to load it."""
     files.save(str(folder / DATA), content)
     described = mlflow.models.Model(artifact_path="model", run_id=run_id)
     mlflow.pyfunc.add_to_model(described, loader_module="raypipe.artifact.pyfunc", data=DATA)
@@ -156,7 +155,7 @@ def _parameters(client: Client, model: Registered) -> dict[str, Any]:
 
 
 def _numbers(prefix: str, value: Any) -> Iterator[tuple[str, float]]:
-    """The finite numbers of nested metrics, named by their path in the letters that MLflow allows."""
+    """Yield the finite numbers of nested metrics, named by their path in letters that MLflow allows."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             # {"auc": {"value": …, "low": …}}: the value is the metric itself.
@@ -169,7 +168,7 @@ def _numbers(prefix: str, value: Any) -> Iterator[tuple[str, float]]:
 def _require_no_password(uri: str) -> None:
     if urlsplit(uri).scheme in ("http", "https") and urlsplit(uri).password:
         raise UsageError(
-            "A password in the address of MLflow would show in process lists and logs",
+            "A password in MLflow's address would show in process lists and logs",
             found=_shown(uri),
             next_step="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
         )
@@ -181,7 +180,7 @@ def _shown(uri: str) -> str:
 
 @contextmanager
 def _translated(mlflow: Any, uri: str) -> Iterator[None]:
-    """Inside, what MLflow raises is an error of the address that it was given."""
+    """Turn errors of MLflow into an error that names the address."""
     try:
         yield
     except RaypipeError:

@@ -1,6 +1,6 @@
-"""How a model version becomes champion after its fit.
+"""Promote a registered version to champion.
 
-its contract fits the features and the champion's → evidence on the same rows, or a reason → aliases
+its contract fits the features query and the champion's → evidence on the same rows, or a reason → aliases
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from raypipe.registry import aliases, life, models
 from raypipe.registry.aliases import CHAMPION, PREVIOUS
 from raypipe.registry.record import PRODUCTION, Registered
 from raypipe.score import prepare
-from raypipe.versions.evidence import compare
+from raypipe.versions.evidence import compare_versions
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,9 @@ class Promoted:
     """A version that became champion.
 
     Attributes:
-        version: the new champion.
-        previous: the version that was champion before; None for the first.
-        reason: as it stands in the history.
-        decision: the comparison, where evidence decided.
+        previous: the champion before; None for the first.
+        reason: the reason in the history.
+        decision: the comparison that decided; None without one.
     """
 
     version: Registered
@@ -53,102 +52,98 @@ def promote(
     changed_contract: bool,
     take_over: bool = False,
 ) -> Promoted:
-    """Makes a registered version the champion.
+    """Make a registered version the champion.
 
     Args:
-        endpoint: the ClickHouse.
-        loaded: the pipeline's config.
         reference: the version, an alias such as `challenger`, or `latest`.
-        reason: why, for the history; may be empty with `if_better`, whose comparison is then the reason.
-        set_by: who decided.
-        if_better: whether it has to beat the champion on the same test rows by more than noise.
-        changed_contract: whether it may read other columns than the champion.
-        take_over: whether another run's lock may be taken.
+        reason: the reason for the history; may be empty with `if_better`, whose comparison is then the reason.
+        if_better: whether the version must beat the champion on the same test rows by more than noise.
+        changed_contract: whether the version may read other columns than the champion.
 
     Raises:
-        ModelError: there is no such version, or nothing to score with.
-        UsageError: it is champion already, or there is no champion to compare with.
-        DataError: its contract does not fit the features query, or is another one than the champion's.
-        GateRefused: it is not better by more than noise.
-        Busy: a run of the pipeline is at work, or somebody else promoted meanwhile.
+        ModelError: there is no such version, or it has no artifact.
+        UsageError: the version is the champion already, or there is no champion to compare with.
+        DataError: the version's contract differs from the features query or from the champion's contract.
+        GateRefused: the version is not better by more than noise.
+        Busy: a run of the pipeline holds the lock, or the champion changed in the meantime.
     """
     pipeline = loaded.config.pipeline
     with Client(endpoint) as client:
         model = models.find(client, pipeline, reference)
-        standing = models.find_alias(client, pipeline, CHAMPION)
-        if standing is not None and standing.version == model.version and model.status == PRODUCTION:
+        champion = models.find_alias(client, pipeline, CHAMPION)
+        if champion and champion.version == model.version and model.status == PRODUCTION:
             raise UsageError(
                 f"{model.version} is the champion of {pipeline} already",
                 next_step=f"`raypipe models {pipeline}` lists the others",
             )
         card = fitting_card(client, loaded, model)
-        if standing is not None and not changed_contract:
-            _require_same_contract(standing, model, card)
-        decision = _decide(client, loaded, model, standing) if if_better else None
-        why = reason or (decision.reason if decision else "")
+        if champion and not changed_contract:
+            _require_same_contract(champion, model, card)
+        decision = _decide(client, loaded, model, champion) if if_better else None
+        stated = reason or (decision.reason if decision else "")
         with lock.held(client, pipeline, take_over=take_over):
-            version = _settle(client, model, standing, why, set_by)
+            version = _promote(client, model, champion, stated, set_by)
         before = aliases.current(client, pipeline, PREVIOUS)
-    return Promoted(version, before.version if before else None, why, decision)
+    return Promoted(version, before.version if before else None, stated, decision)
 
 
 def fitting_card(client: Client, loaded: Loaded, model: Registered) -> Card:
-    """The verified card of a version whose contract fits today's features query."""
+    """Return the verified card of a version; refuse a contract that today's features query does not fulfil."""
     life.require_artifact(model)
     card = load_card(model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version)
-    people = prepare.population(client, loaded, None)
-    parameters = {**people.parameters, **card.contract.parameters}
-    card.contract.check(describe_query(client, unsliced(people.features.text), parameters))
+    population = prepare.population(client, loaded, None)
+    parameters = {**population.parameters, **card.contract.parameters}
+    card.contract.check(describe_query(client, unsliced(population.features.text), parameters))
     return card
 
 
-def _settle(client: Client, model: Registered, standing: Registered | None, why: str, set_by: str) -> Registered:
-    """The promotion itself, under the lock: only if what was looked at before it holds still."""
-    life.require_champion(client, model.pipeline, standing.version if standing else None)
-    known = models.find(client, model.pipeline, model.version)
-    # A prune that came between may have marked it.
-    life.require_artifact(known)
-    return life.promote(client, known, why, set_by, datetime.now(UTC))
+def _promote(client: Client, model: Registered, champion: Registered | None, reason: str, set_by: str) -> Registered:
+    """Promote under the lock, if neither the champion nor the artifact has changed since the checks."""
+    life.require_champion(client, model.pipeline, champion.version if champion else None)
+    current = models.find(client, model.pipeline, model.version)
+    # A prune in between may have marked the version.
+    life.require_artifact(current)
+    return life.promote(client, current, reason, set_by, datetime.now(UTC))
 
 
-def _require_same_contract(standing: Registered, model: Registered, card: Card) -> None:
+def _require_same_contract(champion: Registered, model: Registered, card: Card) -> None:
     try:
-        expected = load_card(standing.artifact_uri, standing.artifact_sha256).contract
+        expected = load_card(champion.artifact_uri, champion.artifact_sha256).contract
     except ModelError as error:
         raise ModelError(
-            f"The contract of the champion {standing.version} cannot be read, so that nothing can be compared with it",
+            f"The contract of the champion {champion.version} cannot be read",
             found=f"{error.problem}: {error.found}",
-            next_step="restore its artifact, or repeat with --changed-contract, which promotes without looking at it",
+            next_step="restore its artifact, or repeat with --changed-contract to skip the comparison",
         ) from error
     changes = difference(expected.schema, card.contract.schema)
     if expected.keys != card.contract.keys:
         changes.insert(0, f"entity key ({', '.join(card.contract.keys)}) instead of ({', '.join(expected.keys)})")
     if changes:
         raise DataError(
-            f"{model.version} reads other columns than the champion {standing.version}",
+            f"{model.version} reads other columns than the champion {champion.version}",
             found="; ".join(changes),
             allowed="a version with the champion's contract",
             next_step="repeat with --changed-contract when the change is meant",
         )
 
 
-def _decide(client: Client, loaded: Loaded, model: Registered, standing: Registered | None) -> Decision:
+def _decide(client: Client, loaded: Loaded, model: Registered, champion: Registered | None) -> Decision:
     pipeline = loaded.config.pipeline
-    if standing is None:
+    if champion is None:
         raise UsageError(
             f"{pipeline} has no champion to compare {model.version} with",
-            allowed="--if-better where a champion stands",
+            allowed="--if-better for a pipeline with a champion",
             next_step="promote it with --reason alone",
         )
     recipe = recipe_of(client, loaded, None)
-    challenger, champion = (
-        load_package(one.artifact_uri, one.artifact_sha256, pipeline=pipeline, version=one.version)
-        for one in (model, standing)
-    )
-    decision = compare(client, recipe, challenger, champion)
+    packages = [
+        load_package(version.artifact_uri, version.artifact_sha256, pipeline=pipeline, version=version.version)
+        for version in (model, champion)
+    ]
+    decision = compare_versions(client, recipe, *packages)
     if not decision.promote:
         raise GateRefused(
-            f"{model.version} was not promoted: it is not shown to be better than {standing.version}",
+            f"{model.version} was not promoted: it is not shown to be better than {champion.version}",
             found=decision.reason,
             allowed="a difference whose whole 95 % interval is above zero",
             next_step="wait for more labels, or promote it with --reason alone",

@@ -1,4 +1,4 @@
-"""Making room: versions that nothing names are marked in the registry, then their artifacts are removed."""
+"""Remove the artifacts of old versions: mark the versions in the registry first, then delete the files."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pruned:
-    """What a prune removed, or would remove.
+    """The result of a prune, or of its dry run.
 
     Attributes:
-        versions: which gave up their artifacts.
-        removed: the artifacts; one that another version shares stays.
-        orphans: what belongs to no version; removed only where it was asked for.
-        skipped: pipelines that somebody works on.
-        bytes: freed, or to be freed, orphans included where they go too.
+        versions: the versions that lost their artifacts.
+        removed: the artifacts, without those that another version shares.
+        orphans: artifacts of no version; removed on request alone.
+        skipped: pipelines with a run at work.
+        bytes: the space freed, with that of removed orphans.
     """
 
     versions: tuple[Registered, ...]
@@ -41,39 +41,41 @@ class Pruned:
 def prune(
     endpoint: Endpoint, root: str, pipelines: Sequence[str], keep: int, *, orphans: bool, dry_run: bool
 ) -> Pruned:
-    """Removes the artifacts of old versions that nothing names.
+    """Remove the artifacts of old versions that no alias and no run needs.
 
     Args:
-        endpoint: the ClickHouse.
-        root: the artifacts' folder, where orphans are looked for.
-        pipelines: of which versions go; those that have none are passed over.
-        keep: how many of the newest versions of each pipeline stay in any case.
-        orphans: whether what belongs to no registered version goes as well.
-        dry_run: only look.
+        root: the artifacts' folder, with the orphans.
+        pipelines: the pipelines to prune.
+        keep: the number of newest versions per pipeline that always stay.
+        orphans: whether to remove artifacts of no registered version, too.
+        dry_run: whether to remove nothing.
     """
     now = datetime.now(UTC)
-    going: list[Registered] = []
+    versions: list[Registered] = []
     skipped: list[str] = []
     with Client(endpoint) as client:
         for pipeline in pipelines:
-            if dry_run:
-                going += retention.prunable(client, pipeline, keep)
-                continue
-            if not retention.prunable(client, pipeline, keep):
-                # A lock would only stand in the way of a run that begins now.
-                continue
-            try:
-                # No run, promotion or rollback names a version of the pipeline meanwhile.
-                with lock.held(client, pipeline):
-                    chosen = retention.prunable(client, pipeline, keep)
-                    for model in chosen:
-                        retention.mark(client, model, now)
-                    going += chosen
-            except Busy as busy:
-                log.warning("%s was left alone: %s", pipeline, busy.problem)
-                skipped.append(pipeline)
-        removed = retention.removable(client, going)
+            prunable = retention.prunable(client, pipeline, keep)
+            # A lock for nothing would only block a run that begins now.
+            if prunable and not dry_run:
+                try:
+                    prunable = _mark(client, pipeline, keep, now)
+                except Busy as busy:
+                    log.warning("%s was not pruned: %s", pipeline, busy.problem)
+                    skipped.append(pipeline)
+                    continue
+            versions += prunable
+        removed = retention.removable(client, versions)
         strays = retention.orphans(client, root, now)
         doomed: list[Removal | ArtifactFolder] = [*removed, *(strays if orphans else [])]
         size = retention.size(doomed) if dry_run else retention.remove(doomed)
-    return Pruned(tuple(going), tuple(removed), tuple(strays), tuple(skipped), size)
+    return Pruned(tuple(versions), tuple(removed), tuple(strays), tuple(skipped), size)
+
+
+def _mark(client: Client, pipeline: str, keep: int, now: datetime) -> list[Registered]:
+    """Mark the versions under the lock, so that no run, promotion or rollback can name them in between."""
+    with lock.held(client, pipeline):
+        versions = retention.prunable(client, pipeline, keep)
+        for version in versions:
+            retention.mark(client, version, now)
+    return versions

@@ -83,8 +83,8 @@ def test_a_pipeline_that_fails_does_not_stop_the_others_and_the_command_says_so(
         "lacking": "failed",
     }
     assert list(steps).index("churn") < list(steps).index("broken")
-    assert "nobodys_table" in str(steps["broken"]["said"])
-    assert "empty: editorial_author_performance" in str(steps["lacking"]["said"])
+    assert "nobodys_table" in str(steps["broken"]["reason"])
+    assert "empty: editorial_author_performance" in str(steps["lacking"]["reason"])
     with Client(fitted_publisher.endpoint) as client:
         for name in ("ads", "churn"):
             found = client.value(
@@ -104,4 +104,4 @@ def test_a_pipeline_that_fails_does_not_stop_the_others_and_the_command_says_so(
 
 def test_only_what_was_asked_for_runs_enabled_or_not(fitted_publisher: FittedPublisher, configs: Path) -> None:
     code, document = nightly(fitted_publisher, configs, "--only", "ads")
-    assert (code, list(by_pipeline(document)), document["failed"]) == (0, ["features", "ads"], [])
+    assert (code, list(by_pipeline(document)), document["failed"]) == (0, ["ads"], [])

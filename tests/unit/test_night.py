@@ -8,9 +8,20 @@ from pathlib import Path
 import pytest
 
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.config.load import load_pipeline
+from raypipe.config.load import Loaded, load_pipeline
 from raypipe.errors import ConfigError
-from raypipe.night import FEATURES, _Done, _step, ordered, run_night
+from raypipe.night import FEATURES, Step, _step, ordered, run_night
+
+NOWHERE = Endpoint("http://127.0.0.1:9")
+
+
+def written(folder: Path, name: str, after: str) -> Loaded:
+    (folder / f"{name}.yaml").write_text(
+        f"pipeline: {name}\nafter: {after}\nentity: {{type: user, keys: [user_id], id: user_id}}\n"
+        "source: {table: user_days}\nlabel: {horizon_days: 7}\nfeatures: [sessions]\n"
+        "publish: [{target: ml_model_predictions, sql: shared/predictions.sql}]\n"
+    )
+    return load_pipeline(name, folder, environ={})
 
 
 def test_a_pipeline_comes_behind_those_that_it_names() -> None:
@@ -30,28 +41,31 @@ def test_pipelines_that_wait_for_each_other_are_named() -> None:
 
 
 def test_a_circle_is_told_before_anything_is_done(tmp_path: Path) -> None:
-    for name, other in (("first", "second"), ("second", "first")):
-        (tmp_path / f"{name}.yaml").write_text(
-            f"pipeline: {name}\nafter: [{other}]\nentity: {{type: user, keys: [user_id], id: user_id}}\n"
-            "source: {table: user_days}\nlabel: {horizon_days: 7}\nfeatures: [sessions]\n"
-            "publish: [{target: ml_model_predictions, sql: shared/predictions.sql}]\n"
-        )
-    pipelines = {name: load_pipeline(name, tmp_path, environ={}) for name in ("first", "second")}
-    nowhere = Endpoint("http://127.0.0.1:9")
+    circle = (("first", "second"), ("second", "first"))
+    pipelines = {name: written(tmp_path, name, f"[{other}]") for name, other in circle}
     with pytest.raises(ConfigError, match="wait for each other"):
-        next(run_night(nowhere, pipelines, None, "UTC", lambda stage, done, total: None))
+        next(run_night(NOWHERE, pipelines, None, "UTC", lambda stage, done, total: None))
+
+
+@pytest.mark.parametrize(("after", "first"), [("[features]", "features"), ("[other]", "visits")])
+def test_the_features_are_a_step_of_the_night_of_a_pipeline_that_names_them(
+    tmp_path: Path, after: str, first: str
+) -> None:
+    pipelines = {"visits": written(tmp_path, "visits", after)}
+    step = next(run_night(NOWHERE, pipelines, None, "UTC", lambda stage, done, total: None))
+    assert (step.pipeline, step.status) == (first, "failed")
 
 
 def test_what_nobody_expected_fails_its_pipeline_alone_and_leaves_its_traceback_to_debug(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def work() -> _Done:
+    def work() -> Step:
         raise ZeroDivisionError("of a pipeline's own model")
 
     with caplog.at_level(logging.DEBUG, logger="raypipe"):
         step = _step("churn", work)
     assert (step.pipeline, step.status, step.run_id, step.date, step.rows) == ("churn", "failed", None, None, 0)
-    assert step.said == "an unexpected ZeroDivisionError: of a pipeline's own model"
+    assert step.reason == "an unexpected ZeroDivisionError: of a pipeline's own model"
     (record,) = caplog.records
     assert record.exc_info is not None
     assert record.exc_info[0] is ZeroDivisionError

@@ -33,7 +33,7 @@ from raypipe.clickhouse.statements import identifier
 from raypipe.cluster import runtime
 from raypipe.config.load import load_pipeline
 from raypipe.evaluation.decision import Decision
-from raypipe.fit import fitting, training_table
+from raypipe.fit import labelled, rivals, training_table
 from raypipe.fit import recipe as recipes
 from raypipe.models.protocol import FitSpec
 from raypipe.models.xgboost import XGBoost
@@ -520,14 +520,14 @@ class TestLeaks:
         (project.folder / "sql/churn/labels.sql").write_text(
             re.sub(r",\s+toUInt8\(\(company_id.*?\) AS label", "", text, flags=re.DOTALL)
         )
-        monkeypatch.setattr(fitting, "_train", fit_here)
-        monkeypatch.setattr(fitting, "decide", lambda *_, **__: Decision(True, "better than all", "auc"))
+        monkeypatch.setattr(labelled, "_train", fit_here)
+        monkeypatch.setattr(rivals, "decide", lambda *_, **__: Decision(True, "better than all", "auc"))
         loaded = load_pipeline(
             "churn", project.folder / "configs", ["label.horizon_days=1", "evaluate.bootstrap=5"], {}
         )
         with Client(project.endpoint) as client:
             recipe = recipes.recipe_of(client, loaded, date(2026, 2, 1))
-            fitted = fitting.fit_version(client, recipe, "raypipe_training_leak", None, lambda _: None)
+            fitted = labelled.fit_version(client, recipe, "raypipe_training_leak", None, lambda *_: None)
         assert [text for text in fitted.warnings if text.startswith("days_since_last_session alone reaches AUC 1.0")]
         assert not fitted.decision.promote
         assert "days_since_last_session" in fitted.decision.reason
@@ -535,7 +535,7 @@ class TestLeaks:
 
 def fit_here(client: Client, recipe: Any, contract: Any, table: Any, progress: Any) -> tuple[dict[str, bytes], Any]:
     """Fits in this process what Ray Train fits otherwise."""
-    parts = {name: training_table.read_part(client, table, name, len(contract.columns)) for name in table.rows}
+    parts = {name: training_table.read_part(client, table, name) for name in table.rows}
     spec = FitSpec(contract.columns, contract.monotone, {"objective": "binary:logistic"}, rounds=3)
     model, history = XGBoost().fit(parts["train"], parts["validation"], spec)
     return model.files(), vars(history)

@@ -205,8 +205,8 @@ def test_the_night_tells_of_a_model_that_failed(project: Project) -> None:
     assert result.exit_code == 1
     step = json.loads(result.stdout)["pipelines"][1]
     assert (step["pipeline"], step["status"], step["rows"]) == ("baselines", "failed", 0)
-    assert "broken" in step["said"]
-    assert "leaves" in step["said"]
+    assert "broken" in step["reason"]
+    assert "leaves" in step["reason"]
 
 
 def renamed(project: Project) -> None:

@@ -23,11 +23,11 @@ from raypipe.demo import build
 from raypipe.errors import ConfigError, DataError, RaypipeError
 from raypipe.evaluation.decision import decide
 from raypipe.evaluation.evaluate import evaluate
-from raypipe.fit import emptiness, fitting, rivals, training_table
+from raypipe.fit import empty_tables, labelled, rivals, training_table
 from raypipe.fit import recipe as recipes
-from raypipe.fit.fitting import Fitted, fitter
-from raypipe.fit.recipe import Recipe
-from raypipe.models.protocol import FitSpec, Rows, answer, load_family
+from raypipe.fit.fitted import Fitted, fitter_of
+from raypipe.fit.recipe import Recipe, frozen
+from raypipe.models.protocol import FitSpec, Rows, answer, load_matrix_family
 from raypipe.project import shipped
 from raypipe.recommend import fit as recommending
 from raypipe.recommend.histories import INPUTS
@@ -68,8 +68,8 @@ def recipe_of(client: Client, pipeline: str, *overrides: str) -> Recipe:
 
 def fitted(client: Client, recipe: Recipe) -> Fitted:
     """As `raypipe fit` does it."""
-    with emptiness.named(client, recipe):
-        return fitter(recipe.family)(client, recipe, "raypipe_training_bad", None, lambda _: None)
+    with empty_tables.named(client, recipe):
+        return fitter_of(recipe.family)(client, recipe, "raypipe_training_bad", None, lambda *_: None)
 
 
 @pytest.fixture
@@ -79,8 +79,8 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def train(*_: Any) -> Any:
         raise AssertionError("a model was trained")
 
-    monkeypatch.setattr(fitting, "_train", train)
-    monkeypatch.setattr(recommending.recommender, "fit", train)
+    monkeypatch.setattr(labelled, "_train", train)
+    monkeypatch.setattr(recommending, "fit_recommender", train)
 
 
 @pytest.fixture
@@ -88,12 +88,12 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Families are fitted in this process instead of on Ray; everything around that is the pipeline's own."""
 
     def train(client: Client, recipe: Recipe, contract: Any, table: Any, progress: Any) -> tuple[dict[str, bytes], Any]:
-        parts = {name: training_table.read_part(client, table, name, len(contract.columns)) for name in table.rows}
+        parts = {name: training_table.read_part(client, table, name) for name in table.rows}
         spec = FitSpec(contract.columns, contract.monotone, recipe.params, recipe.rounds, recipe.early_stopping_rounds)
-        model, history = load_family(recipe.family).fit(parts["train"], parts["validation"], spec)
+        model, history = load_matrix_family(recipe.family).fit(parts["train"], parts["validation"], spec)
         return model.files(), vars(history)
 
-    monkeypatch.setattr(fitting, "_train", train)
+    monkeypatch.setattr(labelled, "_train", train)
 
 
 # By pipeline, the tables without whose rows it has nothing to learn from.
@@ -131,9 +131,10 @@ def test_a_table_that_is_missing_or_empty_is_named_before_anything_is_trained(
 def test_intervals_of_clicks_are_over_readers_not_over_their_rows(small: Client, here: None) -> None:
     recipe = recipe_of(small, "clicks", "evaluate.bootstrap=50")
     found = fitted(small, recipe)
-    with fitting.written(small, recipe, "raypipe_training_clicks_again", lambda _: None) as (contract, table):
-        test = training_table.read_part(small, table, "test", len(contract.columns))
-        entities = training_table.read_entities(small, table, "test", recipe.entity_id)
+    contract = frozen(small, recipe)
+    with training_table.written(small, recipe, contract, "raypipe_training_clicks_again") as table:
+        test = training_table.read_part(small, table, "test")
+        entities = training_table.read_entities(small, table, "test")
         ids = small.rows(f"SELECT user_id FROM {table.name} WHERE part = 'test' ORDER BY row_hash")
     assert entities is not None
     assert len(set(entities)) == len({*ids}) < len(ids)
@@ -186,17 +187,17 @@ def test_a_constant_feature_and_one_that_is_all_missing_do_no_harm(small: Client
     assert importance["avg_pages_per_session"] == 0
     assert importance["avg_engagement_score"] == pytest.approx(0, abs=1e-6)
     if pipeline != "segmentation":
-        (said,) = [text for text in found.warnings if text.startswith("without any value")]
+        (said,) = [text for text in found.warnings if text.startswith("features without any value")]
         assert "avg_pages_per_session" in said
 
 
 def test_a_champion_that_sees_other_test_rows_is_not_compared(small: Client, here: None) -> None:
     recipe = recipe_of(small, "engagement")
     package = fitted(small, recipe).package
-    with fitting.written(small, recipe, "raypipe_training_rows", lambda _: None) as (_, table):
+    with training_table.written(small, recipe, package.contract, "raypipe_training_rows") as table:
         assert len(rivals.scores_of(small, recipe, table, package)) == table.rows["test"]
         grown = replace(table, rows={**table.rows, "test": table.rows["test"] + 1})
-        with pytest.raises(ConfigError, match="do not see the same test rows"):
+        with pytest.raises(DataError, match="do not see the same test rows"):
             rivals.scores_of(small, recipe, grown, package)
 
 
@@ -241,7 +242,7 @@ def test_three_users_in_all_are_too_few_and_that_is_said(small: Client, refused:
         " (SELECT DISTINCT user_id FROM customer_user_features ORDER BY user_id LIMIT 3)"
     )
     with pytest.raises(
-        DataError, match=r"split leaves nothing|single class|too few rows|fewer training rows than clusters"
+        DataError, match=r"There are no rows for|single class|too few rows|fewer training rows than clusters"
     ) as error:
         fitted(small, replace(recipe, features_sql=Statement(few, source="features.sql")))
     assert error.value.next_step
@@ -260,7 +261,7 @@ def test_a_number_of_clusters_that_cannot_be_fitted_fails_alone_and_its_row_says
 
     def tried(ks: list[int], **params: Any) -> Fitted:
         changed = replace(few, params={**few.params, "clusters": ks, **params})
-        return clustering.fit_version(small, changed, "raypipe_training_few", None, lambda _: None)
+        return clustering.fit_version(small, changed, "raypipe_training_few", None, lambda *_: None)
 
     found = tried([2, 256])
     assert found.test["clusters"] == 2
@@ -312,7 +313,7 @@ def test_who_subscribed_before_or_after_the_days_of_the_label_has_not_converted_
 
 def test_who_leaves_moves_nobody_else_between_the_parts_of_clusters(small: Client) -> None:
     recipe = recipe_of(small, "segmentation")
-    contract = fitting.frozen(small, recipe)
+    contract = frozen(small, recipe)
     half = f"{recipe.features_sql.text} AND user_id < '8'"
     whole = clustering._read(small, recipe, contract)
     fewer = clustering._read(small, replace(recipe, features_sql=Statement(half)), contract)

@@ -18,7 +18,7 @@ from ray.data.datasource import Datasource, ReadTask
 
 from raypipe.data.source import ONCE
 from raypipe.errors import ConfigError, DataError, ModelError, ServerError
-from raypipe.fit.trainer import fit
+from raypipe.fit.trainer import train
 from raypipe.models.protocol import FitSpec, Matrix
 from raypipe.models.xgboost import XGBoost
 from raypipe.testing.model_suite import COLUMNS, rows
@@ -71,9 +71,10 @@ class Failing(Datasource):  # type: ignore[misc]
         return [ReadTask(read, BlockMetadata(None, None, None, None))]
 
 
-def _fit(train: Any = TRAIN, *, spec: FitSpec = SPEC, workers: int = 0, cpus: int = 1, family: str = FAMILY) -> Any:
-    dataset = _dataset(train) if isinstance(train, Matrix) else train
-    return fit(family, spec, dataset, _dataset(VALIDATION), workers=workers, cpus_per_worker=cpus)
+def _fit(rows: Any = TRAIN, *, spec: FitSpec = SPEC, workers: int = 0, cpus: int = 1, family: str = FAMILY) -> Any:
+    dataset = _dataset(rows) if isinstance(rows, Matrix) else rows
+    validation = _dataset(VALIDATION)
+    return train(family, spec, dataset, validation, workers=workers, cpus_per_worker=cpus, progress=lambda *_: None)
 
 
 def test_a_fit_in_this_process_equals_the_family_on_its_own() -> None:
@@ -81,7 +82,7 @@ def test_a_fit_in_this_process_equals_the_family_on_its_own() -> None:
     alone, history = XGBoost().fit(TRAIN, VALIDATION, SPEC)
     scores = XGBoost().from_files(fitted.files).predict(VALIDATION.x)
     assert np.array_equal(scores, alone.predict(VALIDATION.x))
-    assert (fitted.rows, fitted.history["rounds"]) == (len(TRAIN), history.rounds)
+    assert (fitted.history["rows"], fitted.history["rounds"]) == (len(TRAIN), history.rounds)
 
 
 def test_a_worker_fits_the_same_model() -> None:
@@ -94,14 +95,18 @@ def test_a_worker_fits_the_same_model() -> None:
 
 
 def test_progress_is_told_in_words() -> None:
-    told: list[str] = []
-    fit(FAMILY, SPEC, _dataset(TRAIN), _dataset(VALIDATION), workers=0, cpus_per_worker=1, on_progress=told.append)
-    assert told == ["fitting on 600 rows, 600 for validation, 3 features"]
+    stages: list[tuple[str, int, int]] = []
+
+    def progress(*stage: Any) -> None:
+        stages.append(stage)
+
+    train(FAMILY, SPEC, _dataset(TRAIN), _dataset(VALIDATION), workers=0, cpus_per_worker=1, progress=progress)
+    assert stages == [("fitting on 600 rows, 600 for validation, 3 features", 0, 0)]
 
 
 def test_blocks_without_rows_are_passed_over() -> None:
     empty = ray.data.from_arrow([_table(TRAIN), _table(TRAIN.take(np.arange(0)))])
-    assert _fit(empty).rows == len(TRAIN)
+    assert _fit(empty).history["rows"] == len(TRAIN)
 
 
 def test_as_many_workers_as_cpus_are_refused_before_they_could_wait_for_ever() -> None:
@@ -138,7 +143,7 @@ def test_an_error_of_another_kind_keeps_its_cause() -> None:
 
 @pytest.mark.filterwarnings("ignore:`ray_remote_args` is deprecated")
 def test_the_death_of_a_process_says_what_it_did_and_what_to_do() -> None:
-    with pytest.raises(ModelError, match="died while it read rows for the fit") as caught:
+    with pytest.raises(ModelError, match="A Ray process died during the fit") as caught:
         _fit(ray.data.read_datasource(Failing(None), ray_remote_args=ONCE))
     assert "WorkerCrashedError" in str(caught.value)
     assert "nothing of the fit was kept: fit again" in str(caught.value)

@@ -21,7 +21,8 @@ from raypipe.config.load import load_pipeline
 from raypipe.data.slices import cut, place, unsliced
 from raypipe.demo import build
 from raypipe.features import snapshots
-from raypipe.fit import fitting, training_table
+from raypipe.fit import labelled, training_table
+from raypipe.fit.fitted import Fitted
 from raypipe.fit.recipe import recipe_of
 from raypipe.models.protocol import FitSpec
 from raypipe.models.xgboost import XGBoost
@@ -78,19 +79,19 @@ def frozen(client: Client, pipeline: str = "churn") -> Contract:
     return freeze(client, config.features, config.entity.keys, config.carry, sql, [OF_LAST], "features.sql")
 
 
-def fit(client: Client, monkeypatch: pytest.MonkeyPatch) -> fitting.Fitted:
+def fit(client: Client, monkeypatch: pytest.MonkeyPatch) -> Fitted:
     def fit_here(client: Client, recipe: Any, contract: Any, table: Any, progress: Any) -> tuple[Any, Any]:
-        parts = {name: training_table.read_part(client, table, name, len(contract.columns)) for name in table.rows}
+        parts = {name: training_table.read_part(client, table, name) for name in table.rows}
         params = {"objective": "binary:logistic", "max_depth": 3, "base_score": 0.5}
         spec = FitSpec(contract.columns, contract.monotone, params, rounds=20)
         model, history = XGBoost().fit(parts["train"], parts["validation"], spec)
         return model.files(), vars(history)
 
     # The fit itself takes no Ray here; everything around it is the pipeline's own.
-    monkeypatch.setattr(fitting, "_train", fit_here)
+    monkeypatch.setattr(labelled, "_train", fit_here)
     loaded = load_pipeline("churn", shipped() / "configs", ["evaluate.bootstrap=5"], {})
     recipe = recipe_of(client, loaded, LAST)
-    return fitting.fit_version(client, recipe, "raypipe_training_content", None, lambda _: None)
+    return labelled.fit_version(client, recipe, "raypipe_training_content", None, lambda *_: None)
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)

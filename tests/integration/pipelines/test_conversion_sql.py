@@ -13,7 +13,7 @@ from raypipe.clickhouse.statements import load
 from raypipe.config.load import load_pipeline
 from raypipe.data.slices import unsliced
 from raypipe.project import shipped
-from raypipe.validate import validation
+from raypipe.validate import validate as validation
 
 DAY = date(2026, 1, 1)
 UNTIL = DAY + timedelta(days=30)

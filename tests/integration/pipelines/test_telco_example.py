@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import json
 import os
 import random
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from typer.testing import CliRunner
 
+from raypipe.cli import app
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.migrate import migrate
@@ -133,3 +136,22 @@ def test_replacing_the_table_leaves_each_customer_once(client: Client, loader: M
     loader.fill(client, customers, replace=False)
     loader.fill(client, customers, replace=True)
     assert client.value("SELECT count() FROM telco_customers") == CUSTOMERS
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_project_without_the_publishers_tables_has_a_night_without_features(
+    client: Client, loader: ModuleType, made_up: Path, tmp_path: Path
+) -> None:
+    migrate(client)
+    client.run("DROP TABLE customer_user_features SYNC")
+    client.run("DROP TABLE customer_events SYNC")
+    loader.fill(client, loader.read_customers(made_up), replace=False)
+    known = {"RAYPIPE_URL": str(client.endpoint), "RAYPIPE_ARTIFACTS": str(tmp_path / "artifacts")}
+    if client.endpoint.password_file:
+        known["RAYPIPE_PASSWORD_FILE"] = client.endpoint.password_file
+    command = ["nightly", "--config", str(EXAMPLE / "configs"), "--json", "--set", "evaluate.bootstrap=20"]
+    result = CliRunner().invoke(app, command, env=known, prog_name="raypipe")
+    assert result.exit_code == 0, result.stderr
+    (step,) = json.loads(result.stdout)["pipelines"]
+    assert (step["pipeline"], step["status"]) == ("telco", "done")
+    assert client.rows(DIFFERENCE, settings={"join_use_nulls": 0}) == [(CUSTOMERS, 0, 0)]

@@ -21,17 +21,21 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.config.load import Loaded, load_pipeline
+from raypipe.config.matrix import CellPlan
 from raypipe.demo.publisher import build
 from raypipe.errors import ConfigError, DataError, ModelError, ServerError, UsageError
 from raypipe.fit import recipe as recipes
-from raypipe.fit.fitting import fit_version
+from raypipe.fit.labelled import fit_version
 from raypipe.fit.recipe import Recipe
 from raypipe.project import shipped
 from raypipe.registry import models
 from raypipe.registry.record import model_id
 from raypipe.registry.trials import Tried
-from raypipe.sweep import journal, matrix, space, sweep, trial, tuner
-from raypipe.sweep.sampler import Search
+from raypipe.sweep import journal, space, trial, tuner
+from raypipe.sweep.brands import brand_called
+from raypipe.sweep.matrix import load_cells, sweep_matrix
+from raypipe.sweep.plan import SweepPlan
+from raypipe.sweep.sweep import sweep_pipeline
 from tests.conftest import PUBLISHER_DAYS, PUBLISHER_LAST_DATE, PUBLISHER_SEED, _fresh_database
 
 pytestmark = pytest.mark.once
@@ -81,7 +85,7 @@ def silent(stage: str, done: int, total: int) -> None:
 
 @pytest.fixture(scope="module")
 def swept(filled: Publisher, ray_session: None) -> dict[str, Any]:
-    return sweep.run(filled.endpoint, sweep.Cell(filled.loaded()), "churn_done", silent)
+    return sweep_pipeline(filled.endpoint, filled.loaded(), "churn_done", silent)
 
 
 def trial_rows(publisher: Publisher, name: str) -> list[Mapping[str, Any]]:
@@ -148,8 +152,8 @@ def test_no_table_of_a_trial_is_left(filled: Publisher, swept: dict[str, Any]) -
 
 
 def test_a_sweep_that_is_over_cannot_go_on(filled: Publisher, swept: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="is over"):
-        sweep.run(filled.endpoint, sweep.Cell(filled.loaded()), "churn_done", silent, resume=True)
+    with pytest.raises(UsageError, match="is finished"):
+        sweep_pipeline(filled.endpoint, filled.loaded(), "churn_done", silent, resume=True)
 
 
 class Planted:
@@ -208,7 +212,7 @@ def test_a_sweep_goes_on_from_its_rows_and_loads_no_pickle(
     private.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(private))
     try:
-        document = sweep.run(filled.endpoint, sweep.Cell(filled.loaded()), "churn_killed", silent, resume=True)
+        document = sweep_pipeline(filled.endpoint, filled.loaded(), "churn_killed", silent, resume=True)
     finally:
         assert [path.name for path in tmp_path.iterdir()] == ["private"], "a pickle of the store was loaded"
     assert list(private.glob("raypipe_sweep_*")) == []
@@ -237,11 +241,17 @@ def test_a_row_of_a_trial_that_was_changed_is_refused(filled: Publisher, swept: 
                 {"content": content, "name": name},
             )
             with pytest.raises(DataError, match=r"as a sweep writes it|no point of the sweep's space"):
-                sweep.run(filled.endpoint, sweep.Cell(filled.loaded()), name, silent, resume=True)
+                sweep_pipeline(filled.endpoint, filled.loaded(), name, silent, resume=True)
 
 
-WANTED = Search("churn_wanted", 12, None, 1, True, 7, {"model.params.eta": 0.5}, 90, 10)
 AXES = space.axes({"model.params.eta": {"float": [0, 1]}})
+FIRST = {"model.params.eta": 0.5}
+
+
+@pytest.fixture
+def plan(filled: Publisher, client: Client) -> SweepPlan:
+    recipe = replace(recipes.recipe_of(client, filled.loaded(), None), rounds=90)
+    return SweepPlan("churn_wanted", recipe, AXES, "auc", 12, None, 1, 10)
 
 
 def tried(at: int, *metrics: float, error: str = "") -> Tried:
@@ -251,39 +261,44 @@ def tried(at: int, *metrics: float, error: str = "") -> Tried:
     return Tried(f"t{at}", {"model.params.eta": at / 10}, {} if error else result, error)
 
 
-def suggested(wanted: Search, count: int) -> list[float]:
+def suggested(plan: SweepPlan, count: int, first: dict[str, float] | None = None, **earlier: Any) -> list[float]:
     """What Optuna suggests while nothing more is over."""
-    searcher = tuner.suggester(wanted, AXES)
+    searcher = tuner.suggester(plan, first, **earlier)
     return [searcher.suggest(f"new{at}")["model.params.eta"] for at in range(count)]
 
 
-def test_a_sweep_that_goes_on_tries_what_was_unfinished_first_and_nothing_twice() -> None:
-    fresh = suggested(WANTED, 6)
+def test_a_sweep_that_goes_on_tries_what_was_unfinished_first_and_nothing_twice(plan: SweepPlan) -> None:
+    fresh = suggested(plan, 6, FIRST)
     assert fresh[0] == 0.5
     over = [Tried(f"t{at}", {"model.params.eta": eta}, tried(1, 0.7).result, "") for at, eta in enumerate(fresh[:3])]
     left = [{"model.params.eta": eta} for eta in fresh[3:5]]
-    again = suggested(replace(WANTED, over=over, unfinished=left), 4)
+    again = suggested(plan, 4, FIRST, finished=over, unfinished=left)
     assert again[:2] == fresh[3:5]
     assert not set(again[2:]) & set(fresh[:5])
 
 
-def test_a_sweep_that_goes_on_searches_where_the_finished_trials_were_good() -> None:
-    fresh = replace(WANTED, first=None, higher=False)
+def test_a_sweep_that_goes_on_searches_where_the_finished_trials_were_good(plan: SweepPlan) -> None:
+    # The nearer to 0.65, the lower and so the better.
+    plan = replace(plan, metric="log_loss")
     over = [tried(at, 0.1 + abs(at - 6.5) / 10) for at in range(11)]
     # The one that crashed has no metric, and is not taken for the best.
-    again = replace(fresh, over=[*over[:1], tried(1, 0.0, error="it crashed"), *over[2:]])
-    near = [
-        [0.5 <= eta <= 0.8 for seed in range(10) for eta in suggested(replace(wanted, seed=seed), 1)]
-        for wanted in (fresh, again)
-    ]
-    assert sum(near[0]) < 8
-    assert all(near[1])
+    finished = [*over[:1], tried(1, 0.0, error="it crashed"), *over[2:]]
+
+    def near(earlier: list[Tried]) -> list[bool]:
+        seeds = [replace(plan.recipe, shares=replace(plan.recipe.shares, seed=seed)) for seed in range(10)]
+        plans = [replace(plan, recipe=recipe) for recipe in seeds]
+        return [0.5 <= eta <= 0.8 for each in plans for eta in suggested(each, 1, finished=earlier)]
+
+    assert sum(near([])) < 8
+    assert all(near(finished))
 
 
 @pytest.mark.parametrize(("metric", "expected"), [(0.61, "STOP"), (0.69, "CONTINUE")])
-def test_a_trial_is_compared_with_those_of_before_the_interruption(metric: float, expected: str) -> None:
+def test_a_trial_is_compared_with_those_of_before_the_interruption(
+    plan: SweepPlan, metric: float, expected: str
+) -> None:
     over = [tried(at, 0.6 + at / 100) for at in range(9)] + [tried(9, 0.2, error="it crashed")]
-    scheduler, new = tuner.scheduler(replace(WANTED, over=over)), SimpleNamespace(trial_id="new")
+    scheduler, new = tuner.scheduler(plan, over), SimpleNamespace(trial_id="new")
     scheduler.on_trial_add(None, new)
     assert scheduler.on_trial_result(None, new, {"rounds": 10, "metric": metric}) == expected
 
@@ -298,14 +313,14 @@ def test_a_sweep_without_its_library_is_refused_before_anything_is_read(monkeypa
 def test_a_matrix_goes_on_with_the_cells_that_it_began_with(filled: Publisher, tmp_path: Path) -> None:
     folder, cells = str(filled.artifacts / "sweeps"), tmp_path / "brands.yaml"
     cells.write_text("pipelines: [churn]\nbrands: [The Northern Post]\n")
-    planned = matrix.load(cells, None, [f"artifacts={filled.artifacts}"], None, {})
+    planned = load_cells(cells, None, [f"artifacts={filled.artifacts}"], None, {})
     journal.begin(folder, "brands_1", {"cells": [["churn × Money Daily"]]})
     with pytest.raises(ConfigError, match="not those that the matrix brands_1 began with"):
-        matrix.run(filled.endpoint, planned, "brands_1", silent, resume=True)
+        sweep_matrix(filled.endpoint, planned, "brands_1", silent, resume=True)
     with pytest.raises(UsageError, match="no sweep 'brands_2'"):
-        matrix.run(filled.endpoint, planned, "brands_2", silent, resume=True)
+        sweep_matrix(filled.endpoint, planned, "brands_2", silent, resume=True)
     with pytest.raises(UsageError, match="brands_1 is no sweep of one pipeline"):
-        sweep.run(filled.endpoint, sweep.Cell(filled.loaded()), "brands_1", silent, resume=True)
+        sweep_pipeline(filled.endpoint, filled.loaded(), "brands_1", silent, resume=True)
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -338,7 +353,7 @@ def test_a_sweep_whose_trials_all_crash_says_why_and_registers_nothing(
     )
     versions = len(models.list_models(client, "churn"))
     with pytest.raises(ModelError, match=f"Every trial crashed: {TRIALS} of {TRIALS}") as caught:
-        sweep.run(filled.endpoint, sweep.Cell(filled.loaded()), "churn_crashed", silent, resume=True)
+        sweep_pipeline(filled.endpoint, filled.loaded(), "churn_crashed", silent, resume=True)
     assert caught.value.found == "no max_depth"
     assert len(models.list_models(client, "churn")) == versions
     assert journal.result(str(filled.artifacts / "sweeps"), "churn_crashed") is None
@@ -347,7 +362,7 @@ def test_a_sweep_whose_trials_all_crash_says_why_and_registers_nothing(
 def refused(publisher: Publisher, kind: type[Exception], match: str, *overrides: str) -> Exception:
     """The error of a sweep, which must leave nothing behind."""
     with pytest.raises(kind, match=match) as caught:
-        sweep.run(publisher.endpoint, sweep.Cell(publisher.loaded(*overrides)), "churn_refused", silent)
+        sweep_pipeline(publisher.endpoint, publisher.loaded(*overrides), "churn_refused", silent)
     assert trial_rows(publisher, "churn_refused") == []
     assert not (publisher.artifacts / "sweeps" / "churn_refused.json").exists()
     return caught.value
@@ -369,29 +384,30 @@ def with_sql(recipe: Recipe, condition: str, **parameters: int) -> Recipe:
     )
 
 
-def trials_of(publisher: Publisher, recipe: Recipe, dimensions: Mapping[str, Any]) -> trial.Trials:
-    return trial.Trials(
-        publisher.endpoint, trial.unseeing(recipe), space.axes(dimensions), "auc", 1, (5, 15), "raypipe_training_trial"
-    )
+def plan_for(recipe: Recipe, dimensions: Mapping[str, Any]) -> SweepPlan:
+    return SweepPlan("trial", recipe, space.axes(dimensions), "auc", 5, None, 1, 5)
 
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_trial_never_reads_the_test_snapshot(filled: Publisher, client: Client) -> None:
     recipe = recipes.recipe_of(client, filled.loaded(), None)
     guarded = with_sql(recipe, f"throwIf({{date:Date}} = toDate('{recipe.test_date}'), 'the test snapshot') = 0")
-    rows = trial.read(client, trial.unseeing(guarded), "raypipe_training_guarded")
+    rows = trial.read(client, guarded, "raypipe_training_guarded")
     assert [part for part, *_ in rows.fingerprint] == ["train", "validation"]
     # A fit, which does read it, shows that the guard works.
     with pytest.raises(ServerError, match="395"):
-        fit_version(client, guarded, "raypipe_training_guarded", None, lambda message: None)
+        fit_version(client, guarded, "raypipe_training_guarded", None, silent)
 
 
 def test_a_trial_says_how_it_does_at_its_rungs_and_at_its_end(filled: Publisher, client: Client) -> None:
-    recipe = recipes.recipe_of(client, filled.loaded(), None)
-    known = trials_of(filled, recipe, {"model.params.eta": {"log": [0.01, 0.3]}})
+    # Rungs at 5 and 15 rounds.
+    recipe = replace(recipes.recipe_of(client, filled.loaded(), None), rounds=40)
+    known = plan_for(recipe, {"model.params.eta": {"log": [0.01, 0.3]}})
     rows = trial.read(client, known.recipe, "raypipe_training_rungs")
     told: list[dict[str, Any]] = []
-    trial.run(known, rows, {"model.params.eta": 0.1, "features.drop": ["recency_share"]}, told.append)
+    trial.run_trial(
+        known, filled.endpoint, rows, {"model.params.eta": 0.1, "features.drop": ["recency_share"]}, told.append
+    )
     assert [(report["rounds"], report["final"]) for report in told[:-1]] == [(5, False), (15, False)]
     assert told[-1]["final"]
     assert told[-1]["rungs"] == [(report["rounds"], report["metric"]) for report in told[:-1]]
@@ -406,11 +422,11 @@ def test_a_parameter_of_the_sql_gives_a_trial_rows_of_its_own(filled: Publisher,
     )
     bound = with_sql(replace(recipe, features_sql=replace(recipe.features_sql, text=text)), "1", known=0)
     only = [feature for feature in bound.features if feature.name == "recency_share"]
-    known = trials_of(filled, replace(bound, features=only), {"parameters.known": {"choice": [0, 1]}})
+    known = plan_for(replace(bound, features=only), {"parameters.known": {"choice": [0, 1]}})
     rows = trial.read(client, known.recipe, "raypipe_training_bound")
     told: list[dict[str, Any]] = []
     for value in (0, 1):
-        trial.run(known, rows, {"parameters.known": value}, lambda report: told.append(report))
+        trial.run_trial(known, filled.endpoint, rows, {"parameters.known": value}, lambda report: told.append(report))
     ends = [report["metric"] for report in told if report["final"]]
     assert ends[0] == pytest.approx(0.5)
     assert ends[1] > 0.55
@@ -420,10 +436,10 @@ def test_a_parameter_that_changes_which_entities_are_read_ends_its_trial(filled:
     recipe = with_sql(
         recipes.recipe_of(client, filled.loaded(), None), "total_sessions <= {most:UInt32}", most=1_000_000
     )
-    known = trials_of(filled, recipe, {"parameters.most": {"int": [10, 1_000_000]}})
+    known = plan_for(recipe, {"parameters.most": {"int": [10, 1_000_000]}})
     rows = trial.read(client, known.recipe, "raypipe_training_most")
     with pytest.raises(DataError, match="which entities are read"):
-        trial.run(known, rows, {"parameters.most": 20}, lambda report: None)
+        trial.run_trial(known, filled.endpoint, rows, {"parameters.most": 20}, lambda report: None)
     assert client.rows("SELECT name FROM system.tables WHERE name LIKE 'raypipe_training_trial%'") == []
 
 
@@ -432,25 +448,25 @@ def test_a_version_scores_with_the_parameters_that_it_was_fitted_with(filled: Pu
     recipe = with_sql(
         recipes.recipe_of(client, filled.loaded(), None), "total_sessions <= {most:UInt32}", most=1_000_000
     )
-    fitted = fit_version(client, recipe, "raypipe_training_most", None, lambda message: None)
+    fitted = fit_version(client, recipe, "raypipe_training_most", None, silent)
     assert unpack(fitted.files).contract.parameters == {"most": 1_000_000}
 
 
 def test_a_brand_is_found_by_its_name_and_an_unknown_one_is_refused(filled: Publisher) -> None:
-    cell = sweep.Cell(filled.loaded(), brand="The Southern Post")
+    cell = CellPlan("churn", "The Southern Post", None, None, ())
     with pytest.raises(UsageError, match="no entity of the brand") as caught:
-        sweep.run(filled.endpoint, cell, "churn_refused", silent)
+        sweep_pipeline(filled.endpoint, filled.loaded(), "churn_refused", silent, cell=cell)
     assert "The Northern Post" in str(caught.value)
 
 
 def test_a_name_of_several_brands_is_refused_with_their_ids() -> None:
     named = [("b1", "Daily", "DLY"), ("b2", "Weekly", ""), ("b3", "Daily", "D3")]
     for word, found in (("b1", "b1"), ("DLY", "b1"), ("Weekly", "b2"), ("D3", "b3")):
-        assert sweep.brand_called(word, ["b1", "b2", "b3"], named, "churn") == found
+        assert brand_called(word, ["b1", "b2", "b3"], named, "churn") == found
     with pytest.raises(UsageError, match="churn has several brands") as caught:
-        sweep.brand_called("Daily", ["b1", "b2", "b3"], named, "churn")
+        brand_called("Daily", ["b1", "b2", "b3"], named, "churn")
     assert caught.value.allowed == "b1, b3"
     # A brand without entities that the pipeline reads does not count.
-    assert sweep.brand_called("Daily", ["b2", "b3"], named, "churn") == "b3"
+    assert brand_called("Daily", ["b2", "b3"], named, "churn") == "b3"
     with pytest.raises(UsageError, match="no entity"):
-        sweep.brand_called("", ["b1", "b2", "b3"], named, "churn")
+        brand_called("", ["b1", "b2", "b3"], named, "churn")

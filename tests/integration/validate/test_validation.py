@@ -24,7 +24,8 @@ from raypipe.demo import build
 from raypipe.evaluation.evaluate import evaluate
 from raypipe.project import shipped
 from raypipe.registry import models
-from raypipe.validate import records, validation
+from raypipe.validate import records
+from raypipe.validate import validate as validation
 from tests.conftest import _fresh_database
 
 LAST = date(2026, 1, 31)
@@ -47,7 +48,7 @@ def pipeline(name: str = "churn", *overrides: str) -> Loaded:
 
 def validate(
     client: Client, loaded: Loaded | None = None, day: date | None = None, **options: Any
-) -> validation.Outcome:
+) -> validation.ValidationResult:
     return validation.validate(client, loaded or pipeline(), day, silent, **options)
 
 
@@ -154,7 +155,7 @@ def test_a_published_run_is_judged_as_its_rows_would_be(demo: Client) -> None:
     expected = evaluate("binary", y, p, threshold=0.5, resamples=200)
     measured = found.evaluation
     assert (measured["rows"], measured["positives"]) == (expected["rows"], expected["positives"])
-    assert (found.left_out, found.said, found.rows) == (0, "", len(y))
+    assert (found.left_out, found.reason, found.rows) == (0, "", len(y))
     for metric in ("auc", "log_loss", "brier", "accuracy", "precision", "recall", "f1"):
         assert measured[metric]["value"] == pytest.approx(expected[metric]["value"], abs=2e-4), metric
         width = expected[metric]["high"] - expected[metric]["low"]
@@ -221,7 +222,7 @@ def test_runs_that_were_not_published_do_not_count(demo: Client) -> None:
     publish(demo, DAY, "churn_run_1", status="FAILED")
     outcome = validate(demo)
     assert outcome.validations == ()
-    assert outcome.said == "there are no predictions of churn"
+    assert outcome.reason == "there are no predictions of churn"
 
 
 def test_an_outcome_is_known_with_the_snapshot_of_the_horizons_last_day(alone: Client) -> None:
@@ -236,7 +237,7 @@ def test_an_outcome_is_known_with_the_snapshot_of_the_horizons_last_day(alone: C
     alone.run("TRUNCATE TABLE ml_model_monitoring")
     outcome = validate(alone)
     assert outcome.validations == ()
-    assert outcome.said.startswith(f"no outcome is known yet: that of {DAY} is once there is a snapshot of {LAST}")
+    assert outcome.reason.startswith(f"outcomes for {DAY} are not known yet: they need the snapshot of {LAST}")
     assert monitored(alone) == []
 
 
@@ -279,7 +280,7 @@ def test_of_a_key_that_another_tool_wrote_twice_the_last_row_counts(demo: Client
 def test_percent_instead_of_probabilities_is_said_and_not_judged(demo: Client) -> None:
     earlier(demo, DAY, score=f"100 * {SCORE}")
     (found,) = validate(demo).validations
-    assert found.said.startswith("not judged: the scores are no probabilities (found")
+    assert found.reason.startswith("not judged: the scores are no probabilities (found")
     assert found.evaluation == {}
     assert validate(demo).new == 0
 
@@ -301,18 +302,18 @@ def test_a_single_outcome_is_said_and_has_no_auc(alone: Client) -> None:
     publish(alone, DAY, "churn_run_1")
     alone.run("TRUNCATE TABLE customer_sessions")
     (found,) = validate(alone).validations
-    assert found.said == f"every outcome is the same ({found.rows} of {found.rows} are positive), so no AUC"
+    assert found.reason == f"every outcome is the same ({found.rows} of {found.rows} are positive), so there is no AUC"
     assert found.evaluation["auc"]["value"] is None
     assert found.evaluation["brier"]["value"] > 0
     (row,) = monitored(alone)
-    assert (row["auc_roc"], row["metadata"]["said"]) == (0, found.said)
+    assert (row["auc_roc"], row["metadata"]["reason"]) == (0, found.reason)
 
 
 def test_predictions_of_nobody_with_an_outcome_are_said(demo: Client) -> None:
     publish(demo, DAY, "churn_run_1")
     demo.run("ALTER TABLE ml_model_predictions UPDATE brand_id = 'gone' WHERE 1", settings={"mutations_sync": 2})
     (found,) = validate(demo).validations
-    assert (found.said, found.rows) == ("not judged: no prediction has an outcome", 0)
+    assert (found.reason, found.rows) == ("not judged: no prediction has an outcome", 0)
     assert found.left_out == demo.value("SELECT count() FROM ml_model_predictions")
 
 
@@ -371,19 +372,19 @@ def project(tmp_path: Path) -> Path:
 def test_a_pipeline_without_labels_has_nothing_to_validate(demo: Client, project: Path) -> None:
     (project / "sql" / "churn" / "labels.sql").unlink()
     outcome = validate(demo, load_pipeline("churn", project / "configs", environ={}))
-    assert outcome.said == "churn has no labels.sql, which would say what came of a prediction"
+    assert outcome.reason == "churn has no labels.sql, and so no outcomes"
 
 
 def test_predictions_that_do_not_hold_the_entity_key_are_said(demo: Client) -> None:
     loaded = pipeline("churn", "entity.keys=[brand_id, article_id, user_id]")
-    assert "article_id of brand_id, article_id, user_id is no column" in validate(demo, loaded).said
+    assert "article_id of brand_id, article_id, user_id is no column" in validate(demo, loaded).reason
 
 
 def test_an_error_is_a_warning_of_a_night(demo: Client, project: Path, caplog: pytest.LogCaptureFixture) -> None:
     publish(demo, DAY, "churn_run_1")
     (project / "sql" / "churn" / "labels.sql").write_text("SELECT nothing FROM nowhere")
-    outcome = validation.tonight(demo, load_pipeline("churn", project / "configs", environ={}), silent)
-    assert outcome.said.startswith("earlier predictions were not validated: ")
+    outcome = validation.validate_newest(demo, load_pipeline("churn", project / "configs", environ={}), silent)
+    assert outcome.reason.startswith("earlier predictions were not validated: ")
     assert "nowhere" in caplog.text
 
 
@@ -401,11 +402,11 @@ def test_the_command_says_that_there_is_nothing_yet_and_ends_well(demo: Client) 
     publish(demo, LAST, "churn_run_1")
     code, said = command(demo, "churn", "--json")
     assert (code, json.loads(said)["waiting"]) == (0, [{"date": "2026-01-31", "until": "2026-03-02"}])
-    assert json.loads(said)["said"].startswith("no outcome is known yet")
-    assert command(demo, "churn", "--date", "2026-01-01")[1].endswith("no predictions of churn of 2026-01-01\n")
+    assert json.loads(said)["reason"].startswith("outcomes for 2026-01-31 are not known yet")
+    assert command(demo, "churn", "--date", "2026-01-01")[1].endswith("no predictions of churn for 2026-01-01\n")
     assert command(demo, "ads") == (
         0,
-        "nothing to validate: ads has no labels.sql, which would say what came of a prediction\n",
+        "nothing to validate: ads has no labels.sql, and so no outcomes\n",
     )
 
 
@@ -418,7 +419,7 @@ def test_the_command_shows_what_came_of_the_predictions(demo: Client) -> None:
         assert text in said
     code, said = command(demo, "churn", "--json")
     document = json.loads(said)
-    assert (code, document["new"], document["said"], document["remaining"]) == (0, 0, "", 0)
+    assert (code, document["new"], document["reason"], document["remaining"]) == (0, 0, "", 0)
     first = document["validations"][0]
     assert (first["date"], first["run_id"], first["until"]) == (str(DAY), "churn_run_1", str(LAST))
     assert first["evaluation"]["auc"]["low"] < first["evaluation"]["auc"]["value"] < first["evaluation"]["auc"]["high"]
@@ -454,7 +455,7 @@ def test_a_run_validates_what_was_published_before_it(registered_model: Any) -> 
     first = run(before)
     (found,) = first["validated"]["validations"]
     assert (found["date"], found["run_id"]) == (str(before), first["run_id"])
-    assert (found["rows"], found["left_out"], found["said"]) == (first["rows_published"], 0, "")
+    assert (found["rows"], found["left_out"], found["reason"]) == (first["rows_published"], 0, "")
     assert 0 < found["evaluation"]["positives"] < found["rows"]
     second = run(registered_model.day)
     assert second["validated"]["validations"] == [found]

@@ -26,13 +26,12 @@ from raypipe.config.load import load_pipeline
 from raypipe.data.slices import unsliced
 from raypipe.fit import recipe as recipes
 from raypipe.fit import registration
-from raypipe.fit.recipe import labels_of
+from raypipe.fit.training_table import read_part, written
 from raypipe.models.protocol import FitSpec, Matrix
 from raypipe.models.xgboost import XGBoost
 from raypipe.project import shipped
 from raypipe.registry import aliases, models
 from raypipe.registry.models import ModelRecord
-from raypipe.versions import evidence
 
 DAYS = [date(2026, 1, 3) + timedelta(days=7 * week) for week in range(5)]
 PEOPLE = 1_500
@@ -164,7 +163,7 @@ def test_without_a_champion_there_is_nothing_to_compare_with(versions: Contest) 
     ("file", "condition", "said"),
     [
         ("features", "rand() % 2 = 0", "do not see the same test rows"),
-        ("labels", "person = 'nobody'", "There are no test rows"),
+        ("labels", "person = 'nobody'", "There are no rows for the test part"),
     ],
 )
 def test_versions_are_not_compared_on_other_rows_or_on_none(
@@ -183,7 +182,8 @@ def test_the_rows_are_those_that_the_split_sets_aside_on_the_newest_labelled_day
     recipe = recipes.recipe_of(versions.client, loaded, None)
     model = models.find(versions.client, "leavers", GOOD)
     package = load_package(model.artifact_uri, model.artifact_sha256)
-    x, y, _, ids = evidence._test_rows(versions.client, recipe, labels_of(recipe), package.contract)
+    with written(versions.client, recipe, package.contract, "raypipe_training_tested", ("test",)) as table:
+        rows = read_part(versions.client, table, "test")
     assert recipe.test_date == DAYS[-2]
     seen = versions.client.rows(
         "SELECT visits, leaves FROM people WHERE day = {day:Date}"
@@ -191,8 +191,7 @@ def test_the_rows_are_those_that_the_split_sets_aside_on_the_newest_labelled_day
         {"day": DAYS[-2], "seed": recipe.shares.seed, "share": recipe.shares.test},
     )
     assert 0 < len(seen) < PEOPLE
-    assert len(set(ids.tolist())) == len(seen)
-    assert sorted(zip(x[:, 0].tolist(), y.tolist(), strict=True)) == sorted(seen)
+    assert sorted(zip(rows.x[:, 0].tolist(), rows.y.tolist(), strict=True)) == sorted(seen)
 
 
 def test_a_version_is_training_until_its_fit_fails(versions: Contest) -> None:

@@ -8,8 +8,8 @@ from datetime import date
 
 import pytest
 
-from raypipe.compare import baselines
-from raypipe.compare.comparison import Compared, Comparison, _better, _place
+from raypipe.compare.compare import require_complete
+from raypipe.compare.comparison import Compared, Comparison, clear_gains, ranked
 from raypipe.errors import ModelError
 
 
@@ -46,15 +46,15 @@ def test_a_comparison_comes_back_as_it_was_stored() -> None:
 @pytest.mark.parametrize(("metric", "order"), [("auc", ["b", "a", "broken"]), ("log_loss", ["b", "a", "broken"])])
 def test_the_best_comes_first_and_what_failed_last(metric: str, order: list[str]) -> None:
     lines = [BROKEN, _line("a", 0.6), _line("b", 0.8)]
-    assert [line.name for line in sorted(lines, key=lambda line: _place(metric, line))] == order
+    assert [line.name for line in ranked(lines, metric)] == order
 
 
 def test_only_a_gain_above_the_noise_is_told() -> None:
     lines = [_line("noise", 0.8, -0.01), _line("none", 0.8, 0.0), _line("better", 0.8, 0.01), _line("unknown", 0.8)]
-    assert _better(lines) == ["better beats the champion by more than noise"]
+    assert clear_gains(lines) == ["better beats the champion by more than noise"]
 
 
 def test_a_comparison_with_a_model_that_failed_is_not_whole() -> None:
-    assert baselines.require_whole(replace(COMPARISON, models=COMPARISON.models[:1])) == 1
+    assert require_complete(replace(COMPARISON, models=COMPARISON.models[:1])) == 1
     with pytest.raises(ModelError, match=r"1 of the models of baselines could not be fitted\n.*broken: The fit failed"):
-        baselines.require_whole(COMPARISON)
+        require_complete(COMPARISON)

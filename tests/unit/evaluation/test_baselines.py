@@ -75,7 +75,7 @@ def test_persistence_in_a_feature_that_was_dropped_is_not_tried() -> None:
     parts = [_rows(seed, binary=False) for seed in range(3)]
     persistence = baselines("number", *parts, COLUMNS, resamples=5, persistence="gone")["persistence"]
     assert persistence.prediction is None
-    assert "gone: not tried" in persistence.to_json()["description"]
+    assert "gone: not fitted" in persistence.to_json()["description"]
 
 
 def test_without_scikit_learn_the_linear_model_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

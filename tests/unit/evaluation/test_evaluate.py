@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from raypipe.errors import ConfigError, DataError
-from raypipe.evaluation.evaluate import choose_threshold, evaluate, reliability, suspicious_features
-from raypipe.evaluation.metrics import entities_of
+from raypipe.errors import DataError
+from raypipe.evaluation.evaluate import evaluate, reliability
+from raypipe.evaluation.leaks import suspicious_features
+from raypipe.evaluation.metrics import METRICS, entities_of, gain
+from raypipe.evaluation.threshold import choose_threshold
 
 RNG = np.random.default_rng(11)
 Y = (RNG.random(2_000) < 0.3).astype(np.float32)
@@ -163,10 +165,15 @@ def test_a_precision_out_of_reach_says_what_is_within() -> None:
         choose_threshold(np.array([0, 1, 1, 0]), np.array([0.9, 0.9, 0.1, 0.1]), {"precision": 0.9})
 
 
-@pytest.mark.parametrize("objective", ["accuracy", {"precision": 1.2}, {"f1": 0.5}, {}])
-def test_an_unknown_objective_is_refused(objective: object) -> None:
-    with pytest.raises(ConfigError, match=r"evaluate\.threshold"):
-        choose_threshold(Y, P, objective)  # type: ignore[arg-type]
+def test_every_metric_of_an_evaluation_has_its_direction_in_the_table() -> None:
+    number = evaluate("number", Y, P)
+    for name in {*evaluate("binary", Y, P), *number} - {"kind", "rows", "positives", "threshold", "reliability", "ece"}:
+        assert name in METRICS
+
+
+@pytest.mark.parametrize(("metric", "worse", "better"), [("auc", 0.6, 0.8), ("log_loss", 0.8, 0.6), ("r2", 0.1, 0.2)])
+def test_a_gain_is_positive_for_the_better_value_of_every_metric(metric: str, worse: float, better: float) -> None:
+    assert gain(metric, better, worse) > 0 > gain(metric, worse, better)
 
 
 def test_features_that_give_the_label_away_are_found() -> None:

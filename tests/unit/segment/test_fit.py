@@ -11,13 +11,14 @@ import pytest
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.load import load_pipeline
 from raypipe.errors import ConfigError
-from raypipe.fit.fitting import fit_version, fitter
+from raypipe.fit.fitted import fitter_of
+from raypipe.fit.labelled import fit_version
 from raypipe.fit.recipe import Recipe
 from raypipe.models.protocol import History
 from raypipe.project import shipped
 from raypipe.segment import fit
 from raypipe.segment.clusters import Clusters
-from raypipe.sweep import sweep
+from raypipe.sweep.sweep import sweep_pipeline
 
 RNG = np.random.default_rng(5)
 GOOD = RNG.normal(0.3, 0.1, 2_000)
@@ -29,8 +30,8 @@ def recipe(**params: Any) -> Recipe:
 
 
 def test_a_family_says_what_fits_it() -> None:
-    assert fitter("raypipe.segment.kmeans:KMeans") is fit.fit_version
-    assert fitter("raypipe.models.xgboost:XGBoost") is fit_version
+    assert fitter_of("raypipe.segment.kmeans:KMeans") is fit.fit_version
+    assert fitter_of("raypipe.models.xgboost:XGBoost") is fit_version
 
 
 def test_the_first_clusters_are_promoted_when_they_show_structure() -> None:
@@ -56,17 +57,17 @@ def test_the_same_clusters_take_over_and_worse_ones_do_not() -> None:
 @pytest.mark.parametrize("given", [None, 1, "many", [], [3, 1], [2.5], True])
 def test_what_is_no_number_of_clusters_is_refused(given: Any) -> None:
     with pytest.raises(ConfigError, match=r"model\.params\.clusters") as refused:
-        fit._wanted(recipe(clusters=given))
+        fit._candidates(recipe(clusters=given))
     assert repr(given) in str(refused.value)
 
 
 def test_k_is_one_number_or_several_each_tried_once() -> None:
-    assert fit._wanted(recipe(clusters=4)) == [4]
-    assert fit._wanted(recipe(clusters=[5, 3, 5])) == [5, 3]
+    assert fit._candidates(recipe(clusters=4)) == [4]
+    assert fit._candidates(recipe(clusters=[5, 3, 5])) == [5, 3]
 
 
-def tried(k: int, silhouettes: Any) -> fit.Tried:
-    return fit.Tried(k, clustered(k), History(1, 1), silhouettes)
+def tried(k: int, silhouettes: Any) -> fit.ClusterTrial:
+    return fit.ClusterTrial(k, clustered(k), History(1, 1), silhouettes)
 
 
 def clustered(k: int) -> Clusters:
@@ -89,8 +90,8 @@ def test_k_has_the_highest_silhouette_and_stays_while_that_may_be_noise() -> Non
 def test_a_sweep_without_a_label_is_refused_before_anything_is_asked_and_says_where_values_are_chosen(
     pipeline: str, says: str
 ) -> None:
-    cell = sweep.Cell(load_pipeline(pipeline, shipped() / "configs", environ={}))
+    loaded = load_pipeline(pipeline, shipped() / "configs", environ={})
     with pytest.raises(ConfigError, match=f"{pipeline} has no label") as refused:
-        sweep.run(Endpoint.parse("http://127.0.0.1:1"), cell, "nowhere", lambda *_: None)
+        sweep_pipeline(Endpoint.parse("http://127.0.0.1:1"), loaded, "nowhere", lambda *_: None)
     assert f"`raypipe fit {pipeline}`" in str(refused.value.next_step)
     assert says in str(refused.value.next_step)

@@ -10,11 +10,10 @@ import pytest
 
 from raypipe.clickhouse.statements import Statement
 from raypipe.errors import ConfigError, DataError, UsageError
-from raypipe.fit.recipe import Recipe
-from raypipe.fit.training_table import Shares, Snapshot
+from raypipe.fit.recipe import Recipe, Shares, Snapshot
 from raypipe.sweep import journal, space
-from raypipe.sweep.search import SweepPlan, identity
-from raypipe.sweep.trial import reason, rungs, unseeing
+from raypipe.sweep.plan import SweepPlan
+from raypipe.sweep.trial import reason
 
 SPACE: dict[str, dict[str, list[Any]]] = {
     "model.params.max_depth": {"int": [2, 8]},
@@ -65,7 +64,7 @@ RECIPE = Recipe(
     levels=(),
     slice_rows=1000,
 )
-PLAN = SweepPlan("visits_1", SPACE, "auc", 20, None, 1, 30)
+PLAN = SweepPlan("visits_1", RECIPE, space.axes(SPACE), "auc", 20, None, 1, 30)
 
 
 def test_a_subset_is_an_axis_for_each_of_its_features() -> None:
@@ -165,18 +164,13 @@ def test_only_another_parameter_of_the_sql_makes_a_trial_read_rows_of_its_own() 
     assert space.reads_anew(RECIPE, {"parameters.window": 7})
 
 
-def test_trials_know_no_test_snapshot() -> None:
-    assert [(item.date, item.parts) for item in unseeing(RECIPE).snapshots] == [(DAYS[0], ("train", "validation"))]
-    whole = replace(RECIPE, snapshots=(Snapshot(DAYS[0], ("train", "validation", "test"), {}),))
-    assert [item.parts for item in unseeing(whole).snapshots] == [("train", "validation")]
-
-
 @pytest.mark.parametrize(
     ("grace", "most", "expected"),
     [(30, 600, (30, 90, 270)), (30, 270, (30, 90)), (30, 30, ()), (30, 10, ()), (1, 4, (1, 3))],
 )
 def test_trials_are_compared_at_few_of_their_rounds(grace: int, most: int, expected: tuple[int, ...]) -> None:
-    assert rungs(grace, most) == expected
+    recipe = replace(RECIPE, rounds=most)
+    assert replace(PLAN, recipe=recipe, axes=(), grace_rounds=grace).rungs == expected
 
 
 @pytest.mark.parametrize(
@@ -218,12 +212,11 @@ def test_more_choices_than_a_search_could_try_are_refused() -> None:
 
 
 def test_a_sweep_goes_on_elsewhere_but_not_with_other_values() -> None:
-    known = identity(RECIPE, PLAN)
     elsewhere = replace(RECIPE, workers=4, slice_rows=5, folder=Path("/elsewhere/sql/visits"))
-    assert identity(elsewhere, replace(PLAN, cpus=8)) == known
-    assert identity(replace(RECIPE, params={"max_depth": 5}), PLAN) != known
-    assert identity(replace(RECIPE, labels_sql=Statement("SELECT 0")), PLAN) != known
-    assert identity(RECIPE, replace(PLAN, space={"model.params.eta": {"float": [0, 1]}})) != known
+    assert replace(PLAN, recipe=elsewhere, cpus=8).identity == PLAN.identity
+    for changes in ({"params": {"max_depth": 5}}, {"labels_sql": Statement("SELECT 0")}):
+        assert replace(PLAN, recipe=replace(RECIPE, **changes)).identity != PLAN.identity
+    assert replace(PLAN, axes=space.axes({"model.params.eta": {"float": [0, 1]}})).identity != PLAN.identity
 
 
 def test_a_sweep_leaves_how_it_began_and_its_result(tmp_path: Path) -> None:
@@ -257,5 +250,5 @@ def test_a_name_that_is_a_path_is_no_sweep(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("content", [b"", b'{"as_of": "2026', b"[]", b"\x80\x04K\x01."])
 def test_what_a_sweep_did_not_write_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "visits_1.json").write_bytes(content)
-    with pytest.raises(DataError, match=r"visits_1\.json is not what a sweep writes"):
+    with pytest.raises(DataError, match=r"visits_1\.json is not a file of a sweep"):
         journal.state(str(tmp_path), "visits_1")

@@ -1,4 +1,4 @@
-"""What a fit that lacks rows has to say first: which of the tables that its SQL reads hold nothing."""
+"""Name the empty source tables when a fit has no rows."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _TABLE = re.compile(r"\b(?:FROM|JOIN)\s+`?([A-Za-z_]\w*)", re.IGNORECASE)
 
 @contextmanager
 def named(client: Client, recipe: Recipe) -> Iterator[None]:
-    """Inside, an error about the data also names the empty tables that the recipe's SQL reads."""
+    """Add the empty tables that the recipe's SQL reads to an error about the data."""
     try:
         yield
     except DataError as error:
         empty: list[str] = []
-        # Why the fit failed is worth more than why that could not be looked up.
+        # A failed look-up must not hide the error of the fit.
         with suppress(RaypipeError):
             empty = _empty(client, recipe)
         if empty:
-            said = f"empty: {', '.join(empty)}"
-            error.found = said if error.found is None else f"{error.found}; {said}"
+            tables_found = f"empty: {', '.join(empty)}"
+            error.found = tables_found if error.found is None else f"{error.found}; {tables_found}"
             error.next_step = f"fill {' and '.join(empty)}" + (f"; else {error.next_step}" if error.next_step else "")
         raise
 
 
 def _empty(client: Client, recipe: Recipe) -> list[str]:
-    """In the order in which they stand in the SQL; a table of which the server does not know is left out."""
+    """Return the empty tables in the order of the SQL, without tables that the server does not know."""
     paths = [path for name in READ if (path := recipe.folder / f"{name}.sql").exists()]
     read = dict.fromkeys(name for path in paths for name in _TABLE.findall(without_comments(load(path).text)))
     known = tables.describe_all(client, names=list(read))

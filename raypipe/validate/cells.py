@@ -1,4 +1,4 @@
-"""How good predictions were, once their outcome is known: metrics of rows that ClickHouse has put together."""
+"""Evaluate predictions with known outcomes that ClickHouse has aggregated into cells."""
 
 from __future__ import annotations
 
@@ -10,67 +10,56 @@ import numpy.typing as npt
 
 from raypipe.errors import DataError
 from raypipe.evaluation import metrics
-from raypipe.evaluation.evaluate import RELIABILITY_BINS, Evaluation
+from raypipe.evaluation.evaluate import RELIABILITY_BINS, Evaluation, binary_metrics, calibration_error
 
 Column = npt.NDArray[Any]
 Cells = Mapping[str, Column]
 
 
-def judge_binary(cells: Cells, threshold: float, *, resamples: int, seed: int) -> Evaluation:
-    """What `evaluate_binary` says, from cells of alike predictions, and each level's share.
+def evaluate_binary(cells: Cells, threshold: float, *, resamples: int, seed: int) -> Evaluation:
+    """Return the metrics of a binary label, and each level's share.
 
     Args:
-        cells: the columns of sql/validation/binary.sql, those without an outcome left out; one element a cell.
-        threshold: that the cells were divided by.
-        resamples: of the bootstrap, which draws the rows behind the cells.
-        seed: of the bootstrap.
+        cells: the columns of sql/validation/binary.sql, one element per cell, without the cells of unknown outcome.
+        threshold: the threshold that divided the cells.
+        resamples: the resamples of the bootstrap, which draws the rows behind the cells.
 
     Returns:
-        JSON-ready values; the AUC is None where all outcomes are the same.
+        JSON-ready values; the AUC is None if all outcomes are equal.
 
     Raises:
-        DataError: no rows, or an outcome other than 0 and 1, or a score that is no probability.
+        DataError: no rows, an outcome other than 0 and 1, or a score that is no probability.
     """
     rows = cells["rows"].astype(np.float64)
     _require_binary(cells)
     positive, predicted = cells["outcome"] > 0.5, cells["positive"] > 0
     ranking = metrics.Ranking(positive, cells["scores"] / rows)
-    prepared: dict[str, metrics.Metric] = {
-        "auc": ranking.auc,
-        "log_loss": metrics.mean_of(cells["losses"] / rows),
-        "brier": metrics.mean_of(cells["squares"] / rows),
-        "accuracy": metrics.share(positive == predicted, np.ones_like(positive)),
-        "precision": metrics.share(positive & predicted, predicted),
-        "recall": metrics.share(positive & predicted, positive),
-        "f1": metrics.f1(positive, predicted),
-    }
-    found = metrics.intervals(prepared, len(rows), resamples, seed, counts=rows)
+    prepared = binary_metrics(ranking, positive, predicted, cells["losses"] / rows, cells["squares"] / rows)
+    intervals = metrics.intervals(prepared, len(rows), resamples, seed, counts=rows)
     ones = rows * positive
     table = [
         {"from": tenth / RELIABILITY_BINS, "to": (tenth + 1) / RELIABILITY_BINS, **_group(cells, ones, inside)}
         for tenth in range(RELIABILITY_BINS)
         if (inside := cells["tenth"] == tenth).any()
     ]
-    total = rows.sum()
     return {
         "kind": "binary",
-        "rows": int(total),
+        "rows": int(rows.sum()),
         "positives": int(ones.sum()),
         "threshold": float(threshold),
-        **{name: interval.to_json() for name, interval in found.items()},
-        "ece": {"value": sum(row["rows"] * abs(row["predicted"] - row["observed"]) for row in table) / total},
+        **{name: interval.to_json() for name, interval in intervals.items()},
+        "ece": {"value": calibration_error(table)},
         "reliability": table,
         "levels": _levels(cells, ones),
     }
 
 
-def judge_number(cells: Cells, *, resamples: int, seed: int) -> Evaluation:
-    """RMSE, MAE and R², and each level's share, from sums over groups of entities.
+def evaluate_number(cells: Cells, *, resamples: int, seed: int) -> Evaluation:
+    """Return RMSE, MAE and R², and each level's share, from sums over groups of entities.
 
     Args:
-        cells: the columns of sql/validation/number.sql; one element a level and group.
-        resamples: of the bootstrap, which draws groups.
-        seed: of the bootstrap.
+        cells: the columns of sql/validation/number.sql, one element per level and group.
+        resamples: the resamples of the bootstrap, which draws groups.
 
     Raises:
         DataError: there are no rows.
@@ -89,11 +78,11 @@ def judge_number(cells: Cells, *, resamples: int, seed: int) -> Evaluation:
         "mae": mean("distances"),
         "r2": lambda weights: 1 - squares(weights) / known if (known := spread(weights)) > 0 else float("nan"),
     }
-    found = metrics.intervals(prepared, len(sums["rows"]), resamples, seed)
+    intervals = metrics.intervals(prepared, len(sums["rows"]), resamples, seed)
     return {
         "kind": "number",
         "rows": int(sums["rows"].sum()),
-        **{name: interval.to_json() for name, interval in found.items()},
+        **{name: interval.to_json() for name, interval in intervals.items()},
         "levels": _levels(cells, cells["labels"]),
     }
 
@@ -114,11 +103,12 @@ def _require_binary(cells: Cells) -> None:
 
 
 def _levels(cells: Cells, outcomes: Column) -> list[dict[str, Any]]:
-    """Each level's rows, its share of them, and its mean score and outcome, by ascending score."""
+    """Return the rows, the share, the mean score and the mean outcome of each level, by ascending score."""
     total = float(cells["rows"].sum())
     names = [name for name in dict.fromkeys(cells["level"].tolist()) if cells["rows"][cells["level"] == name].sum()]
-    found = [{"level": name, **_group(cells, outcomes, cells["level"] == name)} for name in names]
-    return sorted(({**one, "share": one["rows"] / total} for one in found), key=lambda one: float(one["predicted"]))
+    groups = [{"level": name, **_group(cells, outcomes, cells["level"] == name)} for name in names]
+    shares = [{**group, "share": group["rows"] / total} for group in groups]
+    return sorted(shares, key=lambda group: float(group["predicted"]))
 
 
 def _group(cells: Cells, outcomes: Column, inside: Column) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from raypipe.compare.baselines import _last_day
+from raypipe.compare.compare import _last_day
 from raypipe.registry.training_runs import Completed
 
 ITS_FIT = Completed(

@@ -1,0 +1,48 @@
+"""Refuse rows that cannot be evaluated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from raypipe.errors import DataError
+
+
+def require_rows(y: npt.NDArray[Any], prediction: npt.NDArray[Any], purpose: str) -> None:
+    """Refuse rows without a metric: no rows, unequal numbers, or a value that is not finite."""
+    if y.shape != prediction.shape or y.ndim != 1:
+        shapes = f"{y.shape} and {prediction.shape}"
+        raise DataError(f"{purpose}: labels and predictions differ in number", found=shapes)
+    if not len(y):
+        raise DataError(f"{purpose}: there are no rows", next_step="check the split and the dates of the fit")
+    for name, values in (("labels", y), ("predictions", prediction)):
+        bad = int(np.count_nonzero(~np.isfinite(values)))
+        if bad:
+            raise DataError(f"{purpose}: {name} are not finite", found=f"{bad} of {len(values)} rows")
+
+
+def require_two_classes(y: npt.NDArray[Any], purpose: str) -> None:
+    """Refuse labels other than 0 and 1, and labels of a single class."""
+    if not np.isin(y, (0, 1)).all():
+        wrong = np.unique(y[~np.isin(y, (0, 1))])[:3]
+        raise DataError(
+            f"{purpose}: the label is not binary",
+            found=", ".join(str(value) for value in wrong),
+            allowed="0 and 1",
+            next_step="correct labels.sql, or set label.kind to number",
+        )
+    positives = int(np.count_nonzero(y))
+    if positives in (0, len(y)):
+        raise single_class(purpose, positives, len(y))
+
+
+def single_class(purpose: str, positives: int, rows: int) -> DataError:
+    """Return the error for a binary label with a single value."""
+    return DataError(
+        f"{purpose}: the rows hold a single class",
+        found=f"{positives} positives in {rows} rows",
+        allowed="rows of both classes",
+        next_step="check labels.sql and the horizon, or take more rows",
+    )

@@ -1,0 +1,155 @@
+"""Fit and judge a version that learns from labels: freeze the contract, write the rows, train, evaluate, decide."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from raypipe.artifact.bins import fit_bins
+from raypipe.artifact.contract import Contract
+from raypipe.artifact.package import Package, pack
+from raypipe.clickhouse.client import Client
+from raypipe.evaluation.threshold import choose_threshold
+from raypipe.fit import training_table
+from raypipe.fit.fitted import Fitted
+from raypipe.fit.recipe import Recipe, frozen
+from raypipe.fit.rivals import Rivals, Scores, score_rivals, scores_of
+from raypipe.fit.training_table import TrainingTable
+from raypipe.models.protocol import FitSpec, load_family
+from raypipe.progress import Progress
+from raypipe.registry.record import Registered
+
+
+def fit_version(
+    client: Client,
+    recipe: Recipe,
+    name: str,
+    champion: Registered | None,
+    progress: Progress,
+    beside: tuple[str, Package] | None = None,
+) -> Fitted:
+    """Fit and judge one version; Ray must be connected.
+
+    Args:
+        name: the name of the training table, which is dropped at the end.
+        champion: the version to compare with.
+        beside: a second version to compare with on the same test rows, and the name of its role.
+    """
+    started = time.perf_counter()
+    contract = frozen(client, recipe)
+    progress("reading features and labels", 0, 0)
+    with training_table.written(client, recipe, contract, name) as table:
+        progress(f"fitting on {table.rows['train']:,} rows and {len(contract.columns)} columns", 0, 0)
+        files, history = _train(client, recipe, contract, table, progress)
+        progress("judging on the test snapshot", 0, 0)
+        rivals = score_rivals(client, recipe, contract, table, champion)
+        other = (beside[0], scores_of(client, recipe, table, beside[1])) if beside else None
+        return _judge(recipe, contract, table, rivals, files, history, started, beside=other)
+
+
+def fit_candidate(
+    client: Client,
+    recipe: Recipe,
+    contract: Contract,
+    table: TrainingTable,
+    rivals: Rivals,
+    held_back: str,
+    started: float,
+    progress: Progress,
+) -> Fitted:
+    """Fit and judge a version on rows that are written already, and never promote it.
+
+    Args:
+        held_back: the reason against a promotion.
+    """
+    files, history = _train(client, recipe, contract, table, progress)
+    return _judge(recipe, contract, table, rivals, files, history, started, held_back=held_back)
+
+
+def _train(
+    client: Client, recipe: Recipe, contract: Contract, table: TrainingTable, progress: Progress
+) -> tuple[dict[str, bytes], Mapping[str, Any]]:
+    # Ray Data and Ray Train take a second to import, a cost that scoring should not bear.
+    from raypipe.data.source import read_sql
+    from raypipe.fit.trainer import train
+
+    def part(name: str) -> Any:
+        return read_sql(
+            training_table.part_query(table),
+            client.endpoint,
+            table=table.name,
+            pinned={"part": name},
+            parameters={"part": name},
+            slice_rows=recipe.slice_rows,
+        )
+
+    trained = train(
+        recipe.family,
+        fit_spec(recipe, contract),
+        part("train"),
+        part("validation"),
+        workers=recipe.workers,
+        cpus_per_worker=recipe.cpus_per_worker,
+        progress=progress,
+    )
+    return trained.files, trained.history
+
+
+def fit_spec(recipe: Recipe, contract: Contract) -> FitSpec:
+    """Return what a family needs to know about a fit besides the rows."""
+    return FitSpec(
+        contract.columns,
+        contract.monotone,
+        recipe.params,
+        recipe.rounds,
+        recipe.early_stopping_rounds,
+        recipe.balance,
+        recipe.shares.seed,
+    )
+
+
+def _judge(
+    recipe: Recipe,
+    contract: Contract,
+    table: TrainingTable,
+    rivals: Rivals,
+    files: dict[str, bytes],
+    history: Mapping[str, Any],
+    started: float,
+    *,
+    beside: tuple[str, Scores] | None = None,
+    held_back: str = "",
+) -> Fitted:
+    fit_rows, validation, test = (rivals.parts[part] for part in ("train", "validation", "test"))
+    model = load_family(recipe.family).from_files(files)
+    scores = {"validation": model.predict(validation.x), "test": model.predict(test.x)}
+    threshold = 0.0
+    if recipe.label_kind == "binary":
+        threshold = choose_threshold(validation.y, scores["validation"], recipe.threshold)
+    metrics = {part: rivals.evaluate(part, values, threshold) for part, values in scores.items()}
+    known = {item.name: item.prediction for item in rivals.baselines.values() if item.prediction is not None}
+    decision = rivals.decide(scores["test"], rivals.champion, known)
+    doubts = "; ".join([*([held_back] if held_back else []), *rivals.warnings])
+    if held_back or (doubts and decision.promote):
+        decision = replace(decision, promote=False, reason=f"held back: {doubts}")
+    package = Package(
+        recipe.family, contract, fit_bins(fit_rows.x, model.predict(fit_rows.x)), threshold, recipe.levels, model
+    )
+    described = {name: item.to_json() for name, item in rivals.baselines.items()}
+    evaluation = {**metrics, "baselines": described, "decision": decision.to_json(), "history": history}
+    return Fitted(
+        pack(package, test.x, evaluation),
+        package,
+        history,
+        table.rows,
+        metrics["validation"],
+        metrics["test"],
+        described,
+        decision,
+        (*rivals.warnings, *rivals.notes),
+        fit_rows.x,
+        time.perf_counter() - started,
+        rivals.decide(scores["test"], beside[1], {}, beside[0]) if beside else None,
+    )
