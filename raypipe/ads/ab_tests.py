@@ -66,8 +66,9 @@ def tests_of(run: PolicyRun, context: ContextPolicy, events: AdEvents) -> Iterat
     settings, dimensions = run.window.settings, events.contexts[context.context]
     for arm in rivals or [None]:
         status = _status(run.window, control, arm)
-        winner = _winner(control, arm) if status == DECIDED else ""
         name = arm.arm if arm else ""
+        leader = name if arm and arm.above_control > 0.5 else control.arm
+        winner = leader if status == DECIDED else ""
         identity = f"raypipe:{run.test_code}:{context.context}:{name}"
         yield {
             "test_id": str(uuid.uuid5(uuid.NAMESPACE_URL, identity)),
@@ -111,11 +112,6 @@ def _status(window: AdWindow, control: ArmEstimate, arm: ArmEstimate | None) -> 
     enough = min(arm.totals.impressions, control.totals.impressions) >= window.settings.min_impressions
     sure = max(arm.above_control, 1 - arm.above_control) >= window.settings.confidence
     return DECIDED if enough and sure else RUNNING
-
-
-def _winner(control: ArmEstimate, arm: ArmEstimate | None) -> str:
-    """Return the arm that probably earns more."""
-    return arm.arm if arm and arm.above_control > 0.5 else control.arm
 
 
 def _details(

@@ -62,11 +62,8 @@ def run_ads(
     The same events give the same version, which is registered once.
 
     Args:
-        endpoint: the ClickHouse.
         loaded: the config of a pipeline with a section `ads`.
         day: the last day of the window; None for the newest finished day with an ad event, in the config's time zone.
-        progress: called with the stage, the finished and the total work.
-        take_over: whether another run's lock may be taken.
 
     Raises:
         DataError: no ad was shown.

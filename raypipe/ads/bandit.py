@@ -38,8 +38,6 @@ class ArmEstimate:
 
     Attributes:
         expected: the posterior mean of the revenue per impression.
-        low: the lower end of its credible interval.
-        high: the upper end.
         best: the probability that no arm of the context earns more.
         share: the arm's share of the policy's impressions.
         above_control: the probability that it earns more than the context's control; 0.5 for the control itself.
@@ -62,7 +60,6 @@ class ContextPolicy:
     """The arms of a context and their shares.
 
     Attributes:
-        arms: ordered by name.
         control: the arm with the most impressions.
         recommended: the shown arm with the highest expected revenue; '' where no arm has revenue.
         status: `learned`, or the reason why there was little to learn.
@@ -118,7 +115,6 @@ def learn(totals: Mapping[str, Mapping[str, ArmTotals]], settings: Ads, seed: in
     Args:
         totals: by context and arm; an arm that was never shown may have zeros.
         settings: priors, samples, floor and confidence.
-        seed: the seed of the samples.
 
     Raises:
         DataError: no ad was shown.

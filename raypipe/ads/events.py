@@ -23,13 +23,7 @@ DIMENSIONS = ("company_id", "brand_id", "device_type_id", "category_id")
 
 @dataclass(frozen=True)
 class AdWindow:
-    """The days of the events to read.
-
-    Attributes:
-        day: the last day.
-        timezone: the time zone of the days.
-        settings: the config's `ads`.
-    """
+    """The days of the events to read, up to and including `day`, and the config's `ads`."""
 
     day: date
     timezone: str
@@ -64,7 +58,6 @@ class AdEvents:
         cells: usable events by context, arm, part and bucket.
         contexts: the dimensions of each context, by its id.
         users: the number of known readers by context and arm; anonymous readers count in impressions alone.
-        events: the number of ad events.
         unusable: the number of skipped events by reason.
         sha256: a hash of everything above; the same events have the same hash.
     """

@@ -26,8 +26,6 @@ class PolicySpec:
     Attributes:
         source: the table of the events, for display.
         columns: the summed columns that the posteriors use, each with its description and unit.
-        seed: the seed of samples and resamples.
-        resamples: the number of bootstrap resamples.
     """
 
     pipeline: str
@@ -47,9 +45,7 @@ class FittedPolicy:
         policy: learned from the whole window, and published.
         judged: learned from the training part alone.
         value: the value of `judged` on the test part; None where a part is empty.
-        decision: whether the policy may be published, and why.
         warnings: points that a person should look at.
-        seconds: wall time.
     """
 
     policy: Policy

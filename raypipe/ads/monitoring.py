@@ -49,10 +49,6 @@ def write_monitoring(
     """Write the run's row of ml_model_monitoring.
 
     Args:
-        client: the ClickHouse.
-        run: the scoring run.
-        fitted: the published policy and its evaluation.
-        events: the events of the window.
         drift: the index of each context by `share_drift`.
         alert: the index from which a context counts as drifted.
     """

@@ -71,10 +71,7 @@ class OffPolicy:
 
     Attributes:
         ips: the estimate by inverse propensities.
-        snips: the self-normalised estimate.
-        logging: the logged revenue.
         gain: snips - logging.
-        impressions: the number of impressions.
         effective: the effective number of impressions.
         mean_weight: 1 apart from noise, if the propensities are right and every arm of the policy was shown.
         unsupported: the share of the policy's impressions for arms that were not shown.
@@ -120,11 +117,9 @@ def judge(
     """Judge a policy on impressions that it did not learn from; return None without impressions.
 
     Args:
-        rows: the impressions.
         policy: π(arm | context) by context and arm. A missing arm is never shown; the impressions of a missing context
             keep the weight 1.
         resamples: the number of bootstrap resamples; 0 gives no intervals.
-        seed: the seed of the bootstrap.
     """
     rows, source = with_propensities(rows)
     if not sum(row.impressions for row in rows):
@@ -145,10 +140,10 @@ def judge(
     drawn = _resampled(sums, resamples, seed)
     weights = float(whole[2])
     return OffPolicy(
-        ips=_estimate(whole, drawn, _ips),
+        ips=_estimate(whole, drawn, lambda sums: _ratio(sums[:, 3], sums[:, 0])),
         snips=_estimate(whole, drawn, _snips),
         logging=_estimate(whole, drawn, _logging),
-        gain=_estimate(whole, drawn, _gain),
+        gain=_estimate(whole, drawn, lambda sums: _snips(sums) - _logging(sums)),
         impressions=int(whole[0]),
         effective=weights**2 / squares if squares else 0.0,
         mean_weight=weights / float(whole[0]),
@@ -184,20 +179,12 @@ def _estimate(whole: Array, drawn: Array, formula: Any) -> Estimate:
     return Estimate(float(formula(whole[None])[0]), low, high)
 
 
-def _ips(sums: Array) -> Array:
-    return _ratio(sums[:, 3], sums[:, 0])
-
-
 def _snips(sums: Array) -> Array:
     return _ratio(sums[:, 3], sums[:, 2])
 
 
 def _logging(sums: Array) -> Array:
     return _ratio(sums[:, 1], sums[:, 0])
-
-
-def _gain(sums: Array) -> Array:
-    return _snips(sums) - _logging(sums)
 
 
 def _ratio(above: Array, below: Array) -> Array:

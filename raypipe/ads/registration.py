@@ -28,12 +28,6 @@ from raypipe.registry.training_runs import Outcome, TrainingRun, finish_run
 def version(client: Client, spec: PolicySpec, events: AdEvents, root: str) -> tuple[Registered, FittedPolicy]:
     """Fit the version of these events and settings, and register it unless it is registered already.
 
-    Args:
-        client: the ClickHouse with the registry.
-        spec: the settings of the policy.
-        events: the events to learn from.
-        root: the artifacts' folder.
-
     Raises:
         DataError: no ad was shown; the training run records it.
     """

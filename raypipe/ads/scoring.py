@@ -40,13 +40,6 @@ def score_contexts(
 ) -> Receipt:
     """Stage the policy's answer for every context of the population, and record the slice in the ledger.
 
-    Args:
-        client: the ClickHouse of the run.
-        manifest: the run.
-        piece: the run's only slice.
-        policy: the policy.
-        dimensions: the ids of each context's dimensions.
-
     Raises:
         ModelError: the population has a context that the policy does not know.
     """

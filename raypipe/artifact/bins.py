@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter
 
 from raypipe.artifact.contract import Matrix
 
@@ -41,21 +42,11 @@ class Bins:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Bins:
         """Read the bins that `to_json` wrote."""
-        return cls(
-            tuple(tuple(edges) for edges in document["features"]),
-            tuple(tuple(shares) for shares in document["feature_shares"]),
-            tuple(document["score"]),
-            tuple(document["score_shares"]),
-        )
+        return TypeAdapter(cls).validate_python(document)
 
 
 def fit_bins(x: Matrix, scores: npt.NDArray[np.float32]) -> Bins:
-    """Make bins at the deciles of the fitted rows; a feature with few values gets one bin per value.
-
-    Args:
-        x: (rows, features).
-        scores: (rows,), the model's scores.
-    """
+    """Make bins at the deciles of the rows (rows, features) and scores (rows,); few values get one bin each."""
     features = tuple(_edges(x[:, i]) for i in range(x.shape[1]))
     shares = tuple(_shares(count(x[:, i], edges)) for i, edges in enumerate(features))
     score = _edges(scores)

@@ -35,8 +35,6 @@ class FrozenFeature:
     """One declared feature with everything that the compiled query needs.
 
     Attributes:
-        name: the column of features.sql.
-        kind: `number` or `category`.
         type: the column's ClickHouse type at fit time.
         encode: for a category, `onehot` (a matrix column per value) or `ordinal` (one column of codes).
         vocabulary: a category's known values, most frequent first; other values count as missing.

@@ -40,7 +40,6 @@ class Artifact:
     """The place of a saved artifact.
 
     Attributes:
-        uri: the folder, an fsspec path.
         sha256: the hash of its manifest.
     """
 
@@ -53,7 +52,6 @@ def save(root: str, files: Mapping[str, bytes]) -> Artifact:
 
     Args:
         root: the artifacts' folder, any fsspec path.
-        files: plain file names and their content.
 
     Raises:
         ModelError: a file could run code when loaded, or has a name that is not plain.
@@ -69,7 +67,7 @@ def save(root: str, files: Mapping[str, bytes]) -> Artifact:
     if system.exists(posixpath.join(folder, MANIFEST)):
         load(artifact.uri, sha256)
         return artifact
-    if "file" in _protocols(system):
+    if is_local(system):
         _write_local(folder, {**files, MANIFEST: manifest})
         return artifact
     # An object store has no rename; the manifest comes last, and without it there is no artifact.
@@ -237,5 +235,6 @@ def _another_format(
     )
 
 
-def _protocols(system: Any) -> tuple[str, ...]:
-    return (system.protocol,) if isinstance(system.protocol, str) else tuple(system.protocol)
+def is_local(system: Any) -> bool:
+    """Return whether a file system is this machine's own, which can rename folders."""
+    return "file" in ((system.protocol,) if isinstance(system.protocol, str) else system.protocol)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from raypipe.artifact.files import MANIFEST, file_system
+from raypipe.artifact.files import MANIFEST, file_system, is_local
 from raypipe.errors import ModelError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
@@ -30,9 +30,7 @@ class ArtifactFolder:
     """The folder of an artifact, or the remains of an interrupted save.
 
     Attributes:
-        uri: an fsspec path.
         name: the hash, or a dot and random digits after an interrupted save.
-        size: bytes of its files.
         written_at: the time of its newest file, UTC; None where the file system does not tell.
     """
 
@@ -82,7 +80,7 @@ def remove(uri: str) -> bool:
         )
     if not system.exists(path):
         return False
-    if "file" in ((system.protocol,) if isinstance(system.protocol, str) else system.protocol):
+    if is_local(system):
         # After the rename a reader no longer finds half an artifact, and the same content can be saved again at once.
         unfinished = os.path.join(os.path.dirname(path), f".{uuid.uuid4().hex}")
         os.rename(path, unfinished)

@@ -27,13 +27,9 @@ def freeze(
     """Return the contract with the types and vocabularies of the training dates.
 
     Args:
-        client: runs the features query.
         declared: the features of the config, in matrix order.
-        keys: the entity key's columns.
-        carry: columns that publishing needs.
         features_sql: the features query, its `{slice}` filled with a true condition.
         fit_parameters: the bound parameters per training date; vocabularies come from these dates alone.
-        source: the name of the SQL file, for errors.
         inputs: columns that the model reads unchanged, beside the matrix.
         parameters: the bound values to keep with the version.
     """
@@ -59,12 +55,9 @@ def freeze(
 
 
 def _frozen(feature: Feature, type_name: str, vocabulary: tuple[str, ...]) -> FrozenFeature:
-    if feature.kind == "category":
-        return FrozenFeature(
-            feature.name, "category", type_name, feature.encode, vocabulary, (), feature.default, feature.monotone
-        )
+    category = feature.kind == "category"
     bare = type_name.removeprefix("LowCardinality(").removeprefix("Nullable(")
-    if not bare.startswith(("Int", "UInt", "Float", "Decimal", "Bool")):
+    if not category and not bare.startswith(("Int", "UInt", "Float", "Decimal", "Bool")):
         raise DataError(
             f"The feature {feature.name!r} is declared as a number, but its column is none",
             found=type_name,
@@ -72,7 +65,14 @@ def _frozen(feature: Feature, type_name: str, vocabulary: tuple[str, ...]) -> Fr
             next_step="cast it in features.sql, or declare `kind: category`",
         )
     return FrozenFeature(
-        feature.name, feature.kind, type_name, "ordinal", (), tuple(feature.missing), feature.default, feature.monotone
+        feature.name,
+        feature.kind,
+        type_name,
+        feature.encode if category else "ordinal",
+        vocabulary,
+        () if category else tuple(feature.missing),
+        feature.default,
+        feature.monotone,
     )
 
 

@@ -55,10 +55,8 @@ def pack(package: Package, golden_rows: Matrix | Rows, evaluation: Mapping[str, 
     """Return the files of an artifact.
 
     Args:
-        package: the model and its card.
         golden_rows: rows to score again at each loading, as a matrix (rows, features) or with their inputs; the first
             256 are kept.
-        evaluation: the metrics of the fit, kept with the model.
     """
     wide = package.model if isinstance(package.model, WideModel) else None
     decision = {
@@ -84,12 +82,6 @@ def pack(package: Package, golden_rows: Matrix | Rows, evaluation: Mapping[str, 
 def load_card(uri: str, sha256: str, *, pipeline: str = "", version: str = "") -> Card:
     """Load the card of an artifact without its model, whose library takes a second to import.
 
-    Args:
-        uri: the artifact's folder.
-        sha256: its hash in the registry.
-        pipeline: the pipeline of the model, for errors.
-        version: the model version, for errors.
-
     Raises:
         ModelError: a byte differs, a file is missing, or the artifact has another format.
     """
@@ -100,10 +92,6 @@ def load_package(uri: str, sha256: str, *, pipeline: str = "", version: str = ""
     """Load a model after verifying every byte and scoring its golden rows again.
 
     Args:
-        uri: the artifact's folder.
-        sha256: its hash in the registry.
-        pipeline: the pipeline of the model, for errors.
-        version: the model version, for errors.
         only_scores: leave out the modules that the family needs for fitting alone.
 
     Raises:

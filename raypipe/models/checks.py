@@ -47,8 +47,6 @@ def require_parameters(
     """Refuse parameters that a scikit-learn estimator does not take.
 
     Args:
-        params: the names to check, without raypipe's own.
-        estimator: the class, with a constructor without required arguments.
         own: raypipe's own parameters, for the error.
         instead: parameters that raypipe does not pass on, with the advice to give.
     """

@@ -19,11 +19,6 @@ def fit_with_early_stopping(
     """Fit epoch after epoch, and keep the weights of the epoch with the lowest validation loss.
 
     Args:
-        estimator: an MLPClassifier or MLPRegressor with a stochastic solver.
-        x: (rows, features), prepared for the estimator.
-        y: (rows,).
-        weights: (rows,), or None.
-        validation: rows prepared for the estimator.
         patience: epochs without a lower validation loss before the fit stops; `max_iter` bounds the epochs.
 
     Raises:

@@ -54,7 +54,6 @@ class FitSpec:
         rounds: the number of boosting rounds or iterations.
         early_stopping_rounds: rounds without a gain on the validation rows before the fit stops; 0 never stops.
         balance: `none`, or `scale_pos_weight` to weigh positives by negatives / positives.
-        seed: the seed of all random numbers.
         threads: CPU threads of one worker; 0 leaves the number to the library.
         on_round: called after each round by a family that has rounds; a sweep stops bad trials in it.
     """
@@ -169,8 +168,6 @@ class Family(Protocol):
     """A kind of model, which reads its models' files. Families inherit the defaults of the optional attributes.
 
     Attributes:
-        framework: the library, such as `xgboost`.
-        algorithm: such as `gradient boosted trees`.
         format: the format of its files, such as `ubj`.
         scores_without: modules that the library imports if they are installed, but does not need for scoring: a
             process that only scores, such as a scoring actor, does not load them.
@@ -217,17 +214,14 @@ class MatrixFamily(Family, Protocol):
         ...
 
 
-def explains(family: str) -> bool:
-    """Return whether the models of a family, named by its dotted path, have explanations."""
-    return load_family(family).explains
+def shares(weights: npt.NDArray[np.float64]) -> FloatArray:
+    """Divide weights by their sum, as for `Model.importance`; all zeros stay zeros."""
+    total = float(weights.sum())
+    return np.asarray(weights / total if total > 0 else weights, np.float32)
 
 
 def load_class(path: str, purpose: str) -> type:
     """Import the class that a dotted path `module:Class` names.
-
-    Args:
-        path: the dotted path.
-        purpose: the use of the class, for errors.
 
     Raises:
         ConfigError: there is no such class, or its module cannot be imported.

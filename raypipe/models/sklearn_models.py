@@ -11,7 +11,7 @@ import numpy.typing as npt
 from raypipe.errors import ModelError
 from raypipe.models.checks import require_features
 from raypipe.models.chunks import in_chunks
-from raypipe.models.protocol import FloatArray
+from raypipe.models.protocol import FloatArray, shares
 from raypipe.models.skops_file import FILE, dump
 
 _PREPARATION = slice(None, -1)
@@ -52,11 +52,7 @@ class SklearnModel(ABC):
         return scores
 
     def explain(self, x: FloatArray) -> FloatArray:
-        """Refuse: only linear models have explanations that are exact and cheap.
-
-        Raises:
-            ModelError: always.
-        """
+        """Refuse: only linear models have explanations that are exact and cheap."""
         raise ModelError(
             f"{type(self._estimator).__name__} has no explanations",
             allowed="a linear model or XGBoost",
@@ -125,9 +121,3 @@ class NetworkModel(SklearnModel):
         its initial weights.
         """
         return shares(np.abs(np.asarray(self._estimator.coefs_[0], np.float64)).sum(axis=1))
-
-
-def shares(weights: npt.NDArray[np.float64]) -> FloatArray:
-    """Divide weights by their sum; all zeros stay zeros."""
-    total = float(weights.sum())
-    return np.asarray(weights / total if total > 0 else weights, np.float32)

@@ -21,7 +21,7 @@ from raypipe.models.checks import (
     require_validation_rows,
     required_file,
 )
-from raypipe.models.protocol import FitSpec, FloatArray, History, Matrix, MatrixFamily, OnRound
+from raypipe.models.protocol import FitSpec, FloatArray, History, Matrix, MatrixFamily, OnRound, shares
 
 FILE = "model.ubj"
 # These tree methods work on quantised values, which take a quarter of the memory.
@@ -117,7 +117,7 @@ class XGBoostModel:
         if not len(x):
             return np.empty(0, np.float32)
         # Prediction in place is several times faster, but linear boosters lack it.
-        scores = self._booster.predict(self._matrix(x)) if self._linear else self._booster.inplace_predict(x)
+        scores = self._booster.predict(_library().DMatrix(x)) if self._linear else self._booster.inplace_predict(x)
         if scores.ndim != 1:
             raise ModelError("The model gives several scores per row", found=f"shape {scores.shape}", allowed="(rows,)")
         return np.asarray(scores, np.float32)
@@ -127,17 +127,16 @@ class XGBoostModel:
         require_features(x, self._features)
         if not len(x):
             return np.empty((0, self._features), np.float32)
-        contributions = self._booster.predict(self._matrix(x), pred_contribs=True)
+        contributions = self._booster.predict(_library().DMatrix(x), pred_contribs=True)
         return np.asarray(contributions[:, :-1], np.float32)
 
     def importance(self) -> FloatArray:
         """Return each feature's share of the loss that all splits removed, or of a linear booster's weights."""
         kind = "weight" if self._linear else "total_gain"
-        weights = np.zeros(self._features, np.float32)
+        weights = np.zeros(self._features)
         for name, value in self._booster.get_score(importance_type=kind).items():
             weights[int(name[1:])] = abs(value)
-        total = float(weights.sum())
-        return weights / np.float32(total) if total > 0 else weights
+        return shares(weights)
 
     def files(self) -> dict[str, bytes]:
         """Return `model.ubj`, XGBoost's own portable format."""
@@ -146,9 +145,6 @@ class XGBoostModel:
     def set_threads(self, threads: int) -> None:
         """Set the threads of `predict`; 0 means all cores."""
         self._booster.set_param({"nthread": threads})
-
-    def _matrix(self, x: FloatArray) -> Any:
-        return _library().DMatrix(x)
 
 
 def _library() -> ModuleType:
@@ -205,20 +201,14 @@ def _over_workers(xgboost: ModuleType, *values: float) -> list[float]:
 
 def _matrices(xgboost: ModuleType, train: Matrix, validation: Matrix, params: Mapping[str, Any]) -> dict[str, Any]:
     quantised = params.get("tree_method", "auto") in QUANTISED and params.get("booster", "gbtree") != "gblinear"
-    if not quantised:
-        matrices = {"train": xgboost.DMatrix(train.x, label=train.y)}
-        if len(validation):
-            matrices["validation"] = xgboost.DMatrix(validation.x, label=validation.y)
-        return matrices
-    sizes = {"max_bin": params["max_bin"]} if "max_bin" in params else {}
-    fitted = xgboost.QuantileDMatrix(train.x, label=train.y, **sizes)
-    if not len(validation):
-        return {"train": fitted}
-    # Validation rows are quantised with the bins of the training rows.
-    return {
-        "train": fitted,
-        "validation": xgboost.QuantileDMatrix(validation.x, label=validation.y, ref=fitted, **sizes),
-    }
+    kind = xgboost.QuantileDMatrix if quantised else xgboost.DMatrix
+    options = {"max_bin": params["max_bin"]} if quantised and "max_bin" in params else {}
+    matrices = {"train": kind(train.x, label=train.y, **options)}
+    if len(validation):
+        # Validation rows are quantised with the bins of the training rows.
+        reference = {"ref": matrices["train"]} if quantised else {}
+        matrices["validation"] = kind(validation.x, label=validation.y, **reference, **options)
+    return matrices
 
 
 def _kind(booster: Any) -> str:

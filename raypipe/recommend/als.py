@@ -25,8 +25,6 @@ def item_factors(interactions: Interactions, params: AlsParameters, threads: int
     """Fit the factors of all items of the catalogue, (items, factors), float32; 0 for an item without readers.
 
     Args:
-        interactions: the pairs to fit on; may be empty.
-        params: the parameters.
         threads: CPU threads; 0 means all cores.
 
     Raises:
@@ -57,7 +55,6 @@ class FoldIn:
 
     Args:
         factors: (items, factors), float32.
-        params: the parameters of the fit.
     """
 
     def __init__(self, factors: Array, params: AlsParameters) -> None:

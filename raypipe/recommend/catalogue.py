@@ -55,7 +55,6 @@ def read(table: pa.Table, *, content: Mapping[str, float] | None = None, width: 
         table: article_id, brand_id, category_id, published_at (a timestamp in UTC or seconds since 1970) and
             popularity, a measure of an item's use such as its recent views.
         content: columns of strings that describe an item's content, with their weights.
-        width: the length of the content vectors.
 
     Raises:
         DataError: a column is missing, an id is empty or occurs twice, or there are no items.

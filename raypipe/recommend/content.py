@@ -29,8 +29,6 @@ def content_vectors(brands: Array, fields: Mapping[str, pa.Array], weights: Mapp
     Args:
         brands: (items,), the number of the item's brand, from 0.
         fields: an array of strings (items,) per field.
-        weights: the weight of each field.
-        width: the length of the vectors.
 
     Returns:
         (items, width), float32; zeros for an item without words.

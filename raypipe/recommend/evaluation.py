@@ -70,11 +70,7 @@ def evaluate(
 
     Args:
         lists: (users, n ≥ k), positions of items by rank, -1 beyond the end of a list, in the order of `held.users`.
-        held: the held-out items.
-        candidates: the number of items that could be recommended.
-        k: the length of the evaluated lists.
         resamples: the number of bootstrap resamples of users; 0 gives no intervals.
-        seed: the seed of the bootstrap.
 
     Raises:
         DataError: the lists do not belong to the users with a pair to find.

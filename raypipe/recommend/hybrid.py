@@ -79,19 +79,11 @@ class HybridModel:
         return Answer(first, columns)
 
     def predict(self, x: FloatArray) -> FloatArray:
-        """Refuse, since a matrix holds no histories.
-
-        Raises:
-            ModelError: always.
-        """
+        """Refuse, since a matrix holds no histories."""
         raise ModelError("The recommender needs its users' histories, not a matrix")
 
     def explain(self, x: FloatArray) -> FloatArray:
-        """Refuse, since recommendations have no additive explanations.
-
-        Raises:
-            ModelError: always.
-        """
+        """Refuse, since recommendations have no additive explanations."""
         raise ModelError("Recommendations have no explanations")
 
     def importance(self) -> FloatArray:

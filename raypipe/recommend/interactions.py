@@ -72,7 +72,6 @@ def read(table: pa.Table, item_ids: pa.Array, *, keys: Sequence[str]) -> Interac
         table: article_id, weight and last_interaction_at (a timestamp in UTC or seconds since 1970), with one row per
             event or per pair.
         item_ids: the catalogue's distinct ids; rows with other ids are dropped.
-        keys: the columns that identify a user.
 
     Raises:
         DataError: a column is missing.
@@ -137,7 +136,7 @@ def positions_of(ids: pa.ChunkedArray | pa.Array, among: pa.Array) -> Array:
 
 def numbers(column: pa.ChunkedArray | pa.Array, dtype: npt.DTypeLike) -> Array:
     """Return a column as a numpy array; NULL becomes NaN, so columns of integers must have no NULL."""
-    return np.asarray(column.to_numpy(), dtype) if isinstance(column, pa.ChunkedArray) else _flat(column, dtype)
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype)
 
 
 def seconds_of(column: pa.ChunkedArray | pa.Array) -> Array:
@@ -156,10 +155,6 @@ def epoch(moment: datetime) -> int:
     if moment.tzinfo is None:
         raise UsageError("A time without a zone is ambiguous", found=moment.isoformat(), allowed="a time in UTC")
     return int(moment.astimezone(UTC).timestamp())
-
-
-def _flat(column: pa.Array, dtype: npt.DTypeLike) -> Array:
-    return np.asarray(column.to_numpy(zero_copy_only=False), dtype)
 
 
 def _codes(table: pa.Table, columns: Sequence[str]) -> tuple[Array, int]:

@@ -26,11 +26,8 @@ class AlsParameters:
     """The parameters of the factorisation.
 
     Attributes:
-        factors: the length of a vector.
         regularization: λ.
         alpha: the confidence that a weight of 1 adds.
-        iterations: the number of alternations.
-        seed: the seed of the first factors.
     """
 
     factors: Count = 64
@@ -49,19 +46,13 @@ class HybridParameters:
     reading, the use is the item's relative popularity, and the youth halves from 1 every few days (all 0 to 1).
 
     Attributes:
-        als: the weight of the factorisation.
-        content: the weight of the content.
-        popularity: the weight of the popularity.
         freshness: the weight of the youth, the best predictor of tomorrow's reading among news.
         content_fields: the columns of articles.sql that describe an article's content, with their weights.
-        content_width: the length of the content vectors.
         max_age_days: the age up to which an article is recommended; 0 for no limit.
         event_weights: the weight of each event type; other types do not count.
         half_life_days: the half-life of an event for a user's taste; 0 for no decay.
         popularity_half_life_days: the half-life of an event for an item's popularity, which fades within days.
         freshness_half_life_days: the half-life of the youth, above 0 if freshness counts.
-        length: the number of articles in a list.
-        factorisation: the parameters of the factorisation.
     """
 
     als: Amount = 0.5

@@ -78,10 +78,8 @@ class Ranker:
     without a history get the popular items of the brand, with the own category first.
 
     Args:
-        recommender: the fitted model.
         at: the time, with its zone; later items are not recommended.
         n: the length of a list, at most 65,535.
-        threads: CPU threads.
 
     Raises:
         UsageError: an argument cannot be used.

@@ -38,8 +38,6 @@ class Recommender:
     """A fitted recommender. It holds no users, since their factors follow from their histories.
 
     Attributes:
-        params: the parameters of the fit.
-        catalogue: the items.
         factors: (items, factors), float32; 0 for an item without readers.
     """
 
@@ -52,12 +50,6 @@ def fit_recommender(
     interactions: Interactions, catalogue: Catalogue, params: HybridParameters, *, threads: int = 0
 ) -> Recommender:
     """Fit a recommender on pairs of users and items.
-
-    Args:
-        interactions: pairs whose items are positions in the catalogue.
-        catalogue: the items.
-        params: the parameters.
-        threads: CPU threads; 0 means all cores.
 
     Raises:
         ModelError: the factorisation failed.

@@ -27,7 +27,6 @@ def top_n(scores: Array, n: int) -> tuple[Array, Array]:
 
     Args:
         scores: (rows, columns), float32, with a multiple of 16 columns (`padded`), -inf for excluded columns.
-        n: the number of scores per row.
 
     Returns:
         Columns (rows, n) int64 and values (rows, n) float32; column 0 and -inf beyond a row's last score.

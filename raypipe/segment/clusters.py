@@ -15,7 +15,7 @@ import pyarrow as pa
 from raypipe.errors import ModelError
 from raypipe.models.checks import require_features
 from raypipe.models.chunks import in_chunks
-from raypipe.models.protocol import Answer, FloatArray, Rows
+from raypipe.models.protocol import Answer, FloatArray, Rows, shares
 from raypipe.segment.profiles import Profile, describe
 
 FILE = "clusters.json"
@@ -43,7 +43,6 @@ class Centroids:
     """Cluster centres that a later model can follow.
 
     Attributes:
-        columns: the names of the matrix's columns.
         numbers: (clusters,).
         values: (clusters, columns), in the columns' own units.
     """
@@ -57,12 +56,10 @@ class Clusters:
     """A k-means model. Its score is the confidence, and its answers have the column `cluster`.
 
     Args:
-        columns: the names of the matrix's columns.
         fill: (columns,), the replacements of missing values.
         mean: (columns,), of the training rows.
         scale: (columns,), their standard deviation; 1 for a constant column.
         centroids: (clusters, columns), in the columns' own units.
-        sizes: (clusters,), training rows of each cluster.
         numbers: (clusters,), distinct, up to `LARGEST_NUMBER`.
         words: per column the words for few and for many of it.
     """
@@ -169,7 +166,6 @@ class Clusters:
         It compares every pair of rows (Rousseeuw 1987, "Silhouettes"). It is 0 where fewer than two clusters have rows.
 
         Args:
-            x: (rows, columns).
             numbers: (rows,), the clusters of another model, to compare both on one scale; None for this model's own.
         """
         require_features(x, len(self._columns))
@@ -182,21 +178,18 @@ class Clusters:
 
     def profile(self) -> list[Profile]:
         """Describe each cluster in words, ordered by number."""
-        return describe(self._columns, self._values, self._centres, self._sizes, self._numbers.tolist(), self._words)
+        return describe(
+            self._columns, self._values, self._centres, self._sizes.tolist(), self._numbers.tolist(), self._words
+        )
 
     def explain(self, x: FloatArray) -> FloatArray:
-        """Refuse, since clusters have no additive explanations.
-
-        Raises:
-            ModelError: always.
-        """
+        """Refuse, since clusters have no additive explanations."""
         raise ModelError("Clusters have no explanations", next_step="set score.explain.rows to 0; see `profile`")
 
     def importance(self) -> FloatArray:
         """Return each standardised column's share of the variance between clusters."""
         between = self._sizes @ (self._centres - np.average(self._centres, axis=0, weights=self._sizes)) ** 2
-        total = float(between.sum())
-        return np.asarray(between / total if total > 0 else between, np.float32)
+        return shares(between)
 
     def files(self) -> dict[str, bytes]:
         """Return `clusters.json`, whose numbers are exact to the last bit."""

@@ -39,9 +39,6 @@ class Profile:
     Attributes:
         code: such as `segment_03`. It follows from the number alone, so that other words do not change it.
         name: the words of the strongest traits, such as `reads often, long sessions`; distinct among the clusters.
-        description: size and strongest traits, in one sentence.
-        rows: training rows in the cluster.
-        share: the share of all training rows, 0 to 1.
         traits: the strongest first.
     """
 
@@ -58,36 +55,25 @@ def describe(
     columns: Sequence[str],
     values: Floats,
     deviations: Floats,
-    sizes: npt.NDArray[np.int64],
+    sizes: Sequence[int],
     numbers: Sequence[int],
     words: Mapping[str, tuple[str, str]],
 ) -> list[Profile]:
     """Return a profile of each cluster, ordered by number.
 
     Args:
-        columns: the names of the columns.
         values: (clusters, columns), centroids in the columns' units.
         deviations: (clusters, columns), centroids in standard deviations from the mean of all rows.
-        sizes: (clusters,), training rows.
-        numbers: (clusters,).
         words: words for few and for many per column; other columns are described by their names.
     """
     traits = [_traits(columns, values[at], deviations[at], words) for at in range(len(numbers))]
     names = [_name(own[:TRAITS_IN_NAME], columns) or "near the average" for own in traits]
     counts = Counter(names)
     names = [name if counts[name] == 1 else f"{name} ({number})" for name, number in zip(names, numbers, strict=True)]
-    total = int(sizes.sum())
+    total = sum(sizes)
     profiles = [
-        Profile(
-            number,
-            f"segment_{number:02d}",
-            names[at],
-            _description(int(sizes[at]), total, traits[at][:TRAITS_IN_NAME]),
-            int(sizes[at]),
-            int(sizes[at]) / total,
-            traits[at],
-        )
-        for at, number in enumerate(numbers)
+        Profile(number, f"segment_{number:02d}", name, _description(rows, total, own), rows, rows / total, own)
+        for number, name, rows, own in zip(numbers, names, sizes, traits, strict=True)
     ]
     return sorted(profiles, key=lambda profile: profile.number)
 
@@ -125,5 +111,5 @@ def _description(rows: int, total: int, traits: Sequence[Trait]) -> str:
     size = f"{rows:,} of {total:,} training rows ({rows / total:.1%})"
     if not traits:
         return f"{size}; no feature is far from the average."
-    parts = [f"{trait.words} ({trait.deviation:+.1f} standard deviations)" for trait in traits]
+    parts = [f"{trait.words} ({trait.deviation:+.1f} standard deviations)" for trait in traits[:TRAITS_IN_NAME]]
     return f"{size}; {', '.join(parts)}."

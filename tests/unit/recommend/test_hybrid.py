@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from raypipe.errors import ModelError
-from raypipe.models.protocol import Answer, Rows, WideModel, answer, explains, load_family
+from raypipe.models.protocol import Answer, Rows, WideModel, answer, load_family
 from raypipe.recommend.histories import INPUTS
 from raypipe.recommend.hybrid import HybridModel, HybridRecommender
 from raypipe.recommend.ranker import Ranker
@@ -45,8 +45,8 @@ def test_the_family_is_one_that_a_config_can_name(model: HybridModel) -> None:
     family = load_family(PATH)
     assert isinstance(family, HybridRecommender)
     assert isinstance(model, WideModel)
-    assert not explains(PATH)
-    assert explains("raypipe.models.xgboost:XGBoost")
+    assert not family.explains
+    assert load_family("raypipe.models.xgboost:XGBoost").explains
 
 
 def test_an_answer_has_the_rankers_lists_in_the_order_of_the_readers(model: HybridModel) -> None:
