@@ -45,7 +45,6 @@ class FittedPolicy:
         policy: learned from the whole window, and published.
         judged: learned from the training part alone.
         value: the value of `judged` on the test part; None where a part is empty.
-        warnings: points that a person should look at.
     """
 
     policy: Policy

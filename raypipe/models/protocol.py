@@ -48,10 +48,8 @@ class FitSpec:
     """The settings of a fit.
 
     Attributes:
-        columns: the names of the matrix's columns, in order.
         monotone: per column 1 (the score may only rise with it), -1 (only fall) or 0; empty means no constraint.
         params: the library's own parameters, passed on unchanged; they take precedence over derived parameters.
-        rounds: the number of boosting rounds or iterations.
         early_stopping_rounds: rounds without a gain on the validation rows before the fit stops; 0 never stops.
         balance: `none`, or `scale_pos_weight` to weigh positives by negatives / positives.
         threads: CPU threads of one worker; 0 leaves the number to the library.
@@ -168,7 +166,6 @@ class Family(Protocol):
     """A kind of model, which reads its models' files. Families inherit the defaults of the optional attributes.
 
     Attributes:
-        format: the format of its files, such as `ubj`.
         scores_without: modules that the library imports if they are installed, but does not need for scoring: a
             process that only scores, such as a scoring actor, does not load them.
         explains: whether its models have explanations.

@@ -36,7 +36,7 @@ class Holdout:
 
 
 def next_reads(before: Interactions, after: Interactions, *, since: int) -> Holdout:
-    """Hold out the items that readers with a history read later and for the first time, as after a nightly run.
+    """Hold out the items that readers with a history read later and for the first time.
 
     Args:
         before: the pairs known at the time.
@@ -44,7 +44,7 @@ def next_reads(before: Interactions, after: Interactions, *, since: int) -> Hold
         since: the time, in seconds since 1970; earlier pairs of `after` do not count.
 
     Raises:
-        DataError: nobody read a new item.
+        DataError: no reader read a new item.
     """
     known = before.users.astype(np.int64) * before.item_count + before.items
     later = after.users.astype(np.int64) * after.item_count + after.items

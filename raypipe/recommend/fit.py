@@ -81,7 +81,7 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Registered 
 
     Raises:
         ConfigError: a parameter of the recommender cannot be used.
-        DataError: nobody read an article, or no new article in the test days.
+        DataError: there are no reads, or no reads of new articles in the test days.
     """
     started = time.perf_counter()
     params = HybridParameters.from_mapping({key: value for key, value in recipe.params.items() if key != TEST_DAYS})

@@ -95,7 +95,7 @@ class HybridModel:
         return to_files(self.recommender)
 
     def set_threads(self, threads: int) -> None:
-        """Set the threads of `answer`; 0 means one."""
+        """Set the threads of `answer`; 0 means a single thread."""
         self._threads = max(1, threads)
         self._ranker = None
 

@@ -1,4 +1,4 @@
-"""Rank items for batches of users: factors by fold-in, scores as one matrix product, the top n of the unread items."""
+"""Rank unread items for batches of users: factors by fold-in, and scores as one matrix product."""
 
 from __future__ import annotations
 

@@ -49,11 +49,7 @@ class Recommender:
 def fit_recommender(
     interactions: Interactions, catalogue: Catalogue, params: HybridParameters, *, threads: int = 0
 ) -> Recommender:
-    """Fit a recommender on pairs of users and items.
-
-    Raises:
-        ModelError: the factorisation failed.
-    """
+    """Fit a recommender on pairs whose items are positions in the catalogue; 0 threads mean all cores."""
     return Recommender(params, catalogue, item_factors(interactions, params.factorisation, threads))
 
 

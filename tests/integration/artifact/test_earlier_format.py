@@ -11,7 +11,7 @@ import pytest
 from raypipe.artifact.files import Artifact
 from raypipe.artifact.package import load_card
 from raypipe.clickhouse.client import Client
-from raypipe.compare import baselines
+from raypipe.compare.compare import compare
 from raypipe.config.load import Loaded, load_pipeline
 from raypipe.errors import ModelError
 from raypipe.registry import aliases, models
@@ -104,6 +104,6 @@ def test_compare_refuses_it_as_the_champion(
     configs = load_pipeline("baselines", registered_model.project / "configs", environ={})
     aliases.assign(client, "churn", aliases.CHAMPION, earlier, "a test", "a test", AT)
     try:
-        refused(earlier, lambda: baselines.run(registered_model.endpoint, configs, None, silent))
+        refused(earlier, lambda: compare(registered_model.endpoint, configs, None, silent))
     finally:
         aliases.assign(client, "churn", aliases.CHAMPION, standing, "a test", "a test", AT)

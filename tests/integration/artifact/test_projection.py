@@ -206,7 +206,7 @@ def test_a_missing_column_names_the_nearest_ones(table: Client) -> None:
 
 @pytest.mark.parametrize("name", ["word", "lword", "enum"])
 def test_a_number_that_is_text_is_refused(table: Client, name: str) -> None:
-    with pytest.raises(DataError, match="declared a number"):
+    with pytest.raises(DataError, match="declared as a number"):
         frozen(table, Declared(name))
 
 
