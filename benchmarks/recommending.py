@@ -29,10 +29,11 @@ import numpy as np
 import pyarrow as pa
 
 from raypipe.recommend import catalogue as catalogues
-from raypipe.recommend.als import Factorisation, one_blas_thread
+from raypipe.recommend.als import one_blas_thread
 from raypipe.recommend.histories import Users
+from raypipe.recommend.parameters import AlsParameters, HybridParameters
 from raypipe.recommend.ranker import Ranker
-from raypipe.recommend.recommender import Hybrid, Recommender
+from raypipe.recommend.recommender import Recommender
 
 AT = datetime(2026, 1, 31, tzinfo=UTC)
 BATCH = 100_000
@@ -71,7 +72,7 @@ def interactions(users: int, articles: int, reads: int, seed: int) -> Any:
 def arena(users: int, articles: int, reads: int, factors: int, n: int, threads: int, seed: int) -> Arena:
     from implicit.cpu.als import AlternatingLeastSquares
 
-    params = Hybrid(max_age_days=0, factorisation=Factorisation(factors=factors, iterations=3, seed=seed))
+    params = HybridParameters(max_age_days=0, factorisation=AlsParameters(factors=factors, iterations=3, seed=seed))
     weights = interactions(users, articles, reads, seed)
     confidence = weights.copy()
     confidence.data = 1 + np.float32(params.factorisation.alpha) * confidence.data
@@ -92,14 +93,10 @@ def arena(users: int, articles: int, reads: int, factors: int, n: int, threads: 
             "category_id": [f"topic {number % 50}" for number in numbers],
             "author_id": [f"author {number % 200}" for number in numbers],
             "published_at": pa.array(int(AT.timestamp()) - 1 - numbers * 60, pa.int64()),
+            "popularity": np.bincount(weights.indices, minlength=articles),
         }
     )
-    catalogue = catalogues.read(
-        table,
-        content={"category_id": 1.0, "author_id": 0.5},
-        width=params.content_width,
-        use=np.bincount(weights.indices, minlength=articles),
-    )
+    catalogue = catalogues.read(table, content={"category_id": 1.0, "author_id": 0.5}, width=params.content_width)
     return Arena(weights, confidence, library, Recommender(params, catalogue, library.item_factors), n, threads)
 
 

@@ -147,7 +147,7 @@ def _publish(endpoint: Endpoint, loaded: Loaded, day: date | None, progress: Pro
         compared = require_complete(compare(endpoint, loaded, day, progress))
         return Step(config.pipeline, "done", date=day, rows=compared)
     if config.ads is not None:
-        run = ads.run(endpoint, loaded, day, progress).outcome.run
+        run = ads.run_ads(endpoint, loaded, day, progress).outcome.run
     else:
         run = run_pipeline(endpoint, loaded, day, progress).score.outcome.run
     return Step(config.pipeline, "done", run.run_id, run.date, run.rows_published)

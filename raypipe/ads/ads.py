@@ -1,6 +1,6 @@
-"""A night of ads, from events to a published policy. It needs no Ray: ClickHouse adds up, the rest takes a second.
+"""Learn and publish a day's policy for ads, without Ray: ClickHouse adds up, and the rest takes a second.
 
-events → sums a context and arm → policy, judged on the last days → registry → gate → tests and monitoring → predictions
+events → sums per context and arm → policy, judged on the last days → registry → gate → tests, monitoring, predictions
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ import logging
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from raypipe.ads import ad_events, arm_tests, bandit, contexts, registration
-from raypipe.ads import arms as monitoring
-from raypipe.ads.ad_events import TEST, TRAIN, AdEvents, Window
-from raypipe.ads.arm_tests import Night
-from raypipe.ads.arms import Health
-from raypipe.ads.fit import FittedAds, Recipe
+from raypipe.ads import ab_tests, bandit, events, monitoring, registration, scoring
+from raypipe.ads.ab_tests import PolicyRun
+from raypipe.ads.events import AdEvents, AdWindow
+from raypipe.ads.fit import FittedPolicy, PolicySpec
 from raypipe.artifact import files
 from raypipe.artifact.contract import KEY_HASH, key_hash
 from raypipe.clickhouse.client import Client
@@ -40,140 +38,121 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class AdsOutcome:
-    """A published policy: its version, how it was learned and judged, its events, the scoring run and what it wrote.
+class PublishedPolicy:
+    """A published policy with its version, its evaluation, its events and its scoring run.
 
     Attributes:
-        tests: rows of ml_model_ab_tests.
-        drift: population stability index of the arms' shares, by context.
+        tests: the number of rows written to ml_model_ab_tests.
+        drift: the population stability index of the arms' shares by context.
     """
 
     version: Registered
-    fitted: FittedAds
+    fitted: FittedPolicy
     events: AdEvents
     outcome: Outcome
     tests: int
     drift: dict[str, float]
 
 
-def run(
+def run_ads(
     endpoint: Endpoint, loaded: Loaded, day: date | None, progress: Progress, *, take_over: bool = False
-) -> AdsOutcome:
-    """Learns, judges and publishes the policy of a day; again, to replace what it published before.
+) -> PublishedPolicy:
+    """Learn, judge and publish the policy of a day, replacing an earlier publication of the day.
 
-    The same events give the same version, which is then registered once.
+    The same events give the same version, which is registered once.
 
     Args:
-        endpoint: the ClickHouse.
         loaded: the config of a pipeline with a section `ads`.
-        day: the last day of the window; None for the newest with an ad event that is over, in the config's time zone.
-        progress: told the stage, what is done and what there is to do.
-        take_over: whether another run's lock may be taken.
+        day: the last day of the window; None for the newest finished day with an ad event, in the config's time zone.
 
     Raises:
         DataError: no ad was shown.
-        UsageError: the day is not over yet.
-        GateRefused: too many events cannot be used, or the policy is worse than what was shown.
+        UsageError: the day has not ended yet.
+        GateRefused: too many events are unusable, or the policy is worse than the ads as they were shown.
     """
-    settings = _settings(loaded)
+    settings, pipeline = _settings(loaded), loaded.config.pipeline
     with Client(endpoint) as client:
         window = _window(client, loaded, settings, day, datetime.now(UTC))
-        run_id = f"{loaded.config.pipeline}_{window.day:%Y%m%d}_{secrets.token_hex(4)}"
+        run_id = f"{pipeline}_{window.day:%Y%m%d}_{secrets.token_hex(4)}"
         sums = f"raypipe_snapshot_{run_id}"
         try:
             progress("add up events", 0, 1)
-            ad_events.copy(client, sums, load(loaded.sql(f"{loaded.config.pipeline}/arms.sql")), window)
-            events = ad_events.read(client, sums)
-            _require_usable(events, settings, window)
+            events.copy(client, sums, load(loaded.sql(f"{pipeline}/arms.sql")), window)
+            ad_events = events.read(client, sums)
+            _require_usable(ad_events, window)
             progress("learn and judge", 0, 1)
-            recipe = _recipe(loaded, settings, window)
-            version, fitted = registration.version(client, recipe, events, loaded.config.artifacts)
+            version, fitted = registration.version(client, _spec(loaded, window), ad_events, loaded.config.artifacts)
             if not fitted.decision.promote:
-                raise _held_back(loaded.config.pipeline, version, fitted)
+                raise _held_back(pipeline, version, fitted)
             version = registration.promote(client, version, fitted.decision.reason)
             manifest = _manifest(client, loaded, window, version, run_id, sums)
-            return _publish(client, loaded, settings, window, events, version, fitted, manifest, progress, take_over)
+            return _publish(client, loaded, window, ad_events, version, fitted, manifest, progress, take_over)
         except BaseException:
-            # Why the night failed is worth more than a table that `raypipe doctor --clean` drops as well.
+            # The reason of the failure matters more than a table that `raypipe doctor --clean` drops as well.
             with suppress(RaypipeError):
                 client.run(client.topology.drop(sums))
             raise
 
 
-def resume(endpoint: Endpoint, loaded: Loaded, run_id: str, progress: Progress, *, take_over: bool) -> AdsOutcome:
-    """Does the date of an interrupted run again, which takes seconds; the new run replaces it.
+def resume_ads(
+    endpoint: Endpoint, loaded: Loaded, run_id: str, progress: Progress, *, take_over: bool
+) -> PublishedPolicy:
+    """Repeat the date of an interrupted run, which takes seconds; the new run replaces the old run.
 
     Raises:
         UsageError: there is no such run, or it is finished.
     """
     with Client(endpoint) as client:
-        found = runs.find(client, run_id)
-    runs.require_unfinished(found)
-    return run(endpoint, loaded, found.date, progress, take_over=take_over)
+        run = runs.find(client, run_id)
+    runs.require_unfinished(run)
+    return run_ads(endpoint, loaded, run.date, progress, take_over=take_over)
 
 
 def _settings(loaded: Loaded) -> Ads:
     if loaded.config.ads is None:
         raise UsageError(
-            f"{loaded.config.pipeline} is no pipeline of ads", found="no section ads", allowed="a config with one"
+            f"{loaded.config.pipeline} is not a pipeline of ads",
+            found="no section ads",
+            allowed="a config with a section ads",
         )
     return loaded.config.ads
 
 
-def _window(client: Client, loaded: Loaded, settings: Ads, day: date | None, now: datetime) -> Window:
+def _window(client: Client, loaded: Loaded, settings: Ads, day: date | None, now: datetime) -> AdWindow:
     zone = loaded.config.timezone
     if day is None:
         newest = load(loaded.sql(f"{loaded.config.pipeline}/newest.sql"))
-        last = last_day_over(now, zone)
-        day = ad_events.newest_day(client, newest, last, zone, settings.impression, settings.click)
+        day = events.newest_day(client, newest, last_day_over(now, zone), zone, settings)
     require_over(day, now, zone, "Ads are learned from whole days")
-    return Window(
-        day,
-        settings.window_days,
-        settings.test_days,
-        zone,
-        settings.context,
-        settings.impression,
-        settings.click,
-        settings.buckets,
-    )
+    return AdWindow(day, zone, settings)
 
 
-def _require_usable(events: AdEvents, settings: Ads, window: Window) -> None:
-    if events.skipped > settings.max_unusable * events.events:
-        reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(events.unusable.items()))
+def _require_usable(ad_events: AdEvents, window: AdWindow) -> None:
+    limit = window.settings.max_unusable
+    if ad_events.skipped > limit * ad_events.events:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(ad_events.unusable.items()))
         raise GateRefused(
-            "Too many ad events cannot be used; nothing was published",
-            found=f"{events.skipped} of {events.events} from {window.since} to {window.day} ({reasons})",
-            allowed=f"a share of {settings.max_unusable} (ads.max_unusable)",
+            "Too many ad events cannot be used, so nothing was published",
+            found=f"{ad_events.skipped} of {ad_events.events} from {window.since} to {window.day} ({reasons})",
+            allowed=f"a share of {limit} (ads.max_unusable)",
             next_step="look at `metadata` of these events in customer_events",
         )
 
 
-def _recipe(loaded: Loaded, settings: Ads, window: Window) -> Recipe:
+def _spec(loaded: Loaded, window: AdWindow) -> PolicySpec:
     config = loaded.config
-    return Recipe(
-        pipeline=config.pipeline,
-        description=config.description,
-        source=config.source.table,
-        columns={item.name: f"{item.description or ''} [{item.unit}]" for item in config.features},
-        window=window,
-        arms=settings.arms,
-        settings=bandit.Settings(
-            settings.prior_impressions,
-            settings.prior_clicks,
-            settings.floor,
-            settings.draws,
-            settings.confidence,
-            config.split.seed,
-        ),
-        resamples=config.evaluate.bootstrap,
-        min_impressions=settings.min_impressions,
-        min_effective=settings.min_effective,
+    return PolicySpec(
+        config.pipeline,
+        config.description,
+        config.source.table,
+        {item.name: f"{item.description or ''} [{item.unit}]" for item in config.features},
+        window,
+        config.split.seed,
+        config.evaluate.bootstrap,
     )
 
 
-def _held_back(pipeline: str, version: Registered, fitted: FittedAds) -> GateRefused:
+def _held_back(pipeline: str, version: Registered, fitted: FittedPolicy) -> GateRefused:
     return GateRefused(
         f"The policy of {pipeline} is not good enough to publish",
         found=fitted.decision.reason,
@@ -181,9 +160,11 @@ def _held_back(pipeline: str, version: Registered, fitted: FittedAds) -> GateRef
     )
 
 
-def _manifest(client: Client, loaded: Loaded, window: Window, version: Registered, run_id: str, sums: str) -> Manifest:
+def _manifest(
+    client: Client, loaded: Loaded, window: AdWindow, version: Registered, run_id: str, sums: str
+) -> Manifest:
     config = loaded.config
-    keys = (contexts.KEY,)
+    keys = (scoring.KEY,)
     arms = load(loaded.sql(f"{config.pipeline}/arms.sql"))
     targets = [(item.target, load(loaded.sql(item.sql))) for item in config.publish]
     population = f"SELECT DISTINCT context FROM {client.topology.everywhere(sums)} WHERE problem = ''"
@@ -205,8 +186,8 @@ def _manifest(client: Client, loaded: Loaded, window: Window, version: Registere
         sql_sha256=hashlib.sha256(texts.encode()).hexdigest(),
         keys=keys,
         key_types=("String",),
-        carry=tuple(contexts.CARRY),
-        carry_types=tuple(contexts.CARRY.values()),
+        carry=tuple(scoring.CARRY),
+        carry_types=tuple(scoring.CARRY.values()),
         select=select,
         select_parameters={},
         slicing=Slicing("whole", (), (), (Slice(0),), rows),
@@ -231,61 +212,37 @@ def _manifest(client: Client, loaded: Loaded, window: Window, version: Registere
 def _publish(
     client: Client,
     loaded: Loaded,
-    settings: Ads,
-    window: Window,
-    events: AdEvents,
+    window: AdWindow,
+    ad_events: AdEvents,
     version: Registered,
-    fitted: FittedAds,
+    fitted: FittedPolicy,
     manifest: Manifest,
     progress: Progress,
     take_over: bool,
-) -> AdsOutcome:
-    """Scores with the artifact as it was stored, and publishes as every pipeline does."""
-    policy = bandit.from_files(files.load(version.artifact_uri, version.artifact_sha256))
-    night = Night(
-        manifest.run_id,
-        manifest.run_at,
-        manifest.pipeline,
-        version.model_id,
-        version.version,
-        window.since,
-        window.day,
-        settings.min_impressions,
-        settings.confidence,
+) -> PublishedPolicy:
+    """Score with the stored artifact, and publish like every other pipeline."""
+    policy = bandit.from_files(
+        files.load(version.artifact_uri, version.artifact_sha256, pipeline=version.pipeline, version=version.version)
     )
-    drift = monitoring.share_drift(_impressions(events, TRAIN), _impressions(events, TEST))
-    health = Health(
-        events.events,
-        events.unusable,
-        drift,
-        loaded.config.monitor.psi_alert,
-        asdict(fitted.value) if fitted.value else {},
-        fitted.warnings,
-    )
+    run = PolicyRun(manifest.run_id, manifest.run_at, manifest.pipeline, version.model_id, version.version, window)
+    drift = monitoring.share_drift(ad_events)
+    alert = loaded.config.monitor.psi_alert
     earlier: list[str] = []
     tests: list[int] = []
 
     def scorer(manifest: Manifest, slices: Sequence[Slice]) -> Iterator[Receipt]:
         for piece in slices:
-            yield contexts.score(client, manifest, piece, policy, events.contexts)
+            yield scoring.score_contexts(client, manifest, piece, policy, ad_events.contexts)
 
     def monitored(manifest: Manifest, written: Sequence[Receipt]) -> None:
-        earlier.extend(monitoring.written(client, night))
-        tests.append(arm_tests.write_tests(client, night, policy, events.contexts, events.users))
-        monitoring.write_monitoring(client, night, policy, health)
+        earlier.extend(monitoring.written(client, run))
+        tests.append(ab_tests.write_tests(client, run, policy, ad_events))
+        monitoring.write_monitoring(client, run, fitted, ad_events, drift, alert)
 
     outcome = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitored)
     try:
-        monitoring.remove(client, night, earlier)
+        monitoring.remove(client, run, earlier)
     except RaypipeError as error:
-        # The predictions are published; the next run of the date removes these rows, too.
-        log.warning("the run is published; the tests and monitoring of an earlier one were left: %s", error.problem)
-    return AdsOutcome(version, fitted, events, outcome, tests[0], drift)
-
-
-def _impressions(events: AdEvents, part: str) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
-    for row in events.rows(part):
-        arms = found.setdefault(row["context"], {})
-        arms[row["arm"]] = arms.get(row["arm"], 0) + row["impressions"]
-    return found
+        # The predictions are published; the next run of the date removes these rows as well.
+        log.warning("the run is published, but rows of an earlier run's tests and monitoring remain: %s", error.problem)
+    return PublishedPolicy(version, fitted, ad_events, outcome, tests[0], drift)

@@ -1,9 +1,9 @@
-"""A contextual bandit: what each arm earns in each context, and how often to show it, by Thompson sampling.
+"""Learn a contextual bandit by Thompson sampling: each arm's revenue in each context, and its share of impressions.
 
-An impression earns what `ad_revenue` expects. Its priors are weak and centred on all arms of all contexts together, so
-that an arm with few impressions is taken for an ordinary one. The policy shows an arm with the probability that it is
-the best one (Thompson 1933, "On the likelihood that one unknown probability exceeds another in view of the evidence of
-two samples"; Scott 2010, "A modern Bayesian look at the multi-armed bandit"), and none less often than a floor.
+The revenue of an impression is estimated in `revenue.py`. The priors are weak and centred on all arms of all contexts,
+so that an arm with few impressions counts as an average arm. The policy shows an arm with the probability that it is
+the best arm (Thompson 1933, "On the likelihood that one unknown probability exceeds another in view of the evidence of
+two samples"; Scott 2010, "A modern Bayesian look at the multi-armed bandit"), and at least as often as a floor.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from raypipe.ads.ad_revenue import ClickRate, ClickRevenue, Seen, priors
+from raypipe.ads.revenue import ArmTotals, ClickRate, ClickRevenue, priors
+from raypipe.config.ads import Ads
 from raypipe.errors import DataError, ModelError
 
 Array = npt.NDArray[np.float64]
@@ -24,7 +25,7 @@ Array = npt.NDArray[np.float64]
 FILE = "policy.json"
 FRAMEWORK, ALGORITHM, FORMAT = "raypipe", "Thompson sampling", "json"
 
-# What becomes of a context.
+# The states of a context.
 LEARNED = "learned"
 ONE_ARM = "one arm"
 NOT_SHOWN = "no arm was shown"
@@ -32,41 +33,18 @@ NO_REVENUE = "no revenue"
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How a policy is learned.
-
-    Attributes:
-        prior_impressions: the weight of the prior of the click rate, in impressions.
-        prior_clicks: the weight of the prior of the revenue of a click, in clicks.
-        floor: the least probability of an arm; 1 / arms where that is less.
-        draws: samples of each posterior.
-        confidence: of the credible intervals.
-        seed: of the samples.
-    """
-
-    prior_impressions: float = 20.0
-    prior_clicks: float = 1.0
-    floor: float = 0.02
-    draws: int = 20_000
-    confidence: float = 0.95
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class ArmEstimate:
-    """An arm in a context.
+    """The estimate of an arm in a context.
 
     Attributes:
-        expected: revenue of an impression, the posterior mean.
-        low: lower end of its credible interval.
-        high: upper end.
-        best: probability that no arm of the context earns more.
-        share: how often the policy shows it.
-        above_control: probability that it earns more than the context's control; 0.5 for the control itself.
+        expected: the posterior mean of the revenue per impression.
+        best: the probability that no arm of the context earns more.
+        share: the arm's share of the policy's impressions.
+        above_control: the probability that it earns more than the context's control; 0.5 for the control itself.
     """
 
     arm: str
-    seen: Seen
+    totals: ArmTotals
     click_rate: ClickRate
     click_revenue: ClickRevenue
     expected: float
@@ -79,13 +57,12 @@ class ArmEstimate:
 
 @dataclass(frozen=True)
 class ContextPolicy:
-    """What to show in a context.
+    """The arms of a context and their shares.
 
     Attributes:
-        arms: by name.
-        control: the arm that was shown most.
-        recommended: the arm that was shown and is expected to earn most; '' where nothing can be said.
-        status: `learned`, or why there was little to learn.
+        control: the arm with the most impressions.
+        recommended: the shown arm with the highest expected revenue; '' where no arm has revenue.
+        status: `learned`, or the reason why there was little to learn.
     """
 
     context: str
@@ -95,31 +72,28 @@ class ContextPolicy:
     status: str
 
     def arm(self, name: str) -> ArmEstimate | None:
-        """The estimate of an arm, or None."""
+        """Return the estimate of an arm, or None."""
         return next((arm for arm in self.arms if arm.arm == name), None)
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A learned policy: for every context the probability of every arm."""
+    """A learned policy: the probability of every arm in every context."""
 
     contexts: Mapping[str, ContextPolicy]
-    settings: Settings
 
-    def share(self, context: str, arm: str) -> float:
-        """The probability with which the policy shows an arm; 0 for one that it does not know."""
-        known = self.contexts.get(context)
-        estimate = known.arm(arm) if known else None
-        return estimate.share if estimate else 0.0
+    def shares(self) -> dict[tuple[str, str], float]:
+        """Return the probability of each arm by context and arm."""
+        return {(item.context, arm.arm): arm.share for item in self.contexts.values() for arm in item.arms}
 
     def files(self) -> dict[str, bytes]:
-        """The policy as JSON."""
-        document = {"contexts": [asdict(item) for item in self.contexts.values()], "settings": asdict(self.settings)}
+        """Return the policy as JSON."""
+        document = {"contexts": [asdict(item) for item in self.contexts.values()]}
         return {FILE: json.dumps(document, indent=1, sort_keys=True).encode()}
 
 
 def from_files(files: Mapping[str, bytes]) -> Policy:
-    """The policy that `Policy.files` gave.
+    """Load the policy that `Policy.files` wrote.
 
     Raises:
         ModelError: the files hold no policy.
@@ -130,25 +104,25 @@ def from_files(files: Mapping[str, bytes]) -> Policy:
             ContextPolicy(**{**item, "arms": tuple(_estimate(arm) for arm in item["arms"])})
             for item in document["contexts"]
         ]
-        return Policy({item.context: item for item in contexts}, Settings(**document["settings"]))
+        return Policy({item.context: item for item in contexts})
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError("The artifact holds no policy of a bandit", found=repr(error)) from error
+        raise ModelError("The artifact does not hold a bandit's policy", found=repr(error)) from error
 
 
-def learn(seen: Mapping[str, Mapping[str, Seen]], settings: Settings) -> Policy:
-    """A policy from what was seen of each arm in each context.
+def learn(totals: Mapping[str, Mapping[str, ArmTotals]], settings: Ads, seed: int) -> Policy:
+    """Learn a policy from the totals of each arm in each context.
 
     Args:
-        seen: by context and arm; an arm that was never shown may be there with zeros.
-        settings: priors, samples, floor and seed.
+        totals: by context and arm; an arm that was never shown may have zeros.
+        settings: priors, samples, floor and confidence.
 
     Raises:
-        DataError: nothing was shown at all.
+        DataError: no ad was shown.
     """
-    pooled = sum((item for arms in seen.values() for item in arms.values()), Seen())
+    pooled = sum((item for arms in totals.values() for item in arms.values()), ArmTotals())
     if pooled.impressions == 0:
         raise DataError(
-            "No ad was shown, so there is nothing to learn from",
+            "No ad was shown, so no policy can be learned",
             found="0 impressions with an arm",
             allowed="at least one",
             next_step="check ads.impression and ads.click against the event types of customer_events, and the dates",
@@ -156,20 +130,22 @@ def learn(seen: Mapping[str, Mapping[str, Seen]], settings: Settings) -> Policy:
     rate, revenue = priors(pooled, settings.prior_impressions, settings.prior_clicks)
     earning = pooled.revenue > 0
     return Policy(
-        {context: _learn(context, arms, rate, revenue, settings, earning) for context, arms in sorted(seen.items())},
-        settings,
+        {
+            context: _learn(context, arms, rate, revenue, settings, seed, earning)
+            for context, arms in sorted(totals.items())
+        }
     )
 
 
 def probability_best(values: Array) -> Array:
-    """The share of samples in which each arm earns most, (arms,), from (draws, arms) values; ties are shared."""
+    """Return the share of samples in which each arm earns most, (arms,), from (draws, arms); ties are shared."""
     winners = values == values.max(axis=1, keepdims=True)
     shares: Array = (winners / winners.sum(axis=1, keepdims=True)).mean(axis=0)
     return shares
 
 
 def with_floor(best: Array, floor: float) -> Array:
-    """The policy's probabilities: each arm gets the floor, what is left goes by the probability to be best."""
+    """Return the shares of arms: the floor for each, and the rest by the probability to be the best."""
     least = min(floor, 1 / len(best))
     shares: Array = least + (1 - len(best) * least) * best
     return shares
@@ -177,18 +153,19 @@ def with_floor(best: Array, floor: float) -> Array:
 
 def _learn(
     context: str,
-    seen: Mapping[str, Seen],
+    totals: Mapping[str, ArmTotals],
     rate: ClickRate,
     revenue: ClickRevenue,
-    settings: Settings,
+    settings: Ads,
+    seed: int,
     earning: bool,
 ) -> ContextPolicy:
-    names = sorted(seen)
-    # The samples of a context do not depend on which others there are.
+    names = sorted(totals)
+    # The samples of a context do not depend on the other contexts.
     digest = hashlib.sha256(context.encode()).digest()
-    generator = np.random.default_rng([settings.seed, int.from_bytes(digest[:8], "big")])
-    rates = [rate.after(seen[name]) for name in names]
-    revenues = [revenue.after(seen[name]) for name in names]
+    generator = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
+    rates = [rate.after(totals[name]) for name in names]
+    revenues = [revenue.after(totals[name]) for name in names]
     values = np.column_stack(
         [
             generator.beta(clicks.a, clicks.b, settings.draws) * earned.draw(generator, settings.draws)
@@ -199,12 +176,12 @@ def _learn(
     shares = with_floor(best, settings.floor)
     tail = 50 * (1 - settings.confidence)
     low, high = np.percentile(values, [tail, 100 - tail], axis=0)
-    control = max(range(len(names)), key=lambda at: seen[names[at]].impressions)
+    control = max(range(len(names)), key=lambda at: totals[names[at]].impressions)
     above = (values > values[:, [control]]).mean(axis=0) + (values == values[:, [control]]).mean(axis=0) / 2
     arms = tuple(
         ArmEstimate(
             name,
-            seen[name],
+            totals[name],
             rates[at],
             revenues[at],
             rates[at].mean * revenues[at].mean,
@@ -216,7 +193,7 @@ def _learn(
         )
         for at, name in enumerate(names)
     )
-    shown = [arm for arm in arms if arm.seen.impressions]
+    shown = [arm for arm in arms if arm.totals.impressions]
     recommended = max(shown, key=lambda arm: arm.expected).arm if shown and earning else ""
     return ContextPolicy(context, arms, names[control], recommended, _status(arms, shown))
 
@@ -224,12 +201,12 @@ def _learn(
 def _status(arms: Sequence[ArmEstimate], shown: Sequence[ArmEstimate]) -> str:
     if not shown:
         return NOT_SHOWN
-    if sum(arm.seen.revenue for arm in arms) == 0:
+    if sum(arm.totals.revenue for arm in arms) == 0:
         return NO_REVENUE
     return ONE_ARM if len(arms) == 1 else LEARNED
 
 
 def _estimate(document: Mapping[str, object]) -> ArmEstimate:
-    nested = {"seen": Seen, "click_rate": ClickRate, "click_revenue": ClickRevenue}
+    nested = {"totals": ArmTotals, "click_rate": ClickRate, "click_revenue": ClickRevenue}
     built = {name: kind(**document[name]) for name, kind in nested.items()}  # type: ignore[arg-type]
     return ArmEstimate(**{**document, **built})

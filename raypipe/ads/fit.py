@@ -1,4 +1,4 @@
-"""A policy for ads from its events: learned on all days, judged on the last of them as learned on the earlier ones."""
+"""Fit a policy for ads: learned from all days, judged on the last days after learning from the earlier days."""
 
 from __future__ import annotations
 
@@ -8,53 +8,43 @@ from dataclasses import dataclass
 from typing import Any
 
 from raypipe.ads import bandit, off_policy
-from raypipe.ads.ad_events import TEST, TRAIN, AdEvents, Window
-from raypipe.ads.ad_revenue import Seen
-from raypipe.ads.bandit import Policy, Settings
-from raypipe.ads.off_policy import OffPolicy, Shown
+from raypipe.ads.bandit import Policy
+from raypipe.ads.events import TEST, TRAIN, AdEvents, AdWindow
+from raypipe.ads.off_policy import Impressions, OffPolicy
+from raypipe.ads.revenue import ArmTotals
 from raypipe.evaluation.decision import Decision
 
 METRIC = "revenue an impression"
-SHOWN = 3
+LISTED = 3
+_UNJUDGED = "one part of the window has no impressions"
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What is learned, from what, and how it is judged; plain values of a pipeline's config.
+class PolicySpec:
+    """The settings of a policy, from a pipeline's config.
 
     Attributes:
-        source: the table of the events, for people.
-        columns: the columns of the sums that the posteriors are made of, each with its description and unit.
-        arms: arms that every context has, shown or not.
-        settings: of the bandit.
-        resamples: of the bootstrap.
-        min_impressions: of an arm, below which its estimate is a warning.
-        min_effective: effective impressions, below which the value of the policy is a warning.
+        source: the table of the events, for display.
+        columns: the summed columns that the posteriors use, each with its description and unit.
     """
 
     pipeline: str
     description: str
     source: str
     columns: Mapping[str, str]
-    window: Window
-    arms: tuple[str, ...]
-    settings: Settings
+    window: AdWindow
+    seed: int
     resamples: int
-    min_impressions: int
-    min_effective: int
 
 
 @dataclass(frozen=True)
-class FittedAds:
-    """A learned policy and how it was judged.
+class FittedPolicy:
+    """A learned policy and its evaluation.
 
     Attributes:
-        policy: learned from the whole window; this one is published.
+        policy: learned from the whole window, and published.
         judged: learned from the training part alone.
-        value: what `judged` would have earned in the test part; None where one of the parts is empty.
-        decision: whether it may be published, and why.
-        warnings: what a person should look at.
-        seconds: wall time.
+        value: the value of `judged` on the test part; None where a part is empty.
     """
 
     policy: Policy
@@ -66,102 +56,88 @@ class FittedAds:
 
     @property
     def evaluation(self) -> dict[str, Any]:
-        """How it was judged, as JSON-ready values."""
+        """Return the evaluation as JSON-ready values."""
+        value = self.value.to_json() if self.value else {}
         return {
-            "test": {} if self.value is None else self.value.to_json(),
-            "baselines": {} if self.value is None else {"logging policy": self.value.to_json()["logging"]},
+            "test": value,
+            "baselines": {"logging policy": value["logging"]} if value else {},
             "decision": self.decision.to_json(),
         }
 
 
-def fit(events: AdEvents, recipe: Recipe) -> FittedAds:
-    """Learns and judges.
+def fit_policy(events: AdEvents, spec: PolicySpec) -> FittedPolicy:
+    """Learn a policy and judge it.
 
     Raises:
         DataError: no ad was shown.
     """
-    settings = recipe.settings
+    settings, seed = spec.window.settings, spec.seed
     started = time.perf_counter()
-    policy = bandit.learn(_seen(events.rows(), recipe.arms), settings)
-    earlier = _seen(events.rows(TRAIN), recipe.arms)
-    shown = sum(item.impressions for context in earlier.values() for item in context.values())
-    judged = bandit.learn(earlier, settings) if shown else None
-    value = None
-    if judged is not None:
-        value = off_policy.judge(_shown(events.rows(TEST)), _shares(judged), recipe.resamples, settings.seed)
-    return FittedAds(
-        policy,
-        judged,
-        value,
-        decide(value),
-        tuple(_warnings(policy, value, recipe)),
-        time.perf_counter() - started,
-    )
+    policy = bandit.learn(_totals(events.rows(), settings.arms), settings, seed)
+    earlier = _totals(events.rows(TRAIN), settings.arms)
+    judged = value = None
+    if any(totals.impressions for context in earlier.values() for totals in context.values()):
+        judged = bandit.learn(earlier, settings, seed)
+        value = off_policy.judge(_impressions(events.rows(TEST)), judged.shares(), spec.resamples, seed)
+    warnings = _warnings(policy, value, spec)
+    return FittedPolicy(policy, judged, value, decide(value), tuple(warnings), time.perf_counter() - started)
 
 
 def decide(value: OffPolicy | None) -> Decision:
-    """Holds a policy back that would have earned less than what was shown, by more than noise.
+    """Hold back a policy that would have earned less than the logged ads by more than noise.
 
-    One that is only not better is published: its shares explore by themselves, and without it nothing is learned.
+    A policy that is merely not better is published, since its shares explore and nothing is learned without them.
     """
     if value is None:
-        return Decision(True, "not judged: one part of the window has no impressions", METRIC)
+        return Decision(True, f"not judged: {_UNJUDGED}", METRIC)
     gain = value.gain
     span = "" if gain.low is None or gain.high is None else f" [{gain.low:+.5f}, {gain.high:+.5f}]"
     worse = gain.high is not None and gain.high < 0
     better = gain.low is not None and gain.low > 0
     verdict = "worse than" if worse else "better than" if better else "no worse than"
     reason = (
-        f"{verdict} what was shown{'' if better or worse else ', within noise'}: {METRIC} {value.snips.value:.5f}"
+        f"{verdict} the logged ads{'' if better or worse else ', within noise'}: {METRIC} {value.snips.value:.5f}"
         f" against {value.logging.value:.5f}, difference {gain.value:+.5f}{span}"
     )
     return Decision(not worse, reason, METRIC, "logging policy", gain.value, gain.low, gain.high)
 
 
-def _seen(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> dict[str, dict[str, Seen]]:
-    found: dict[str, dict[str, Seen]] = {}
+def _totals(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> dict[str, dict[str, ArmTotals]]:
+    totals: dict[str, dict[str, ArmTotals]] = {}
     for row in rows:
-        context = found.setdefault(row["context"], {arm: Seen() for arm in arms})
-        one = Seen(row["impressions"], row["clicks"], row["revenue"], row["revenue_squares"])
-        context[row["arm"]] = context.get(row["arm"], Seen()) + one
-    return found
+        context = totals.setdefault(row["context"], {arm: ArmTotals() for arm in arms})
+        cell = ArmTotals(row["impressions"], row["clicks"], row["revenue"], row["revenue_squares"])
+        context[row["arm"]] = context.get(row["arm"], ArmTotals()) + cell
+    return totals
 
 
-def _shown(rows: Sequence[Mapping[str, Any]]) -> list[Shown]:
-    names = Shown.__dataclass_fields__
-    return [Shown(**{name: row[name] for name in names}) for row in rows]
+def _impressions(rows: Sequence[Mapping[str, Any]]) -> list[Impressions]:
+    names = Impressions.__dataclass_fields__
+    return [Impressions(**{name: row[name] for name in names}) for row in rows]
 
 
-def _shares(policy: Policy) -> dict[tuple[str, str], float]:
-    return {(item.context, arm.arm): arm.share for item in policy.contexts.values() for arm in item.arms}
-
-
-def _warnings(policy: Policy, value: OffPolicy | None, recipe: Recipe) -> list[str]:
-    contexts = policy.contexts.values()
-    found = [f"context {one.context!r}: {one.status}" for one in contexts if one.status != bandit.LEARNED]
-    cells = [(one.context, arm) for one in contexts for arm in one.arms]
-    for problem, those in (
-        (
-            f"fewer impressions than ads.min_impressions ({recipe.min_impressions})",
-            [(context, arm) for context, arm in cells if arm.seen.impressions < recipe.min_impressions],
-        ),
-        (
-            "more clicks than impressions",
-            [(context, arm) for context, arm in cells if arm.seen.clicks > arm.seen.impressions],
-        ),
+def _warnings(policy: Policy, value: OffPolicy | None, spec: PolicySpec) -> list[str]:
+    settings, contexts = spec.window.settings, policy.contexts.values()
+    warnings = [f"context {item.context!r}: {item.status}" for item in contexts if item.status != bandit.LEARNED]
+    cells = [(item.context, arm) for item in contexts for arm in item.arms]
+    few = [(context, arm) for context, arm in cells if arm.totals.impressions < settings.min_impressions]
+    odd = [(context, arm) for context, arm in cells if arm.totals.clicks > arm.totals.impressions]
+    for problem, affected in (
+        (f"fewer impressions than ads.min_impressions ({settings.min_impressions})", few),
+        ("more clicks than impressions", odd),
     ):
-        if those:
-            listed = ", ".join(f"{arm.arm} in {context!r} {arm.seen.impressions}" for context, arm in those[:SHOWN])
-            found.append(f"{problem}: {len(those)} of {len(cells)} arms, such as {listed}")
+        if affected:
+            listed = [f"{arm.arm} in {context!r} {arm.totals.impressions}" for context, arm in affected[:LISTED]]
+            warnings.append(f"{problem}: {len(affected)} of {len(cells)} arms, such as {', '.join(listed)}")
     if value is None:
-        return [*found, "the policy was not judged: one part of the window has no impressions"]
-    if value.effective < recipe.min_effective:
-        found.append(
+        return [*warnings, f"the policy was not judged: {_UNJUDGED}"]
+    if value.effective < settings.min_effective:
+        warnings.append(
             f"the value of the policy rests on {value.effective:.0f} effective impressions of {value.impressions}"
-            f" (ads.min_effective {recipe.min_effective})"
+            f" (ads.min_effective {settings.min_effective})"
         )
     if value.propensities != off_policy.LOGGED:
-        found.append(f"propensities: {value.propensities}; right only where arms were drawn by the context alone")
+        warnings.append(f"propensities: {value.propensities}; right only where arms were drawn by the context alone")
     if value.unsupported > 0:
-        found.append(f"{value.unsupported:.1%} of the policy's impressions go to arms that the test days do not show")
-    return found
+        warnings.append(f"the policy gives {value.unsupported:.1%} of its impressions to arms without test impressions")
+    return warnings

@@ -1,7 +1,7 @@
-"""What a policy would have earned on impressions that another policy has shown.
+"""Estimate a policy's revenue on impressions that another policy has shown.
 
-An impression of arm a in context x that was shown with propensity p counts with the weight w = π(a | x) / p, where π is
-the policy that is judged and r what the impression earned:
+An impression of arm a in context x with propensity p and revenue r counts with the weight w = π(a | x) / p, where π is
+the policy to judge:
 
 - IPS, Σ w r / n, is unbiased (Horvitz and Thompson 1952, "A generalization of sampling without replacement from a
   finite universe");
@@ -9,7 +9,7 @@ the policy that is judged and r what the impression earned:
   estimator for counterfactual learning");
 - (Σ w)² / Σ w² is the effective number of impressions (Kish 1965, "Survey Sampling").
 
-All need sums alone, so the rows are sums a context, arm and bucket of readers. The intervals are percentiles of a
+All need only sums, so the rows are sums per context, arm and bucket of readers. The intervals are percentiles of a
 bootstrap of the buckets, since the impressions of a reader depend on one another (Cameron, Gelbach and Miller 2008,
 "Bootstrap-based improvements for inference with clustered errors").
 """
@@ -33,16 +33,16 @@ MIXED = "logged in some contexts, estimated by frequency in the others"
 
 
 @dataclass(frozen=True)
-class Shown:
+class Impressions:
     """Impressions of an arm in a context to a bucket of readers.
 
     Attributes:
-        impressions: how many (n).
-        revenue: what they earned (Σ r).
+        impressions: their number (n).
+        revenue: their revenue (Σ r).
         inverse: Σ 1/p.
         inverse_squares: Σ 1/p².
         weighted_revenue: Σ r/p.
-        without_propensity: impressions and earning clicks that carry no propensity.
+        without_propensity: the number of impressions and earning clicks without a propensity.
     """
 
     context: str
@@ -58,7 +58,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its 95 % interval; without resamples, or with one bucket, there is none."""
+    """A value and its 95 % interval, which needs resamples and at least two buckets."""
 
     value: float
     low: float | None
@@ -67,18 +67,15 @@ class Estimate:
 
 @dataclass(frozen=True)
 class OffPolicy:
-    """What a policy would have earned an impression, beside what was earned.
+    """A policy's estimated revenue per impression, beside the logged revenue.
 
     Attributes:
-        ips: by inverse propensities.
-        snips: the same, self-normalised.
-        logging: what the impressions did earn.
-        gain: snips less logging.
-        impressions: how many there were.
-        effective: how many of them that is worth.
-        mean_weight: 1 but for noise, where the propensities are right and every arm of the policy was shown.
-        unsupported: share of the policy's impressions that go to arms which these impressions do not show.
-        propensities: `logged`, or how they were estimated.
+        ips: the estimate by inverse propensities.
+        gain: snips - logging.
+        effective: the effective number of impressions.
+        mean_weight: 1 apart from noise, if the propensities are right and every arm of the policy was shown.
+        unsupported: the share of the policy's impressions for arms that were not shown.
+        propensities: `logged`, or the method of their estimation.
     """
 
     ips: Estimate
@@ -92,14 +89,14 @@ class OffPolicy:
     propensities: str
 
     def to_json(self) -> dict[str, Any]:
-        """The value as JSON-ready values."""
+        """Return the estimates as JSON-ready values."""
         return asdict(self)
 
 
-def with_propensities(rows: Sequence[Shown]) -> tuple[list[Shown], str]:
-    """The rows, in contexts where a propensity is missing with the arm's share of the impressions instead.
+def with_propensities(rows: Sequence[Impressions]) -> tuple[list[Impressions], str]:
+    """Estimate the propensities of a context where one is missing by each arm's share of the impressions.
 
-    Such an estimate is right where arms were drawn by the context alone.
+    The estimate is right where arms were drawn by the context alone.
     """
     lacking = {row.context for row in rows if row.without_propensity}
     totals: dict[tuple[str, ...], int] = {}
@@ -115,16 +112,14 @@ def with_propensities(rows: Sequence[Shown]) -> tuple[list[Shown], str]:
 
 
 def judge(
-    rows: Sequence[Shown], policy: Mapping[tuple[str, str], float], resamples: int, seed: int
+    rows: Sequence[Impressions], policy: Mapping[tuple[str, str], float], resamples: int, seed: int
 ) -> OffPolicy | None:
-    """The value of a policy on impressions that it did not learn from; None where there are none.
+    """Judge a policy on impressions that it did not learn from; return None without impressions.
 
     Args:
-        rows: the impressions.
-        policy: π(arm | context) by context and arm; an arm that is not there is never shown. A context that is not
-            there is left as it was: its impressions have the weight 1.
-        resamples: of the bootstrap; 0 gives no intervals.
-        seed: of the bootstrap.
+        policy: π(arm | context) by context and arm. A missing arm is never shown; the impressions of a missing context
+            keep the weight 1.
+        resamples: the number of bootstrap resamples; 0 gives no intervals.
     """
     rows, source = with_propensities(rows)
     if not sum(row.impressions for row in rows):
@@ -145,10 +140,10 @@ def judge(
     drawn = _resampled(sums, resamples, seed)
     weights = float(whole[2])
     return OffPolicy(
-        ips=_estimate(whole, drawn, _ips),
+        ips=_estimate(whole, drawn, lambda sums: _ratio(sums[:, 3], sums[:, 0])),
         snips=_estimate(whole, drawn, _snips),
         logging=_estimate(whole, drawn, _logging),
-        gain=_estimate(whole, drawn, _gain),
+        gain=_estimate(whole, drawn, lambda sums: _snips(sums) - _logging(sums)),
         impressions=int(whole[0]),
         effective=weights**2 / squares if squares else 0.0,
         mean_weight=weights / float(whole[0]),
@@ -157,9 +152,9 @@ def judge(
     )
 
 
-def _estimated(row: Shown, propensity: float) -> Shown:
+def _estimated(row: Impressions, propensity: float) -> Impressions:
     if not propensity:
-        # Clicks on an arm that no impression shows: nothing to weigh.
+        # Clicks on an arm without impressions have no weight.
         return replace(row, inverse=0.0, inverse_squares=0.0, weighted_revenue=0.0)
     return replace(
         row,
@@ -170,7 +165,7 @@ def _estimated(row: Shown, propensity: float) -> Shown:
 
 
 def _resampled(sums: Array, resamples: int, seed: int) -> Array:
-    """Sums over buckets drawn with replacement, (resamples, columns)."""
+    """Return sums over buckets drawn with replacement, (resamples, columns)."""
     count = len(sums)
     if resamples == 0 or count < 2:
         return np.empty((0, sums.shape[1]))
@@ -184,10 +179,6 @@ def _estimate(whole: Array, drawn: Array, formula: Any) -> Estimate:
     return Estimate(float(formula(whole[None])[0]), low, high)
 
 
-def _ips(sums: Array) -> Array:
-    return _ratio(sums[:, 3], sums[:, 0])
-
-
 def _snips(sums: Array) -> Array:
     return _ratio(sums[:, 3], sums[:, 2])
 
@@ -196,15 +187,11 @@ def _logging(sums: Array) -> Array:
     return _ratio(sums[:, 1], sums[:, 0])
 
 
-def _gain(sums: Array) -> Array:
-    return _snips(sums) - _logging(sums)
-
-
 def _ratio(above: Array, below: Array) -> Array:
     return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
 
 
-def _unsupported(rows: Sequence[Shown], policy: Mapping[tuple[str, str], float]) -> float:
+def _unsupported(rows: Sequence[Impressions], policy: Mapping[tuple[str, str], float]) -> float:
     shown = {(row.context, row.arm) for row in rows if row.impressions}
     of_context: dict[str, int] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""What a policy for ads leaves in the registry; the same events and settings are one version, registered once."""
+"""Register a policy for ads; the same events and settings make the same version, which is registered once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from raypipe.ads import bandit
-from raypipe.ads.ad_events import TEST, AdEvents
-from raypipe.ads.fit import FittedAds, Recipe, fit
+from raypipe.ads.events import TEST, AdEvents
+from raypipe.ads.fit import FittedPolicy, PolicySpec, fit_policy
 from raypipe.artifact import files
 from raypipe.artifact.files import Artifact
 from raypipe.clickhouse.client import Client
@@ -25,65 +25,60 @@ from raypipe.registry.record import CANDIDATE, ModelRecord, Registered, model_id
 from raypipe.registry.training_runs import Outcome, TrainingRun, finish_run
 
 
-def version(client: Client, recipe: Recipe, events: AdEvents, root: str) -> tuple[Registered, FittedAds]:
-    """The version that these events and settings make: found again where it is registered, else recorded.
-
-    Args:
-        client: of the database with the registry.
-        recipe: what to learn.
-        events: from what.
-        root: the artifacts' folder.
+def version(client: Client, spec: PolicySpec, events: AdEvents, root: str) -> tuple[Registered, FittedPolicy]:
+    """Fit the version of these events and settings, and register it unless it is registered already.
 
     Raises:
-        DataError: no ad was shown; the training run says so.
+        DataError: no ad was shown; the training run records it.
     """
     environment = registration.environment()
-    text = json.dumps([events.sha256, asdict(recipe), environment], sort_keys=True, default=str)
-    number = f"{recipe.window.day:%Y%m%d}.{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    known = next((one for one in models.list_models(client, recipe.pipeline) if one.version == number), None)
-    attempt = registration.Attempt(number, _training_run(recipe, number))
+    # The format takes part, so that an artifact of an earlier format is never taken for this version's.
+    text = json.dumps([files.FORMAT, events.sha256, asdict(spec), environment], sort_keys=True, default=str)
+    number = f"{spec.window.day:%Y%m%d}.{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    known = next((model for model in models.list_models(client, spec.pipeline) if model.version == number), None)
+    attempt = registration.Attempt(number, _training_run(spec, number))
     with nullcontext() if known else registration.recorded(client, attempt):
-        fitted = fit(events, recipe)
+        fitted = fit_policy(events, spec)
         evaluation = json.dumps(fitted.evaluation, indent=1, sort_keys=True).encode()
         artifact = files.save(root, {**fitted.policy.files(), "evaluation.json": evaluation})
         if known is None:
-            known = _register(client, recipe, attempt, fitted, artifact, events, environment)
+            known = _register(client, spec, attempt, fitted, artifact, events, environment)
     return known, fitted
 
 
 def promote(client: Client, model: Registered, reason: str) -> Registered:
-    """Makes a version champion, unless it is already, or the champion is of a later day."""
-    standing = models.find_alias(client, model.pipeline, aliases.CHAMPION)
-    if standing is None or (standing.version != model.version and standing.version[:8] <= model.version[:8]):
+    """Make a version the champion, unless the champion is this version or belongs to a later day."""
+    champion = models.find_alias(client, model.pipeline, aliases.CHAMPION)
+    if champion is None or (champion.version != model.version and champion.version[:8] <= model.version[:8]):
         return registration.promote(client, model, reason)
     return model
 
 
-def _training_run(recipe: Recipe, number: str) -> TrainingRun:
-    window = recipe.window
+def _training_run(spec: PolicySpec, number: str) -> TrainingRun:
+    window = spec.window
     return TrainingRun(
-        run_id=f"{recipe.pipeline}_fit_{secrets.token_hex(4)}",
-        model_id=model_id(recipe.pipeline, number),
-        name=f"{recipe.pipeline} {number}",
+        run_id=f"{spec.pipeline}_fit_{secrets.token_hex(4)}",
+        model_id=model_id(spec.pipeline, number),
+        name=f"{spec.pipeline} {number}",
         started_at=datetime.now(UTC),
-        hyperparameters={**asdict(recipe.settings), "arms": recipe.arms, "context": window.context},
-        training_source=f"{recipe.source} @ {window.since}…{window.day}",
-        test_source=f"the last {window.test_days} days of it",
+        hyperparameters={**window.settings.model_dump(mode="json"), "seed": spec.seed},
+        training_source=f"{spec.source} @ {window.since}…{window.day}",
+        test_source=f"the last {window.settings.test_days} days of it",
     )
 
 
 def _register(
     client: Client,
-    recipe: Recipe,
+    spec: PolicySpec,
     attempt: registration.Attempt,
-    fitted: FittedAds,
+    fitted: FittedPolicy,
     artifact: Artifact,
     events: AdEvents,
     environment: Mapping[str, str],
 ) -> Registered:
     shown = sum(row["impressions"] for row in events.rows())
     record = ModelRecord(
-        pipeline=recipe.pipeline,
+        pipeline=spec.pipeline,
         version=attempt.version,
         status=CANDIDATE,
         model_type="bandit",
@@ -96,13 +91,13 @@ def _register(
         training_rows=shown,
         training_seconds=fitted.seconds,
         training_source=attempt.run.training_source,
-        description=recipe.description,
+        description=spec.description,
         environment=environment,
         evaluation=fitted.evaluation,
-        metadata={"date": recipe.window.day.isoformat(), "unusable": events.unusable, "warnings": fitted.warnings},
+        metadata={"date": spec.window.day.isoformat(), "unusable": events.unusable, "warnings": fitted.warnings},
     )
-    # The version comes last: one that is registered is not made again, so nothing of it may be missing.
-    record_features(client, attempt.run.model_id, _features(recipe, events), datetime.now(UTC))
+    # The version comes last: a registered version is not fitted again, so nothing of it may be missing.
+    record_features(client, attempt.run.model_id, _features(spec, events), datetime.now(UTC))
     registered = models.register(client, record, datetime.now(UTC))
     completed = Outcome(
         training_rows=shown,
@@ -114,9 +109,9 @@ def _register(
     return registered
 
 
-def _features(recipe: Recipe, events: AdEvents) -> list[FeatureRecord]:
-    """The columns that the policy learned from, with their range over contexts and arms; none outweighs another."""
-    names = list(recipe.columns)
+def _features(spec: PolicySpec, events: AdEvents) -> list[FeatureRecord]:
+    """Return the columns that the policy learned from, with their range over contexts and arms."""
+    names = list(spec.columns)
     cells = events.cells.group_by(["context", "arm"]).aggregate([(name, "sum") for name in names])
     x = np.column_stack([cells[f"{name}_sum"].to_numpy() for name in names]).astype(np.float32)
-    return [replace(one, description=recipe.columns[one.name]) for one in summarise(x, names, [0.0] * len(names))]
+    return [replace(item, description=spec.columns[item.name]) for item in summarise(x, names, [0.0] * len(names))]

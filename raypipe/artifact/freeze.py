@@ -1,38 +1,20 @@
-"""Freezing a declared contract: types from the query, vocabularies from the training dates."""
+"""Freeze a declared contract: types from the query, vocabularies from the training dates."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from raypipe.artifact.contract import RESERVED, Contract, FrozenFeature, describe_query, require_columns
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
+from raypipe.config.features import Feature
 from raypipe.errors import ConfigError, DataError
-
-
-class DeclaredFeature(Protocol):
-    """A feature as the config declares it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def encode(self) -> str: ...
-    @property
-    def vocabulary(self) -> int: ...
-    @property
-    def missing(self) -> Sequence[int | float | str]: ...
-    @property
-    def default(self) -> float | None: ...
-    @property
-    def monotone(self) -> int: ...
 
 
 def freeze(
     client: Client,
-    declared: Sequence[DeclaredFeature],
+    declared: Sequence[Feature],
     keys: Sequence[str],
     carry: Sequence[str],
     features_sql: str,
@@ -42,18 +24,14 @@ def freeze(
     inputs: Sequence[str] = (),
     parameters: Mapping[str, Any] | None = None,
 ) -> Contract:
-    """The contract with the types and vocabularies of the training dates.
+    """Return the contract with the types and vocabularies of the training dates.
 
     Args:
-        client: where the features query runs.
         declared: the features of the config, in matrix order.
-        keys: the entity key's columns.
-        carry: columns that publishing needs.
         features_sql: the features query, its `{slice}` filled with a true condition.
-        fit_parameters: the bound parameters of each training date; the vocabularies come from these alone.
-        source: the name of the SQL file, for errors.
-        inputs: columns that the model gets as they are.
-        parameters: those of the bound values that stay with the version.
+        fit_parameters: the bound parameters per training date; vocabularies come from these dates alone.
+        inputs: columns that the model reads unchanged, beside the matrix.
+        parameters: the bound values to keep with the version.
     """
     types = describe_query(client, features_sql, fit_parameters[0])
     require_columns(types, keys, "key", source)
@@ -62,7 +40,7 @@ def freeze(
     require_columns(types, [feature.name for feature in declared], "feature", source)
     clash = RESERVED & {*keys, *carry, *inputs}
     if clash:
-        raise ConfigError(f"{source} uses a column name that raypipe needs itself", found=", ".join(sorted(clash)))
+        raise ConfigError(f"{source} uses a column name that raypipe reserves", found=", ".join(sorted(clash)))
     words = _vocabularies(client, [f for f in declared if f.kind == "category"], features_sql, fit_parameters)
     return Contract(
         tuple(keys),
@@ -76,36 +54,40 @@ def freeze(
     )
 
 
-def _frozen(feature: DeclaredFeature, type_name: str, vocabulary: tuple[str, ...]) -> FrozenFeature:
-    if feature.kind == "category":
-        return FrozenFeature(
-            feature.name, "category", type_name, feature.encode, vocabulary, (), feature.default, feature.monotone
-        )
+def _frozen(feature: Feature, type_name: str, vocabulary: tuple[str, ...]) -> FrozenFeature:
+    category = feature.kind == "category"
     bare = type_name.removeprefix("LowCardinality(").removeprefix("Nullable(")
-    if not bare.startswith(("Int", "UInt", "Float", "Decimal", "Bool")):
+    if not category and not bare.startswith(("Int", "UInt", "Float", "Decimal", "Bool")):
         raise DataError(
-            f"The feature {feature.name!r} is declared a number but its column is not",
+            f"The feature {feature.name!r} is declared as a number, but its column is none",
             found=type_name,
             allowed="a numeric column, or kind: category",
             next_step="cast it in features.sql, or declare `kind: category`",
         )
     return FrozenFeature(
-        feature.name, feature.kind, type_name, "ordinal", (), tuple(feature.missing), feature.default, feature.monotone
+        feature.name,
+        feature.kind,
+        type_name,
+        feature.encode if category else "ordinal",
+        vocabulary,
+        () if category else tuple(feature.missing),
+        feature.default,
+        feature.monotone,
     )
 
 
 def _vocabularies(
     client: Client,
-    categories: Sequence[DeclaredFeature],
+    categories: Sequence[Feature],
     features_sql: str,
     fit_parameters: Sequence[Mapping[str, Any]],
 ) -> dict[str, tuple[str, ...]]:
-    """Each category's most frequent values over the training dates, in a stable order."""
+    """Return each category's most frequent values over the training dates, in a stable order."""
     if not categories:
         return {}
     counts: dict[str, dict[str, int]] = {feature.name: {} for feature in categories}
     columns = ", ".join(
-        # NULL is missing, which '' need not be.
+        # NULL counts as missing; '' may be a value.
         f"sumMapIf([ifNull(toString({identifier(f.name)}), '')], [toUInt64(1)], isNotNull({identifier(f.name)}))"
         for f in categories
     )
@@ -118,12 +100,12 @@ def _vocabularies(
     return {feature.name: _most_frequent(counts[feature.name], feature) for feature in categories}
 
 
-def _most_frequent(counts: Mapping[str, int], feature: DeclaredFeature) -> tuple[str, ...]:
+def _most_frequent(counts: Mapping[str, int], feature: Feature) -> tuple[str, ...]:
     absent = {str(value) for value in feature.missing}
     ranked = sorted((word for word in counts if word not in absent), key=lambda word: (-counts[word], word))
     if not ranked:
         raise DataError(
-            f"The category {feature.name!r} has no value at all on the training dates",
-            next_step="fill its column, or take it out of `features` in the config",
+            f"The category {feature.name!r} has no value on the training dates",
+            next_step="fill its column, or remove it from `features` in the config",
         )
     return tuple(ranked[: feature.vocabulary])

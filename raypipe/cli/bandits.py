@@ -12,13 +12,13 @@ from raypipe.config.load import Loaded
 from raypipe.score.runs import Run
 
 if TYPE_CHECKING:
-    from raypipe.ads.ads import AdsOutcome
+    from raypipe.ads.ads import PublishedPolicy
     from raypipe.ads.off_policy import Estimate, OffPolicy
 
 NAMES = ("company_name", "brand_name", "device_type_name", "category_name")
 
 
-def document(published: AdsOutcome, seconds: float) -> dict[str, Any]:
+def document(published: PublishedPolicy, seconds: float) -> dict[str, Any]:
     """The JSON of a published policy."""
     fitted, events, version = published.fitted, published.events, published.version
     return {
@@ -48,10 +48,10 @@ def document(published: AdsOutcome, seconds: float) -> dict[str, Any]:
                 "status": context.status,
                 "arms": {
                     arm.arm: {
-                        "impressions": arm.seen.impressions,
+                        "impressions": arm.totals.impressions,
                         "users": events.users.get((context.context, arm.arm), 0),
-                        "clicks": arm.seen.clicks,
-                        "revenue": round(arm.seen.revenue, 6),
+                        "clicks": arm.totals.clicks,
+                        "revenue": round(arm.totals.revenue, 6),
                         "expected": {"value": arm.expected, "low": arm.low, "high": arm.high},
                         "best": arm.best,
                         "share": arm.share,
@@ -64,7 +64,7 @@ def document(published: AdsOutcome, seconds: float) -> dict[str, Any]:
     }
 
 
-def show(endpoint: Endpoint, loaded: Loaded, published: AdsOutcome, seconds: float, json: bool) -> None:
+def show(endpoint: Endpoint, loaded: Loaded, published: PublishedPolicy, seconds: float, json: bool) -> None:
     """Prints a published policy."""
     if json:
         output.emit(document(published, seconds))

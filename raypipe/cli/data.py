@@ -12,7 +12,18 @@ import typer
 
 from raypipe import doctor as examination
 from raypipe.cli import output
-from raypipe.cli.options import LATEST, Config, Debug, Json, Url, client_of, endpoint_of, parse_date, parse_day
+from raypipe.cli.options import (
+    LATEST,
+    Config,
+    Debug,
+    Json,
+    Url,
+    client_of,
+    endpoint_of,
+    needed_of,
+    parse_date,
+    parse_day,
+)
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import EMBEDDED
 from raypipe.clickhouse.endpoint import Endpoint
@@ -37,14 +48,16 @@ def migrate(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Create the database and the tables that are missing; never alter one that is there, but say how it differs.
+    """Create the database and the missing tables; never alter a table that exists, but say how it differs.
 
-    May be repeated. Exits with 1 when a table differs in a way on which runs would fail.
+    The tables are those that the configured pipelines read or write, and raypipe's own. May be repeated.
+    Exits with 1 when a table differs in a way on which runs would fail.
 
     Example: raypipe migrate --check
     """
     with output.reported(debug), endpoint_of(load_shared(config, url).connection, check=False) as endpoint:
-        report = migration.plan_at(endpoint) if check else migration.migrate_at(endpoint)
+        act = migration.plan_at if check else migration.migrate_at
+        report = act(endpoint, needed_of(config, url).declarations)
         if json:
             differences = [vars(item) for item in report.differences]
             output.emit(
@@ -132,7 +145,8 @@ def doctor(
         connection = load_shared(config, url).connection
         with endpoint_of(connection, check=False) as endpoint:
             dropped = _clean(endpoint) if clean else ()
-            checks = examination.examine(endpoint, embedded=connection.url.startswith(EMBEDDED))
+            embedded = connection.url.startswith(EMBEDDED)
+            checks = examination.examine(endpoint, needed_of(config, url), embedded=embedded)
         if json:
             output.emit({"checks": [vars(check) for check in checks], "dropped": dropped})
         else:

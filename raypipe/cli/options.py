@@ -14,6 +14,7 @@ import typer
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.schema.needed import Needed, needed
 from raypipe.config.load import Loaded, list_pipelines, load_pipeline, load_shared
 from raypipe.config.schema import Connection
 from raypipe.errors import UsageError
@@ -111,6 +112,19 @@ def client_of(config: Path | None, url: str | None) -> Iterator[Client]:
     """A client for a command that has no pipeline."""
     with endpoint_of(load_shared(config, url).connection) as endpoint, Client(endpoint) as client:
         yield client
+
+
+def needed_of(config: Path | None, url: str | None) -> Needed:
+    """Return the tables that the configured pipelines need.
+
+    Raises:
+        ConfigError: the configuration of a pipeline has problems.
+    """
+    pipelines = [load_pipeline(name, config, url=url) for name in list_pipelines(config)]
+    return needed(
+        {table for loaded in pipelines for table in loaded.tables()},
+        {path for loaded in pipelines for path in loaded.sql_files()},
+    )
 
 
 @contextmanager

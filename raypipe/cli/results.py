@@ -18,7 +18,7 @@ from raypipe.registry.record import Registered
 from raypipe.score import runs
 
 if TYPE_CHECKING:
-    from raypipe.ads.ads import AdsOutcome
+    from raypipe.ads.ads import PublishedPolicy
     from raypipe.fit.fit import FitResult
     from raypipe.monitor.drift import Drift
     from raypipe.night import NightResult
@@ -65,7 +65,7 @@ def fit_document(outcome: FitResult) -> dict[str, Any]:
     }
 
 
-def score_document(scored: ScoreResult | AdsOutcome, seconds: float) -> dict[str, Any]:
+def score_document(scored: ScoreResult | PublishedPolicy, seconds: float) -> dict[str, Any]:
     """The JSON of a published run."""
     run = scored.outcome.run
     return {

@@ -128,7 +128,7 @@ def run(
                 from raypipe.ads import ads
 
                 with output.progress() as progress:
-                    published = ads.run(endpoint, loaded, day, progress)
+                    published = ads.run_ads(endpoint, loaded, day, progress)
                 bandits.show(endpoint, loaded, published, time.perf_counter() - started, json)
                 return
             if loaded.config.baselines is not None:
@@ -169,7 +169,7 @@ def resume(
             from raypipe.ads import ads
 
             with output.progress() as progress:
-                published = ads.resume(client.endpoint, loaded, run_id, progress, take_over=take_over)
+                published = ads.resume_ads(client.endpoint, loaded, run_id, progress, take_over=take_over)
             bandits.show(client.endpoint, loaded, published, time.perf_counter() - started, json)
             return
         from raypipe.artifact import imports

@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from raypipe.artifact.package import load_card
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster import runtime
@@ -92,7 +93,11 @@ def _settings(loaded: Loaded) -> Baselines:
 
 def _champion(client: Client, pipeline: str) -> Champion | None:
     version = models.find_alias(client, pipeline, CHAMPION)
-    return Champion(version, newest(client, version.model_id, "fit")) if version else None
+    if version is None:
+        return None
+    # An artifact of another format is refused before anything is fitted.
+    load_card(version.artifact_uri, version.artifact_sha256, pipeline=pipeline, version=version.version)
+    return Champion(version, newest(client, version.model_id, "fit"))
 
 
 def _last_day(fit: Completed | None, horizon: int | None, as_of: date | None) -> date | None:

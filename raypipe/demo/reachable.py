@@ -25,9 +25,9 @@ from raypipe.errors import DataError
 from raypipe.evaluation import checks, metrics
 from raypipe.fit.recipe import Recipe, labels_of, recipe_of
 from raypipe.fit.training_table import place
-from raypipe.recommend import fit, ranking
+from raypipe.recommend import evaluation, fit
+from raypipe.recommend.evaluation import Holdout
 from raypipe.recommend.interactions import Interactions, positions_of
-from raypipe.recommend.ranking import HeldOut
 from raypipe.registry import models
 from raypipe.registry.aliases import CHAMPION
 from raypipe.registry.record import NOT_FITTED, Registered
@@ -156,11 +156,11 @@ def _listed(client: Client, recipe: Recipe, statement: Statement) -> tuple[int, 
         raise DataError("No reader of the demo read anything new in the test days", found=f"{since} and after")
     listed, wanted = (table.column(name).combine_chunks() for name in ("articles", "wanted"))
     held, lists = _held(listed, wanted)
-    found = ranking.evaluate(lists, held, 0, k=fit.K, resamples=0)
+    found = evaluation.evaluate(lists, held, 0, k=fit.K, resamples=0)
     return table.num_rows, {name: found[name]["value"] for name in ("precision", "ndcg")}
 
 
-def _held(listed: pa.ListArray, wanted: pa.ListArray) -> tuple[HeldOut, Any]:
+def _held(listed: pa.ListArray, wanted: pa.ListArray) -> tuple[Holdout, Any]:
     """What each reader has to find, and the lists as positions, (readers, K), -1 where one is shorter."""
     ids = pc.unique(pa.concat_arrays([listed.flatten(), wanted.flatten()]))
     readers, lengths = len(wanted), pc.list_value_length(wanted).to_numpy()
@@ -170,4 +170,4 @@ def _held(listed: pa.ListArray, wanted: pa.ListArray) -> tuple[HeldOut, Any]:
     lists = np.full((readers, fit.K), -1, np.int64)
     filled = np.arange(fit.K) < pc.list_value_length(listed).to_numpy()[:, None]
     lists[filled] = positions_of(listed.flatten(), ids)
-    return HeldOut(test.take(np.zeros(0, np.int64)), test), lists
+    return Holdout(test.take(np.zeros(0, np.int64)), test), lists

@@ -133,7 +133,7 @@ def _linear(kind: str, train: Matrix, seed: int) -> _Rule:
     """Fit a logistic or ridge regression on filled and standardised columns."""
     name = "logistic regression" if kind == "binary" else "ridge regression"
     if importlib.util.find_spec("sklearn") is None:
-        return _Rule("linear", f"{name}: not fitted, scikit-learn is not installed (raypipe[sklearn])", None)
+        return _Rule("linear", f"{name}: not fitted, scikit-learn is not installed (the extra `sklearn`)", None)
     linear = library("sklearn.linear_model")
     steps, prepared = prepare(train.x, np.float64)
     if kind == "binary":

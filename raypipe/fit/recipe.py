@@ -10,9 +10,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from raypipe.artifact.contract import Contract, describe_query
-from raypipe.artifact.freeze import DeclaredFeature, freeze
+from raypipe.artifact.freeze import freeze
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, load
+from raypipe.config.features import Feature
 from raypipe.config.load import Loaded
 from raypipe.config.model import ModelConfig
 from raypipe.config.schema import PipelineConfig
@@ -53,7 +54,7 @@ class Recipe:
     inputs: tuple[str, ...]
     parameters: Mapping[str, Any]
     entity_id: str
-    features: Sequence[DeclaredFeature]
+    features: Sequence[Feature]
     folder: Path
     features_sql: Statement
     labels_sql: Statement | None

@@ -27,7 +27,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from raypipe.artifact.contract import MATRIX, matrix
 from raypipe.cluster.runtime import causes, original, plain_errors, quiet_libraries
 from raypipe.errors import ConfigError, DataError, ModelError
-from raypipe.models.protocol import Family, FitSpec, Matrix, load_class, load_family
+from raypipe.models.protocol import FitSpec, Matrix, MatrixFamily, load_class, load_matrix_family
 from raypipe.progress import Progress
 
 LABEL = "label"
@@ -71,7 +71,7 @@ def train(
         DataError: the rows do not fit the spec.
         ModelError: the fit failed, or a Ray process died.
     """
-    family = load_family(family_path)
+    family = load_matrix_family(family_path)
     if workers:
         _require_room(family, family_path, workers, cpus_per_worker)
         spec = dataclasses.replace(spec, threads=spec.threads or cpus_per_worker)
@@ -108,7 +108,7 @@ def _train(family_path: str, spec: FitSpec, progress: Progress) -> dict[str, Any
     width = len(spec.columns)
     train, validation = (_gather(name, width, progress) for name in ("train", "validation"))
     progress(f"fitting on {len(train):,} rows, {len(validation):,} for validation, {width} features", 0, 0)
-    model, history = load_family(family_path).fit(train, validation, spec)
+    model, history = load_matrix_family(family_path).fit(train, validation, spec)
     return {"files": model.files(), "history": dataclasses.asdict(history)}
 
 
@@ -140,7 +140,13 @@ def _labels(column: Any, name: str) -> Any:
     return labels
 
 
-def _require_room(family: Family, path: str, workers: int, cpus_per_worker: int) -> None:
+def _require_room(family: MatrixFamily, path: str, workers: int, cpus_per_worker: int) -> None:
+    if workers < 0 or cpus_per_worker < 1:
+        raise ConfigError(
+            "model.workers or model.cpus_per_worker cannot be used",
+            found=f"{workers} and {cpus_per_worker}",
+            allowed="workers of at least 0 (this process), cpus_per_worker of at least 1",
+        )
     if family.ray_backend is None and workers > 1:
         raise ConfigError(
             f"{path} fits in one process", found=f"model.workers: {workers}", allowed="0 or 1", next_step="set it to 0"
@@ -157,7 +163,7 @@ def _require_room(family: Family, path: str, workers: int, cpus_per_worker: int)
         )
 
 
-def _backend(family: Family) -> BackendConfig:
+def _backend(family: MatrixFamily) -> BackendConfig:
     if family.ray_backend is None:
         return BackendConfig()
     backend = load_class(family.ray_backend, "ray_backend")()

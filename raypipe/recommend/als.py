@@ -1,14 +1,13 @@
-"""Implicit alternating least squares with the library implicit: item factors, and a user's factors from a history.
+"""Factorise interactions by alternating least squares with the library implicit.
 
-Hu, Koren & Volinsky 2008, "Collaborative Filtering for Implicit Feedback Datasets": a pair that was seen has the
-preference 1 with confidence 1 + alpha · weight, every other pair the preference 0 with confidence 1.
+Hu, Koren & Volinsky 2008, "Collaborative Filtering for Implicit Feedback Datasets": an observed pair has the preference
+1 with confidence 1 + alpha · weight, every other pair has the preference 0 with confidence 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -17,49 +16,19 @@ import numpy.typing as npt
 
 from raypipe.errors import ConfigError, ModelError
 from raypipe.recommend.interactions import Interactions
+from raypipe.recommend.parameters import AlsParameters
 
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Factorisation:
-    """The parameters of the factorisation.
-
-    Attributes:
-        factors: the length of a vector.
-        regularization: λ, above 0.
-        alpha: how much confidence a weight adds.
-        iterations: of the alternation.
-        seed: of the factors that it starts from.
-    """
-
-    factors: int = 64
-    regularization: float = 1.0
-    alpha: float = 10.0
-    iterations: int = 15
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (("factors", 1), ("iterations", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ConfigError(f"als.{name} cannot be used", found=value, allowed=f"a whole number from {least}")
-        for name in ("regularization", "alpha"):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not 0 < value < np.inf:
-                raise ConfigError(f"als.{name} cannot be used", found=value, allowed="a number above 0")
-
-
-def item_factors(interactions: Interactions, params: Factorisation, threads: int = 0) -> Array:
-    """Fits the factors of all items of the catalogue, (items, factors), float32; 0 for an item nobody read.
+def item_factors(interactions: Interactions, params: AlsParameters, threads: int = 0) -> Array:
+    """Fit the factors of all items of the catalogue, (items, factors), float32; 0 for an item without readers.
 
     Args:
-        interactions: the pairs to fit on; none at all is fine.
-        params: of the factorisation.
-        threads: 0 for all cores.
+        threads: CPU threads; 0 means all cores.
 
     Raises:
-        ModelError: the factorisation did not come to finite numbers.
+        ModelError: the factorisation did not converge to finite numbers.
     """
     if not len(interactions):
         return np.zeros((interactions.item_count, params.factors), np.float32)
@@ -80,25 +49,24 @@ def item_factors(interactions: Interactions, params: Factorisation, threads: int
 
 
 class FoldIn:
-    """Users' factors from their histories, with the item factors as they are.
+    """Compute users' factors from their histories and fixed item factors.
 
-    Exactly the least squares step of the fit, so that no user's factors need to be kept. Threads may share one.
+    It repeats the least squares step of the fit, so that users' factors need not be stored. Threads may share it.
 
     Args:
         factors: (items, factors), float32.
-        params: those of the fit.
     """
 
-    def __init__(self, factors: Array, params: Factorisation) -> None:
+    def __init__(self, factors: Array, params: AlsParameters) -> None:
         self._alpha = np.float32(params.alpha)
         with one_blas_thread():
             self._model = _model(_library(), params, threads=1)
             # The library asks for a writable buffer, which factors read from a file are not.
             self._model.item_factors = np.require(factors, np.float32, ["C", "W"])
-            self._model.YtY  # noqa: B018 computed and kept here, before threads ask for it at once
+            self._model.YtY  # noqa: B018 computed and cached here, before several threads need it
 
     def __call__(self, histories: Any) -> Array:
-        """Factors (users, factors), float32, of a csr_matrix (users, items) of weights; 0 for an empty history."""
+        """Return factors (users, factors) for a csr_matrix (users, items) of weights; 0 for an empty history."""
         confidence = histories.copy()
         confidence.data = 1 + self._alpha * confidence.data
         try:
@@ -110,21 +78,21 @@ class FoldIn:
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Inside, BLAS uses one thread: implicit has threads of its own, and the two together are many times slower."""
+    """Limit BLAS to one thread: together with implicit's own threads it would be many times slower."""
     with _blas().limit(limits=1, user_api="blas"):
         yield
 
 
 @cache
 def _blas() -> Any:
-    import scipy.linalg  # noqa: F401 brings a BLAS of its own, which has to be loaded to be found
+    import scipy.linalg  # noqa: F401 SciPy has its own BLAS, which is only found after it is loaded
     from threadpoolctl import ThreadpoolController
 
-    # Looking for the libraries takes milliseconds, setting their threads nothing.
+    # The search for the libraries takes milliseconds, so it is done once.
     return ThreadpoolController()
 
 
-def _model(library: Any, params: Factorisation, threads: int) -> Any:
+def _model(library: Any, params: AlsParameters, threads: int) -> Any:
     return library.cpu.als.AlternatingLeastSquares(
         factors=params.factors,
         regularization=params.regularization,
@@ -142,6 +110,6 @@ def _library() -> Any:
     except ImportError as error:
         raise ConfigError(
             "Recommendations need the library implicit, which is not installed",
-            next_step="pip install 'raypipe[als]'",
+            next_step="pip install 'implicit>=0.7.2' (the extra `als`)",
         ) from error
     return implicit

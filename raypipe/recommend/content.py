@@ -1,4 +1,4 @@
-"""What items are about: a vector each, from category, author and other words; a product of two is their similarity."""
+"""Turn categories, authors and other words of items into vectors whose products are similarities."""
 
 from __future__ import annotations
 
@@ -14,23 +14,21 @@ from raypipe.recommend.interactions import positions_of
 
 Array = npt.NDArray[Any]
 
-# Rarer words of a brand are left out: two articles seldom share one, and the projection works on words × words.
+# Rarer words of a brand are left out: articles seldom share them, and the projection works on words × words.
 LARGEST_VOCABULARY = 2_000
 
 
 def content_vectors(brands: Array, fields: Mapping[str, pa.Array], weights: Mapping[str, float], width: int) -> Array:
-    """Vectors whose products are the items' tf-idf cosine similarity within a brand.
+    """Return vectors whose products are the items' tf-idf cosine similarities within a brand.
 
-    Each field's value is a word of its item; '' and NULL are none. A word weighs ln(1 + items / items with it)
-    times its field's weight, an item's words together have length 1. Where a brand has more words than `width`, the
-    vectors are projected on the directions that keep most of the products (latent semantic analysis, Deerwester
-    et al. 1990). Products of items of two brands mean nothing.
+    The value of each field is a word of its item; '' and NULL are no word. The weight of a word is its field's weight
+    times ln(1 + items / items with the word), and an item's words together have length 1. Where a brand has more words
+    than `width`, the vectors are projected on the directions that keep most of the products (latent semantic analysis,
+    Deerwester et al. 1990). Products across brands have no meaning.
 
     Args:
         brands: (items,), the number of the item's brand, from 0.
-        fields: by name one array of strings each, (items,).
-        weights: of each field.
-        width: the length of the vectors.
+        fields: an array of strings (items,) per field.
 
     Returns:
         (items, width), float32; zeros for an item without words.
@@ -49,22 +47,22 @@ def content_vectors(brands: Array, fields: Mapping[str, pa.Array], weights: Mapp
 
 
 def _words(fields: Mapping[str, pa.Array], weights: Mapping[str, float]) -> tuple[Array, Array, Array]:
-    """Item, number and field weight of every word, the fields' vocabularies one after another."""
-    found, known = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))], 0
+    """Return item, number and field weight of every word, with the fields' vocabularies one after another."""
+    parts, known = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))], 0
     for name, field in fields.items():
         vocabulary = pc.unique(field)
         vocabulary = vocabulary.filter(pc.and_(pc.is_valid(vocabulary), pc.not_equal(vocabulary, "")))
         codes = positions_of(field, vocabulary)
         items = np.flatnonzero(codes >= 0)
         if weights[name]:
-            found.append((items, codes[items] + known, np.full(len(items), weights[name], np.float32)))
+            parts.append((items, codes[items] + known, np.full(len(items), weights[name], np.float32)))
         known += len(vocabulary)
-    rows, words, counts = (np.concatenate(column) for column in zip(*found, strict=True))
+    rows, words, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
     return rows, words, counts
 
 
 def _brand_vectors(used: Any, width: int) -> Array:
-    """The vectors of one brand's items from its (items, words) matrix of field weights."""
+    """Return the vectors of one brand's items from its (items, words) matrix of field weights."""
     frequency = np.bincount(used.indices, minlength=used.shape[1])
     kept = np.flatnonzero(frequency)
     if len(kept) > LARGEST_VOCABULARY:

@@ -1,4 +1,4 @@
-"""Users as scoring reads them, and their histories as a sparse matrix over the catalogue."""
+"""Turn the histories of a batch of users into a sparse matrix over the catalogue."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from raypipe.recommend.interactions import numbers, positions_of
 
 Array = npt.NDArray[Any]
 
-# The columns of features.sql that a history is read from.
+# The columns of features.sql that describe a user's history.
 INPUTS = ("brand_id", "category_id", "read_articles", "read_weights")
 
 
 @dataclass(frozen=True)
 class Users:
-    """A batch of users.
+    """A batch of users in the order of `INPUTS`.
 
     Attributes:
         brand_ids: (users,), strings.
-        category_ids: (users,), strings, the category each likes; '' or NULL where it is not known.
-        items: (users,), lists of what each read: article ids, or positions in the catalogue as integers.
-        weights: (users,), lists of what each of those counts, of the same lengths.
+        category_ids: (users,), strings, the preferred category; '' or NULL if unknown.
+        items: (users,), lists of read articles: ids, or positions in the catalogue as integers.
+        weights: (users,), lists of the articles' weights, of the same lengths.
     """
 
     brand_ids: pa.Array
@@ -36,27 +36,15 @@ class Users:
     items: pa.Array
     weights: pa.Array
 
-    @classmethod
-    def from_table(cls, table: pa.Table | pa.RecordBatch) -> Users:
-        """Users from the columns brand_id, category_id, read_articles and read_weights of features.sql.
-
-        Raises:
-            DataError: a column is missing.
-        """
-        absent = [name for name in INPUTS if name not in table.schema.names]
-        if absent:
-            raise DataError("The users lack a column", found=", ".join(absent), next_step="select it in features.sql")
-        return cls(*(_whole(table.column(name)) for name in INPUTS))
-
 
 @dataclass(frozen=True)
 class Histories:
     """A batch of users by position.
 
     Attributes:
-        brands: (users,), the position of the brand in the catalogue's brands; -1 for one that it does not have.
-        categories: (users,), the position of the category; -1 where there is none.
-        weights: a csr_matrix (users, items), float32, of what each user read of the own brand.
+        brands: (users,), the position of the brand in the catalogue's brands; -1 for an unknown brand.
+        categories: (users,), the position of the category; -1 for an unknown category.
+        weights: a csr_matrix (users, items), float32, of each user's articles of the own brand.
     """
 
     brands: Array
@@ -65,9 +53,9 @@ class Histories:
 
 
 def histories_of(users: Users, catalogue: Catalogue) -> Histories:
-    """Finds users' brands, categories and articles in the catalogue.
+    """Find users' brands, categories and articles in the catalogue.
 
-    What the catalogue does not know, an article of another brand, and a weight that is not above 0 are left out.
+    Articles of other brands, articles that the catalogue lacks and weights that are not above 0 are left out.
 
     Raises:
         DataError: a user has more or fewer weights than articles.
@@ -93,7 +81,7 @@ def histories_of(users: Users, catalogue: Catalogue) -> Histories:
     starts = np.concatenate(([0], np.cumsum(np.bincount(rows[kept], minlength=len(lengths)))))
     shape = (len(lengths), len(catalogue))
     matrix = csr_matrix((weights[kept], items[kept].astype(np.int32), starts.astype(np.int32)), shape=shape)
-    # An article that stands twice in a history is one confidence, not two.
+    # An article that occurs twice in a history has one confidence, not two.
     matrix.sum_duplicates()
     return Histories(brands, np.where(named, known, -1), matrix)
 
@@ -107,7 +95,3 @@ def _positions(items: pa.Array, catalogue: Catalogue) -> Array:
 
 def _lengths(lists: pa.Array) -> Array:
     return numbers(pc.fill_null(pc.list_value_length(lists), 0), np.int64)
-
-
-def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -1,4 +1,4 @@
-"""The recommender as a model family: it answers each user's history with a list of articles."""
+"""Answer each user's history with a list of articles: the recommender as a model family."""
 
 from __future__ import annotations
 
@@ -11,42 +11,31 @@ import numpy as np
 import pyarrow as pa
 
 from raypipe.errors import ModelError
-from raypipe.models.protocol import Answer, Family, FitSpec, FloatArray, History, Matrix, Rows
-from raypipe.recommend import recommender_files
+from raypipe.models.protocol import Answer, Family, FloatArray, Rows
 from raypipe.recommend.histories import INPUTS, Users
 from raypipe.recommend.ranker import Ranker
-from raypipe.recommend.recommender import Recommender
+from raypipe.recommend.recommender import Recommender, from_files, to_files
 
 
 class HybridRecommender(Family):
-    """The family; `model.params` are those of `raypipe.recommend.recommender.Hybrid`."""
+    """A hybrid of ALS, content, popularity and freshness; `HybridParameters` describes `model.params`."""
 
     framework = "implicit"
     algorithm = "implicit ALS with content, popularity and freshness"
     format = "arrow"
-    ray_backend: str | None = None
     fitter = "raypipe.recommend.fit"
     explains = False
-    scores_without: tuple[str, ...] = ()
 
-    def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[Recommendations, History]:
-        """A recommender is fitted on who read what, which is no matrix.
-
-        Raises:
-            ModelError: always.
-        """
-        raise ModelError("A recommender is not fitted on a matrix", next_step="fit the pipeline with `raypipe fit`")
-
-    def from_files(self, files: Mapping[str, bytes]) -> Recommendations:
-        """The model in `items.arrow` and `recommender.json`."""
-        return Recommendations(recommender_files.from_files(files))
+    def from_files(self, files: Mapping[str, bytes]) -> HybridModel:
+        """Load the model in `items.arrow` and `recommender.json`."""
+        return HybridModel(from_files(files))
 
 
-class Recommendations:
-    """A recommender behind raypipe's protocol.
+class HybridModel:
+    """A recommender that scores rows of users.
 
-    Its answers have the columns `articles`, the ids by rank, `scores`, falling with the rank, and `popular`, 1 for a
-    user without a history. The score of a user is that of the first article, 0 where nothing can be recommended.
+    Its answers have the columns `articles` (ids by rank), `scores` (falling with the rank) and `popular` (1 for a user
+    without a history). A user's own score is the score of the first article, or 0 where no article can be recommended.
     """
 
     outputs: Mapping[str, str] = MappingProxyType(
@@ -60,7 +49,7 @@ class Recommendations:
         self._ranker: tuple[datetime, Ranker] | None = None
 
     def answer(self, rows: Rows) -> Answer:
-        """Lists as of the end of the day, for users by their `inputs`; the matrix is not looked at.
+        """Return lists as of the end of the day for users described by `inputs`; the matrix does not matter.
 
         Raises:
             ModelError: an input is missing.
@@ -68,53 +57,45 @@ class Recommendations:
         missing = [name for name in INPUTS if name not in rows.inputs]
         if missing:
             raise ModelError(
-                "A recommender needs its users' histories",
+                "The recommender needs its users' histories",
                 found=f"no {', '.join(missing)}",
                 allowed=f"inputs: [{', '.join(INPUTS)}] in the pipeline's config",
             )
         users = Users(*(rows.inputs[name] for name in INPUTS))
         count = len(users.brand_ids)
-        found = self._at(rows.at).rank(users)
+        ranked = self._at(rows.at).rank(users)
         ends = np.zeros(count + 1, np.int32)
-        np.cumsum(np.bincount(found.users, minlength=count), out=ends[1:])
+        np.cumsum(np.bincount(ranked.users, minlength=count), out=ends[1:])
         offsets = pa.array(ends)
-        articles = self.recommender.catalogue.ids.take(pa.array(found.items))
+        articles = self.recommender.catalogue.ids.take(pa.array(ranked.items))
         first, popular = np.zeros(count, np.float32), np.zeros(count, np.uint8)
-        first[found.users[found.ranks == 1]] = found.scores[found.ranks == 1]
-        popular[found.users[found.popular]] = 1
+        first[ranked.users[ranked.ranks == 1]] = ranked.scores[ranked.ranks == 1]
+        popular[ranked.users[ranked.popular]] = 1
         columns = {
             "articles": pa.ListArray.from_arrays(offsets, articles),
-            "scores": pa.ListArray.from_arrays(offsets, pa.array(found.scores)),
+            "scores": pa.ListArray.from_arrays(offsets, pa.array(ranked.scores)),
             "popular": pa.array(popular),
         }
         return Answer(first, columns)
 
     def predict(self, x: FloatArray) -> FloatArray:
-        """A matrix says nothing of what a user read.
-
-        Raises:
-            ModelError: always.
-        """
-        raise ModelError("A recommender needs its users' histories, not a matrix")
+        """Refuse, since a matrix holds no histories."""
+        raise ModelError("The recommender needs its users' histories, not a matrix")
 
     def explain(self, x: FloatArray) -> FloatArray:
-        """Recommendations have no additive explanations.
-
-        Raises:
-            ModelError: always.
-        """
+        """Refuse, since recommendations have no additive explanations."""
         raise ModelError("Recommendations have no explanations")
 
     def importance(self) -> FloatArray:
-        """No column of the matrix counts: it is there for the drift."""
+        """Return no importance: the matrix only serves to measure drift."""
         return np.zeros(0, np.float32)
 
     def files(self) -> dict[str, bytes]:
-        """`items.arrow` and `recommender.json`."""
-        return recommender_files.to_files(self.recommender)
+        """Return `items.arrow` and `recommender.json`."""
+        return to_files(self.recommender)
 
     def set_threads(self, threads: int) -> None:
-        """How many threads `answer` uses; 0 means one."""
+        """Set the threads of `answer`; 0 means a single thread."""
         self._threads = max(1, threads)
         self._ranker = None
 

@@ -20,7 +20,7 @@ from raypipe.config.load import Loaded
 from raypipe.data import split
 from raypipe.data.slices import Slicing, cut, has_place, unsliced
 from raypipe.errors import ConfigError, GateRefused, ServerError, advised
-from raypipe.models.protocol import explains
+from raypipe.models.protocol import load_family
 from raypipe.registry.models import Registered
 from raypipe.score import current, gate, mapping, publish
 from raypipe.score.manifest import Manifest, Target
@@ -123,7 +123,7 @@ def manifest(
         chunk_rows=config.score.chunk_rows,
         max_rejected=config.score.max_rejected,
         duplicates=config.score.duplicates,
-        explain_rows=config.score.explain.rows if explains(card.family) else 0,
+        explain_rows=config.score.explain.rows if load_family(card.family).explains else 0,
         explain_features=config.score.explain.features,
         threshold=card.threshold,
         levels=card.levels,

@@ -23,7 +23,7 @@ from raypipe.evaluation.threshold import threshold_or_f1
 from raypipe.fit import training_table
 from raypipe.fit.labelled import fit_spec
 from raypipe.fit.recipe import Recipe, frozen
-from raypipe.models.protocol import FloatArray, Matrix, load_family
+from raypipe.models.protocol import FloatArray, Matrix, load_matrix_family
 from raypipe.sweep import space
 from raypipe.sweep.plan import SweepPlan
 
@@ -95,7 +95,7 @@ def run_trial(plan: SweepPlan, endpoint: Endpoint, rows: TrialRows, values: spac
             tell(done, predict(), False)
 
     spec = replace(fit_spec(recipe, contract), threads=plan.cpus, on_round=on_round)
-    model, history = load_family(recipe.family).fit(train, validation, spec)
+    model, history = load_matrix_family(recipe.family).fit(train, validation, spec)
     tell(history.rounds, model.predict(validation.x), True)
 
 

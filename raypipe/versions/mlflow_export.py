@@ -63,7 +63,7 @@ def export(client: Client, model: Registered, uri: str) -> Exported:
     life.require_artifact(model)
     mlflow = _library()
     _require_no_password(uri)
-    content = files.load(model.artifact_uri, model.artifact_sha256)
+    content = files.load(model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version)
     assigned = aliases.named(client, model.pipeline)
     names = tuple(name for name, alias in assigned.items() if alias.version == model.version)
     with _translated(mlflow, uri):
@@ -88,7 +88,7 @@ def _library() -> Any:
         raise ConfigError(
             "The export needs MLflow, which is not installed",
             found=str(error),
-            next_step="pip install 'raypipe[mlflow]'",
+            next_step="pip install 'mlflow-skinny>=3.1' 'sqlalchemy>=2.0' 'alembic>=1.13' (the extra `mlflow`)",
         ) from error
     return mlflow
 

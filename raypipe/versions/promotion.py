@@ -89,7 +89,7 @@ def promote(
 def fitting_card(client: Client, loaded: Loaded, model: Registered) -> Card:
     """Return the verified card of a version; refuse a contract that today's features query does not fulfil."""
     life.require_artifact(model)
-    card = load_card(model.artifact_uri, model.artifact_sha256)
+    card = load_card(model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version)
     population = prepare.population(client, loaded, None)
     parameters = {**population.parameters, **card.contract.parameters}
     card.contract.check(describe_query(client, unsliced(population.features.text), parameters))
@@ -111,7 +111,7 @@ def _require_same_contract(champion: Registered, model: Registered, card: Card) 
     except ModelError as error:
         raise ModelError(
             f"The contract of the champion {champion.version} cannot be read",
-            found=error.problem,
+            found=f"{error.problem}: {error.found}",
             next_step="restore its artifact, or repeat with --changed-contract to skip the comparison",
         ) from error
     changes = difference(expected.schema, card.contract.schema)
@@ -135,7 +135,10 @@ def _decide(client: Client, loaded: Loaded, model: Registered, champion: Registe
             next_step="promote it with --reason alone",
         )
     recipe = recipe_of(client, loaded, None)
-    packages = [load_package(version.artifact_uri, version.artifact_sha256) for version in (model, champion)]
+    packages = [
+        load_package(version.artifact_uri, version.artifact_sha256, pipeline=pipeline, version=version.version)
+        for version in (model, champion)
+    ]
     decision = compare_versions(client, recipe, *packages)
     if not decision.promote:
         raise GateRefused(

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from raypipe.artifact import storage
-from raypipe.artifact.storage import Stored
+from raypipe.artifact import folders
+from raypipe.artifact.folders import ArtifactFolder
 from raypipe.clickhouse.client import Client
 from raypipe.registry import models
 from raypipe.registry.record import Registered
@@ -68,7 +68,7 @@ def removable(client: Client, pending: Iterable[Registered] = ()) -> list[Remova
         for model in versions
         if _has_artifact(model) and model.artifact_sha256 not in needed
     }
-    sized = [Removal(sha256, uri, storage.size(uri)) for uri, sha256 in sorted(places.items())]
+    sized = [Removal(sha256, uri, folders.size(uri)) for uri, sha256 in sorted(places.items())]
     return [removal for removal in sized if removal.bytes]
 
 
@@ -77,21 +77,21 @@ def _has_artifact(model: Registered) -> bool:
     return bool(model.artifact_sha256) and model.artifact_uri.rstrip("/").endswith(f"/{model.artifact_sha256}")
 
 
-def orphans(client: Client, root: str, now: datetime) -> list[Stored]:
+def orphans(client: Client, root: str, now: datetime) -> list[ArtifactFolder]:
     """Return the artifacts of no registered version that are older than a day."""
     known = {model.artifact_sha256 for model in models.list_models(client)}
     return [
         stored
-        for stored in storage.stored(root)
+        for stored in folders.artifact_folders(root)
         if stored.name not in known and stored.written_at is not None and now - stored.written_at > ORPHAN_AGE
     ]
 
 
-def size(doomed: Sequence[Removal | Stored]) -> int:
+def size(doomed: Sequence[Removal | ArtifactFolder]) -> int:
     """Return the bytes of artifacts and orphans."""
     return sum(item.bytes if isinstance(item, Removal) else item.size for item in doomed)
 
 
-def remove(doomed: Sequence[Removal | Stored]) -> int:
+def remove(doomed: Sequence[Removal | ArtifactFolder]) -> int:
     """Remove artifacts and orphans, and return the bytes freed."""
-    return size([item for item in doomed if storage.remove(item.uri)])
+    return size([item for item in doomed if folders.remove(item.uri)])

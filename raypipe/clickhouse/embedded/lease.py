@@ -126,6 +126,6 @@ def require_engine() -> str:
             f"The embedded engine needs {needed}",
             found=f"{PACKAGE} {installed}, which cannot listen" if installed else f"no {PACKAGE}",
             allowed=f"{needed}, or the URL of a ClickHouse server",
-            next_step="pip install 'raypipe[local]'",
+            next_step="pip install 'chdb-core>=26.7' (the extra `local`)",
         )
     return installed

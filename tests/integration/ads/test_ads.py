@@ -14,20 +14,22 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from raypipe.ads import ads, bandit
-from raypipe.ads import arms as monitoring
-from raypipe.ads.ad_revenue import Seen
-from raypipe.ads.ads import AdsOutcome
-from raypipe.ads.arm_tests import Night
-from raypipe.ads.arms import Health
+from raypipe.ads import ads, bandit, monitoring
+from raypipe.ads.ab_tests import PolicyRun
+from raypipe.ads.ads import PublishedPolicy
+from raypipe.ads.events import AdEvents, AdWindow
+from raypipe.ads.fit import FittedPolicy
+from raypipe.ads.revenue import ArmTotals
 from raypipe.cli import app
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import load, load_all
+from raypipe.config.ads import Ads
 from raypipe.config.load import load_pipeline
 from raypipe.errors import Busy, DataError, GateRefused, ServerError, UsageError
+from raypipe.evaluation.decision import Decision
 from raypipe.project import shipped
 from tests.conftest import PUBLISHER_LAST_DATE, _fresh_database
 from tests.faults.proxy import Rule, exception, proxied
@@ -65,9 +67,9 @@ class Place:
     client: Client
     artifacts: Path
 
-    def run(self, day: date | None = DAY, *overrides: str) -> AdsOutcome:
+    def run(self, day: date | None = DAY, *overrides: str) -> PublishedPolicy:
         made = load_pipeline("ads", shipped() / "configs", [f"artifacts={self.artifacts}", *overrides], environ={})
-        return ads.run(self.client.endpoint, made, day, lambda stage, done, total: None)
+        return ads.run_ads(self.client.endpoint, made, day, lambda stage, done, total: None)
 
     def left(self) -> dict[str, list[tuple[Any, ...]]]:
         """The rows of every table that a run writes."""
@@ -169,7 +171,8 @@ def true_value(place: Place, policy: bandit.Policy, since: date) -> float:
         {"since": since},
     )
     total = sum(shown for *_, shown in rows) / 4
-    return sum(policy.share(device, arm) * revenue * shown for device, arm, revenue, shown in rows) / total
+    shares = policy.shares()
+    return sum(shares.get((device, arm), 0.0) * revenue * shown for device, arm, revenue, shown in rows) / total
 
 
 def test_the_true_best_arm_of_every_device_is_recommended(filled: Place) -> None:
@@ -275,7 +278,7 @@ def test_the_newest_day_is_that_of_the_newest_ad_event_of_a_day_that_is_over(pla
         for ahead in (0, 1, 400)
     ]
     place.show(*later)
-    with pytest.raises(DataError, match="no ad event of a day that is over"):
+    with pytest.raises(DataError, match="no ad event of a finished day"):
         place.run(None)
     place.show(*rounds(100, "a", "b", earning=["a"]))
     found = place.run(None)
@@ -359,10 +362,10 @@ def test_a_click_may_earn_nothing_and_a_revenue_may_be_small_or_a_text(place: Pl
     as_text = {"event_type": "ad_click", "metadata": '{"arm":"a","revenue":"0.0005"}'}
     place.show(*(impression("a") for _ in range(9)), unpaid, as_text, click("a", 0.0007))
     (arm,) = place.run().fitted.policy.contexts["phone"].arms
-    assert (arm.seen.impressions, arm.seen.clicks) == (9, 3)
-    assert arm.seen.revenue == pytest.approx(0.0012)
+    assert (arm.totals.impressions, arm.totals.clicks) == (9, 3)
+    assert arm.totals.revenue == pytest.approx(0.0012)
     # Of a millionth, which six digits would cut off; without it the revenue would seem to be without variance.
-    assert arm.seen.revenue_squares == pytest.approx(0.0005**2 + 0.0007**2)
+    assert arm.totals.revenue_squares == pytest.approx(0.0005**2 + 0.0007**2)
 
 
 def test_two_contexts_whose_ids_read_the_same_are_not_one(place: Place) -> None:
@@ -385,7 +388,12 @@ def test_what_an_impression_promises_is_no_revenue_before_its_click(place: Place
     promised = {"metadata": json.dumps({"arm": "a", "propensity": 0.5, "revenue": 7.0})}
     place.show(promised, promised, click("a", 1.0))
     (arm,) = place.run().fitted.policy.contexts["phone"].arms
-    assert (arm.seen.impressions, arm.seen.clicks, arm.seen.revenue, arm.seen.revenue_squares) == (2, 1, 1.0, 1.0)
+    assert (arm.totals.impressions, arm.totals.clicks, arm.totals.revenue, arm.totals.revenue_squares) == (
+        2,
+        1,
+        1.0,
+        1.0,
+    )
 
 
 def test_anonymous_readers_count_for_the_arm_and_not_among_its_users(place: Place) -> None:
@@ -393,7 +401,7 @@ def test_anonymous_readers_count_for_the_arm_and_not_among_its_users(place: Plac
     place.show(early, late, impression("a", user_id="other"), *(impression("a") for _ in range(5)))
     outcome = place.run()
     (arm,) = outcome.fitted.policy.contexts["phone"].arms
-    assert arm.seen.impressions == 8
+    assert arm.totals.impressions == 8
     assert outcome.events.users == {("phone", "a"): 2}
     details = json.loads(place.client.value("SELECT metadata FROM ml_model_ab_tests"))
     assert details["arms"]["a"]["users"] == 2
@@ -412,7 +420,7 @@ def test_days_are_cut_in_the_zone_of_the_config(place: Place, zone: str, seen: d
         impression("after", event_timestamp=datetime(2026, 2, 1)),
     )
     outcome = place.run(DAY, "ads.window_days=2", "ads.test_days=1", f"timezone={zone}")
-    arms = {arm.arm: arm.seen.impressions for arm in outcome.fitted.policy.contexts["phone"].arms}
+    arms = {arm.arm: arm.totals.impressions for arm in outcome.fitted.policy.contexts["phone"].arms}
     assert arms == seen
     parts = {row["arm"]: row["part"] for row in outcome.events.rows()}
     assert parts.get("last", "test") == "test"
@@ -430,7 +438,7 @@ def test_a_context_of_device_and_category_asks_the_article_for_its_newest_catego
     )
     place.show(impression("a", article_id="one"), impression("a", article_id="one"), impression("a"))
     outcome = place.run(DAY, "ads.context=[device,category]")
-    seen = {name: context.arms[0].seen.impressions for name, context in outcome.fitted.policy.contexts.items()}
+    seen = {name: context.arms[0].totals.impressions for name, context in outcome.fitted.policy.contexts.items()}
     assert seen == {"phone/politics": 2, "phone/": 1}
     observed = dict(place.client.rows("SELECT entity_id, input_features FROM ml_model_predictions"))
     assert json.loads(observed["phone/politics"])["category_id"] == "politics"
@@ -472,7 +480,7 @@ def test_a_policy_that_is_worse_than_what_was_shown_is_registered_and_not_publis
     place.show(*rounds(300, "a", "b", earning=["a"], **EARLY), *rounds(300, "a", "b", earning=["b"], start=300))
     with pytest.raises(GateRefused, match="not good enough to publish") as refused:
         place.run()
-    assert str(refused.value.found).startswith("worse than what was shown")
+    assert str(refused.value.found).startswith("worse than the logged ads")
     assert place.client.rows("SELECT model_status FROM ml_model_registry FINAL") == [("CANDIDATE",)]
     for table in (
         "ml_model_predictions",
@@ -486,7 +494,7 @@ def test_a_policy_that_is_worse_than_what_was_shown_is_registered_and_not_publis
 
 
 @pytest.fixture
-def broken_publish(place: Place, tmp_path: Path) -> Callable[[], AdsOutcome]:
+def broken_publish(place: Place, tmp_path: Path) -> Callable[[], PublishedPolicy]:
     """Runs with a publish.sql that yields a row too few."""
     project = tmp_path / "project"
     (project / "configs").mkdir(parents=True)
@@ -499,11 +507,11 @@ def broken_publish(place: Place, tmp_path: Path) -> Callable[[], AdsOutcome]:
             text.replace("FROM {staging}", "FROM {staging} LIMIT 1") if path.name == "publish.sql" else text
         )
     loaded = load_pipeline("ads", project / "configs", [f"artifacts={place.artifacts}"], environ={})
-    return lambda: ads.run(place.client.endpoint, loaded, DAY, lambda stage, done, total: None)
+    return lambda: ads.run_ads(place.client.endpoint, loaded, DAY, lambda stage, done, total: None)
 
 
 def test_a_publication_that_fails_leaves_the_published_predictions_and_is_repaired_by_the_next(
-    place: Place, broken_publish: Callable[[], AdsOutcome]
+    place: Place, broken_publish: Callable[[], PublishedPolicy]
 ) -> None:
     place.show(*rounds(100, "a", "b", earning=["a"]), *rounds(100, "a", "b", earning=["b"], device_type_id="tablet"))
     first = place.run()
@@ -543,7 +551,7 @@ def test_what_an_earlier_run_left_and_could_not_be_removed_is_told_and_goes_with
         second = place.run()
     finally:
         place.client.run("ALTER TABLE ml_model_monitoring DROP PROJECTION models")
-    assert "the tests and monitoring of an earlier one were left" in caplog.text
+    assert "rows of an earlier run's tests and monitoring remain" in caplog.text
     assert place.client.rows("SELECT DISTINCT batch_id FROM ml_model_predictions") == [(second.outcome.run.run_id,)]
     assert place.count("ml_model_monitoring") == 2
     place.run()
@@ -557,14 +565,16 @@ def test_why_a_run_failed_is_not_covered_by_a_table_that_could_not_be_dropped(pl
         between.add(Rule(b"INSERT INTO `raypipe_snapshot_", "answer", answer=exception(241, "MEMORY_LIMIT_EXCEEDED")))
         between.add(Rule(b"DROP TABLE IF EXISTS `raypipe_snapshot_", "answer", answer=exception(497, "ACCESS_DENIED")))
         with pytest.raises(ServerError, match="MEMORY_LIMIT_EXCEEDED"):
-            ads.run(replace(place.client.endpoint, url=between.url), loaded, DAY, lambda stage, done, total: None)
+            ads.run_ads(replace(place.client.endpoint, url=between.url), loaded, DAY, lambda stage, done, total: None)
 
 
 def test_more_alerts_than_the_table_can_count_are_its_most(place: Place) -> None:
-    policy = bandit.learn({"phone": {"a": Seen(1)}}, bandit.Settings())
-    night = Night("other", datetime(2026, 2, 1, tzinfo=UTC), "ads", "model", "version", DAY, DAY, 100, 0.95)
-    health = Health(1, {}, {}, 0.25, {}, ["a warning"] * 70_000)
-    monitoring.write_monitoring(place.client, night, policy, health)
+    policy = bandit.learn({"phone": {"a": ArmTotals(1)}}, Ads(), seed=0)
+    window = AdWindow(DAY, "UTC", Ads())
+    run = PolicyRun("other", datetime(2026, 2, 1, tzinfo=UTC), "ads", "model", "version", window)
+    fitted = FittedPolicy(policy, None, None, Decision(True, "", "revenue"), ("a warning",) * 70_000, 0.0)
+    events = AdEvents(pa.table({}), {}, {}, 1, {}, "")
+    monitoring.write_monitoring(place.client, run, fitted, events, {}, 0.25)
     assert place.client.value("SELECT max(alerts_triggered) FROM ml_model_monitoring") == 65_535
 
 
@@ -577,7 +587,7 @@ def test_a_run_that_holds_the_lock_keeps_others_out_until_it_is_taken_over(place
     for table in ("ml_model_predictions", "ml_model_ab_tests", "ml_model_monitoring"):
         assert place.count(table) == 0
     loaded = load_pipeline("ads", shipped() / "configs", [f"artifacts={place.artifacts}"], environ={})
-    ads.run(place.client.endpoint, loaded, DAY, lambda stage, done, total: None, take_over=True)
+    ads.run_ads(place.client.endpoint, loaded, DAY, lambda stage, done, total: None, take_over=True)
     assert place.count("ml_model_predictions") == 1
 
 
@@ -598,8 +608,8 @@ def test_a_database_without_ad_events_is_refused(place: Place) -> None:
 
 def test_a_pipeline_of_another_kind_is_refused(place: Place) -> None:
     churn = load_pipeline("churn", shipped() / "configs", [], environ={})
-    with pytest.raises(UsageError, match="churn is no pipeline of ads"):
-        ads.run(place.client.endpoint, churn, DAY, lambda stage, done, total: None)
+    with pytest.raises(UsageError, match="churn is not a pipeline of ads"):
+        ads.run_ads(place.client.endpoint, churn, DAY, lambda stage, done, total: None)
 
 
 @pytest.fixture
@@ -628,7 +638,7 @@ def test_the_command_prints_one_document_that_scripts_can_read(place: Place, com
 def test_the_command_shows_people_the_policy_and_its_value(command: Callable[..., Any]) -> None:
     result = command("run", "ads")
     assert result.exit_code == 0, result.stderr
-    for words in ("recommended", "policy, SNIPS", "effective", "better than what was shown", "1 contexts published"):
+    for words in ("recommended", "policy, SNIPS", "effective", "better than the logged ads", "1 contexts published"):
         assert words in result.stdout
 
 
@@ -640,7 +650,7 @@ def test_a_bandit_has_no_steps_to_run_one_by_one(command: Callable[..., Any], na
 
 
 def test_an_interrupted_run_is_done_again(
-    place: Place, command: Callable[..., Any], broken_publish: Callable[[], AdsOutcome]
+    place: Place, command: Callable[..., Any], broken_publish: Callable[[], PublishedPolicy]
 ) -> None:
     place.show(*rounds(100, "a", "b", earning=["b"], device_type_id="tablet"))
     with pytest.raises(GateRefused):

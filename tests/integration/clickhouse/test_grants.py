@@ -13,7 +13,8 @@ import pytest
 from raypipe.ads import ads
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.schema.migrate import migrate
+from raypipe.clickhouse.schema.migrate import migrate, schema
+from raypipe.clickhouse.schema.needed import Needed
 from raypipe.clickhouse.statements import load_all
 from raypipe.config.load import load_pipeline
 from raypipe.demo import build
@@ -84,7 +85,7 @@ def test_the_engine_refuses_what_is_not_granted(limited: Endpoint) -> None:
 
 
 def test_the_doctor_misses_no_grant(limited: Endpoint) -> None:
-    (check,) = [one for one in examine(limited) if one.name == "grants"]
+    (check,) = [one for one in examine(limited, Needed(schema())) if one.name == "grants"]
     assert check.status == "ok", check.detail
 
 
@@ -92,8 +93,8 @@ def test_the_doctor_misses_no_grant(limited: Endpoint) -> None:
 def test_ads_are_published_and_published_again(limited: Endpoint, tmp_path: Path, database: str) -> None:
     place = replace(limited, database=database)
     loaded = load_pipeline("ads", shipped() / "configs", [f"artifacts={tmp_path}"], environ={})
-    ads.run(place, loaded, LAST, lambda stage, done, total: None)
-    second = ads.run(place, loaded, LAST, lambda stage, done, total: None).outcome.run.run_id
+    ads.run_ads(place, loaded, LAST, lambda stage, done, total: None)
+    second = ads.run_ads(place, loaded, LAST, lambda stage, done, total: None).outcome.run.run_id
     with Client(place) as client:
         for table, run in (
             ("ml_model_ab_tests", "JSONExtractString(metadata, 'run_id')"),

@@ -27,7 +27,7 @@ from raypipe.fit import empty_tables, labelled, rivals, training_table
 from raypipe.fit import recipe as recipes
 from raypipe.fit.fitted import Fitted, fitter_of
 from raypipe.fit.recipe import Recipe, frozen
-from raypipe.models.protocol import FitSpec, Rows, answer, load_family
+from raypipe.models.protocol import FitSpec, Rows, answer, load_matrix_family
 from raypipe.project import shipped
 from raypipe.recommend import fit as recommending
 from raypipe.recommend.histories import INPUTS
@@ -80,7 +80,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a model was trained")
 
     monkeypatch.setattr(labelled, "_train", train)
-    monkeypatch.setattr(recommending.recommender, "fit", train)
+    monkeypatch.setattr(recommending, "fit_recommender", train)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     def train(client: Client, recipe: Recipe, contract: Any, table: Any, progress: Any) -> tuple[dict[str, bytes], Any]:
         parts = {name: training_table.read_part(client, table, name) for name in table.rows}
         spec = FitSpec(contract.columns, contract.monotone, recipe.params, recipe.rounds, recipe.early_stopping_rounds)
-        model, history = load_family(recipe.family).fit(parts["train"], parts["validation"], spec)
+        model, history = load_matrix_family(recipe.family).fit(parts["train"], parts["validation"], spec)
         return model.files(), vars(history)
 
     monkeypatch.setattr(labelled, "_train", train)

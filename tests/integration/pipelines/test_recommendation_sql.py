@@ -20,17 +20,19 @@ from raypipe.project import shipped
 from raypipe.recommend import catalogue as catalogues
 from raypipe.recommend import interactions
 from raypipe.recommend.catalogue import Catalogue
-from raypipe.recommend.histories import Users
+from raypipe.recommend.evaluation import Holdout, evaluate, gain, next_reads
+from raypipe.recommend.histories import INPUTS, Users
 from raypipe.recommend.interactions import DAY_SECONDS, numbers
+from raypipe.recommend.parameters import CONTENT_FIELDS, EVENT_WEIGHTS, HybridParameters
 from raypipe.recommend.ranker import Ranker
-from raypipe.recommend.ranking import HeldOut, evaluate, gain, leave_last_out, next_reads
-from raypipe.recommend.recommender import CONTENT_FIELDS, EVENT_WEIGHTS, Hybrid, Recommender, fit
+from raypipe.recommend.recommender import Recommender, fit_recommender
+from tests.recommending import leave_last_out, popularity, weigh
 
 LAST = date(2026, 1, 31)
 KEYS = ("company_id", "brand_id", "user_id")
-PARAMS = Hybrid()
-POPULAR = Hybrid(als=0, content=0, popularity=1, freshness=0)
-NEWEST = Hybrid(als=0, content=0, popularity=0, freshness=1)
+PARAMS = HybridParameters()
+POPULAR = HybridParameters(als=0, content=0, popularity=1, freshness=0)
+NEWEST = HybridParameters(als=0, content=0, popularity=0, freshness=1)
 VALUES = {
     "date": LAST,
     "days": 30,
@@ -81,13 +83,8 @@ def test_a_weight_is_the_sum_of_its_decayed_events(audience: Client) -> None:
         f" FROM editorial_content_events WHERE {some}"
         f" AND event_timestamp >= toDateTime('{LAST}', 'UTC') - INTERVAL {VALUES['days'] - 1} DAY"
     )
-    counted = interactions.weigh(
-        events.column("event_type"),
-        events.column("at"),
-        event_weights=EVENT_WEIGHTS,
-        half_life_days=PARAMS.half_life_days,
-        as_of=end_of(LAST),
-    )
+    types, times = events.column("event_type"), events.column("at")
+    counted = weigh(types, times, EVENT_WEIGHTS, PARAMS.half_life_days, end_of(LAST))
     expected = (
         events.append_column("weight", pa.array(counted))
         .group_by(["brand_id", "user_id", "article_id"])
@@ -216,8 +213,8 @@ def test_a_long_history_keeps_its_latest(audience: Client) -> None:
             )
 
 
-def parts(client: Client, day: date) -> tuple[HeldOut, Catalogue, Users]:
-    """Return the data known at the end of a day, the reads of the next three days, and their readers."""
+def parts(client: Client, day: date) -> tuple[Holdout, Catalogue, Users]:
+    """What was known at the end of a day, what its readers read in the three days after it, and those readers."""
     since = end_of(day)
     articles = query(client, "articles", date=day, popularity_half_life_days=PARAMS.popularity_half_life_days)
     catalogue = catalogues.read(articles, content=CONTENT_FIELDS, width=PARAMS.content_width)
@@ -227,7 +224,7 @@ def parts(client: Client, day: date) -> tuple[HeldOut, Catalogue, Users]:
     return held, catalogue, users_of(held, catalogue)
 
 
-def users_of(held: HeldOut, catalogue: Catalogue) -> Users:
+def users_of(held: Holdout, catalogue: Catalogue) -> Users:
     """The users of an evaluation, known by their training histories alone."""
     brands = np.zeros(held.train.user_count, np.int64)
     brands[held.train.users] = catalogue.brands[held.train.items]
@@ -241,16 +238,16 @@ def users_of(held: HeldOut, catalogue: Catalogue) -> Users:
     )
 
 
-def lists(model: Recommender, params: Hybrid, at: datetime, users: Users) -> Any:
+def lists(model: Recommender, params: HybridParameters, at: datetime, users: Users) -> Any:
     found = Ranker(replace(model, params=params), at=at).rank(users)
     return found.lists(len(users.brand_ids), 10)
 
 
-def quality(lists: Any, held: HeldOut) -> Mapping[str, Any]:
+def quality(lists: Any, held: Holdout) -> Mapping[str, Any]:
     return evaluate(lists, held, held.train.item_count)
 
 
-def weights() -> list[Hybrid]:
+def weights() -> list[HybridParameters]:
     return [
         replace(PARAMS, als=als, content=content, freshness=freshness)
         for als, content in ((0.0, 1.0), (0.5, 1.0), (1.0, 0.5))
@@ -262,13 +259,13 @@ def test_what_is_read_next_is_found_better_than_by_popularity(audience: Client) 
     # The weights are chosen on three days, and judged on the three after those.
     day, earlier = LAST - timedelta(days=3), LAST - timedelta(days=6)
     held, catalogue, readers = parts(audience, earlier)
-    model = fit(held.train, catalogue, PARAMS, threads=1)
+    model = fit_recommender(held.train, catalogue, PARAMS, threads=1)
     tried = [
         (quality(lists(model, params, end_of(earlier), readers), held)["ndcg"]["value"], params) for params in weights()
     ]
     chosen = max(tried, key=lambda result: result[0])[1]
     held, catalogue, readers = parts(audience, day)
-    model = fit(held.train, catalogue, PARAMS, threads=1)
+    model = fit_recommender(held.train, catalogue, PARAMS, threads=1)
     hybrid, popular, newest = (lists(model, params, end_of(day), readers) for params in (chosen, POPULAR, NEWEST))
     better = gain(hybrid, popular, held)
     assert better["precision"]["low"] > 0
@@ -287,9 +284,10 @@ def test_a_last_article_that_was_left_out_is_found_better_than_by_popularity(aud
     held = leave_last_out(pairs, since=int(at.timestamp()) - DAY_SECONDS)
     # What the tables count holds the articles that were left out as well.
     fields = {name: weight for name, weight in CONTENT_FIELDS.items() if name != "engagement_band"}
-    use = held.train.popularity(at, PARAMS.popularity_half_life_days)
-    catalogue = catalogues.read(articles, content=fields, width=PARAMS.content_width, use=use)
-    model, readers = fit(held.train, catalogue, PARAMS, threads=1), users_of(held, catalogue)
+    used = popularity(held.train, at, PARAMS.popularity_half_life_days)
+    articles = articles.set_column(articles.column_names.index("popularity"), "popularity", used)
+    catalogue = catalogues.read(articles, content=fields, width=PARAMS.content_width)
+    model, readers = fit_recommender(held.train, catalogue, PARAMS, threads=1), users_of(held, catalogue)
     hybrid, popular = (lists(model, params, at, readers) for params in (PARAMS, POPULAR))
     better = gain(hybrid, popular, held)
     assert better["precision"]["low"] > 0
@@ -300,7 +298,8 @@ def test_every_user_of_the_snapshot_gets_a_full_list_of_unread_articles(audience
     catalogue = catalogues.read(query(audience, "articles"), content=CONTENT_FIELDS, width=PARAMS.content_width)
     pairs = interactions.read(query(audience, "interactions"), catalogue.ids, keys=KEYS)
     histories = query(audience, "features")
-    found = Ranker(fit(pairs, catalogue, PARAMS, threads=1), at=end_of(LAST)).rank(Users.from_table(histories))
+    users = Users(*(histories.column(name).combine_chunks() for name in INPUTS))
+    found = Ranker(fit_recommender(pairs, catalogue, PARAMS, threads=1), at=end_of(LAST)).rank(users)
     assert np.bincount(found.users, minlength=histories.num_rows).tolist() == [10] * histories.num_rows
     empty = numbers(pc.equal(pc.list_value_length(histories.column("read_articles")), 0), np.bool_)
     assert np.array_equal(np.unique(found.users[found.popular]), np.flatnonzero(empty))

@@ -23,12 +23,14 @@ from implicit.evaluation import ranking_metrics_at_k
 
 from raypipe.recommend import catalogue as catalogues
 from raypipe.recommend import interactions
-from raypipe.recommend.als import Factorisation, one_blas_thread
+from raypipe.recommend.als import one_blas_thread
+from raypipe.recommend.evaluation import Holdout, evaluate
 from raypipe.recommend.histories import Users
 from raypipe.recommend.interactions import Interactions
+from raypipe.recommend.parameters import AlsParameters, HybridParameters
 from raypipe.recommend.ranker import Ranker
-from raypipe.recommend.ranking import HeldOut, evaluate
-from raypipe.recommend.recommender import Hybrid, fit
+from raypipe.recommend.recommender import fit_recommender
+from tests.recommending import popularity, weigh
 
 ROOT = Path(__file__).resolve().parents[3]
 # The published sample is not part of the repository; RAYPIPE_DESKDROP_CSV names a copy.
@@ -37,16 +39,16 @@ EVENT_WEIGHTS = {"VIEW": 1.0, "LIKE": 2.0, "BOOKMARK": 2.5, "FOLLOW": 3.0, "COMM
 AT = datetime(2018, 1, 1, tzinfo=UTC)
 FEWEST_ARTICLES = 5
 SPLITS = (0, 1, 2)
-POPULAR = Hybrid(als=0, content=0, popularity=1, freshness=0, content_width=0, max_age_days=0)
+POPULAR = HybridParameters(als=0, content=0, popularity=1, freshness=0, content_width=0, max_age_days=0)
 GRID = tuple(
-    Hybrid(
+    HybridParameters(
         als=1,
         content=0,
         freshness=0,
         popularity=popularity,
         content_width=0,
         max_age_days=0,
-        factorisation=Factorisation(factors=64, regularization=regularization, alpha=alpha),
+        factorisation=AlsParameters(factors=64, regularization=regularization, alpha=alpha),
     )
     for regularization in (1.0, 10.0, 30.0)
     for alpha in (1.0, 5.0)
@@ -65,30 +67,23 @@ pytestmark = [
 def sample() -> Interactions:
     """Pairs of the readers with at least five articles."""
     events = pa.csv.read_csv(SAMPLE)
-    weights = interactions.weigh(
-        events.column("eventType"),
-        events.column("timestamp"),
-        event_weights=EVENT_WEIGHTS,
-        half_life_days=0,
-        as_of=AT,
-    )
+    weights = weigh(events.column("eventType"), events.column("timestamp"), EVENT_WEIGHTS, 0, AT)
     events = events.append_column("weight", pa.array(weights))
     read = events.group_by("personId").aggregate([("contentId", "count_distinct")])
     often = read.filter(pc.greater_equal(read.column("contentId_count_distinct"), FEWEST_ARTICLES))
     kept = events.filter(pc.is_in(events.column("personId"), value_set=often.column("personId").combine_chunks()))
-    return interactions.read(
-        kept, pc.unique(kept.column("contentId")), keys=("personId",), item="contentId", time="timestamp"
-    )
+    renamed = kept.rename_columns({"contentId": "article_id", "timestamp": "last_interaction_at"})
+    return interactions.read(renamed, pc.unique(kept.column("contentId")), keys=("personId",))
 
 
-def split(pairs: Interactions, seed: int) -> HeldOut:
+def split(pairs: Interactions, seed: int) -> Holdout:
     """Four fifths of the pairs to learn from, a fifth to find."""
     held = np.random.default_rng(seed).random(len(pairs)) < 0.2
-    return HeldOut(pairs.take(~held), pairs.take(held))
+    return Holdout(pairs.take(~held), pairs.take(held))
 
 
-def quality(held: HeldOut, params: Hybrid) -> dict[str, Any]:
-    """Return the quality of a model of the training pairs, with users known only by their histories."""
+def quality(held: Holdout, params: HybridParameters) -> dict[str, Any]:
+    """What a model of the training pairs finds, its users known by their histories alone."""
     count = held.train.item_count
     articles = pa.table(
         {
@@ -96,9 +91,10 @@ def quality(held: HeldOut, params: Hybrid) -> dict[str, Any]:
             "brand_id": ["intranet"] * count,
             "category_id": [""] * count,
             "published_at": np.zeros(count, np.int64),
+            "popularity": popularity(held.train),
         }
     )
-    catalogue = catalogues.read(articles, width=params.content_width, use=held.train.popularity())
+    catalogue = catalogues.read(articles, width=params.content_width)
     matrix = held.train.matrix()[held.users]
     ends = pa.array(matrix.indptr, pa.int32())
     users = Users(
@@ -107,11 +103,11 @@ def quality(held: HeldOut, params: Hybrid) -> dict[str, Any]:
         pa.ListArray.from_arrays(ends, pa.array(matrix.indices, pa.int32())),
         pa.ListArray.from_arrays(ends, pa.array(matrix.data, pa.float32())),
     )
-    found = Ranker(fit(held.train, catalogue, params, threads=1), at=AT).rank(users)
+    found = Ranker(fit_recommender(held.train, catalogue, params, threads=1), at=AT).rank(users)
     return evaluate(found.lists(len(held.users), 10), held, count)
 
 
-def chosen(train: Interactions) -> Hybrid:
+def chosen(train: Interactions) -> HybridParameters:
     """The parameters with the highest NDCG on a fifth of the training pairs."""
     validation = split(train, seed=99)
     return max(GRID, key=lambda params: quality(validation, params)["ndcg"]["value"])

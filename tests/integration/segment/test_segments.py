@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from raypipe import night
+from raypipe.artifact.files import Artifact
 from raypipe.artifact.package import load_package
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import load
@@ -18,10 +20,13 @@ from raypipe.errors import ConfigError
 from raypipe.fit import fit
 from raypipe.fit.fit import FitResult
 from raypipe.project import shipped
+from raypipe.registry import aliases, models
+from raypipe.registry.record import ModelRecord
 from raypipe.score import current, ledger, mapping, publish, runs, score
 from raypipe.score.manifest import Manifest
 from raypipe.score.score import ScoreResult
 from raypipe.segment.clusters import Clusters
+from tests.artifacts import as_format_1
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 
 LAST = PUBLISHER_LAST_DATE
@@ -245,3 +250,19 @@ def test_a_segment_that_vanishes_is_closed_and_its_number_given_to_nobody(nights
     after = standing(reader)
     assert {number: after[number] for number in before} == before
     assert {after[number][0] for number in left - set(before)} <= {0}
+
+
+def test_a_champion_of_the_earlier_format_is_named_and_does_not_stop_a_fit(
+    nights: Nights, reader: Client, tmp_path: Path
+) -> None:
+    at = datetime.now(UTC)
+    champion = models.find(reader, "segmentation", aliases.CHAMPION)
+    old = as_format_1(Artifact(champion.artifact_uri, champion.artifact_sha256), tmp_path)
+    kind = ("k-means", "scikit-learn", "k-means", "json", at)
+    record = ModelRecord("segmentation", "20260101.000000.earlier", "CANDIDATE", *kind, old.uri, old.sha256)
+    earlier = models.register(reader, record, at)
+    aliases.assign(reader, "segmentation", aliases.CHAMPION, earlier, "a test", "a test", at)
+    fitted = fit.fit(nights.publisher.endpoint, nights.loaded, LAST, silent)
+    named = "The artifact of segmentation 20260101.000000.earlier was written by another version of raypipe"
+    assert fitted.fitted.warnings == (f"the champion's clusters could not be followed: {named}",)
+    assert models.find(reader, "segmentation", aliases.CHAMPION).version == fitted.version.version

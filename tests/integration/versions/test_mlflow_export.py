@@ -24,8 +24,8 @@ from raypipe.versions import mlflow_export, retention
 from tests.integration.conftest import RegisteredModel
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-mlflow: Any = pytest.importorskip("mlflow", reason="MLflow is not installed; pip install 'raypipe[mlflow]'")
-pytest.importorskip("sqlalchemy", reason="MLflow's SQLite store needs sqlalchemy; pip install 'raypipe[mlflow]'")
+mlflow: Any = pytest.importorskip("mlflow", reason="MLflow is not installed")
+pytest.importorskip("sqlalchemy", reason="MLflow's SQLite store needs sqlalchemy")
 
 pytestmark = pytest.mark.once
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from raypipe.ads.ad_events import TEST, TRAIN, AdEvents, Window
-from raypipe.ads.bandit import Settings
-from raypipe.ads.fit import FittedAds, Recipe, fit
+from raypipe.ads.events import TEST, TRAIN, AdEvents, AdWindow
+from raypipe.ads.fit import FittedPolicy, PolicySpec, fit_policy
+from raypipe.config.ads import Ads
 from raypipe.errors import DataError
 
-WINDOW = Window(date(2026, 1, 31), 30, 7, "UTC", ("device",), "ad_impression", "ad_click", 20)
-RECIPE = Recipe("ads", "", "customer_events", {}, WINDOW, (), Settings(draws=5000, seed=1), 200, 50, 100)
+SETTINGS = Ads(draws=5000, buckets=20, min_impressions=50, min_effective=100)
 
 
 def sums(part: str, arm: str, impressions: int, clicks: int, *, propensity: float = 0.5) -> list[dict[str, Any]]:
@@ -39,9 +37,10 @@ def sums(part: str, arm: str, impressions: int, clicks: int, *, propensity: floa
     ]
 
 
-def fitted(*cells: list[dict[str, Any]], recipe: Recipe = RECIPE) -> FittedAds:
+def fitted(*cells: list[dict[str, Any]], settings: Ads = SETTINGS) -> FittedPolicy:
+    spec = PolicySpec("ads", "", "customer_events", {}, AdWindow(date(2026, 1, 31), "UTC", settings), 1, 200)
     rows = [row for part in cells for row in part]
-    return fit(AdEvents(pa.Table.from_pylist(rows), {}, {}, len(rows), {}, "sha"), recipe)
+    return fit_policy(AdEvents(pa.Table.from_pylist(rows), {}, {}, len(rows), {}, "sha"), spec)
 
 
 GOOD_AND_BAD = (sums(TRAIN, "a", 2000, 400), sums(TRAIN, "b", 2000, 40))
@@ -57,13 +56,13 @@ def test_the_judged_policy_has_not_seen_the_days_that_judge_it() -> None:
 def test_a_policy_that_would_have_earned_less_than_was_earned_is_held_back() -> None:
     found = fitted(*GOOD_AND_BAD, sums(TEST, "a", 2000, 20), sums(TEST, "b", 2000, 400))
     assert not found.decision.promote
-    assert found.decision.reason.startswith("worse than what was shown")
+    assert found.decision.reason.startswith("worse than the logged ads")
 
 
 def test_a_policy_that_would_have_earned_more_is_published() -> None:
     found = fitted(*GOOD_AND_BAD, sums(TEST, "a", 2000, 400), sums(TEST, "b", 2000, 40))
     assert found.decision.promote
-    assert found.decision.reason.startswith("better than what was shown")
+    assert found.decision.reason.startswith("better than the logged ads")
     assert found.warnings == ()
 
 
@@ -89,12 +88,14 @@ def test_a_value_that_rests_on_few_impressions_is_warned_of() -> None:
 
 
 def test_an_arm_of_the_config_that_was_never_shown_is_explored_and_warned_of() -> None:
-    found = fitted(*GOOD_AND_BAD, sums(TEST, "a", 2000, 400), recipe=replace(RECIPE, arms=("a", "new")))
+    found = fitted(
+        *GOOD_AND_BAD, sums(TEST, "a", 2000, 400), settings=SETTINGS.model_copy(update={"arms": ("a", "new")})
+    )
     mobile = found.policy.contexts["mobile"]
     assert {arm.arm for arm in mobile.arms} == {"a", "b", "new"}
     assert mobile.recommended == "a"
     assert any("fewer impressions" in warning and "new in 'mobile' 0" in warning for warning in found.warnings)
-    assert any("arms that the test days do not show" in warning for warning in found.warnings)
+    assert any("arms without test impressions" in warning for warning in found.warnings)
 
 
 def test_nothing_but_clicks_is_refused() -> None:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from raypipe.ads import off_policy
-from raypipe.ads.off_policy import OffPolicy, Shown
+from raypipe.ads.off_policy import Impressions, OffPolicy
 
 
 def shown(
     arm: str, impressions: int, revenue: float, propensity: float, *, context: str = "m", bucket: int = 0
-) -> Shown:
-    return Shown(
+) -> Impressions:
+    return Impressions(
         context,
         arm,
         bucket,
@@ -27,7 +27,7 @@ def shown(
     )
 
 
-def judged(rows: list[Shown], policy: dict[tuple[str, str], float], resamples: int = 0) -> OffPolicy:
+def judged(rows: list[Impressions], policy: dict[tuple[str, str], float], resamples: int = 0) -> OffPolicy:
     found = off_policy.judge(rows, policy, resamples, seed=1)
     assert found is not None
     return found
@@ -78,21 +78,27 @@ def test_snips_does_not_move_when_all_propensities_are_wrong_by_the_same_factor(
 
 def test_missing_propensities_are_the_arms_shares_of_their_context() -> None:
     policy = {("m", "a"): 0.25, ("m", "b"): 0.75}
-    without = [Shown("m", "a", 0, 80, 8.0, without_propensity=80), Shown("m", "b", 0, 20, 6.0, without_propensity=20)]
+    without = [
+        Impressions("m", "a", 0, 80, 8.0, without_propensity=80),
+        Impressions("m", "b", 0, 20, 6.0, without_propensity=20),
+    ]
     found = judged(without, policy)
     assert found.propensities == off_policy.ESTIMATED
     assert replace(found, propensities=off_policy.LOGGED) == judged(ROWS, policy)
 
 
 def test_an_arm_with_clicks_alone_has_no_frequency_to_be_weighed_by() -> None:
-    rows = [Shown("m", "a", 0, 80, 8.0, without_propensity=80), Shown("m", "b", 0, 0, 3.0, without_propensity=1)]
+    rows = [
+        Impressions("m", "a", 0, 80, 8.0, without_propensity=80),
+        Impressions("m", "b", 0, 0, 3.0, without_propensity=1),
+    ]
     found = judged(rows, {("m", "a"): 0.5, ("m", "b"): 0.5})
     assert found.snips.value == pytest.approx(0.1)
     assert found.unsupported == pytest.approx(0.5)
 
 
 def test_one_missing_propensity_leaves_the_other_contexts_as_logged() -> None:
-    rows = [*ROWS, Shown("t", "a", 0, 10, 1.0, without_propensity=1)]
+    rows = [*ROWS, Impressions("t", "a", 0, 10, 1.0, without_propensity=1)]
     found = judged(rows, {("m", "a"): 1.0, ("t", "a"): 1.0})
     assert found.propensities == off_policy.MIXED
     assert found.ips.value == pytest.approx((8.0 / 0.8 + 1.0) / 110)
@@ -111,7 +117,7 @@ def test_what_the_policy_shows_and_the_impressions_do_not_is_said() -> None:
 
 def test_without_impressions_nothing_is_judged() -> None:
     assert off_policy.judge([], {("m", "a"): 1.0}, 10, 1) is None
-    assert off_policy.judge([Shown("m", "a", 0, 0, 1.0)], {("m", "a"): 1.0}, 10, 1) is None
+    assert off_policy.judge([Impressions("m", "a", 0, 0, 1.0)], {("m", "a"): 1.0}, 10, 1) is None
 
 
 def test_one_bucket_or_no_resamples_have_no_interval() -> None:
@@ -119,7 +125,7 @@ def test_one_bucket_or_no_resamples_have_no_interval() -> None:
         assert (found.snips.low, found.snips.high) == (None, None)
 
 
-def two_buckets() -> list[Shown]:
+def two_buckets() -> list[Impressions]:
     return [shown("a", 10, 1.0, 1.0, bucket=0), shown("a", 10, 3.0, 1.0, bucket=1)]
 
 

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
 
 from raypipe.artifact.freeze import freeze
 from raypipe.clickhouse.client import Client
+from raypipe.config.features import Feature
 from raypipe.errors import DataError
-
-
-@dataclass(frozen=True)
-class Declared:
-    name: str
-    kind: str = "number"
-    encode: str = "ordinal"
-    vocabulary: int = 10
-    missing: tuple[Any, ...] = ()
-    default: float | None = None
-    monotone: int = 0
 
 
 class Answers:
@@ -45,7 +34,7 @@ WORDS = {"d1": {"b": 2, "a": 2, "": 5}, "d2": {"c": 3, "a": 1}}
 
 def vocabulary(**changes: Any) -> tuple[str, ...]:
     client = Answers({"k": "String", "w": "String"}, WORDS)
-    declared = Declared("w", "category", **changes)
+    declared = Feature(name="w", kind="category", **{"encode": "ordinal", "vocabulary": 10, **changes})
     dates = [{"date": "d1"}, {"date": "d2"}]
     found = freeze(cast(Client, client), [declared], ["k"], [], "SELECT", dates, "x.sql")
     assert client.asked == ["d1", "d2"]
@@ -75,7 +64,7 @@ def test_a_category_of_nothing_but_missing_words_is_refused() -> None:
 )
 def test_every_number_is_taken_with_its_type(kind: str) -> None:
     client = Answers({"k": "UInt64", "n": kind}, {})
-    declared = Declared("n", missing=(0,), default=1.0, monotone=1)
+    declared = Feature(name="n", missing=(0,), default=1.0, monotone=1)
     (found,) = freeze(cast(Client, client), [declared], ["k"], [], "SELECT", [{}], "x").features
     assert (found.type, found.missing, found.default, found.monotone) == (kind, (0,), 1.0, 1)
     assert client.asked == []
@@ -85,6 +74,6 @@ def test_every_number_is_taken_with_its_type(kind: str) -> None:
     "kind", ["String", "Nullable(String)", "Date", "DateTime", "Array(Float32)", "Enum8('a' = 1)", "UUID"]
 )
 def test_what_is_no_number_is_refused_as_one(kind: str) -> None:
-    with pytest.raises(DataError, match="declared a number") as refused:
-        freeze(cast(Client, Answers({"n": kind}, {})), [Declared("n")], [], [], "SELECT", [{}], "x")
+    with pytest.raises(DataError, match="declared as a number") as refused:
+        freeze(cast(Client, Answers({"n": kind}, {})), [Feature(name="n")], [], [], "SELECT", [{}], "x")
     assert refused.value.found == kind

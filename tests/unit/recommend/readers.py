@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from raypipe.recommend import catalogue as catalogues
 from raypipe.recommend import interactions
-from raypipe.recommend.als import Factorisation
 from raypipe.recommend.catalogue import Catalogue
 from raypipe.recommend.histories import Users
 from raypipe.recommend.interactions import Interactions
-from raypipe.recommend.recommender import Hybrid, Recommender, fit
+from raypipe.recommend.parameters import AlsParameters, HybridParameters
+from raypipe.recommend.recommender import Recommender, fit_recommender
 
 AT = datetime(2026, 1, 31, tzinfo=UTC)
 NOW = int(AT.timestamp())
@@ -21,13 +21,13 @@ DAY = 86_400
 BRANDS, ARTICLES, TOPICS, READERS = 2, 80, 4, 300
 CONTENT = {"category_id": 1.0, "author_id": 1.0}
 KEYS = ("company_id", "brand_id", "user_id")
-PARAMS = Hybrid(
+PARAMS = HybridParameters(
     als=1.0,
     content=0.5,
     popularity=0.5,
     freshness=0.1,
     max_age_days=0,
-    factorisation=Factorisation(factors=8, iterations=8, regularization=0.1),
+    factorisation=AlsParameters(factors=8, iterations=8, regularization=0.1),
 )
 
 
@@ -66,7 +66,7 @@ def events(seed: int = 0) -> pa.Table:
     )
 
 
-def read_catalogue(params: Hybrid = PARAMS) -> Catalogue:
+def read_catalogue(params: HybridParameters = PARAMS) -> Catalogue:
     return catalogues.read(articles(), content=CONTENT, width=params.content_width)
 
 
@@ -74,8 +74,8 @@ def read_interactions(table: pa.Table | None = None) -> Interactions:
     return interactions.read(events() if table is None else table, read_catalogue().ids, keys=KEYS)
 
 
-def fitted(params: Hybrid = PARAMS) -> Recommender:
-    return fit(read_interactions(), read_catalogue(params), params, threads=1)
+def fitted(params: HybridParameters = PARAMS) -> Recommender:
+    return fit_recommender(read_interactions(), read_catalogue(params), params, threads=1)
 
 
 def users(*rows: tuple[str, str, dict[str, float]]) -> Users:

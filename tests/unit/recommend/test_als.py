@@ -10,11 +10,12 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from raypipe.errors import ConfigError
-from raypipe.recommend.als import Factorisation, FoldIn, item_factors
+from raypipe.recommend.als import FoldIn, item_factors
 from raypipe.recommend.interactions import Interactions
+from raypipe.recommend.parameters import AlsParameters, HybridParameters
 from tests.unit.recommend.readers import read_interactions
 
-PARAMS = Factorisation(factors=8, iterations=8, regularization=0.1, alpha=5.0)
+PARAMS = AlsParameters(factors=8, iterations=8, regularization=0.1, alpha=5.0)
 
 
 def solved(factors: np.ndarray, history: np.ndarray) -> np.ndarray:
@@ -77,5 +78,5 @@ def test_three_users_and_two_items_can_be_factorised() -> None:
     [("factors", 0), ("factors", 2.5), ("iterations", 0), ("regularization", 0), ("alpha", float("nan"))],
 )
 def test_parameters_that_make_no_sense_are_refused_by_name(name: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=name):
-        Factorisation(**{name: value})
+    with pytest.raises(ConfigError, match=rf"model\.params\.factorisation\.{name} "):
+        HybridParameters.from_mapping({"factorisation": {name: value}})

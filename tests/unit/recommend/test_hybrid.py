@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from raypipe.errors import ModelError
-from raypipe.models.protocol import Answer, Rows, WideModel, answer, explains, load_family
+from raypipe.models.protocol import Answer, Rows, WideModel, answer, load_family
 from raypipe.recommend.histories import INPUTS
-from raypipe.recommend.hybrid import HybridRecommender, Recommendations
+from raypipe.recommend.hybrid import HybridModel, HybridRecommender
 from raypipe.recommend.ranker import Ranker
 from tests.unit.recommend.readers import AT, fitted, users
 
@@ -26,8 +26,8 @@ READERS = (
 
 
 @pytest.fixture(scope="module")
-def model() -> Recommendations:
-    return Recommendations(fitted())
+def model() -> HybridModel:
+    return HybridModel(fitted())
 
 
 def rows(*readers: tuple[str, str, dict[str, float]], days: int = 0) -> Rows:
@@ -41,15 +41,15 @@ def lists(found: Answer) -> list[list[str]]:
     return [list(value) for value in found.columns["articles"].to_pylist()]
 
 
-def test_the_family_is_one_that_a_config_can_name(model: Recommendations) -> None:
+def test_the_family_is_one_that_a_config_can_name(model: HybridModel) -> None:
     family = load_family(PATH)
     assert isinstance(family, HybridRecommender)
     assert isinstance(model, WideModel)
-    assert not explains(PATH)
-    assert explains("raypipe.models.xgboost:XGBoost")
+    assert not family.explains
+    assert load_family("raypipe.models.xgboost:XGBoost").explains
 
 
-def test_an_answer_has_the_rankers_lists_in_the_order_of_the_readers(model: Recommendations) -> None:
+def test_an_answer_has_the_rankers_lists_in_the_order_of_the_readers(model: HybridModel) -> None:
     found = answer(model, rows(*READERS))
     ranked = Ranker(model.recommender, at=AT).rank(users(*READERS))
     ids = model.recommender.catalogue.ids.to_pylist()
@@ -60,7 +60,7 @@ def test_an_answer_has_the_rankers_lists_in_the_order_of_the_readers(model: Reco
 
 
 def test_who_read_nothing_gets_what_is_popular_and_a_brand_without_articles_an_empty_list(
-    model: Recommendations,
+    model: HybridModel,
 ) -> None:
     found = answer(model, rows(*READERS))
     assert [len(one) for one in lists(found)] == [10, 10, 0, 10]
@@ -72,31 +72,31 @@ def test_who_read_nothing_gets_what_is_popular_and_a_brand_without_articles_an_e
 
 def test_the_length_of_a_list_is_a_parameter() -> None:
     recommender = fitted()
-    short = Recommendations(replace(recommender, params=replace(recommender.params, length=3)))
+    short = HybridModel(replace(recommender, params=replace(recommender.params, length=3)))
     assert [len(one) for one in lists(answer(short, rows(*READERS)))] == [3, 3, 0, 3]
 
 
-def test_a_later_day_has_other_lists_and_in_the_end_none(model: Recommendations) -> None:
-    aged = Recommendations(replace(model.recommender, params=replace(model.recommender.params, max_age_days=14.0)))
+def test_a_later_day_has_other_lists_and_in_the_end_none(model: HybridModel) -> None:
+    aged = HybridModel(replace(model.recommender, params=replace(model.recommender.params, max_age_days=14.0)))
     assert any(lists(answer(aged, rows(*READERS))))
     assert not any(lists(answer(aged, rows(*READERS, days=1000))))
 
 
-def test_it_comes_back_from_its_files_and_answers_the_same(model: Recommendations) -> None:
+def test_it_comes_back_from_its_files_and_answers_the_same(model: HybridModel) -> None:
     again = HybridRecommender().from_files(model.files())
     first, second = (answer(one, rows(*READERS)) for one in (model, again))
     assert lists(first) == lists(second)
     assert np.array_equal(first.scores, second.scores)
 
 
-def test_no_readers_give_no_rows(model: Recommendations) -> None:
+def test_no_readers_give_no_rows(model: HybridModel) -> None:
     empty = rows(*READERS)
     none = Rows(empty.x[:0], {name: column.slice(0, 0) for name, column in empty.inputs.items()}, AT)
     found = answer(model, none)
     assert (len(found.scores), [len(column) for column in found.columns.values()]) == (0, [0, 0, 0])
 
 
-def test_a_reader_without_the_inputs_is_refused_with_what_is_missing(model: Recommendations) -> None:
+def test_a_reader_without_the_inputs_is_refused_with_what_is_missing(model: HybridModel) -> None:
     whole = rows(*READERS)
     inputs = {name: column for name, column in whole.inputs.items() if name != "read_weights"}
     with pytest.raises(ModelError, match="histories") as refused:
@@ -111,7 +111,7 @@ def test_files_that_hold_something_else_are_refused() -> None:
         HybridRecommender().from_files({"model.ubj": b"trees"})
 
 
-def test_types_are_those_that_staging_will_have(model: Recommendations) -> None:
+def test_types_are_those_that_staging_will_have(model: HybridModel) -> None:
     found = answer(model, rows(*READERS)).columns
     assert found["articles"].type == pa.list_(pa.string())
     assert found["scores"].type == pa.list_(pa.float32())

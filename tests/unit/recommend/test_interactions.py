@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from raypipe.errors import DataError, UsageError
-from raypipe.recommend.interactions import read, read_together, weigh
+from raypipe.recommend.interactions import epoch, read, read_together
 
 ITEMS = pa.array(["x", "y", "z"])
 AT = datetime(2026, 1, 31, tzinfo=UTC)
@@ -78,32 +77,9 @@ def test_a_missing_column_is_named() -> None:
         read(table(("b", "u", "x", 1.0, 1)).drop_columns("user_id"), ITEMS, keys=("user_id",))
 
 
-def test_an_event_counts_its_type_and_half_after_each_half_life() -> None:
-    times = [AT - timedelta(days=days) for days in (0, 7, 14)]
-    counted = weigh(
-        pa.array(["view", "click", "view"]),
-        pa.array(times, pa.timestamp("s", tz="UTC")),
-        event_weights={"view": 1.0, "click": 3.0},
-        half_life_days=7,
-        as_of=AT,
-    )
-    np.testing.assert_allclose(counted, [1.0, 1.5, 0.25])
-
-
-def test_an_unknown_type_and_an_event_after_the_date_count_nothing() -> None:
-    counted = weigh(
-        pa.array(["print", "view", "view"]),
-        pa.array([AT, AT + timedelta(seconds=1), AT - timedelta(days=99)], pa.timestamp("s", tz="UTC")),
-        event_weights={"view": 1.0},
-        half_life_days=0,
-        as_of=AT,
-    )
-    assert counted.tolist() == [0.0, 0.0, 1.0]
-
-
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(UsageError, match="zone"):
-        weigh(pa.array(["v"]), pa.array([1]), event_weights={}, half_life_days=1, as_of=datetime(2026, 1, 1))
+        epoch(datetime(2026, 1, 1))
 
 
 def test_tables_that_are_read_together_number_users_alike() -> None:
@@ -113,11 +89,3 @@ def test_tables_that_are_read_together_number_users_alike() -> None:
     assert first.users.tolist() == [second.users[second.items == 1][0]]
     assert first.matrix().shape == second.matrix().shape == (2, 3)
     assert (first.dropped, second.dropped) == (0, 1)
-
-
-def test_popularity_counts_users_and_halves_with_age() -> None:
-    week = 7 * 86_400
-    rows = table(("b", "u", "x", 5.0, int(AT.timestamp())), ("b", "v", "x", 1.0, int(AT.timestamp()) - week))
-    found = read(rows, ITEMS, keys=("user_id",))
-    assert found.popularity().tolist() == [2, 0, 0]
-    assert found.popularity(AT, half_life_days=7).tolist() == [1.5, 0, 0]

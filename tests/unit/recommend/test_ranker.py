@@ -14,8 +14,8 @@ from raypipe.recommend import catalogue as catalogues
 from raypipe.recommend import interactions, ranker
 from raypipe.recommend.als import FoldIn
 from raypipe.recommend.histories import Users, histories_of
-from raypipe.recommend.ranker import Ranker, Recommendations
-from raypipe.recommend.recommender import Recommender, fit
+from raypipe.recommend.ranker import RankedItems, Ranker
+from raypipe.recommend.recommender import Recommender, fit_recommender
 from tests.unit.recommend.readers import (
     ARTICLES,
     AT,
@@ -48,7 +48,7 @@ def everybody() -> Users:
     return Users(columns[0], nobody, columns[1], columns[2])
 
 
-def names(found: Recommendations, recommender: Recommender, user: int = 0) -> list[str]:
+def names(found: RankedItems, recommender: Recommender, user: int = 0) -> list[str]:
     return [recommender.catalogue.ids[int(item)].as_py() for item in found.items[found.users == user]]
 
 
@@ -187,10 +187,10 @@ def test_a_user_gets_the_same_in_any_batch_block_and_thread(
 
 
 def test_a_sliced_batch_reads_its_own_rows(recommender: Recommender) -> None:
-    read = {"read_articles": [["a0"], ["a1"], ["a2", "a6"]], "read_weights": [[1.0], [1.0], [1.0, 1.0]]}
-    table = pa.table({"brand_id": ["brand 0"] * 3, "category_id": [""] * 3, **read})
-    whole = Ranker(recommender, at=AT).rank(Users.from_table(table))
-    tail = Ranker(recommender, at=AT).rank(Users.from_table(table.to_batches()[0].slice(2)))
+    read = [["a0"], ["a1"], ["a2", "a6"]], [[1.0], [1.0], [1.0, 1.0]]
+    columns = [pa.array(values) for values in (["brand 0"] * 3, [""] * 3, *read)]
+    whole = Ranker(recommender, at=AT).rank(Users(*columns))
+    tail = Ranker(recommender, at=AT).rank(Users(*(column.slice(2) for column in columns)))
     assert tail.items.tolist() == whole.items[whole.users == 2].tolist()
 
 
@@ -211,7 +211,7 @@ def test_three_users_and_two_articles_are_enough() -> None:
             "last_interaction_at": [1, 2, 3],
         }
     )
-    small = fit(
+    small = fit_recommender(
         interactions.read(rows, catalogue.ids, keys=KEYS), catalogue, replace(PARAMS, content_width=4), threads=1
     )
     found = Ranker(small, at=AT).rank(

@@ -57,17 +57,17 @@ def test_the_same_clusters_take_over_and_worse_ones_do_not() -> None:
 @pytest.mark.parametrize("given", [None, 1, "many", [], [3, 1], [2.5], True])
 def test_what_is_no_number_of_clusters_is_refused(given: Any) -> None:
     with pytest.raises(ConfigError, match=r"model\.params\.clusters") as refused:
-        fit._wanted(recipe(clusters=given))
+        fit._candidates(recipe(clusters=given))
     assert repr(given) in str(refused.value)
 
 
 def test_k_is_one_number_or_several_each_tried_once() -> None:
-    assert fit._wanted(recipe(clusters=4)) == [4]
-    assert fit._wanted(recipe(clusters=[5, 3, 5])) == [5, 3]
+    assert fit._candidates(recipe(clusters=4)) == [4]
+    assert fit._candidates(recipe(clusters=[5, 3, 5])) == [5, 3]
 
 
-def tried(k: int, silhouettes: Any) -> fit.Tried:
-    return fit.Tried(k, clustered(k), History(1, 1), silhouettes)
+def tried(k: int, silhouettes: Any) -> fit.ClusterTrial:
+    return fit.ClusterTrial(k, clustered(k), History(1, 1), silhouettes)
 
 
 def clustered(k: int) -> Clusters:

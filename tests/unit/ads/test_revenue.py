@@ -5,25 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from raypipe.ads.ad_revenue import ClickRate, ClickRevenue, Seen, priors
+from raypipe.ads.revenue import ArmTotals, ClickRate, ClickRevenue, priors
 
 
-def of_clicks(*revenue: float, impressions: int = 100) -> Seen:
-    return Seen(impressions, len(revenue), sum(revenue), sum(value**2 for value in revenue))
+def of_clicks(*revenue: float, impressions: int = 100) -> ArmTotals:
+    return ArmTotals(impressions, len(revenue), sum(revenue), sum(value**2 for value in revenue))
 
 
 def test_clicks_and_impressions_without_one_add_to_the_two_sides_of_the_beta() -> None:
-    assert ClickRate(2.0, 38.0).after(Seen(impressions=100, clicks=7)) == ClickRate(9.0, 131.0)
+    assert ClickRate(2.0, 38.0).after(ArmTotals(impressions=100, clicks=7)) == ClickRate(9.0, 131.0)
     assert ClickRate(9.0, 131.0).mean == pytest.approx(9 / 140)
 
 
 def test_a_click_beyond_the_impressions_counts_as_none() -> None:
-    assert ClickRate(1.0, 1.0).after(Seen(impressions=3, clicks=5)) == ClickRate(4.0, 1.0)
+    assert ClickRate(1.0, 1.0).after(ArmTotals(impressions=3, clicks=5)) == ClickRate(4.0, 1.0)
 
 
 def test_without_a_click_its_revenue_stays_the_prior() -> None:
     prior = ClickRevenue(0.5, 1.0, 2.0, 0.09)
-    assert prior.after(Seen(impressions=50)) is prior
+    assert prior.after(ArmTotals(impressions=50)) is prior
 
 
 def test_sums_give_the_posterior_that_the_single_clicks_give() -> None:
@@ -72,6 +72,6 @@ def test_the_prior_has_the_mean_and_the_variance_of_all_clicks_together() -> Non
 
 
 def test_the_prior_of_nothing_but_impressions_is_a_rare_click_that_earns_nothing() -> None:
-    rate, revenue = priors(Seen(impressions=99), impressions=10, clicks=1)
+    rate, revenue = priors(ArmTotals(impressions=99), impressions=10, clicks=1)
     assert rate.mean == pytest.approx(0.005)
     assert (revenue.mean, revenue.variance) == (0.0, 0.0)

@@ -1,4 +1,4 @@
-"""Scoring contexts: what a policy answers in each, staged as a slice of a run. One process does it in no time."""
+"""Score contexts with a policy, and stage the answers as one slice of a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from raypipe.score.manifest import Manifest
 from raypipe.score.worker import peak_mb
 
 KEY = "context"
-# What publish.sql reads beside the key, and its types.
+# The columns that publish.sql reads beside the key, with their types.
 CARRY = {
     "company_id": "String",
     "brand_id": "String",
@@ -35,30 +35,23 @@ CARRY = {
 }
 
 
-def score(
+def score_contexts(
     client: Client, manifest: Manifest, piece: Slice, policy: Policy, dimensions: Mapping[str, Mapping[str, str]]
 ) -> Receipt:
-    """Stages the policy's answer for every context of the population, and writes the slice into the ledger.
-
-    Args:
-        client: the ClickHouse of the run.
-        manifest: the run.
-        piece: its only slice.
-        policy: what answers.
-        dimensions: the ids that make up each context.
+    """Stage the policy's answer for every context of the population, and record the slice in the ledger.
 
     Raises:
         ModelError: the population has a context that the policy does not know.
     """
     started = time.time()
-    found = client.table(unsliced(manifest.select), manifest.select_parameters)
-    names = found[KEY].to_pylist()
+    population = client.table(unsliced(manifest.select), manifest.select_parameters)
+    names = population[KEY].to_pylist()
     unknown = sorted(set(names) - policy.contexts.keys())
     if unknown:
         raise ModelError("The policy does not know a context of the population", found=", ".join(unknown[:5]))
     rows = [_row(policy.contexts[name], dimensions[name], manifest.model_version) for name in names]
     attempt = secrets.randbits(63)
-    checksum = int(np.sum(found[KEY_HASH].to_numpy(), dtype=np.uint64)) % UINT64
+    checksum = int(np.sum(population[KEY_HASH].to_numpy(), dtype=np.uint64)) % UINT64
     _stage(client, manifest, rows, piece.index, attempt)
     seconds = time.time() - started
     receipt = Receipt(
@@ -80,12 +73,9 @@ def score(
 
 
 def _stage(client: Client, manifest: Manifest, rows: list[dict[str, Any]], piece: int, attempt: int) -> None:
-    kinds = {
-        KEY: pa.string(),
-        **{name: pa.string() if kind == "String" else pa.float64() for name, kind in CARRY.items()},
-    }
+    carried = {name: pa.string() if kind == "String" else pa.float64() for name, kind in CARRY.items()}
     own = {"score": pa.float32(), "slice": pa.uint32(), "chunk": pa.uint32(), "attempt": pa.uint64()}
-    schema = pa.schema([*kinds.items(), *own.items()])
+    schema = pa.schema({KEY: pa.string(), **carried, **own})
     staged = [{**row, "score": row["expected"], "slice": piece, "chunk": 0, "attempt": attempt} for row in rows]
     token = content_token(manifest.run_id, piece, attempt, *(json.dumps(row, sort_keys=True) for row in rows))
     data = pa.Table.from_pylist(staged, schema=schema)
@@ -98,9 +88,9 @@ def _row(context: ContextPolicy, dimensions: Mapping[str, str], version: str) ->
         (
             arm.arm,
             {
-                "impressions": arm.seen.impressions,
-                "clicks": arm.seen.clicks,
-                "revenue": round(arm.seen.revenue, 6),
+                "impressions": arm.totals.impressions,
+                "clicks": arm.totals.clicks,
+                "revenue": round(arm.totals.revenue, 6),
                 "expected": arm.expected,
                 "low": arm.low,
                 "high": arm.high,

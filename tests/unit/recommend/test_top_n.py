@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from raypipe.recommend.topn import GROUP, padded, top_n
+from raypipe.recommend.top_n import GROUP, padded, top_n
 
 
 @pytest.mark.parametrize("width", [16, 32, 160, 176, 1600, 20_000])

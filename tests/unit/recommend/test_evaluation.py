@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from raypipe.errors import DataError
+from raypipe.recommend.evaluation import Holdout, evaluate, gain, next_reads, per_user
 from raypipe.recommend.interactions import Interactions
-from raypipe.recommend.ranking import HeldOut, evaluate, gain, leave_last_out, next_reads, per_user
 
 
 def pairs(*rows: tuple[int, int, int], items: int = 20) -> Interactions:
@@ -18,31 +18,8 @@ def pairs(*rows: tuple[int, int, int], items: int = 20) -> Interactions:
     return Interactions(users, ordered[:, 1], weights, ordered[:, 2], int(users.max()) + 1, items)
 
 
-READ = pairs((0, 5, 10), (0, 2, 30), (0, 7, 20), (1, 3, 99), (2, 1, 40), (2, 0, 5))
-
-
 def held(interactions: Interactions) -> list[tuple[int, int]]:
     return list(zip(interactions.users.tolist(), interactions.items.tolist(), strict=True))
-
-
-def test_the_last_item_of_each_user_is_held_out_and_nothing_else() -> None:
-    split = leave_last_out(READ)
-    assert held(split.test) == [(0, 2), (2, 1)]
-    assert held(split.train) == [(0, 5), (0, 7), (1, 3), (2, 0)]
-    assert split.train.matrix().shape == split.test.matrix().shape == (3, 20)
-
-
-def test_several_items_can_be_held_out_of_those_who_read_more() -> None:
-    assert held(leave_last_out(READ, 2).test) == [(0, 2), (0, 7)]
-
-
-def test_users_who_were_last_there_before_the_window_stay_in_training() -> None:
-    assert held(leave_last_out(READ, since=35).test) == [(2, 1)]
-
-
-def test_nothing_to_hold_out_is_refused() -> None:
-    with pytest.raises(DataError, match="nothing to hold out"):
-        leave_last_out(pairs((0, 1, 1), (1, 1, 1)))
 
 
 def test_next_is_what_known_users_had_not_read_before() -> None:
@@ -50,13 +27,13 @@ def test_next_is_what_known_users_had_not_read_before() -> None:
     split = next_reads(pairs((0, 5, 10), (2, 1, 10)), after, since=100)
     assert held(split.test) == [(0, 9)]
     assert len(split.train) == 2
-    with pytest.raises(DataError, match="anything new"):
+    with pytest.raises(DataError, match="read a new article"):
         next_reads(after, after, since=0)
 
 
-def split_of(*wanted: tuple[int, int]) -> HeldOut:
+def split_of(*wanted: tuple[int, int]) -> Holdout:
     test = pairs(*((user, item, 1) for user, item in wanted))
-    return HeldOut(test, test)
+    return Holdout(test, test)
 
 
 def test_precision_ndcg_and_recall_follow_their_definitions() -> None:
@@ -87,7 +64,7 @@ def test_precision_of_possible_is_what_implicit_calls_precision() -> None:
     theirs = ranking_metrics_at_k(model, train, test, K=10, show_progress=False, num_threads=1)
     rows, columns = test.nonzero()
     split = split_of(*zip(rows.tolist(), columns.tolist(), strict=True))
-    split = HeldOut(split.test, Interactions(rows, columns, np.ones(len(rows)), np.ones(len(rows)), 60, 40))
+    split = Holdout(split.test, Interactions(rows, columns, np.ones(len(rows)), np.ones(len(rows)), 60, 40))
     lists, _ = model.recommend(split.users, train[split.users], N=10)
     ours = evaluate(lists, split, 40, resamples=0)
     assert ours["precision_of_possible"]["value"] == pytest.approx(theirs["precision"])

@@ -12,9 +12,9 @@ import pytest
 
 from raypipe.artifact import files
 from raypipe.errors import ConfigError, ModelError
+from raypipe.recommend.parameters import HybridParameters
 from raypipe.recommend.ranker import Ranker
-from raypipe.recommend.recommender import Hybrid
-from raypipe.recommend.recommender_files import ITEMS, PARAMETERS, from_files, to_files
+from raypipe.recommend.recommender import ITEMS, PARAMETERS, from_files, to_files
 from tests.unit.recommend.readers import AT, PARAMS, fitted, users
 
 FILES = to_files(fitted())
@@ -81,7 +81,7 @@ BROKEN = {
     "not Arrow": {**FILES, ITEMS: b"\x80\x04K\x01."},
     "not JSON": {**FILES, PARAMETERS: b"{"},
     "JSON of another kind": {**FILES, PARAMETERS: b"[]"},
-    "another format": described(lambda content: content.update(format=2)),
+    "no parameters in it": described(lambda content: content.pop("params")),
     "an unknown parameter": described(lambda content: content["params"].update(speed=1)),
     "a parameter of another kind": described(lambda content: content["params"].update(als="much")),
     "no factors in the parameters": described(lambda content: content["params"]["factorisation"].update(factors=4)),
@@ -102,11 +102,11 @@ def test_broken_files_are_refused(files: dict[str, bytes]) -> None:
 
 
 def test_parameters_come_from_a_mapping_and_unknown_ones_are_named() -> None:
-    found = Hybrid.from_mapping({"als": 0.5, "factorisation": {"factors": 16}})
+    found = HybridParameters.from_mapping({"als": 0.5, "factorisation": {"factors": 16}})
     assert (found.als, found.factorisation.factors) == (0.5, 16)
     with pytest.raises(ConfigError, match="speed"):
-        Hybrid.from_mapping({"factorisation": {"speed": 1}})
+        HybridParameters.from_mapping({"factorisation": {"speed": 1}})
     with pytest.raises(ConfigError, match="above 0"):
-        Hybrid.from_mapping({"als": 0, "content": 0, "popularity": 0, "freshness": 0})
-    with pytest.raises(ConfigError, match="half-life"):
-        Hybrid.from_mapping({"freshness_half_life_days": 0})
+        HybridParameters.from_mapping({"als": 0, "content": 0, "popularity": 0, "freshness": 0})
+    with pytest.raises(ConfigError, match="freshness_half_life_days above 0"):
+        HybridParameters.from_mapping({"freshness_half_life_days": 0})
