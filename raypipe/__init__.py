@@ -1,4 +1,4 @@
-"""raypipe: train, score and publish models over ClickHouse with Ray, exactly once."""
+"""Train, score and publish models over ClickHouse with Ray, exactly once."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _PUBLIC = {
     "Endpoint": "raypipe.clickhouse.endpoint",
     "connected": "raypipe.clickhouse.connect",
     "read_sql": "raypipe.data.source",
-    "load_user_features": "raypipe.loaders.load",
-    "load_session_features": "raypipe.loaders.load",
-    "load_daily_metrics": "raypipe.loaders.load",
-    "load_interactions": "raypipe.loaders.load",
-    "save_predictions": "raypipe.loaders.load",
+    "load_user_features": "raypipe.loaders.loaders",
+    "load_session_features": "raypipe.loaders.loaders",
+    "load_daily_metrics": "raypipe.loaders.loaders",
+    "load_interactions": "raypipe.loaders.loaders",
+    "save_predictions": "raypipe.loaders.save",
 }
 
 
