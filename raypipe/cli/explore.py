@@ -13,7 +13,7 @@ from raypipe.cli import output
 from raypipe.cli.options import Config, Debug, Json, Url, client_of
 from raypipe.errors import RaypipeError, UsageError
 from raypipe.explore import page
-from raypipe.explore.facts import Limits, Report
+from raypipe.explore.facts import DatabaseProfile, Limits
 from raypipe.explore.figures import size
 from raypipe.explore.profile import document, profile
 
@@ -97,7 +97,7 @@ def _write(file: Path, html: str) -> None:
         ) from error
 
 
-def _show(report: Report, page_file: Path | None) -> None:
+def _show(report: DatabaseProfile, page_file: Path | None) -> None:
     rows = [
         (
             table.table,
