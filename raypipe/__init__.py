@@ -7,7 +7,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Loaded on first use: `raypipe.read_sql` brings Ray along, and a command that needs none should not wait for it.
+# Loaded on first use: `raypipe.read_sql` imports Ray, and commands without Ray should not wait for it.
 _PUBLIC = {
     "Client": "raypipe.clickhouse.client",
     "Endpoint": "raypipe.clickhouse.endpoint",

@@ -64,8 +64,7 @@ class Feature(Section):
         "no constraint.",
     )
     missing: Items[int | float | str] = Field(
-        default=(),
-        description="Values that mean missing, besides NULL: numbers for a number, strings for a category.",
+        default=(), description="Values that mean missing, besides NULL: numbers for a number, strings for a category."
     )
     default: float | None = Field(
         default=None,

@@ -14,7 +14,8 @@ from raypipe.config.job import refuse_vanishing_folders
 from raypipe.config.layers import merged, with_environment, with_overrides, with_url
 from raypipe.config.leaves import sources_of
 from raypipe.config.problems import Problem, nearest, refusal, shown
-from raypipe.config.schema import Connection, PipelineConfig, SharedConfig
+from raypipe.config.schema import PipelineConfig
+from raypipe.config.shared import Connection, SharedConfig
 from raypipe.errors import UsageError
 from raypipe.project import shipped, sql_path
 

@@ -11,45 +11,13 @@ from raypipe.config.ads import Ads
 from raypipe.config.evaluate import BINARY_METRICS, Evaluate
 from raypipe.config.features import Definition, Entity, Feature, FeatureEntry, Label, Source
 from raypipe.config.fields import Breach, Column, Columns, Items, Slug, YamlPath, refuse
-from raypipe.config.model import BALANCES, BaselineModel, Baselines, ModelConfig
-from raypipe.config.publishing import Level, Levels, Publish, Targets
+from raypipe.config.model import BALANCES, Baselines, ModelConfig
+from raypipe.config.publishing import Levels, Targets
 from raypipe.config.shared import (
-    Actors,
-    Connection,
-    Explain,
-    Monitor,
-    RayConfig,
-    Score,
     SharedConfig,
-    SplitConfig,
 )
 from raypipe.config.sweep import Parameters, Sweep, space_breaches
 from raypipe.project import RESERVED_NAMES
-
-__all__ = [
-    "Actors",
-    "Ads",
-    "BaselineModel",
-    "Baselines",
-    "Connection",
-    "Entity",
-    "Evaluate",
-    "Explain",
-    "Feature",
-    "Label",
-    "Level",
-    "ModelConfig",
-    "Monitor",
-    "PipelineConfig",
-    "Publish",
-    "RayConfig",
-    "Score",
-    "SharedConfig",
-    "Source",
-    "SplitConfig",
-    "Sweep",
-    "json_schema",
-]
 
 # Parameters that raypipe binds itself.
 BOUND = (
@@ -81,9 +49,7 @@ class PipelineConfig(SharedConfig):
         "raypipe's own configs folder.",
     )
     definitions: dict[Column, Definition] = Field(
-        default={},
-        exclude=True,
-        description="Features by name, so that `features` may list the bare name.",
+        default={}, exclude=True, description="Features by name, so that `features` may list the bare name."
     )
     description: str = Field(default="", description="The prediction and its subject, in one sentence.")
     enabled: bool = Field(default=True, description="Whether `raypipe nightly` runs it.")
@@ -108,8 +74,7 @@ class PipelineConfig(SharedConfig):
         default=(), description="Named ranges of the score, with ascending bounds, the last above 1; empty: none."
     )
     publish: Targets = Field(
-        min_length=1,
-        description="The tables that a run publishes to, in this order, ml_model_predictions last.",
+        min_length=1, description="The tables that a run publishes to, in this order, ml_model_predictions last."
     )
     parameters: Parameters = Field(
         default={},

@@ -109,9 +109,7 @@ class Sweep(Section):
     cpus: int = Field(default=1, ge=1, description="CPUs of each trial, and its number of threads.")
     concurrent: int | None = Field(default=None, ge=1, description="Trials at a time; null: as the CPUs allow.")
     grace_rounds: int = Field(
-        default=30,
-        ge=1,
-        description="Boosting rounds of every trial before it may be stopped as worse than others.",
+        default=30, ge=1, description="Boosting rounds of every trial before it may be stopped as worse than others."
     )
 
 

@@ -231,7 +231,7 @@ def _ranges(
 def _without_index(
     client: Client, table: str, described: Table, keys: Sequence[str], pinned: Mapping[str, object], slice_rows: int
 ) -> Slicing:
-    """Cut by quantiles of the entity key, by its hash if it cannot be compared, or not at all without a key."""
+    """Cut by quantiles of the entity key, or by its hash if it cannot be compared."""
     where, values = _pinned_condition(described, pinned)
     rows = int(client.value(f"SELECT count() FROM {identifier(table)} WHERE {where}", values))
     count = -(-rows // slice_rows)

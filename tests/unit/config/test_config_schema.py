@@ -11,7 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from raypipe.config import Loaded, json_schema
 from raypipe.config import schema as sections
-from raypipe.config.schema import Feature, ModelConfig, PipelineConfig
+from raypipe.config.features import Feature
+from raypipe.config.model import ModelConfig
+from raypipe.config.schema import PipelineConfig
 from raypipe.errors import ConfigError
 
 Load = Callable[..., Loaded]
