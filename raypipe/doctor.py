@@ -45,10 +45,7 @@ class Check:
     """The result of one examination.
 
     Attributes:
-        name: the subject, in a word or two.
         status: `ok`; `warning`: runs work with a drawback; `problem`: runs fail.
-        detail: the observation.
-        next_step: the remedy, '' if none is needed.
     """
 
     name: str
@@ -61,7 +58,6 @@ def examine(endpoint: Endpoint, needed: Needed, *, embedded: bool = False) -> li
     """Return every check, in the order in which to repair; change nothing.
 
     Args:
-        endpoint: the ClickHouse that is examined.
         needed: the tables of the configured pipelines.
         embedded: whether it is the embedded engine, which needs packages of its own.
     """

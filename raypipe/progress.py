@@ -6,3 +6,7 @@ from collections.abc import Callable
 
 # Called with the stage, the units that are done and the units in all; both are 0 where nothing can be counted.
 Progress = Callable[[str, int, int], None]
+
+
+def silent(_stage: str, _done: int, _total: int) -> None:
+    """Report nothing."""

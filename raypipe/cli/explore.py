@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ from raypipe.errors import RaypipeError, UsageError
 from raypipe.explore import page
 from raypipe.explore.facts import DatabaseProfile, Limits
 from raypipe.explore.figures import size
-from raypipe.explore.profile import document, profile
+from raypipe.explore.profile import profile
 
 app = typer.Typer()
 
@@ -64,7 +65,7 @@ def explore(
         if page_file is not None:
             _write(page_file, page.render(found))
         if json:
-            output.emit(document(found))
+            output.emit(asdict(found))
         else:
             _show(found, page_file)
 

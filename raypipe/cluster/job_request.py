@@ -41,11 +41,9 @@ class Request:
     """A job for a cluster. Everybody who may see the job sees all of this.
 
     Attributes:
-        submission_id: the job's name.
         words: the raypipe command, without `raypipe`.
         working_dir: a folder that is copied to the cluster and in which the command runs, or None.
         requirements: a locked requirements file with the job's packages; None for the packages of the nodes.
-        variables: environment variables of the job.
     """
 
     submission_id: str

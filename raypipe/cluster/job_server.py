@@ -54,7 +54,6 @@ class State:
     Attributes:
         status: PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED.
         exit_code: of its command; None before it ends, and if it could not be started.
-        message: Ray's explanation.
     """
 
     status: str

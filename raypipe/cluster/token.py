@@ -16,12 +16,7 @@ WHERE = f"{TOKEN_VARIABLE}, the file that {PATH_VARIABLE} names, or ~/.ray/auth_
 
 @dataclass(frozen=True)
 class Token:
-    """A token and its source; a message never shows the value.
-
-    Attributes:
-        value: the token.
-        source: the variable or the file.
-    """
+    """A token and its source; a message never shows the value."""
 
     value: str = field(repr=False)
     source: str

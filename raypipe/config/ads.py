@@ -29,16 +29,10 @@ class Ads(Section):
     )
     window_days: int = Field(default=30, ge=1, le=3650, description="Days to learn from, up to and including the date.")
     test_days: int = Field(
-        default=7,
-        ge=1,
-        description="The last of these days, which judge a policy of the earlier days. The published policy learns "
-        "from all days.",
+        default=7, ge=1, description="The last of these days; they judge a policy learned from the earlier days."
     )
     floor: float = Field(
-        default=0.02,
-        ge=0,
-        lt=1,
-        description="Least share of a context's impressions for each arm, so that no arm is given up for good.",
+        default=0.02, ge=0, lt=1, description="Least share of a context's impressions that every arm keeps."
     )
     prior_impressions: float = Field(
         default=20.0, gt=0, description="Weight of the click rate over all arms, in impressions of each arm."
@@ -48,8 +42,7 @@ class Ads(Section):
     )
     draws: int = Field(default=20_000, ge=1000, description="Samples of each posterior.")
     confidence: Share = Field(
-        default=0.95,
-        description="Level of credible intervals, and the probability of earning more that decides a test of two arms.",
+        default=0.95, description="Level of credible intervals, and of the decision between two arms."
     )
     min_impressions: int = Field(
         default=100, ge=0, description="Fewer impressions of an arm in a context are reported as a warning."

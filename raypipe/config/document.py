@@ -105,8 +105,6 @@ def parse(text: str, name: str, lines: bool = True) -> Document:
     """Parse YAML text into a tree; an empty text is an empty mapping.
 
     Args:
-        text: the YAML.
-        name: the name in places.
         lines: whether places carry line numbers, as `name:line`.
     """
     try:

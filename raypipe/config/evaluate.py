@@ -51,10 +51,7 @@ class Evaluate(Section):
         default=200, ge=0, description="Bootstrap resamples for the 95 % interval of each metric; 0: no intervals."
     )
     suspicious_auc: float = Field(
-        default=0.99,
-        gt=0.5,
-        le=1,
-        description="A single feature that reaches this AUC alone is reported as a likely leak.",
+        default=0.99, gt=0.5, le=1, description="A single feature with this AUC is reported as a likely leak."
     )
     persistence: Column | None = Field(
         default=None,

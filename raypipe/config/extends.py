@@ -21,7 +21,6 @@ def extended(document: Document, folders: Sequence[Path], display: Callable[[Pat
     """Lay the document over the file that it extends, and so on down the chain; drop the key itself.
 
     Args:
-        document: the content of a pipeline's file.
         folders: where to look the path up; the first match counts.
         display: renders a path for messages.
     """

@@ -31,8 +31,7 @@ class Source(Section):
 
     table: Table = Field(description="The base table; slices are ranges of its sorting key.")
     date_column: Column | None = Field(
-        default="feature_date",
-        description="The Date column that identifies the snapshots; null: the table has no snapshots.",
+        default="feature_date", description="The Date column of the snapshots; null: no snapshots."
     )
     snapshot: bool | None = Field(
         default=None,
@@ -49,27 +48,19 @@ class Feature(Section):
         default="number", description="A number becomes Float32; a category is encoded."
     )
     encode: Literal["onehot", "ordinal"] = Field(
-        default="onehot",
-        description="Categories only: onehot is a 0/1 column per value, ordinal a single column with the value's rank.",
+        default="onehot", description="Categories only: onehot is a 0/1 column per value, ordinal the value's rank."
     )
     vocabulary: int = Field(
-        default=20,
-        ge=1,
-        le=1000,
-        description="Categories only: the number of values to keep apart, the most frequent in the training rows.",
+        default=20, ge=1, le=1000, description="Categories only: the number of values to keep, the most frequent."
     )
     monotone: Literal[-1, 0, 1] = Field(
-        default=0,
-        description="Numbers only: 1 if the prediction may only rise with the feature, -1 if it may only fall, 0 for "
-        "no constraint.",
+        default=0, description="Numbers only: 1 if predictions may only rise with it, -1 if only fall, 0 if free."
     )
     missing: Items[int | float | str] = Field(
         default=(), description="Values that mean missing, besides NULL: numbers for a number, strings for a category."
     )
     default: float | None = Field(
-        default=None,
-        description="The matrix value of a missing value, or of a category outside the vocabulary; null: NaN, which "
-        "trees understand.",
+        default=None, description="The matrix value for missing or unknown values; null: NaN, which trees understand."
     )
     unit: str | None = Field(default=None, description="The unit of the values, such as seconds, share or percent.")
     description: str | None = Field(default=None, description="The meaning, for ml_model_features and the report.")
@@ -123,7 +114,7 @@ class Label(Section):
         default=None,
         ge=1,
         le=3650,
-        description="Days after the snapshot that decide the label; null if the source has no date_column.",
+        description="Days after the snapshot that decide the label; null without snapshots.",
     )
     kind: Literal["binary", "number"] = Field(
         default="binary", description="binary: 0 or 1, and the model predicts a probability; number: any finite number."

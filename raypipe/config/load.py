@@ -15,7 +15,7 @@ from raypipe.config.layers import merged, with_environment, with_overrides, with
 from raypipe.config.leaves import sources_of
 from raypipe.config.problems import Problem, nearest, refusal, shown
 from raypipe.config.schema import PipelineConfig
-from raypipe.config.shared import Connection, SharedConfig
+from raypipe.config.shared import SharedConfig
 from raypipe.errors import UsageError
 from raypipe.project import shipped, sql_path
 
@@ -31,10 +31,8 @@ class Loaded:
     """A pipeline's configuration.
 
     Attributes:
-        config: the validated configuration.
         sources: by dotted path, the source of each value: `configs/churn.yaml:12`, `RAYPIPE_URL`, `--set`, `--url` or
             `default`.
-        directory: the folder of the YAML files.
         sql_directory: the project's folder of SQL, beside it.
     """
 
@@ -98,9 +96,7 @@ def load_pipeline(
 
     Args:
         name: the pipeline, `churn` for configs/churn.yaml.
-        config_dir: the configuration folder; see `config_directory`.
         overrides: `key=value` each, keys dotted, values YAML.
-        environ: the environment.
         url: ClickHouse's address from the command line.
 
     Raises:
@@ -149,13 +145,6 @@ def load_shared(
         raise refusal("The configuration", [*document.problems, *problems])
     refuse_vanishing_folders(config, environ)
     return config
-
-
-def load_connection(
-    config_dir: Path | str | None = None, url: str | None = None, environ: Mapping[str, str] = os.environ
-) -> Connection:
-    """Load the connection of commands without a pipeline: base.yaml < RAYPIPE_URL < `url`."""
-    return load_shared(config_dir, url, environ).connection
 
 
 def _compared_with(document: Document, name: str, directory: Path) -> Document | None:

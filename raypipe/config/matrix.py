@@ -28,8 +28,7 @@ class MatrixConfig(Section):
         min_length=1, description="The pipelines to sweep."
     )
     brands: Annotated[Items[str], AfterValidator(distinct)] = Field(
-        default=(),
-        description="Brands by id, name or code, each swept on its own entities; empty: all brands together.",
+        default=(), description="Brands by id, name or code, each swept on its own; empty: all together."
     )
     horizons: Annotated[Items[Annotated[int, Field(ge=1)]], AfterValidator(distinct)] = Field(
         default=(), description="Values of label.horizon_days; empty: the pipeline's own."

@@ -28,20 +28,16 @@ class ModelConfig(Section):
         default=20, ge=0, description="Stop after this many rounds without a better validation metric; 0: never."
     )
     balance: Literal["none", "scale_pos_weight"] = Field(
-        default="none",
-        description="scale_pos_weight gives the rarer class more weight; none keeps probabilities as in the data.",
+        default="none", description="scale_pos_weight gives the rarer class more weight; none keeps the data's."
     )
     workers: int = Field(
-        default=0,
-        ge=0,
-        description="Ray Train workers; 0: Ray Train's local mode, the fastest if one node holds the data.",
+        default=0, ge=0, description="Ray Train workers; 0: no workers, the fastest if one node holds the data."
     )
     cpus_per_worker: int = Field(
         default=1, ge=1, description="CPUs reserved for each worker; leave the cluster some for the reads."
     )
     refit: Literal["once", "nightly"] = Field(
-        default="once",
-        description="When `raypipe run` fits: once, if there is no champion; or nightly, before every scoring.",
+        default="once", description="When `raypipe run` fits: once, without a champion; or nightly."
     )
 
 
@@ -68,8 +64,7 @@ class Baselines(Section):
     """Models that are fitted and judged on another pipeline's rows; they never replace its champion."""
 
     of: Slug = Field(
-        description="The pipeline whose champion they are compared with. Its rows, features, labels, split and "
-        "evaluation apply here as well."
+        description="The pipeline whose champion, rows, features, labels, split and evaluation are shared."
     )
     models: Annotated[Items[BaselineModel], AfterValidator(_distinct_names)] = Field(
         min_length=1, description="The models, each like a pipeline's `model`, with a name."

@@ -66,7 +66,6 @@ def refusal(what: str, problems: Sequence[Problem]) -> ConfigError:
 
     Args:
         what: the document that cannot be used, such as `The configuration of churn`.
-        problems: at least one.
     """
     unique = list(dict.fromkeys(problems))
     count = "1 problem" if len(unique) == 1 else f"{len(unique)} problems"

@@ -13,26 +13,14 @@ from raypipe.config.features import Definition, Entity, Feature, FeatureEntry, L
 from raypipe.config.fields import Breach, Column, Columns, Items, Slug, YamlPath, refuse
 from raypipe.config.model import BALANCES, Baselines, ModelConfig
 from raypipe.config.publishing import Levels, Targets
-from raypipe.config.shared import (
-    SharedConfig,
-)
+from raypipe.config.shared import SharedConfig
 from raypipe.config.sweep import Parameters, Sweep, space_breaches
 from raypipe.project import RESERVED_NAMES
 
 # Parameters that raypipe binds itself.
 BOUND = (
-    "brand",
-    "date",
-    "run_at",
-    "until",
-    "timezone",
-    "part",
-    "keep",
-    "parts",
-    "split_seed",
-    "test_share",
-    "held_share",
-    "snapshot_date",
+    *("brand", "date", "run_at", "until", "timezone", "part", "keep", "parts"),
+    *("split_seed", "test_share", "held_share", "snapshot_date"),
 )
 
 
@@ -45,8 +33,7 @@ class PipelineConfig(SharedConfig):
     extends: YamlPath | None = Field(
         default=None,
         exclude=True,
-        description="A YAML file with the values that this file leaves out: a path inside the configs folder, or in "
-        "raypipe's own configs folder.",
+        description="A file with further values: a path in the configs folder, or in raypipe's.",
     )
     definitions: dict[Column, Definition] = Field(
         default={}, exclude=True, description="Features by name, so that `features` may list the bare name."
@@ -66,8 +53,7 @@ class PipelineConfig(SharedConfig):
         default=None, description="The target of the prediction; none if the model learns without labels."
     )
     features: Items[FeatureEntry] = Field(
-        min_length=1,
-        description="The features, in the order of the matrix. A bare name refers to `definitions`, or is a number.",
+        min_length=1, description="The features in matrix order; a bare name is in `definitions`, or a number."
     )
     model: ModelConfig = Field(default=ModelConfig(), description="The model to fit, and how to fit it.")
     levels: Levels = Field(
@@ -77,17 +63,14 @@ class PipelineConfig(SharedConfig):
         min_length=1, description="The tables that a run publishes to, in this order, ml_model_predictions last."
     )
     parameters: Parameters = Field(
-        default={},
-        description="Values that the pipeline's SQL binds besides the date, as {name:Type}. A version keeps the values "
-        "of its fit.",
+        default={}, description="Values that the SQL binds as {name:Type}; a version keeps those of its fit."
     )
     sweep: Sweep = Field(default=Sweep(), description="The search of `raypipe sweep`.")
     ads: Ads | None = Field(
         default=None, description="The bandit over ad arms; with it the pipeline learns and scores at once."
     )
     baselines: Baselines | None = Field(
-        default=None,
-        description="Models to compare with another pipeline's champion; with it the pipeline publishes nothing.",
+        default=None, description="Models to compare with another champion; such a pipeline publishes nothing."
     )
 
     @field_validator("pipeline")

@@ -33,16 +33,13 @@ class Connection(Section):
         "and --url take precedence.",
     )
     password_file: str | None = Field(
-        default=None,
-        min_length=1,
-        description="A file that contains only the password; null: the variable RAYPIPE_PASSWORD, or no password.",
+        default=None, min_length=1, description="A file with only the password; null: RAYPIPE_PASSWORD, or none."
     )
     ca_file: str | None = Field(
         default=None, min_length=1, description="For https, a PEM bundle to trust instead of the system's."
     )
     cluster: Column | None = Field(
-        default=None,
-        description="The cluster, as the server's configuration names it, that holds the tables; null: one server.",
+        default=None, description="The server's name for the cluster that holds the tables; null: one server."
     )
 
 
@@ -50,9 +47,7 @@ class RayConfig(Section):
     """The Ray cluster that does the work."""
 
     address: str | None = Field(
-        default=None,
-        min_length=1,
-        description="The address of a running cluster, or auto; null: start Ray on this machine for the command.",
+        default=None, min_length=1, description="The address of a running cluster, or auto; null: start Ray here."
     )
     cpus: int | None = Field(
         default=None, ge=1, description="CPUs of a Ray that is started on this machine; null: all."
@@ -67,13 +62,10 @@ class SplitConfig(Section):
     )
     test_share: Share = Field(default=0.25, description="Share of the entities held out for the test, between 0 and 1.")
     validation_share: Share = Field(
-        default=0.15,
-        description="Share of the entities used for early stopping and for the decision threshold, between 0 and 1.",
+        default=0.15, description="Share of the entities for early stopping and the decision threshold."
     )
     max_train_rows: int = Field(
-        default=2_000_000,
-        ge=1,
-        description="Maximum number of training rows; beyond it a hash of the key samples the entities.",
+        default=2_000_000, ge=1, description="Maximum number of training rows; beyond it entities are sampled."
     )
     seed: int = Field(default=7, ge=0, description="Seed of the split and of all samples: a fit can be repeated.")
 
@@ -90,9 +82,7 @@ class Actors(Section):
     """The pool of scoring actors."""
 
     max: int | None = Field(
-        default=None,
-        ge=1,
-        description="Maximum number of actors; null: as the CPUs allow. With more, an autoscaling cluster grows.",
+        default=None, ge=1, description="Maximum number of actors; null: as the CPUs allow. For more, a cluster grows."
     )
     cpus: int = Field(default=1, ge=1, description="CPUs reserved for each actor, and its number of threads.")
     restarts: int = Field(default=3, ge=0, description="Restarts of an actor that died before the run fails.")
@@ -109,27 +99,17 @@ class Score(Section):
     """The scoring and staging of a population."""
 
     slice_rows: int = Field(
-        default=250_000,
-        ge=1,
-        description="Rows of a slice: an actor takes a slice at a time, and a resumed run repeats whole slices.",
+        default=250_000, ge=1, description="Rows of a slice, the unit of work of an actor and of a resumed run."
     )
     chunk_rows: int = Field(
-        default=100_000,
-        ge=1,
-        le=1_000_000,
-        description="Rows of an insert into the staging table; an insert is one block, written whole or not at all.",
+        default=100_000, ge=1, le=1_000_000, description="Rows of an insert, which is written whole or not at all."
     )
     actors: Actors = Field(default=Actors(), description="The pool of scoring actors.")
     max_rejected: float = Field(
-        default=0.001,
-        ge=0,
-        le=1,
-        description="Largest share of rejected rows (a NULL key, a score that is not finite) that may be published.",
+        default=0.001, ge=0, le=1, description="Nothing is published above this share of rows without key or score."
     )
     duplicates: Literal["refuse", "keep_one"] = Field(
-        default="refuse",
-        description="The treatment of a key that occurs twice in the population: refuse stops the run, keep_one "
-        "publishes the row with the highest score.",
+        default="refuse", description="For a repeated key: refuse the run, or keep_one, the highest score."
     )
     explain: Explain = Field(default=Explain(), description="The published rows that get their top features.")
 
@@ -154,8 +134,7 @@ class SharedConfig(Section):
     connection: Connection = Field(default=Connection(), description="The address of ClickHouse.")
     timezone: TimeZone = Field(default="UTC", description="The time zone in which days begin and end, an IANA name.")
     artifacts: SafeUrl = Field(
-        default=".raypipe/artifacts",
-        description="The place of model artifacts: a folder or any fsspec address such as s3://bucket/path.",
+        default=".raypipe/artifacts", description="A folder for models, or an fsspec address such as s3://bucket/path."
     )
     ray: RayConfig = Field(default=RayConfig(), description="The Ray cluster that does the work.")
     split: SplitConfig = Field(default=SplitConfig(), description="Training, validation and test rows.")

@@ -103,8 +103,7 @@ class Sweep(Section):
     )
     trials: int = Field(default=20, ge=1, description="Configurations to try, the pipeline's own first.")
     metric: Slug | None = Field(
-        default=None,
-        description="The metric on validation rows that decides, any metric of an evaluation; null: evaluate.metric.",
+        default=None, description="The metric on validation rows that decides; null: evaluate.metric."
     )
     cpus: int = Field(default=1, ge=1, description="CPUs of each trial, and its number of threads.")
     concurrent: int | None = Field(default=None, ge=1, description="Trials at a time; null: as the CPUs allow.")

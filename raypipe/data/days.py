@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -14,12 +15,12 @@ def as_day(name: str, value: date | str) -> date:
     Raises:
         UsageError: the text is not a date, or the value is a moment, whose day depends on the caller's zone.
     """
-    try:
-        day = date.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError as error:
-        raise _not_a_day(name, value) from error
+    day: object = value
+    if isinstance(value, str):
+        with suppress(ValueError):
+            day = date.fromisoformat(value)
     if isinstance(day, datetime) or not isinstance(day, date):
-        raise _not_a_day(name, value)
+        raise UsageError(f"{name} is not a date", found=repr(value), allowed="a date, or text such as 2026-01-31")
     return day
 
 
@@ -37,7 +38,6 @@ def require_ended(day: date, moment: datetime, timezone: str, what: str) -> None
     """Refuse a day that has not ended.
 
     Args:
-        day: the day.
         moment: the present, with its zone.
         timezone: the zone of the day, an IANA name.
         what: the reason for whole days, as the beginning of a sentence.
@@ -58,7 +58,3 @@ def require_ended(day: date, moment: datetime, timezone: str, what: str) -> None
 def _zone(timezone: str) -> tzinfo:
     # UTC works without a time zone database, which a small image may lack.
     return UTC if timezone == "UTC" else ZoneInfo(timezone)
-
-
-def _not_a_day(name: str, value: object) -> UsageError:
-    return UsageError(f"{name} is not a date", found=repr(value), allowed="a date, or text such as 2026-01-31")

@@ -50,7 +50,6 @@ class Slicing:
         method: `index`, `quantiles`, `hash` or `whole`.
         columns: the key columns of the bounds.
         types: the ClickHouse types of the bound values: the columns' types, with instants in UTC.
-        slices: the slices, in the order of the key.
         rows: the number of rows by the index; None if unknown.
     """
 
@@ -130,7 +129,6 @@ def cut(
     """Cut a table into slices of about `slice_rows` rows.
 
     Args:
-        client: connected to the table's database.
         table: the base table of the query, `table` or `database.table`.
         slice_rows: the desired rows per slice; slices get larger if all together would read a tenth more than one.
         pinned: columns that the query fixes to a value, such as the snapshot's date.

@@ -31,15 +31,7 @@ ONCE = {"max_retries": 0}
 
 
 class SlicedQuery(Datasource):
-    """A query cut into slices, with a Ray Data read task per slice.
-
-    Args:
-        endpoint: the ClickHouse; every read task makes a client of its own.
-        sql: the query, with `{slice}` in place of the slice's predicate.
-        slicing: the slices of the base table.
-        parameters: the query's other bound values.
-        settings: ClickHouse settings of the query.
-    """
+    """A query cut into slices, with a Ray Data read task per slice."""
 
     def __init__(
         self,
@@ -121,13 +113,10 @@ def read_sql(
 
     Args:
         sql: a SELECT; values are bound as `{name:Type}`.
-        endpoint: the ClickHouse.
         table: the table that `{slice}` restricts.
         keys: columns that identify a row of the table, or of the result.
         pinned: columns of `table` that the query fixes to a value, such as the date.
-        parameters: the values of the bound parameters.
         slice_rows: the rows of `table` per task, roughly.
-        settings: ClickHouse settings.
 
     Raises:
         UsageError: `{slice}` without `table`, or `table` without `{slice}`.

@@ -43,7 +43,6 @@ def parameters(snapshot: date, until: date, settings: QueryValues) -> dict[str, 
     Args:
         snapshot: the last day of the features.
         until: the last day of the labels; the snapshot itself if there are no labels yet.
-        settings: the pipeline's config.
     """
     return {"date": snapshot, "until": until, "timezone": settings.timezone, **settings.parameters}
 
@@ -60,8 +59,6 @@ def resolve_date(rows: Mapping[date, int], wanted: date | None, table: str) -> d
 
     Args:
         rows: the rows of each existing snapshot, oldest first.
-        wanted: the date, or None.
-        table: the table's name, for messages.
 
     Raises:
         UsageError: there is no such snapshot; the message lists the nearest.

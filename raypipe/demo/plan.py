@@ -29,10 +29,9 @@ class DemoPlan:
     written_at: datetime
 
     def __post_init__(self) -> None:
-        _at_least("users", self.users, 1)
-        _at_least("days", self.days, ACTIVE_DAYS)
-        _at_least("seed", self.seed, 0)
-        _at_least("snapshot_every", self.snapshot_every, 1)
+        for name, least in (("users", 1), ("days", ACTIVE_DAYS), ("seed", 0), ("snapshot_every", 1)):
+            if (value := getattr(self, name)) < least:
+                raise UsageError(f"The demo's {name} is too small", found=value, allowed=f"{least} or more")
         if self.drift_on is not None and not self.first_date <= self.drift_on <= self.last_date:
             days = f"{self.first_date} to {self.last_date}"
             raise UsageError("The drift begins outside the days of the demo", found=self.drift_on, allowed=days)
@@ -77,8 +76,3 @@ def _months(first: date, last: date) -> Iterator[tuple[date, date]]:
         until = min(last, next_month - timedelta(days=1))
         yield first, until
         first = until + timedelta(days=1)
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise UsageError(f"The demo cannot be built with {name} = {value}", found=value, allowed=f"{least} or more")

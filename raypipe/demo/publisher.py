@@ -18,31 +18,16 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier, load, load_all
 from raypipe.demo.plan import EVENT_DAYS, DemoPlan
 from raypipe.errors import DataError
-from raypipe.progress import Progress
+from raypipe.progress import Progress, silent
 from raypipe.project import shipped
 
 MARK = "demo_truth"
 TRUTH_TABLES = (MARK, "demo_days", "demo_articles", "demo_arms", "demo_settings")
 FILLED_TABLES = (
-    "companies",
-    "brands",
-    "countries",
-    "cities",
-    "categories",
-    "device_types",
-    "operating_systems",
-    "browsers",
-    "brand_countries",
-    "editorial_authors",
-    "users",
-    "user_accounts",
-    "editorial_articles",
-    "customer_sessions",
-    "customer_events",
-    "editorial_content_events",
-    "editorial_article_performance",
-    "customer_session_summary_daily",
-    "customer_user_features",
+    *("companies", "brands", "countries", "cities", "categories", "device_types", "operating_systems", "browsers"),
+    *("brand_countries", "editorial_authors", "users", "user_accounts", "editorial_articles"),
+    *("customer_sessions", "customer_events", "editorial_content_events", "editorial_article_performance"),
+    *("customer_session_summary_daily", "customer_user_features"),
 )
 # Two insert threads and blocks of a million rows give few parts. An insert may write every monthly partition at once.
 SETTINGS = {
@@ -77,7 +62,7 @@ def build(
     snapshot_every: int = 15,
     replace: bool = False,
     written_at: datetime | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Summary:
     """Fill the database with a synthetic publisher; the publisher's tables must exist.
 
@@ -86,14 +71,12 @@ def build(
     statement of the daily features. The latent truth goes to the demo_… tables.
 
     Args:
-        client: its endpoint names the database.
         users: the number of readers; about one in twelve reads two brands and has two rows in demo_truth.
         days: days with sessions, at least 30.
         seed: the same seed (and days, users, last_date, written_at) gives the same rows.
         last_date: the last day with sessions; None for yesterday in UTC. The tables' TTL counts from `written_at`.
         drift_on: from this day on, engagement scores drop to three quarters, and a third of the sessions moves to
             mobile.
-        snapshot_every: days between snapshots.
         replace: whether to empty the tables of an earlier demo first.
         written_at: the value of created_at and updated_at; None for now.
         progress: called with the step before it begins.
@@ -113,7 +96,7 @@ def build(
         (written_at or datetime.now(UTC)).replace(tzinfo=None, microsecond=0),
     )
     _make_room(client, replace)
-    _fill(client, plan, progress or _silent)
+    _fill(client, plan, progress)
     sessions, events = (
         int(client.value(f"SELECT count() FROM {table}")) for table in ("customer_sessions", "customer_events")
     )
@@ -189,7 +172,3 @@ def _make_room(client: Client, replace: bool) -> None:
         if counts[table]:
             client.run(f"TRUNCATE TABLE {identifier(table)}")
     _run(client, "truth_tables.sql", {})
-
-
-def _silent(_stage: str, _done: int, _total: int) -> None:
-    return None

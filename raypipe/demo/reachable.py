@@ -44,10 +44,8 @@ class Reached:
     Attributes:
         test_date: the snapshot of the test rows; for a recommender, the last of its test days.
         rows: the number of test rows; for a recommender, of readers.
-        metric: a name in `COMPARED`.
         model: the version's value and interval (`value`, `low`, `high`).
         baseline: the name of the strongest baseline, '' if there is none.
-        baseline_value: its value.
         best: the value of the latent truth on the same rows; for an RMSE, the noise.
     """
 
@@ -81,10 +79,6 @@ def measure(client: Client, loaded: Loaded) -> list[Reached]:
     """Compare a pipeline's champion, or else its latest version, with the best possible on its test rows.
 
     The result is empty if no version was fitted, or the latent truth has no score for the pipeline.
-
-    Args:
-        client: connected to a demo's database.
-        loaded: the pipeline's config, which has the split.
     """
     pipeline, config = loaded.config.pipeline, loaded.config
     statement, version = best_reachable(pipeline), _version(client, pipeline)

@@ -12,7 +12,6 @@ class Sample:
 
     Attributes:
         method: `whole`, `granules`, `first rows` or `none`.
-        rows: the number of rows read.
         share: of the table's rows; None if their number is unknown.
         about: a description in words, with the consequences for the figures.
     """
@@ -58,7 +57,6 @@ class ColumnProfile:
         low, high: the extremes: of times without the sentinel, of texts the lengths in bytes, of lists in items.
         mean, deviation: of finite numbers; of texts and lists of their lengths.
         quantiles: 1, 25, 50, 75 and 99 % of finite numbers, estimated.
-        histogram: of numbers and times.
         values: the ten most frequent, if there are at most 10,000 different values.
         error: the reason why figures are missing.
     """
@@ -88,8 +86,6 @@ class Key:
     """Columns that might identify a row, and the evidence in the data.
 
     Attributes:
-        columns: names or expressions.
-        sorting: whether this is the table's sorting key.
         keys: the different keys examined.
         repeated: keys with more than one row.
         rows: the rows of the keys examined.
@@ -186,7 +182,6 @@ class Relation:
         rows: the rows of the sample with these values.
         known_rows: those whose value the parent has.
         coverage: known divided by values; None if no value could be looked up.
-        error: the reason why there is no answer.
     """
 
     table: str

@@ -18,12 +18,7 @@ class Unanswered(RaypipeError):
 
 
 class Questions:
-    """The queries on a table, until its time is up.
-
-    Args:
-        client: connected to the table's database.
-        limits: the bounds of a query and of the whole table.
-    """
+    """The queries on a table, until its time is up."""
 
     def __init__(self, client: Client, limits: Limits) -> None:
         self.limits = limits

@@ -30,9 +30,6 @@ def examine(
     """Return a table's profile and the plan of its reading; None if it could not be read.
 
     Args:
-        client: connected to its database.
-        described: the server's description.
-        limits: the bounds of the table and of each query.
         taken_at: later values of time columns do not count as the newest.
     """
     table = described.profile

@@ -7,9 +7,7 @@ newest version; sums and averages are computed by key, whether or not ClickHouse
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
 
 import pyarrow as pa
 
@@ -37,7 +35,6 @@ def load_user_features(
     """Load a snapshot of customer_user_features with the names of its ids and the reading of its users.
 
     Args:
-        client: the database.
         feature_date: the snapshot; None for the newest.
         brand_id: only the users of this brand.
         limit: the maximum number of users, the most sessions first.
@@ -60,8 +57,8 @@ def load_user_features(
         UsageError: there is no snapshot of that date or brand, or an argument is out of range.
     """
     day = _latest_snapshot(client) if feature_date is None else as_day("feature_date", feature_date)
-    wanted = _Selection(day, brand_id, limit, names, content, content_days, timezone)
-    features = client.table(wanted.sql("user_features.sql"), wanted.parameters)
+    source = "user_features.sql"
+    features = _features(client, source, day, brand_id, limit, names, content, content_days, timezone)
     if features.num_rows == 0:
         raise _no_rows(client, day, brand_id)
     return features
@@ -81,18 +78,9 @@ def load_session_features(
     """Compute the result of load_user_features from every session up to the end of a day.
 
     Use it for comparison, or for a day without a snapshot: it reads all of customer_sessions, many times the
-    work of reading a snapshot. It lacks the columns that other models write (`churn_risk_score`,
+    work of reading a snapshot. The arguments mean the same; without a date, the day is that of the newest
+    session. The result lacks the columns that other models write (`churn_risk_score`,
     `churn_probability`, `ml_features`).
-
-    Args:
-        client: the database.
-        feature_date: the day; None for the day of the newest session.
-        brand_id: as in load_user_features, like the other arguments.
-        limit: the maximum number of users, the most sessions first.
-        names: add the names of the ids.
-        content: add the reading of the users.
-        content_days: the length of the content window in days.
-        timezone: the zone of all days.
 
     Returns:
         One row per (company_id, brand_id, user_id) with a session, the most sessions first.
@@ -101,8 +89,8 @@ def load_session_features(
         UsageError: there is no session to compute from, or an argument is out of range.
     """
     day = _last_session(client, timezone) if feature_date is None else as_day("feature_date", feature_date)
-    wanted = _Selection(day, brand_id, limit, names, content, content_days, timezone)
-    features = client.table(wanted.sql("session_features.sql"), wanted.parameters)
+    source = "session_features.sql"
+    features = _features(client, source, day, brand_id, limit, names, content, content_days, timezone)
     if features.num_rows == 0:
         raise UsageError(
             "There is no session of a known reader to compute features from",
@@ -114,12 +102,6 @@ def load_session_features(
 
 def load_daily_metrics(client: Client, brand_id: str, start: date | str, end: date | str) -> pa.Table:
     """Load a brand's daily totals from customer_session_summary_daily.
-
-    Args:
-        client: the database.
-        brand_id: the brand.
-        start: the first day.
-        end: the last day.
 
     Returns:
         One row per day with sessions, in order: `date`, `total_sessions`, `total_users` (added up over countries,
@@ -146,12 +128,7 @@ def load_interactions(
     """Load the events of known readers with articles from editorial_content_events, counted by type.
 
     Args:
-        client: the database.
-        start: the first day.
-        end: the last day.
-        brand_id: only this brand.
         event_types: only these types, such as `("view", "share")`.
-        timezone: the zone of the days.
 
     Returns:
         One row per (`brand_id`, `user_id`, `article_id`, `event_type`), ordered by them, with `interactions`
@@ -169,46 +146,38 @@ def load_interactions(
     return client.table(sql, {**parameters, "brand": brand_id or "", "event_types": list(event_types or ())})
 
 
-@dataclass(frozen=True)
-class _Selection:
-    """The users whose features to load, and the columns to add."""
-
-    day: date
-    brand_id: str | None
-    limit: int | None
-    names: bool
-    content: bool
-    content_days: int
-    timezone: str
-
-    def __post_init__(self) -> None:
-        for name, number in (("limit", self.limit), ("content_days", self.content_days)):
-            if number is not None and number < 1:
-                raise UsageError(f"{name} is out of range", found=number, allowed="1 or more")
-
-    def sql(self, source: str) -> str:
-        """Return the source's SELECT inside SELECTs that add names, add content, and sort."""
-        limit = "" if self.limit is None else "LIMIT {limit:UInt64}"
-        users = sql = _sql(source).render(brand=_brand(self.brand_id), limit=limit)
-        if self.names:
-            sql = _sql("names.sql").render(features=sql)
-        if self.content:
-            # Without a limit almost all users are wanted, so a filter would not pay.
-            wanted = f" AND user_id IN (SELECT user_id FROM ({users}))" if limit else ""
-            sql = _sql("content.sql").render(features=sql, users=f"{_brand(self.brand_id)} AND user_id != ''{wanted}")
-        return _sql("in_order.sql").render(features=sql)
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """The values that the SELECT binds."""
-        return {
-            "date": self.day,
-            "since": self.day - (self.content_days - 1) * DAY,
-            "until": self.day + DAY,
-            "timezone": self.timezone,
-            "brand": self.brand_id or "",
-            "limit": self.limit or 0,
-        }
+def _features(
+    client: Client,
+    source: str,
+    day: date,
+    brand_id: str | None,
+    limit: int | None,
+    names: bool,
+    content: bool,
+    content_days: int,
+    timezone: str,
+) -> pa.Table:
+    """Run the source's SELECT inside SELECTs that add names, add content, and sort."""
+    for name, number in (("limit", limit), ("content_days", content_days)):
+        if number is not None and number < 1:
+            raise UsageError(f"{name} is out of range", found=number, allowed="1 or more")
+    brand = _brand(brand_id)
+    users = sql = _sql(source).render(brand=brand, limit="" if limit is None else "LIMIT {limit:UInt64}")
+    if names:
+        sql = _sql("names.sql").render(features=sql)
+    if content:
+        # Without a limit almost all users are wanted, so a filter would not pay.
+        wanted = f" AND user_id IN (SELECT user_id FROM ({users}))" if limit else ""
+        sql = _sql("content.sql").render(features=sql, users=f"{brand} AND user_id != ''{wanted}")
+    parameters = {
+        "date": day,
+        "since": day - (content_days - 1) * DAY,
+        "until": day + DAY,
+        "timezone": timezone,
+        "brand": brand_id or "",
+        "limit": limit or 0,
+    }
+    return client.table(_sql("in_order.sql").render(features=sql), parameters)
 
 
 def _latest_snapshot(client: Client) -> date:

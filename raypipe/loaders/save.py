@@ -47,7 +47,6 @@ def save_predictions(
     again: it writes the rows, or reports that the batch exists.
 
     Args:
-        client: the database.
         predictions: one row per entity, at most a million. Required: `company_id`, `brand_id`, `entity_id`
             (text), and `prediction_probability` (0 to 1) or `prediction_value`, which defaults to the
             probability. Optional: `prediction_confidence` (0 to 1), `prediction_class`, and `input_features`
@@ -55,7 +54,6 @@ def save_predictions(
         model_id: the model's id in ml_model_registry.
         prediction_type: the subject of the prediction, such as `churn`.
         prediction_date: the day that the predictions are about.
-        entity_type: the kind of entity.
         predicted_at: the time of the prediction, with its zone; None for now. Not part of the id.
 
     Returns:

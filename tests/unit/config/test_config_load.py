@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from raypipe.config import Loaded, list_pipelines, load_connection, load_pipeline, load_shared
+from raypipe.config import Loaded, list_pipelines, load_pipeline, load_shared
 from raypipe.errors import ConfigError, UsageError
 from raypipe.project import shipped
 
@@ -365,11 +365,11 @@ def test_a_connection_weighs_url_over_variable_over_file(
     configs: Path, url: str | None, environ: dict[str, str], expected: str
 ) -> None:
     base(configs, "connection: {url: 'http://base:1'}")
-    assert load_connection(configs, url, environ).url == expected
+    assert load_shared(configs, url, environ).connection.url == expected
 
 
 def test_a_connection_needs_no_pipeline(tmp_path: Path) -> None:
-    assert load_connection(tmp_path, None, {}).url == "chdb:.raypipe/clickhouse"
+    assert load_shared(tmp_path, None, {}).connection.url == "chdb:.raypipe/clickhouse"
 
 
 def test_a_broken_base_is_told_without_a_pipeline(configs: Path) -> None:
@@ -377,7 +377,7 @@ def test_a_broken_base_is_told_without_a_pipeline(configs: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"configs/base\.yaml:2  conection is an unknown key; did you mean connection"
     ):
-        load_connection(configs, None, {})
+        load_shared(configs, None, {})
 
 
 def test_base_may_hold_defaults_of_a_pipelines_keys(load: Load, configs: Path, pipeline: dict[str, Any]) -> None:
