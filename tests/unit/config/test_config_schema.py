@@ -10,8 +10,8 @@ from jsonschema import Draft7Validator
 from pydantic import BaseModel, ValidationError
 
 from raypipe.config import Loaded, json_schema
-from raypipe.config import schema as sections
 from raypipe.config.features import Feature
+from raypipe.config.fields import Section
 from raypipe.config.model import ModelConfig
 from raypipe.config.schema import PipelineConfig
 from raypipe.errors import ConfigError
@@ -20,11 +20,11 @@ Load = Callable[..., Loaded]
 NUMBER = ("evaluate.metric=rmse", "label.kind=number")
 
 
-def models() -> Iterator[type[BaseModel]]:
-    for name in sections.__all__:
-        thing = getattr(sections, name)
-        if isinstance(thing, type) and issubclass(thing, BaseModel):
-            yield thing
+def models(base: type[BaseModel] = Section) -> Iterator[type[BaseModel]]:
+    """Every section, as all of them are imported with the pipeline's configuration."""
+    for model in base.__subclasses__():
+        yield model
+        yield from models(model)
 
 
 def refused(load: Load, *overrides: str) -> str:
