@@ -110,7 +110,7 @@ def _fill(client: Client, plan: DemoPlan, progress: Progress) -> None:
     for step, file in (
         ("settings and truth", "settings.sql"),
         ("reference tables", "reference.sql"),
-        ("readers and accounts", "people.sql"),
+        ("readers and accounts", "readers.sql"),
         ("articles", "articles.sql"),
         ("older versions of some rows", "doubled.sql"),
     ):
