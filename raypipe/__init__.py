@@ -1,7 +1,5 @@
 """Train, score and publish models over ClickHouse with Ray, exactly once."""
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

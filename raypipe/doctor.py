@@ -1,7 +1,5 @@
 """Examine what a run needs: the server, its database, the user's grants, and this machine."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import time

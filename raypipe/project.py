@@ -1,7 +1,5 @@
 """Find the configs and SQL of a project, and those that raypipe ships."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 # Folders under sql/ that are raypipe's own in every project.

@@ -1,7 +1,5 @@
 """Follow a job's log until the job ends, across broken connections."""
 
-from __future__ import annotations
-
 import logging
 import threading
 

@@ -1,7 +1,5 @@
 """Describe a job for a cluster: a command, its files and packages, and never a secret."""
 
-from __future__ import annotations
-
 import os
 import re
 import secrets

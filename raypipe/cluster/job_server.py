@@ -1,7 +1,5 @@
 """Talk to a Ray cluster's job server: submit jobs, and read their state and logs."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging
@@ -237,15 +235,10 @@ def _is_ray(text: str) -> bool:
 
 
 def _denied(address: str, known: token.Token | None) -> ClusterError:
-    if known is None:
-        return ClusterError(
-            f"The Ray cluster at {address} asks for a token, and none is set",
-            allowed=f"the token in {token.WHERE}",
-            next_step="copy it from the head, where `ray get-auth-token` prints it",
-        )
+    reason = "asks for a token, and none is set" if known is None else "does not accept the token"
     return ClusterError(
-        f"The Ray cluster at {address} does not accept the token",
-        found=f"the token from {known.source}",
+        f"The Ray cluster at {address} {reason}",
+        found=None if known is None else f"the token from {known.source}",
         allowed=f"the token of that cluster, in {token.WHERE}",
         next_step="copy it from the head, where `ray get-auth-token` prints it",
     )

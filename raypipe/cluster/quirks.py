@@ -1,7 +1,5 @@
 """Replace behaviour of Ray that has no setting; a later Ray without these internals is left unchanged."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping

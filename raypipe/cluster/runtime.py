@@ -1,7 +1,5 @@
 """Start Ray or connect to a cluster, and turn Ray's errors back into raypipe's own."""
 
-from __future__ import annotations
-
 import logging
 import os
 import socket

@@ -1,7 +1,5 @@
 """Find the token of a Ray cluster in the places where Ray looks for it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The section `ads`: events, contexts, and how the bandit's policy is learned and judged."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator

@@ -1,7 +1,5 @@
 """Check a tree of values against a section; problems name file and line."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

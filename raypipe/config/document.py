@@ -102,11 +102,7 @@ def read(path: Path, name: str) -> Document:
 
 
 def parse(text: str, name: str, lines: bool = True) -> Document:
-    """Parse YAML text into a tree; an empty text is an empty mapping.
-
-    Args:
-        lines: whether places carry line numbers, as `name:line`.
-    """
+    """Parse YAML text into a tree with places `name:line`, or `name` without lines; no text is an empty mapping."""
     try:
         # The constructor itself already refuses some characters.
         loader = _Loader(text)

@@ -1,7 +1,5 @@
 """Resolve `extends`, the file below a pipeline's file, and `definitions`, features that are then only named."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace

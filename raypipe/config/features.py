@@ -1,7 +1,5 @@
 """The sections `entity`, `source`, `features` and `label`: the rows of a pipeline and its target."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 

@@ -1,7 +1,5 @@
 """The base of all sections of the configuration, checked types of values, and broken rules."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable

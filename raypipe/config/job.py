@@ -1,7 +1,5 @@
 """Refuse folders that would vanish with a Ray job: relative paths lie in the job's copy of the working directory."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

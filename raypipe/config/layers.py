@@ -1,7 +1,5 @@
 """Merge the layers: base.yaml < the pipeline's YAML < the environment < --set < --url."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from functools import reduce
 

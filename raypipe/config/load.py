@@ -1,7 +1,5 @@
 """Find and load the configuration of a pipeline, with the source of every value."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

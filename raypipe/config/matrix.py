@@ -1,7 +1,5 @@
 """Load a matrix of sweeps, configs/sweeps/NAME.yaml: a sweep for each pipeline, brand, horizon and model."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The sections `model` and `baselines`: the model of a pipeline, and the models of a comparison."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field

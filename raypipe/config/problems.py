@@ -1,7 +1,5 @@
 """Report all problems of a configuration at once: place, key, value and what is allowed."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -62,11 +60,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def refusal(what: str, problems: Sequence[Problem]) -> ConfigError:
-    """Return one error that lists all problems.
-
-    Args:
-        what: the document that cannot be used, such as `The configuration of churn`.
-    """
+    """Return one error that lists all problems of `what`, such as `The configuration of churn`."""
     unique = list(dict.fromkeys(problems))
     count = "1 problem" if len(unique) == 1 else f"{len(unique)} problems"
     body = "\n".join("  " + line for problem in unique for line in str(problem).splitlines())

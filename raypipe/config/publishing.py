@@ -1,7 +1,5 @@
 """The sections `levels` and `publish`: named ranges of the score, and the tables that are published to."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """The configuration of a pipeline: configs/base.yaml and configs/<pipeline>.yaml together."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

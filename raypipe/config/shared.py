@@ -1,7 +1,5 @@
 """The sections that all pipelines share: base.yaml sets them, a pipeline may change them."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 

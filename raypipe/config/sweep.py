@@ -1,7 +1,5 @@
 """The section `sweep`: the search space, by the dotted keys of the values to vary."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Choose the columns of a slice's bounds, and write their values as text that a query can bind."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

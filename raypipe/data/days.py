@@ -1,7 +1,5 @@
 """Read days from arguments, and tell when a day ends in a time zone."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
@@ -39,7 +37,6 @@ def require_ended(day: date, moment: datetime, timezone: str, what: str) -> None
 
     Args:
         moment: the present, with its zone.
-        timezone: the zone of the day, an IANA name.
         what: the reason for whole days, as the beginning of a sentence.
 
     Raises:

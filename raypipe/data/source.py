@@ -1,7 +1,5 @@
 """Read any SQL as a Ray Data dataset, in parallel slices and bounded blocks."""
 
-from __future__ import annotations
-
 import functools
 import logging
 import warnings

@@ -1,7 +1,5 @@
 """Split by time: features as of a snapshot, labels from the days after it, no day on both sides."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -95,7 +93,6 @@ def choose_dates(snapshots: Sequence[date], as_of: date, horizon_days: int, trai
     """Choose the test snapshot and the training snapshots of a fit.
 
     Args:
-        snapshots: the existing snapshots, oldest first.
         as_of: the last day of usable data, labels included.
         horizon_days: the days after a snapshot that decide the label.
         train_snapshots: the maximum number of training snapshots; the newest qualify first.

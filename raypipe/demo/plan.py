@@ -1,7 +1,5 @@
 """Plan a demo: its readers, days and snapshots, and the values that its statements bind."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta

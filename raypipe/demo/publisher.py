@@ -4,13 +4,10 @@ Only statements leave this process. Every random value is a hash of the seed and
 same arguments give the same rows, whatever the threads and blocks.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from raypipe.artifact.contract import describe_query
@@ -72,14 +69,11 @@ def build(
 
     Args:
         users: the number of readers; about one in twelve reads two brands and has two rows in demo_truth.
-        days: days with sessions, at least 30.
         seed: the same seed (and days, users, last_date, written_at) gives the same rows.
         last_date: the last day with sessions; None for yesterday in UTC. The tables' TTL counts from `written_at`.
         drift_on: from this day on, engagement scores drop to three quarters, and a third of the sessions moves to
             mobile.
-        replace: whether to empty the tables of an earlier demo first.
         written_at: the value of created_at and updated_at; None for now.
-        progress: called with the step before it begins.
 
     Raises:
         UsageError: an argument cannot be used.
@@ -131,7 +125,7 @@ def _fill(client: Client, plan: DemoPlan, progress: Progress) -> None:
 
 
 def _run(client: Client, file: str, parameters: Mapping[str, Any]) -> None:
-    for statement in load_all(_folder() / file):
+    for statement in load_all(shipped() / "sql" / "demo" / file):
         client.run(statement.text, {name: parameters[name] for name in statement.parameters}, SETTINGS)
 
 
@@ -141,10 +135,6 @@ def _snapshot(client: Client, parameters: Mapping[str, Any]) -> None:
     columns = ", ".join(identifier(name) for name in describe_query(client, select.text, values))
     for statement in client.topology.fill("customer_user_features", columns, select.text):
         client.run(statement, values, SETTINGS)
-
-
-def _folder() -> Path:
-    return shipped() / "sql" / "demo"
 
 
 def _make_room(client: Client, replace: bool) -> None:

@@ -3,8 +3,6 @@
 version → the snapshots of its fit → its test rows with the truth's scores → the same metrics
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -16,15 +14,15 @@ import pyarrow.compute as pc
 
 from raypipe.clickhouse import tables
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import Statement, identifier
+from raypipe.clickhouse.statements import Statement, identifier, load
 from raypipe.config.load import Loaded
 from raypipe.data.slices import unsliced
 from raypipe.demo.publisher import MARK
-from raypipe.demo.truth import best_reachable
 from raypipe.errors import DataError
 from raypipe.evaluation import metrics
 from raypipe.fit.recipe import Recipe, labels_of, recipe_of
 from raypipe.fit.training_table import place
+from raypipe.project import shipped
 from raypipe.recommend import fit, ranking
 from raypipe.recommend.interactions import Interactions, positions_of
 from raypipe.recommend.ranking import HeldOut
@@ -59,6 +57,12 @@ class Reached:
     baseline: str
     baseline_value: float | None
     best: float | None
+
+
+def best_reachable(pipeline: str) -> Statement | None:
+    """Return the statement that scores a pipeline's entities by the latent truth, or None."""
+    path = shipped() / "sql" / "demo" / f"best_reachable_{pipeline}.sql"
+    return load(path) if path.exists() else None
 
 
 def require_demo(client: Client) -> None:

@@ -1,7 +1,5 @@
 """Correlate a table's numeric columns."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

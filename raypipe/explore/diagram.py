@@ -1,7 +1,5 @@
 """Lay out the relationship diagram: tables that others refer to stand on the left."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

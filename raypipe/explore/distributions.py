@@ -1,7 +1,5 @@
 """Describe the distribution of a table's values: frequent values, and histograms of numbers and times."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace

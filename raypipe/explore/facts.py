@@ -1,7 +1,5 @@
 """The content of a profile: `asdict` of a DatabaseProfile is the document of `raypipe explore --json`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """Format numbers, sizes and shares for readers."""
 
-from __future__ import annotations
-
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 

@@ -1,7 +1,5 @@
 """Guess from names, types and keys which columns refer to another table; `relations` asks the data."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 

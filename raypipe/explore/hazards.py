@@ -1,7 +1,5 @@
 """Find what misleads readers of a table: engines that change rows, and columns without information."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """List the tables of a database from its system tables alone; no table itself is read."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

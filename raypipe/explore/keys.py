@@ -1,7 +1,5 @@
 """Try on the data which columns identify a row: the sorting key, and columns that look unique in the sample."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from raypipe.clickhouse.statements import load, quoted
@@ -40,7 +38,7 @@ def examine(
     tried += [
         (name,)
         for name in candidates(columns, sampled)
-        if [name] != [_plain(part) for part in sorting_key] and (not sampling or identifies(name))
+        if [name] != [part.strip("`") for part in sorting_key] and (not sampling or identifies(name))
     ]
     for columns_of_key in tried:
         sorting = columns_of_key == tuple(sorting_key) and columns_of_key is tried[0]
@@ -79,8 +77,3 @@ def _key(
     )
     whole = plan.method != "first rows"
     return Key(tuple(names), sorting, int(keys), int(repeated), int(rows), keys > 0 and repeated == 0, one_in, whole)
-
-
-def _plain(expression: str) -> str:
-    """Return the name of a column in a sorting key without its quotes."""
-    return expression.strip("`")

@@ -1,7 +1,5 @@
 """Derive the kind of a column's values from its ClickHouse type."""
 
-from __future__ import annotations
-
 import re
 
 from raypipe.clickhouse.types import bare

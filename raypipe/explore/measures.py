@@ -1,7 +1,5 @@
 """Measure a table's columns by aggregates: missing and distinct values, ranges and moments."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

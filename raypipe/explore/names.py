@@ -1,7 +1,5 @@
 """Split names of columns and tables into words, and recognise names of identifiers."""
 
-from __future__ import annotations
-
 import re
 
 IDENTIFIERS = frozenset({"id", "uuid", "guid", "key", "code", "ref", "sku", "isbn", "fk"})

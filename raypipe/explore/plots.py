@@ -4,8 +4,6 @@ A database has thousands of columns. A bar chart of twenty rectangles takes two 
 would take ten or more, tens of milliseconds per plot, and another dependency.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

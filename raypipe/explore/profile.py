@@ -1,7 +1,5 @@
 """Profile a database: its inventory, each table, then the relationships of the tables."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from datetime import datetime

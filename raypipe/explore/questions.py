@@ -1,7 +1,5 @@
 """Query an unknown database, with bounds on the time and memory of each query and each table."""
 
-from __future__ import annotations
-
 import math
 import time
 from typing import Any

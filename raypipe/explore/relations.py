@@ -1,7 +1,5 @@
 """Verify a guessed reference in the data."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 

@@ -5,8 +5,6 @@ start that depends on the part's name. Every row is equally likely to be read, a
 read from disk. Few tables have a SAMPLE key; LIMIT alone would read the oldest partition.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,7 +34,6 @@ class RowSource:
     """The rows of a table to read.
 
     Attributes:
-        table: database and name, quoted.
         runs: a predicate that chooses runs of rows; '' for all.
         first: the maximum number of rows, whichever come first; 0 for all.
     """
@@ -64,7 +61,6 @@ class ReadPlan:
     Attributes:
         source: the rows that judge its columns.
         whole: all rows if they can be read in bounded time, else the same as `source`.
-        method: as in `facts.Sample`.
     """
 
     source: RowSource

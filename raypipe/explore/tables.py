@@ -1,7 +1,5 @@
 """Profile a single table in bounded time and memory, whatever it is."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,11 +25,7 @@ NO_COLUMNS = "not read: it shows no columns; it is a view with parameters, or th
 def examine(
     client: Client, described: Described, limits: Limits, taken_at: datetime
 ) -> tuple[TableProfile, ReadPlan | None]:
-    """Return a table's profile and the plan of its reading; None if it could not be read.
-
-    Args:
-        taken_at: later values of time columns do not count as the newest.
-    """
+    """Return a table's profile and the plan of its reading; None if it could not be read."""
     table = described.profile
     questions = Questions(client, limits)
     if table.engine in sample.NOT_READ:

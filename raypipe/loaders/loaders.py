@@ -4,8 +4,6 @@ Days begin and end in the given zone (UTC by default), never in the server's. Re
 newest version; sums and averages are computed by key, whether or not ClickHouse has merged its parts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import date, timedelta
 
@@ -181,21 +179,19 @@ def _features(
 
 
 def _latest_snapshot(client: Client) -> date:
-    latest = client.value(_sql("latest_snapshot.sql").text)
+    latest: date | None = client.value(_sql("latest_snapshot.sql").text)
     if latest is None:
         raise UsageError(
             "customer_user_features holds no snapshot",
             next_step="compute a snapshot with `raypipe features --date D`, or use load_session_features",
         )
-    assert isinstance(latest, date)
     return latest
 
 
 def _last_session(client: Client, timezone: str) -> date:
-    last = client.value(_sql("last_session.sql").text, {"timezone": timezone})
+    last: date | None = client.value(_sql("last_session.sql").text, {"timezone": timezone})
     if last is None:
         raise UsageError("customer_sessions is empty", next_step="fill it, or try with `raypipe demo`")
-    assert isinstance(last, date)
     return last
 
 

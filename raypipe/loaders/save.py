@@ -1,7 +1,5 @@
 """Check predictions made outside a pipeline, and write them to ml_model_predictions exactly once."""
 
-from __future__ import annotations
-
 import hashlib
 import uuid
 from collections.abc import Iterable
@@ -51,7 +49,6 @@ def save_predictions(
             (text), and `prediction_probability` (0 to 1) or `prediction_value`, which defaults to the
             probability. Optional: `prediction_confidence` (0 to 1), `prediction_class`, and `input_features`
             and `metadata` (JSON).
-        model_id: the model's id in ml_model_registry.
         prediction_type: the subject of the prediction, such as `churn`.
         prediction_date: the day that the predictions are about.
         predicted_at: the time of the prediction, with its zone; None for now. Not part of the id.

@@ -19,7 +19,7 @@ from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import load, load_all
 from raypipe.config.load import list_pipelines
 from raypipe.data.slices import unsliced
-from raypipe.demo.truth import best_reachable
+from raypipe.demo.reachable import best_reachable
 from raypipe.project import shipped
 
 LAST = date(2026, 1, 31)
