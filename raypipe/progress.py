@@ -11,3 +11,7 @@ Progress = Callable[[str, int, int], None]
 def prefixed(name: str, progress: Progress) -> Progress:
     """Return a callback that puts a name before each stage."""
     return lambda stage, done, total: progress(f"{name}: {stage}", done, total)
+
+
+def silent(_stage: str, _done: int, _total: int) -> None:
+    """Report nothing."""

@@ -1,13 +1,13 @@
 -- The privileges that raypipe needs, as roles: an example to adapt, not run by raypipe.
 --
--- parameters: replace `publisher` by your database and set the passwords. `raypipe doctor` tells what a user lacks.
+-- parameters: replace `publisher` by your database and set the passwords. `raypipe doctor` lists the missing grants of a user.
 --
--- Where a server does not know wildcard grants (a prefix with a star), grant the same on publisher.* instead.
--- Nobody gets DROP TABLE or ALTER on the publisher's own tables, nor on raypipe's ledger: `raypipe migrate` needs CREATE
+-- If a server does not support wildcard grants (a prefix with a star), grant the same on publisher.* instead.
+-- No role has DROP TABLE or ALTER on the publisher's own tables or on raypipe's ledger. `raypipe migrate` needs CREATE
 -- TABLE on the database and is best run once by an administrator.
 
 -- Reading: plan, explore, runs, models, doctor, and the input of fit and score. Slices are cut with the table function
--- mergeTreeIndex, which asks for SELECT on the table alone. system.disks and system.merge_tree_settings serve the doctor.
+-- mergeTreeIndex, which needs only SELECT on the table. system.disks and system.merge_tree_settings serve the doctor.
 CREATE ROLE IF NOT EXISTS raypipe_reader;
 GRANT SELECT ON publisher.* TO raypipe_reader;
 GRANT SELECT ON system.parts TO raypipe_reader;
@@ -23,8 +23,8 @@ GRANT INSERT ON publisher.raypipe_aliases TO raypipe_trainer;
 GRANT INSERT, CREATE TABLE, DROP TABLE ON publisher.raypipe_training_* TO raypipe_trainer;
 GRANT TABLE ENGINE ON MergeTree TO raypipe_trainer;
 
--- Scoring: lock, snapshot, staging, ledger and rejected rows. ALTER DELETE drops the staged partition of a slice that is
--- done again.
+-- Scoring: lock, snapshot, staging, ledger and rejected rows. ALTER DELETE drops the staged partition of a slice that
+-- is repeated.
 CREATE ROLE IF NOT EXISTS raypipe_sink;
 GRANT CREATE TABLE, DROP TABLE ON publisher.raypipe_lock_* TO raypipe_sink;
 GRANT INSERT, CREATE TABLE, DROP TABLE ON publisher.raypipe_snapshot_* TO raypipe_sink;
@@ -48,12 +48,12 @@ GRANT INSERT, ALTER DELETE ON publisher.customer_recommendations TO raypipe_publ
 GRANT INSERT, ALTER DELETE ON publisher.customer_user_segments TO raypipe_publisher;
 GRANT INSERT, ALTER DELETE ON publisher.customer_user_segment_assignments TO raypipe_publisher;
 GRANT INSERT, ALTER DELETE ON publisher.customer_user_features TO raypipe_publisher;
--- Monitoring; a bandit's tests of arms beside it, of which both are replaced when a date is run again.
+-- Monitoring, and a bandit's tests of arms; a repeated date replaces both.
 GRANT INSERT, ALTER DELETE ON publisher.ml_model_monitoring TO raypipe_publisher;
 GRANT INSERT, ALTER DELETE ON publisher.ml_model_ab_tests TO raypipe_publisher;
 GRANT TABLE ENGINE ON MergeTree TO raypipe_publisher;
 
--- Three users: who reads, who fits, and the nightly run.
+-- Three users: for reading, for fitting, and for the nightly run.
 CREATE USER IF NOT EXISTS raypipe_analyst IDENTIFIED WITH sha256_password BY 'change me';
 GRANT raypipe_reader TO raypipe_analyst;
 CREATE USER IF NOT EXISTS raypipe_training IDENTIFIED WITH sha256_password BY 'change me';

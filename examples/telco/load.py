@@ -16,7 +16,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
 from raypipe.clickhouse.statements import load
 from raypipe.clickhouse.tables import describe
-from raypipe.config.load import load_connection
+from raypipe.config.load import load_shared
 from raypipe.errors import DataError, RaypipeError
 
 HERE = Path(__file__).resolve().parent
@@ -90,7 +90,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         customers = read_customers(arguments.path)
-        connection = load_connection(HERE / "configs", arguments.url)
+        connection = load_shared(HERE / "configs", arguments.url).connection
         with (
             connected(connection.url, connection.password_file, connection.ca_file) as endpoint,
             Client(endpoint) as client,

@@ -116,7 +116,7 @@ def demo(
                     last_date=last,
                     drift_on=drift,
                     replace=replace,
-                    progress=lambda message: progress(message, 0, 0),
+                    progress=progress,
                 )
         if json:
             output.emit(vars(summary))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +14,9 @@ from raypipe.cli import output
 from raypipe.cli.options import Config, Debug, Json, Url, client_of
 from raypipe.errors import RaypipeError, UsageError
 from raypipe.explore import page
-from raypipe.explore.facts import Limits, Report
+from raypipe.explore.facts import DatabaseProfile, Limits
 from raypipe.explore.figures import size
-from raypipe.explore.profile import document, profile
+from raypipe.explore.profile import profile
 
 app = typer.Typer()
 
@@ -64,7 +65,7 @@ def explore(
         if page_file is not None:
             _write(page_file, page.render(found))
         if json:
-            output.emit(document(found))
+            output.emit(asdict(found))
         else:
             _show(found, page_file)
 
@@ -97,7 +98,7 @@ def _write(file: Path, html: str) -> None:
         ) from error
 
 
-def _show(report: Report, page_file: Path | None) -> None:
+def _show(report: DatabaseProfile, page_file: Path | None) -> None:
     rows = [
         (
             table.table,

@@ -11,7 +11,7 @@ import typer
 from raypipe.cli import output
 from raypipe.cli.options import LATEST, Config, Date, Debug, Json, Set, Url, endpoint_of, parse_date
 from raypipe.config.load import Loaded, list_pipelines, load_pipeline, load_shared
-from raypipe.config.schema import Connection
+from raypipe.config.shared import Connection
 from raypipe.errors import GateRefused, UsageError
 from raypipe.features import snapshots
 

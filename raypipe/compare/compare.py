@@ -21,7 +21,7 @@ from raypipe.cluster import runtime
 from raypipe.compare.candidates import Champion, compare_models
 from raypipe.compare.comparison import Comparison
 from raypipe.config.load import Loaded
-from raypipe.config.schema import Baselines
+from raypipe.config.model import Baselines
 from raypipe.errors import ModelError, UsageError
 from raypipe.fit import empty_tables, registration
 from raypipe.fit.recipe import PARTS, Recipe, labels_of, model_fields, recipe_of

@@ -1,7 +1,7 @@
-"""The configuration: base.yaml, one YAML file a pipeline, the environment and the command line, checked as one."""
+"""Load the configuration from base.yaml, a YAML file per pipeline, the environment and the command line."""
 
 from raypipe.config.leaves import as_yaml, show
-from raypipe.config.load import Loaded, list_pipelines, load_connection, load_pipeline, load_shared
+from raypipe.config.load import Loaded, list_pipelines, load_pipeline, load_shared
 from raypipe.config.schema import PipelineConfig, json_schema
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "as_yaml",
     "json_schema",
     "list_pipelines",
-    "load_connection",
     "load_pipeline",
     "load_shared",
     "show",

@@ -1,10 +1,10 @@
 -- grain: (context, arm, part, bucket, problem), the ad events of the days since <= day < until
 -- parameters: since Date, until Date, split Date (the first day of the test part), timezone String (of those days), context Array(String) (of company, brand, device, category), impression String, click String (the event types), buckets UInt32
--- units: revenue as the events have it; propensities from 0 to 1
--- problem: '' where the event can be used, else why not; arm is '' then
--- bucket: a hash of the reader, so that all of a reader's events are in one; of the session where the reader is anonymous
--- readers: the known ones, as a state that merges over parts; an anonymous reader counts for the arm alone
--- why decimals: their sums are the same in any order, so that the same events give the same model; 12 digits, since a revenue of a thousandth has a square of a millionth
+-- units: revenue in the events' currency; propensities from 0 to 1
+-- problem: '' for a usable event, else the reason, with arm ''
+-- bucket: a hash of the reader, so that all events of a reader share a bucket; for an anonymous reader, of the session
+-- readers: known readers, as a state that merges over parts; an anonymous reader counts only for the arm
+-- why decimals: sums are the same in any order, so that the same events give the same model; 12 digits, since a revenue of a thousandth has a square of a millionth
 SELECT
     arrayStringConcat(
         arrayMap(name -> [company, brand, device, category][indexOf(['company', 'brand', 'device', 'category'], name)], {context:Array(String)}),
@@ -44,11 +44,11 @@ FROM
         event.event_type = {impression:String} AS is_impression,
         event.event_timestamp >= toDateTime({split:Date}, {timezone:String}) AS in_test,
         cityHash64(multiIf(user_id != '', user_id, event.session_id != '', event.session_id, event.event_id)) % {buckets:UInt32} AS bucket,
-        -- Of an array JSONExtract would take the elements in turn.
+        -- JSONExtract would take the elements of an array in turn.
         JSONExtract(match(metadata, '^\\s*\\{') ? metadata : '', 'Tuple(arm Nullable(String), propensity Nullable(Float64), revenue Nullable(Float64))') AS ad,
         ifNull(ad.revenue, 0) AS earned,
         NOT is_impression AND isNull(ad.revenue) AND JSONType(metadata, 'revenue') != 'Null' AS not_a_number,
-        -- What an impression says of revenue is a promise; its click brings it.
+        -- An impression's revenue is only a promise; its click earns it.
         NOT is_impression AND earned >= 0 AND earned <= 1000000 ? earned : 0 AS gain,
         ifNull(ad.propensity >= 0.000001 AND ad.propensity <= 1, 0) ? assumeNotNull(ad.propensity) : 0 AS propensity,
         propensity > 0 ? 1 / propensity : 0 AS weight

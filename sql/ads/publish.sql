@@ -1,7 +1,7 @@
 -- grain: (context), one row of ml_model_predictions for every staged context
 -- parameters: run_id String, pipeline String, model_id String, entity_type String, date Date, run_at DateTime
 -- placeholders: staging (the run's table), entity_id, company_id, brand_id (expressions)
--- units: prediction_value in revenue an impression; prediction_probability is the share of impressions that the policy gives the arm, prediction_confidence the probability that it is the best
+-- units: prediction_value in revenue per impression; prediction_probability is the arm's share of impressions under the policy, prediction_confidence the probability that it is the best arm
 SELECT
     UUIDNumToString(murmurHash3_128({run_id:String}, context)) AS prediction_id,
     {model_id:String} AS model_id,

@@ -1,7 +1,7 @@
 -- grain: (context, arm), the published policy of a run, with names
 -- parameters: run_id String, date Date
--- units: expected and its 95 % interval low to high in revenue an impression; share, best from 0 to 1
--- why: the reference tables replace by key, so they are read FINAL and joined ANY
+-- units: expected and its 95 % interval low to high in revenue per impression; share, best from 0 to 1
+-- why: the reference tables replace by key, so they are read with FINAL and joined with ANY
 SELECT
     prediction.context AS context,
     company.company_name AS company_name,

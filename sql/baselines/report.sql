@@ -1,7 +1,7 @@
 -- grain: one model, rule or champion of the newest comparison, the best first
--- parameters: pipeline String (whose comparison, such as baselines)
--- units: seconds of wall time; difference in the metric that decided, positive is better than the champion
--- why: a metric that the label's kind does not have, and what a failed fit lacks, is NULL; auc_low to auc_high and the like bound 95 %
+-- parameters: pipeline String (the comparison, such as baselines)
+-- units: seconds of wall time; difference in the deciding metric; positive is better than the champion
+-- missing: NULL for a metric that does not apply to the label's kind, and for a failed fit; auc_low to auc_high and the like are 95 % intervals
 SELECT
     of,
     test_date,

@@ -1,6 +1,6 @@
 -- grain: (company_id, brand_id, user_id, prediction_date, model_version), churn predictions that no run of raypipe wrote
--- parameters: first Date, last Date (the days looked at, both included)
--- ties: of several rows of a key, date and version the last written counts
+-- parameters: first Date, last Date (the days to search, both included)
+-- ties: among several rows of a key, date and version, the row written last counts
 SELECT company_id, brand_id, user_id, prediction_date, model_version, churn_probability AS score, churn_risk_level AS level
 FROM customer_churn_predictions
 WHERE prediction_date BETWEEN {first:Date} AND {last:Date}

@@ -1,7 +1,7 @@
 -- grain: (company_id, brand_id, user_id), the population of features.sql
 -- parameters: date Date (the snapshot), until Date (the last day of the horizon), timezone String (of the days)
 -- placeholders: slice (a predicate on the sorting key of customer_user_features)
--- label: 1 when the user has no session in (date, until]
+-- label: 1 if the user has no session in (date, until]
 SELECT
     company_id,
     brand_id,

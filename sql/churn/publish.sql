@@ -1,9 +1,9 @@
 -- grain: (company_id, brand_id, user_id), one row of customer_churn_predictions for every staged score
 -- parameters: run_id String, model_version String, date Date, run_at DateTime
--- placeholders: staging (the run's table), explanations (keys and contributions of the riskiest), level (an expression)
--- units: churn_probability and model_confidence from 0 to 1; feature_importance is JSON, '' where a row was not explained
--- is_churned, churned_date: 0 and 1970-01-01 for good, as published rows are never changed; `raypipe validate churn` compares the
---     predictions with what happened, from the sessions themselves
+-- placeholders: staging (the run's table), explanations (keys and contributions of the highest risks), level (an expression)
+-- units: churn_probability and model_confidence from 0 to 1; feature_importance is JSON, '' if a row was not explained
+-- is_churned, churned_date: always 0 and 1970-01-01, as published rows never change; `raypipe validate churn` compares the
+--     predictions with the outcomes in the sessions
 SELECT
     UUIDNumToString(murmurHash3_128({run_id:String}, company_id, brand_id, user_id)) AS prediction_id,
     user_id,

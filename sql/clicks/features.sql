@@ -1,11 +1,11 @@
--- grain: (company_id, brand_id, user_id, article_id): the articles that are recommended to a user as of date, and, where labels are
---     asked for, those that the user saw after it
--- parameters: date Date (the snapshot), until Date (the last day of the labels; the snapshot itself when there are none to learn from), timezone String (of the days), days UInt16 (of reading and of the article's performance, up to date)
+-- grain: (company_id, brand_id, user_id, article_id): the articles that are recommended to a user as of date, and, if labels are
+--     needed, the articles that the user saw afterwards
+-- parameters: date Date (the snapshot), until Date (the last day of the labels; the snapshot itself if there are none), timezone String (of the days), days UInt16 (of reading and of the article's performance, up to date)
 -- placeholders: slice (a predicate on the sorting key of customer_user_features)
--- missing: NULL where a quotient has nothing below it, or an article has no performance yet
+-- missing: NULL if a quotient's denominator is 0, or an article has no performance yet
 -- units: article_age_days in days, shares from 0 to 1, durations in seconds, engagement in points of 100
--- why: ANY INNER JOIN would keep one pair an article, so what has no article is left out at the end. The performance's engine adds up what is no sum, and only when it merges: the rows of a key are put together here. Articles
---     can stand twice and are read FINAL. What was published after date is left out: it could not be recommended then
+-- why: ANY INNER JOIN would keep one pair per article, so pairs without an article are dropped at the end. The performance's engine adds up averages, and only when it merges: the rows of a key are combined here. Articles
+--     can occur twice and are read with FINAL. Articles published after date are left out: they could not be recommended then
 WITH
     toDateTime({date:Date} + 1, {timezone:String}) AS day_end,
     toDateTime({date:Date} + 1 - {days:UInt16}, {timezone:String}) AS since

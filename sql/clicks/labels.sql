@@ -1,6 +1,6 @@
 -- grain: (company_id, brand_id, user_id, article_id), articles that a user saw in the days after the snapshot
 -- parameters: date Date (the snapshot), until Date (the last day of the horizon), timezone String (of the days)
--- label: 1 when the user clicked on the article in these days, 0 when it was only seen
+-- label: 1 if the user clicked on the article in these days, 0 if the user only saw it
 SELECT
     company_id,
     brand_id,

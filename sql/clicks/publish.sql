@@ -1,5 +1,5 @@
 -- grain: (company_id, brand_id, user_id, article_id), one row of ml_model_predictions for every staged score
--- parameters: run_id String, pipeline String, model_id String, model_version String, entity_type String, date Date, run_at DateTime; threshold Float64 where level asks for it
+-- parameters: run_id String, pipeline String, model_id String, model_version String, entity_type String, date Date, run_at DateTime; threshold Float64 if level needs it
 -- placeholders: staging (the run's table), level (an expression: the level's name)
 -- units: the score is the probability, from 0 to 1, that the user clicks on the article when it is shown
 -- entity_id: the user's id and the article's, joined by /

@@ -1,10 +1,10 @@
 -- grain: (company_id, brand_id, user_id), readers with a session in the 30 days up to the snapshot who are on the free tier at its end
 -- parameters: date Date (the snapshot), timezone String (of the days)
 -- placeholders: slice (a predicate on the sorting key of customer_user_features)
--- free: the snapshot holds the tier of the last session, which may be older than a subscription or than its end; user_accounts knows
---     these days. On the day of its end a subscription is over. One that is not active any more and names no end is not held
+-- free: the snapshot contains the tier of the last session, which may be older than a subscription or its end; user_accounts knows
+--     these days. A subscription is over on the day of its end. An inactive subscription without an end does not count
 --     against a reader whose last session was free
--- why: ends of 30 days, as of an earlier one the reader's last session knows already
+-- why: ends within 30 days; the reader's last session already knows earlier ends
 WITH {include:shared/ml_features.sql}
 SELECT
     {include:shared/user_features.sql},

@@ -1,8 +1,8 @@
--- grain: (company_id, brand_id, user_id), every active reader of the snapshot, with an account or without: of whom features.sql yields
---     some, by what user_accounts say now; who has subscribed since must not be missing among the outcomes of earlier predictions
+-- grain: (company_id, brand_id, user_id), every active reader of the snapshot, with or without an account. features.sql returns only some of them,
+--     by the present user_accounts; readers who have subscribed since must not be missing in the outcomes of earlier predictions
 -- parameters: date Date (the snapshot), until Date (the last day of the horizon), timezone String (of the days)
 -- placeholders: slice (a predicate on the sorting key of customer_user_features)
--- label: 1 when a paid subscription began in (date, until], whatever became of it later; 0 for one that ended before it began
+-- label: 1 if a paid subscription began in (date, until], even if it was cancelled later; 0 for a subscription that ended before it began
 SELECT
     company_id,
     brand_id,

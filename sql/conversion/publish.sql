@@ -1,12 +1,12 @@
 -- grain: (company_id, brand_id, user_id), one row of customer_conversion_predictions for every staged score
 -- parameters: run_id String, model_version String, date Date, run_at DateTime
--- placeholders: staging (the run's table), explanations (keys and contributions of the likeliest)
--- units: conversion_probability and model_confidence from 0 to 1; conversion_value is the expected price of a month, in the
---     currency of monthly_prices below: the publisher's tables hold no prices, so put your own there
--- did_convert, converted_at, actual_tier: 0, 1970-01-01 and '' for good, as published rows are never changed; `raypipe validate
---     conversion` compares the predictions with what happened, from the accounts themselves
--- conversion_tier: the paid tier that the brand sold most often in the 90 days up to the snapshot; '' where it sold none,
---     of two that it sold as often the later one in the alphabet
+-- placeholders: staging (the run's table), explanations (keys and contributions of the highest scores)
+-- units: conversion_probability and model_confidence from 0 to 1; conversion_value is the expected monthly price, in the
+--     currency of monthly_prices below: the publisher's tables contain no prices, so put your own there
+-- did_convert, converted_at, actual_tier: always 0, 1970-01-01 and '', as published rows never change; `raypipe validate
+--     conversion` compares the predictions with the outcomes in the accounts
+-- conversion_tier: the paid tier that the brand sold most often in the 90 days up to the snapshot, '' if it sold none;
+--     among equally frequent tiers the last in the alphabet
 WITH map('basic', 5., 'premium', 12.) AS monthly_prices
 SELECT
     UUIDNumToString(murmurHash3_128({run_id:String}, company_id, brand_id, user_id)) AS prediction_id,

@@ -1,6 +1,6 @@
 -- grain: (company_id, brand_id, user_id), the published conversion predictions of a run, with names
 -- parameters: run_id String, date Date
--- units: conversion_value is the expected price of a month, as publish.sql says
+-- units: conversion_value is the expected monthly price, as in publish.sql
 SELECT
     company_id,
     brand_id,

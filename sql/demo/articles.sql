@@ -1,4 +1,4 @@
--- grain: demo_articles and editorial_articles (article_id): six articles a brand and day, from two weeks before the first date
+-- grain: demo_articles and editorial_articles (article_id): six articles per brand and day, from two weeks before the first date
 -- parameters: seed UInt64, first_date Date, last_date Date, written_at DateTime
 INSERT INTO demo_articles
 WITH

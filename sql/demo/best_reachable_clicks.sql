@@ -1,7 +1,7 @@
--- grain: (company_id, brand_id, user_id, article_id), what a reader saw in (date, until] of the articles published by the end of date
+-- grain: (company_id, brand_id, user_id, article_id), the articles published by the end of date that a reader saw in (date, until]
 -- parameters: date Date (the snapshot), until Date (the last day of the horizon)
--- score: the true probability of a click in (date, until] on an article that is seen then, given everything latent; no model can
---     rank better. How often it is seen is not known beforehand, and weighed by its chances
+-- score: the true probability of a click in (date, until] on an article that is seen then, given all latent values; no model can
+--     rank better. The number of views is unknown beforehand, so each number counts by its probability
 WITH
     {include:demo/reading.sql},
     1 / (1 + exp(1.2 - 1.2 * (article_topic = topic) - 0.6 * (article_topic = second_topic) - 0.5 * quality)) AS clicking,

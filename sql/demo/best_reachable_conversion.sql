@@ -1,7 +1,7 @@
 -- grain: (company_id, brand_id, user_id), every row of demo_truth
 -- parameters: date Date (the snapshot), until Date (the last day of the horizon)
--- score: the true probability that a paid subscription begins in (date, until], of somebody on the free tier at the end of date; no
---     model can rank better. A constant hazard forgets: how long somebody has been free says nothing
+-- score: the true probability that a paid subscription begins in (date, until], of a reader on the free tier at the end of date; no
+--     model can rank better. A constant hazard has no memory: the time on the free tier reveals nothing
 SELECT
     company_id,
     brand_id,

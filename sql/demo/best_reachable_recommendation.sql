@@ -1,9 +1,9 @@
--- grain: (company_id, brand_id, user_id), readers with a history at the end of date who read something new in (date, until]
--- parameters: date Date (the last day that is known), until Date (the last day of what was read next), days UInt16 (of history)
--- wanted: the articles that the reader read in (date, until] and not before, of those published by the end of date
--- articles: the ten unread ones with the highest true probability that the content platform sees the reader open them in (date, until],
---     given everything latent: no list of ten holds more of `wanted` on average. The same list is taken for the highest NDCG, which
---     it is but for the little that the number of articles somebody reads says of which ones
+-- grain: (company_id, brand_id, user_id), readers with a history at the end of date who read a new article in (date, until]
+-- parameters: date Date (the last known day), until Date (the last day of the articles to predict), days UInt16 (of history)
+-- wanted: the articles published by the end of date that the reader read in (date, until] and not before
+-- articles: the ten unread articles with the highest true probability that the content platform sees the reader open them in (date, until],
+--     given all latent values: no list of ten contains more of `wanted` on average. The same list counts as the highest NDCG, which
+--     it is except for the little that the number of a reader's articles reveals about their choice
 SELECT
     company_id,
     brand_id,
@@ -19,7 +19,7 @@ FROM
         user_id,
         article_id,
         wanted,
-        -- It does not know the reader of one session in thirty.
+        -- The platform does not know the reader of one session in thirty.
         1 - arrayProduct(arrayMap((visit, missed) -> absent(visit, repeat_rate, 1 - 29 / 30 * (1 - missed)), visiting, passing)) AS score
     FROM
     (

@@ -1,6 +1,6 @@
--- grain: an older version of some rows of the tables that replace by key: until a merge, their keys stand twice
+-- grain: an older version of some rows of the tables that replace by key: until a merge, their keys occur twice
 -- parameters: written_at DateTime
--- why: a join without FINAL or ANY doubles its rows here as it would in a database with real updates
+-- why: a join without FINAL or ANY doubles its rows here, as in a database with real updates
 INSERT INTO brands (brand_id, company_id, brand_name, brand_code, brand_type, created_at, updated_at)
 SELECT brand_id, company_id, concat(brand_name, ' (old name)'), brand_code, brand_type, created_at, {written_at:DateTime} - 86400
 FROM brands FINAL WHERE brand_code IN ('POST', 'KITCHEN');

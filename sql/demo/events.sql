@@ -1,4 +1,4 @@
--- grain: (event_id), what the readers in the sample did in their sessions from first on; as many as the sessions say
+-- grain: (event_id), the events of the readers in the sample in their sessions from first on, as many as the sessions count
 -- parameters: first Date, share_ppm UInt32 (readers in the sample, in millionths), written_at DateTime
 -- metadata: of ad events {"arm", "propensity", "revenue"}, revenue in euro; an ad_click belongs to the session's ad_impression
 INSERT INTO customer_events
@@ -55,7 +55,7 @@ ANY LEFT JOIN (SELECT article_id AS opened, title, article_type, primary_categor
 ANY LEFT JOIN (SELECT device_type_id AS screen, arm AS name, propensity, revenue_per_click FROM demo_arms) AS arm
     ON arm.screen = session.device_type_id AND arm.name = session.shown;
 
--- The content platform counts the same views and clicks, adds shares, and does not know one session in thirty.
+-- The content platform counts the same views and clicks, adds shares, and does not know the reader of one session in thirty.
 INSERT INTO editorial_content_events
     (event_id, article_id, brand_id, user_id, event_type, event_timestamp, category_id, author_id, country_code, city_id, device_type_id,
      os_id, browser_id, referrer, referrer_type, engagement_metrics, metadata, created_at)

@@ -1,4 +1,4 @@
--- grain: (article_id), every article of the demo with the topic of the one that is seen beside it
+-- grain: (article_id), every article of the demo with the topic of the article beside it
 SELECT
     article.article_id AS article_id,
     article.brand AS article_brand,

@@ -1,5 +1,5 @@
--- grain: (performance_date, article_id, brand_id), twice where part of the day was counted late
--- parameters: late UInt8 (0: what was counted at once, 1: what came later), written_at DateTime
+-- grain: (performance_date, article_id, brand_id), twice if part of the day was counted late
+-- parameters: late UInt8 (0: counted at once, 1: counted later), written_at DateTime
 -- units: completion, bounce and quality as shares from 0 to 1, engagement in points of 100
 INSERT INTO editorial_article_performance
     (performance_id, article_id, brand_id, performance_date, total_views, unique_views, unique_readers, total_clicks, total_shares,

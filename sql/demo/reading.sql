@@ -1,9 +1,9 @@
 -- grain: none of its own; expressions for a WITH over a reader of demo_truth and an article of paired_articles.sql
--- parameters: date Date, until Date (the days after date, up to until, are looked at)
--- visiting, passing: by day, the probability of a visit, and that a session of that day opens the article not once
--- absent: the probability that nothing happens on a day, from those of a visit, of a second session, and that it does not happen in a session
--- process: as in sessions.sql. A session draws 1 to 8 articles: a day, mostly a late one, and one of its six slots. The reader opens
---     the article of the slot where its topic is a favourite, else the one beside it
+-- parameters: date Date, until Date (the days after date, up to until)
+-- visiting, passing: by day, the probability of a visit, and that a session of that day does not open the article
+-- absent: the probability that an event does not happen on a day, from the probabilities of a visit, of a second session, and of its absence in a session
+-- process: as in sessions.sql. A session draws 1 to 8 articles: a day, mostly a recent day, and one of its six slots. The reader opens
+--     the article of the slot if its topic is a favourite, else the article beside it
 (SELECT groupArray((day, weight, weekend_weight)) FROM demo_days WHERE day > {date:Date} AND day <= {until:Date}) AS days,
 lag -> multiIf(lag < 0 OR lag > 13, 0., lag = 13, exp(-6.5), exp(-lag / 2) - exp(-(lag + 1) / 2)) AS reaching,
 (hit, depth) -> arraySum(n -> (exp(-n / depth) - (n < 7 ? exp(-(n + 1) / depth) : 0)) * pow(1 - hit, n + 1), range(8)) AS missing,

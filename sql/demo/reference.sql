@@ -1,4 +1,4 @@
--- grain: one statement a reference table; the ids depend on no seed
+-- grain: a statement per reference table; the ids do not depend on the seed
 -- parameters: written_at DateTime
 INSERT INTO companies (company_id, company_name, company_code, created_at, updated_at)
 SELECT

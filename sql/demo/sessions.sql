@@ -65,9 +65,9 @@ FROM
             uniform(s, 21) < 0.85, device,
             1 + toUInt8(floor(uniform(s, 22) * 3))) AS screen,
         uniform(s, 23) < 0.9 ? city : (country - 1) * 3 + 1 + toUInt8(floor(uniform(s, 24) * 3)) AS here,
-        -- 0: no ad shown; otherwise the arm's number, drawn by the propensities of the device.
+        -- 0 if no ad was shown, otherwise the arm's number, drawn by the propensities of the device.
         uniform(s, 25) < 0.5 ? 0 : 1 + arrayCount(i -> uniform(s, 26) >= shown_below[(screen - 1) * 4 + i], [1, 2, 3]) AS arm,
-        -- An article is its day * 8 + slot. The reader sees two headlines and opens that of a favourite topic.
+        -- An article's number is its day * 8 + slot. The reader sees two headlines and opens the article of a favourite topic.
         arrayDistinct(arrayMap(
             i -> (day - toUInt16(least(13, floor(-log(uniform(s, 30 + i)) * 2)))) * 8 + toUInt8(floor(uniform(s, 50 + i) * 6)),
             range(1 + toUInt8(least(7, floor(-log(uniform(s, 7)) * (0.5 + exp(0.4 * interest)))))))) AS seen,

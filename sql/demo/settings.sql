@@ -1,4 +1,4 @@
--- grain: (setting), what the demo was built with; (day); (device, arm)
+-- grain: (setting), the parameters of the demo; (day); (device, arm)
 -- parameters: seed UInt64, users UInt64, first_date Date, last_date Date, drift_on Date (1970-01-01: none)
 INSERT INTO demo_settings
 SELECT pair.1, pair.2
@@ -15,7 +15,7 @@ FROM
     ]) AS pair
 );
 
--- The week: a weekday reader comes less on Saturdays, a weekend reader mostly then.
+-- The week: a weekday reader visits less on Saturdays, a weekend reader mostly then.
 INSERT INTO demo_days
 SELECT
     {first_date:Date} + number AS day,
@@ -24,7 +24,7 @@ SELECT
     {drift_on:Date} != toDate(0) AND day >= {drift_on:Date} AS drifted
 FROM numbers(toUInt64({last_date:Date} - {first_date:Date} + 1));
 
--- The best arm differs by device, and the arm shown most is not the best one.
+-- The best arm differs by device, and the arm that is shown most is not the best.
 INSERT INTO demo_arms
 SELECT
     cell.1 AS device,

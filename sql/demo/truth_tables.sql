@@ -1,4 +1,4 @@
--- grain: one table a kind of latent truth; their existence marks a database as a demo
+-- grain: a table per kind of latent truth; their existence marks a database as a demo
 CREATE TABLE IF NOT EXISTS demo_truth
 (
     company_id String,

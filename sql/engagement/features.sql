@@ -1,8 +1,8 @@
 -- grain: (company_id, brand_id, user_id), users with a session in the 30 days up to the snapshot
 -- parameters: date Date (the snapshot), timezone String (of the days)
 -- placeholders: slice (a predicate on the sorting key of customer_user_features)
--- recent: sessions of the last 7 and of the 21 days before, read once for everybody; a user without any has NULL
--- ties: of two sessions that began in the same second the last is always the same one
+-- recent: sessions of the last 7 days and of the 21 days before, read once for all users; NULL for a user without sessions
+-- ties: among sessions that began in the same second, the same session always counts as the last
 -- units: engagement in points of 100
 WITH {include:shared/ml_features.sql}
 SELECT

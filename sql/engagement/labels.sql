@@ -1,4 +1,4 @@
--- grain: (company_id, brand_id, user_id), users with a session in (date, until]; nobody else has an engagement then
+-- grain: (company_id, brand_id, user_id), users with a session in (date, until]; other users have no engagement then
 -- parameters: date Date (the snapshot), until Date (the last day of the horizon), timezone String (of the days)
 -- label: the mean engagement score of the user's sessions in (date, until], in points of 100
 SELECT company_id, brand_id, user_id, toFloat32(avg(engagement_score)) AS label

@@ -1,8 +1,8 @@
--- grain: one row for a column that refers to another table's
--- placeholders: child (a relation with the reference as v0), parent (one with the key as v0), filled (a predicate on v0), most (a number)
--- units: values are different ones, at most {most} of them, chosen by their hash; rows are the child's that have these values
--- The parent is read once and never held: only the values looked up are. These are a scalar, which is computed once: a
--- child of which the first rows are read might yield others when it is asked again.
+-- grain: one row, for a column that refers to another table
+-- placeholders: child (a relation with the reference as v0), parent (a relation with the key as v0), filled (a predicate on v0), most (a number)
+-- units: values counts different values, at most {most}, chosen by hash; rows counts the child's rows with these values
+-- The parent is read once and not kept in memory; only the values to look up are. They are a scalar, computed once: a
+-- child that is read by its first rows might return others the second time.
 WITH (
     SELECT groupArray((value, amount))
     FROM (

@@ -1,6 +1,6 @@
--- grain: one row for a key of a table
+-- grain: one row, for a key of a table
 -- placeholders: source (a relation), keys (its columns, comma-separated), one_in (a number)
--- units: keys are different ones, of which every {one_in}th is examined with all its rows
+-- units: keys counts different keys; every {one_in}th is examined with all its rows
 SELECT count() AS keys, countIf(amount > 1) AS repeated, sum(amount) AS all_rows
 FROM (
     SELECT count() AS amount

@@ -1,8 +1,8 @@
--- grain: person (a hash of company_id, brand_id, user_id), everybody with a session or an event in the window
--- parameters: date Date (the last day of the window), event_types Array(String) (the types that are counted one by one), timezone String (of the days)
--- window: the 28 days up to and including the date; what ends in _7d is of the last 7 of them
+-- grain: person (a hash of company_id, brand_id, user_id), every user with a session or an event in the window
+-- parameters: date Date (the last day of the window), event_types Array(String) (the types to count separately), timezone String (of the days)
+-- window: the 28 days up to and including the date; columns that end in _7d cover the last 7 days
 -- units: engagement in points of engagement_score, time_on_page in seconds, scroll_depth in percent; NULL without any reading
--- weighted: of n days ago counts 2^(-n/7), kept in whole 1/1048576 so that a sum is the same in any order
+-- weighted: an event n days ago counts 2^(-n/7), in multiples of 1/1048576 so that a sum is the same in any order
 SELECT
     person,
     countIf(visit AND age < 7) AS sessions_7d,
@@ -44,7 +44,7 @@ FROM
             toUInt8({date:Date} - toDate(event_timestamp, {timezone:String})) AS age,
             toFloat64(0) AS engagement,
             arrayMap(type -> toUInt32(event_type = type), {event_types:Array(String)}) AS types,
-            -- An array would be taken for the values of the tuple in order.
+            -- An array would fill the tuple in order.
             CAST(
                 JSONExtract(
                     if(startsWith(trimLeft(engagement_metrics), '{'), engagement_metrics, ''),
@@ -52,7 +52,7 @@ FROM
                 ),
                 'Tuple(Nullable(Float64), Nullable(Float64))'
             ) AS measured,
-            -- Only what yielded nothing is parsed once more: most events without a reading say '{}'.
+            -- Only rows without a result are parsed again: most events without a reading contain '{}'.
             if(
                 isNull(measured.1) AND isNull(measured.2) AND engagement_metrics NOT IN ('', '{}'),
                 toString(JSONType(engagement_metrics)) != 'Object',

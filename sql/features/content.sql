@@ -1,9 +1,9 @@
 -- grain: reader (a hash of brand_id, user_id), every known reader of an article in the window
--- parameters: date Date (the last day of the window), content_types Array(String) (the types that are counted one by one), timezone String (of the days)
--- window: the 28 days up to and including the date; what ends in _7d is of the last 7 of them
+-- parameters: date Date (the last day of the window), content_types Array(String) (the types to count separately), timezone String (of the days)
+-- window: the 28 days up to and including the date; columns that end in _7d cover the last 7 days
 -- units: engagement in the points of editorial_article_performance, views in views by all readers, article_age in seconds; NULL without any
 -- weighted: as in activity.sql
--- author, category: of the event; where it names none, those of the article
+-- author, category: of the event, or else of the article
 SELECT
     reader,
     length(articles) AS articles_viewed,
@@ -22,7 +22,7 @@ FROM
 (
     SELECT
         reader,
-        -- Of an article always the same numbers, so that each stands here once. Ids as 64-bit hashes: among a
+        -- An article always has the same numbers, so each occurs here once. Ids are 64-bit hashes: among a
         -- million articles two collide with probability 3e-8.
         groupUniqArray((article, ifNull(performance.engagement, nan), performance.views)) AS articles,
         uniqExactIf(sipHash64(author), author != '') AS authors,
@@ -71,8 +71,8 @@ FROM
     ) AS read
     ANY LEFT JOIN
     (
-        -- The engine adds engagement_score up like a count, and only when it merges: the rows of a key are put
-        -- together here, the score weighted by its views.
+        -- The engine adds up engagement_score like a count, and only when it merges: the rows of a key are combined
+        -- here, with the score weighted by its views.
         SELECT
             sipHash64(brand_id, article_id) AS key,
             sum(total_views) AS views,

@@ -1,4 +1,4 @@
--- grain: one row, the rows of a day and how many of them have no ml_features yet
+-- grain: one row, the rows of a day and the number of rows without ml_features
 -- parameters: date Date (the snapshot)
 -- placeholders: features (customer_user_features or a twin of it)
 SELECT count(), countIf(ml_features IN ('', '{}'))

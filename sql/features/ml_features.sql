@@ -1,8 +1,8 @@
 -- grain: (company_id, brand_id, user_id), the rows of {users} with their ml_features
--- parameters: date Date, run_at DateTime (when this is written), event_types Array(String), content_types Array(String), knows_sessions UInt8, knows_events UInt8, knows_content UInt8 (whether the table has any row in the window)
+-- parameters: date Date, run_at DateTime (the time of writing), event_types Array(String), content_types Array(String), knows_sessions UInt8, knows_events UInt8, knows_content UInt8 (whether the table has any row in the window)
 -- placeholders: users (a SELECT of customer_user_features), activity (activity.sql), content (content.sql)
--- json: one flat object, and in it events_by_type and content_by_type; null is not known, 0 is none
--- kept: a row whose ml_features hold something already stays as it is
+-- json: a flat object with events_by_type and content_by_type inside; null means unknown, 0 means none
+-- kept: a row that has ml_features already stays unchanged
 SELECT
     users.* EXCEPT (unfilled) REPLACE (
         if(unfilled, toJSONString(CAST(

@@ -1,9 +1,9 @@
--- grain: (company_id, brand_id, user_id), one row of the snapshot with some of its ml_features as columns
+-- grain: (company_id, brand_id, user_id), a row of the snapshot with some of its ml_features as columns
 -- parameters: date Date (the snapshot)
 -- placeholders: slice (a predicate on the sorting key of customer_user_features)
--- use: an example for a pipeline's own features.sql. The JSON is parsed once a row, into a tuple of just what is wanted;
---     ml_model_features says what there is. One JSONExtract a feature would parse it as often as there are features.
--- missing: NULL where ml_features were never filled, where a source had no rows, and for an event type that nobody had
+-- use: an example for a pipeline's own features.sql. The JSON is parsed once per row, into a tuple of the wanted values;
+--     ml_model_features lists them all. A JSONExtract per feature would parse it once per feature.
+-- missing: NULL if ml_features was never filled, if a source had no rows, and for an event type without events
 WITH
     JSONExtract(
         ml_features,

@@ -1,7 +1,7 @@
--- grain: feature of ml_features, those of an event type as events_by_type.article_view
+-- grain: feature of ml_features, an event type's as events_by_type.article_view
 -- parameters: date Date (the snapshot)
 -- placeholders: features (customer_user_features)
--- missing: null counts nowhere
+-- missing: null does not count
 SELECT
     feature.1 AS name,
     min(feature.2) AS smallest,

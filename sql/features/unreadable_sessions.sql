@@ -1,4 +1,4 @@
--- grain: one row, the known readers' sessions up to the end of the day whose categories_visited are no JSON array
+-- grain: one row, the known readers' sessions up to the end of the day whose categories_visited is not a JSON array
 -- parameters: date Date, timezone String (of the days)
 -- placeholders: sessions (the table)
 SELECT countIf(toString(JSONType(categories_visited)) != 'Array')

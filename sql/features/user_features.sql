@@ -1,11 +1,11 @@
--- grain: (company_id, brand_id, user_id), a row of customer_user_features for every user with a session up to the end of the day
--- parameters: date Date (the snapshot), timezone String (of the days), run_at DateTime (when this is written)
--- units: durations in seconds, engagement as in customer_sessions, newsletter_signup_rate in sign-ups a session
--- ties: a preferred value is the most frequent one, of equals the first in order; current values are those of the last session
--- left out: churn_risk_score and churn_probability, which are another model's output, keep their defaults
+-- grain: (company_id, brand_id, user_id), a row of customer_user_features per user with a session up to the end of the day
+-- parameters: date Date (the snapshot), timezone String (of the days), run_at DateTime (the time of writing)
+-- units: durations in seconds, engagement as in customer_sessions, newsletter_signup_rate in sign-ups per session
+-- ties: a preferred value is the most frequent, among equals the first in order; current values are from the last session
+-- left out: churn_risk_score and churn_probability are another model's output and keep their defaults
 WITH
     toDateTime({date:Date} + 1, {timezone:String}) AS day_end,
-    -- Small numbers instead of long ids while counting: less time and a tenth of the memory.
+    -- Counting uses small numbers instead of long ids: less time, and a tenth of the memory.
     (SELECT arrayDistinct(arrayConcat([''], arraySort(groupUniqArray(device_type_id)))) FROM customer_sessions WHERE session_start < day_end) AS devices,
     (SELECT arrayDistinct(arrayConcat([''], arraySort(groupUniqArray(os_id)))) FROM customer_sessions WHERE session_start < day_end) AS systems,
     (SELECT arrayDistinct(arrayConcat([''], arraySort(groupUniqArray(browser_id)))) FROM customer_sessions WHERE session_start < day_end) AS browsers,
@@ -14,7 +14,7 @@ WITH
     (SELECT arrayDistinct(arrayConcat([''], arraySort(groupUniqArrayArray(JSONExtract(categories_visited, 'Array(String)'))))) FROM customer_sessions WHERE session_start < day_end) AS categories,
     (value, list) -> transform(value, list, range(toUInt32(1), toUInt32(length(list) + 1)), toUInt32(0)) AS number_of,
     (number, list) -> transform(number, range(toUInt32(1), toUInt32(length(list) + 1)), list, '') AS value_of,
-    -- The number with the highest count of its occurrences so far; of equals the lowest.
+    -- The number with the highest count so far; among equals the lowest.
     numbers -> toUInt32(4294967295 - bitAnd(4294967295, arrayMax((n, seen) -> bitShiftLeft(toUInt64(seen), 32) + 4294967295 - n, numbers, arrayEnumerateUniq(numbers)))) AS most_frequent
 SELECT
     UUIDNumToString(murmurHash3_128(company_id, brand_id, user_id, toUInt16({date:Date}))) AS user_feature_id,
@@ -73,13 +73,13 @@ FROM
         groupArray(number_of(browser_id, browsers)) AS browser_list,
         groupArray(number_of(country_code, countries)) AS country_list,
         groupArray(number_of(city_id, cities)) AS city_list,
-        -- The last session; of two that began in the same second, always the same one.
+        -- The last session; among sessions that began in the same second, always the same.
         argMax(concat(subscription_tier, '\0', user_segment), bitShiftLeft(toUInt64(toUnixTimestamp(session_start)), 32) + bitShiftRight(cityHash64(session_id), 32)) AS last_standing,
         min(session_start) AS first_start,
         max(session_start) AS last_start,
         uniqExact(toUInt16(toDate(session_start, {timezone:String}))) AS days
     FROM customer_sessions AS session
     WHERE session_start < day_end AND session.user_id != ''
-    -- A hash of 128 bits for the key of three long strings: half the time, and no two users share one.
+    -- A hash of 128 bits stands for the key of three long strings: half the time, and no collisions.
     GROUP BY murmurHash3_128(session.company_id, session.brand_id, session.user_id)
 )

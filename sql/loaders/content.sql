@@ -1,7 +1,7 @@
 -- grain: as {features}
 -- parameters: since Date, until Date (the days since <= day < until), timezone String (of those days)
 -- placeholders: features (a SELECT with company_id, brand_id, user_id), users (a predicate on user_id)
--- units: counts of distinct ids; avg_article_engagement in the points of engagement_score, NULL without any; total_article_views in views
+-- units: counts of distinct ids; avg_article_engagement in the points of engagement_score, NULL without articles; total_article_views in views
 SELECT
     features.*,
     content.articles AS articles_viewed,
@@ -22,7 +22,7 @@ ANY LEFT JOIN (
     FROM (
         SELECT brand, user, authors, categories, article
         FROM (
-            -- Ids as 64-bit hashes: twice as fast as the strings, and among a million articles two collide
+            -- Ids are 64-bit hashes: twice as fast as the strings, and among a million articles two collide
             -- with probability 3e-8.
             SELECT
                 brand_id AS brand,
@@ -40,8 +40,8 @@ ANY LEFT JOIN (
         ARRAY JOIN articles AS article
     ) AS read
     ANY LEFT JOIN (
-        -- The engine adds engagement_score up like a count, and only when it merges: the rows of a key are
-        -- put together here, the score weighted by its views.
+        -- The engine adds up engagement_score like a count, and only when it merges: the rows of a key are
+        -- combined here, the score weighted by its views.
         SELECT
             sipHash64(brand_id, article_id) AS article,
             sum(total_views) AS views,

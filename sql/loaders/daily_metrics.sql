@@ -5,7 +5,7 @@ SELECT
     date,
     sum(s.total_sessions) AS total_sessions,
     sum(s.total_users) AS total_users,
-    -- The engine adds averages up like counts: a mean over cells is weighted by their sessions.
+    -- The engine adds up averages like counts: a mean over cells is weighted by their sessions.
     sum(toFloat64(s.avg_session_duration_sec) * s.total_sessions) / nullIf(sum(s.total_sessions), 0)
         AS avg_session_duration_sec,
     sum(toFloat64(s.avg_events_per_session) * s.total_sessions) / nullIf(sum(s.total_sessions), 0)

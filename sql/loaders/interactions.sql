@@ -1,5 +1,5 @@
 -- grain: (brand_id, user_id, article_id, event_type)
--- parameters: since Date, until Date (the days since <= day < until), timezone String (of those days), brand String, event_types Array(String) (each where its placeholder asks for it)
+-- parameters: since Date, until Date (the days since <= day < until), timezone String (of those days), brand String, event_types Array(String) (each if its placeholder needs it)
 -- placeholders: brand (a predicate or 1), event_types (a predicate or 1)
 -- units: interactions counts events; last_interaction_at in UTC
 SELECT
@@ -8,7 +8,7 @@ SELECT
     article_id,
     event_type,
     count() AS interactions,
-    -- A DateTime would reach Arrow as a bare number.
+    -- A DateTime would reach Arrow as a plain number.
     toDateTime64(max(event_timestamp), 0, 'UTC') AS last_interaction_at
 FROM editorial_content_events
 PREWHERE event_timestamp >= toDateTime({since:Date}, {timezone:String})

@@ -1,6 +1,6 @@
--- grain: as {features}; a key that stands twice in a reference table never doubles a row
+-- grain: as {features}; a key that occurs twice in a reference table never doubles a row
 -- placeholders: features (a SELECT with the columns of user_features.sql)
--- units: a name is '' where the reference table lacks the key; brand_name is of brand_id, the others of the preferred or primary one
+-- units: a name is '' if the reference table lacks the key; brand_name belongs to brand_id, the others to the preferred or primary id
 SELECT
     features.*,
     brand.name AS brand_name,

@@ -1,4 +1,4 @@
--- grain: one row, the number of predictions under a batch
+-- grain: one row, the number of predictions of a batch
 -- parameters: batch String, prediction_type String, prediction_date Date
 SELECT count()
 FROM ml_model_predictions

@@ -1,8 +1,8 @@
 -- grain: (company_id, brand_id, user_id), known readers with a session up to the end of the day
--- parameters: date Date, timezone String (in which days are cut), brand String, limit UInt64 (each where its placeholder asks for it)
+-- parameters: date Date, timezone String (of the days), brand String, limit UInt64 (each if its placeholder needs it)
 -- placeholders: brand (a predicate or 1), limit (a LIMIT clause or nothing)
 -- units: as in user_features.sql
--- ties: as in features/user_features.sql, with which a test compares it row by row
+-- ties: as in features/user_features.sql; a test compares the two row by row
 WITH
     values -> arraySort(values)[indexOf(arrayEnumerateUniq(arraySort(values)) AS seen, arrayMax(seen))] AS most_frequent
 SELECT
@@ -73,7 +73,7 @@ FROM (
         groupArray(browser_id) AS browser_list,
         groupArray(country_code) AS country_list,
         groupArray(city_id) AS city_list,
-        -- The last session; of two that began in the same second, always the same one.
+        -- The last session; among sessions that began in the same second, always the same.
         argMax(
             (subscription_tier, user_segment),
             bitShiftLeft(toUInt64(toUnixTimestamp(session_start)), 32) + bitShiftRight(cityHash64(session_id), 32)
@@ -84,7 +84,7 @@ FROM (
     FROM customer_sessions AS session
     PREWHERE session_start < toDateTime({date:Date} + 1, {timezone:String}) AND {brand}
     WHERE session.user_id != ''
-    -- 128 bits stand for the key of three long strings: half the time, and no two readers share them.
+    -- A hash of 128 bits stands for the key of three long strings: half the time, and no collisions.
     GROUP BY murmurHash3_128(session.company_id, session.brand_id, session.user_id)
 )
 ORDER BY total_sessions DESC, company_id, brand_id, user_id

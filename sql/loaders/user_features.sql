@@ -1,5 +1,5 @@
 -- grain: (company_id, brand_id, user_id), one row of the snapshot
--- parameters: date Date (the snapshot), brand String, limit UInt64 (each where its placeholder asks for it)
+-- parameters: date Date (the snapshot), brand String, limit UInt64 (each if its placeholder needs it)
 -- placeholders: brand (a predicate or 1), limit (a LIMIT clause or nothing)
 -- units: durations in seconds, engagement as the publisher scores it (demo: points of 100), rates from 0 to 1
 SELECT

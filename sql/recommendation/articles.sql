@@ -1,9 +1,9 @@
--- grain: (article_id), published articles up to date that are young enough to recommend or that were read in the window
--- parameters: date Date (the last day), days UInt16 (length of the window, and the age up to which an article that nobody read counts), popularity_half_life_days Float64 (a view counts half as much every so many days before date; 0 for no decay), timezone String (of the days)
+-- grain: (article_id), articles published up to date that are young enough to recommend, or were read in the window
+-- parameters: date Date (the last day), days UInt16 (length of the window, and the greatest age of an article without readers), popularity_half_life_days Float64 (the weight of a view halves every popularity_half_life_days before date; 0 for no decay), timezone String (of the days)
 -- units: published_at in UTC; popularity in decayed views and clicks; engagement_band is a quarter of the engagement score's points of 100, '0' to '3'
--- missing: '' for an author, a category or an engagement that is not known
--- why: an article can stand twice, as a draft and published: it is read FINAL, by its newest version. The engine of the
---      performance adds up scores like counts, and only when it merges: the rows of a key are put together here, the score weighted by views
+-- missing: '' for an unknown author, category or engagement
+-- why: an article can occur twice, as a draft and published: FINAL reads its newest version. The engine of the
+--      performance adds up scores like counts, and only when it merges: the rows of a key are combined here, with the score weighted by views
 SELECT
     article.article_id AS article_id,
     article.brand_id AS brand_id,

@@ -1,9 +1,9 @@
--- grain: (company_id, brand_id, user_id), every user of the day's snapshot with what each read, the latest first
--- parameters: date Date (the snapshot, and the last day of the histories), days UInt16 (length of the window), longest UInt32 (articles of a history, the latest; what is left out may be recommended again), event_types Array(String), event_weights Array(Float64), half_life_days Float64 (as in interactions.sql, whose weights these are), timezone String (of the days)
+-- grain: (company_id, brand_id, user_id), every user of the day's snapshot with the articles read, the latest first
+-- parameters: date Date (the snapshot, and the last day of the histories), days UInt16 (length of the window), longest UInt32 (the maximum length of a history, the latest articles; others may be recommended again), event_types Array(String), event_weights Array(Float64), half_life_days Float64 (as in interactions.sql), timezone String (of the days)
 -- placeholders: slice (a predicate on the sorting key of customer_user_features)
 -- units: read_weights as in interactions.sql, in the order of read_articles; days_since_read in days
--- missing: both arrays are empty for a user who read nothing, and days_since_read is NULL; category_id is '' where no category is preferred
--- matrix: articles_read, weight_read and days_since_read are there for the drift; the model reads the histories themselves
+-- missing: both arrays are empty for a user who read nothing, and days_since_read is NULL; category_id is '' without a preferred category
+-- matrix: articles_read, weight_read and days_since_read serve the drift; the model reads the histories themselves
 SELECT
     company_id,
     brand_id,

@@ -1,9 +1,9 @@
 -- grain: (company_id, brand_id, user_id, article_id), one row of customer_recommendations for every article of a list
 -- parameters: run_id String, model_version String, date Date, run_at DateTime, timezone String (of the date)
--- placeholders: staging (the run's table: a list of articles a user)
--- units: recommendation_score in the model's own, falling with the rank; rank_position from 1
--- expires_at: a week after the day that the lists are for
--- why: an article can stand twice until its versions are merged, so the table is read FINAL and joined ANY
+-- placeholders: staging (the run's table: a list of articles per user)
+-- units: recommendation_score in the model's unit, falling with the rank; rank_position from 1
+-- expires_at: a week after the day of the lists
+-- why: an article can occur twice until its versions are merged, so the table is read with FINAL and joined with ANY
 SELECT
     UUIDNumToString(murmurHash3_128({run_id:String}, company_id, brand_id, user_id, article_id)) AS recommendation_id,
     user_id,

@@ -1,6 +1,6 @@
--- grain: (brand_id, user_id, article_id), what known readers did with articles in the days up to date
--- parameters: date Date (the last day), days UInt16 (length of the window), event_types Array(String), event_weights Array(Float64) (what an event of each type counts; of other types nothing), half_life_days Float64 (an event counts half as much every so many days before the end of date; 0 for no decay), timezone String (of the days)
--- units: weight is a sum of decayed event weights; last_at is when the last of the events was
+-- grain: (brand_id, user_id, article_id), the interactions of known readers with articles in the days up to date
+-- parameters: date Date (the last day), days UInt16 (length of the window), event_types Array(String), event_weights Array(Float64) (the weight of each type; other types do not count), half_life_days Float64 (the weight of an event halves every half_life_days before the end of date; 0 for no decay), timezone String (of the days)
+-- units: weight is a sum of decayed event weights; last_at is the time of the last event
 -- missing: anonymous readers (user_id '') and events without an article are left out
 SELECT
     brand_id,

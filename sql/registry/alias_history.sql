@@ -1,8 +1,8 @@
--- grain: one assignment of an alias, with the moment from which the next one of that alias counts; the newest first
--- parameters: pipeline, alias (an empty one means every alias), at (microseconds since 1970, UTC; negative means every moment)
--- until: 0 where the assignment counts still. model_version: '' where the alias names nothing from then on.
--- An insert that was repeated may have written an assignment twice; it counts once. Of two at the very same moment, which no lock kept
--- apart, the one with the later version counts, for every reader alike.
+-- grain: one assignment of an alias, with the moment of the alias's next assignment; the newest first
+-- parameters: pipeline, alias ('' for every alias), at (microseconds since 1970, UTC; negative for every moment)
+-- until: 0 if the assignment still counts. model_version: '' if the alias names no version from then on.
+-- A repeated insert may have written an assignment twice; it counts once. Among assignments at the same moment, which no lock
+-- prevented, the assignment with the later version counts, for every reader.
 SELECT alias, model_id, model_version, set_by, reason, since, until
 FROM
 (

@@ -1,6 +1,6 @@
 -- grain: the version whose artifact goes
 -- parameters: pipeline, version, metadata (JSON with pruned_at), at (seconds since 1970)
--- Marked before anything is removed, so that whoever asks meanwhile is told, and an interrupted removal is finished by the next.
+-- The mark precedes the removal, so that readers see it meanwhile, and the next pruning completes an interrupted removal.
 INSERT INTO ml_model_registry
 SELECT * REPLACE (
     {metadata:String} AS metadata,

@@ -1,6 +1,6 @@
--- grain: a version that must keep its artifact, and who names it
+-- grain: a version that must keep its artifact, and what refers to it
 -- parameters: none
--- A run that a later one superseded has no rows left; every other may have published, or may yet be resumed.
+-- A superseded run has no rows left; every other run may have published, or may yet be resumed.
 SELECT pipeline, version, arraySort(groupUniqArray(who)) AS named_by
 FROM
 (

@@ -1,6 +1,6 @@
--- grain: the last run of a kind that completed, with the seconds of the fit that it made
--- parameters: model_id (of the version that the run made), kind (run_type)
--- units: seconds of wall time, 0 where the run made no version
+-- grain: the last completed run of a kind, with the seconds of its fit
+-- parameters: model_id (the version of the run), kind (run_type)
+-- units: seconds of wall time, 0 if the run made no version
 SELECT
     run_id,
     hyperparameters,

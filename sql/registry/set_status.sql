@@ -1,7 +1,7 @@
--- grain: the model whose status changes and, where it goes into production, the one that it replaces
+-- grain: the model whose status changes and, if it goes into production, the model that it replaces
 -- parameters: pipeline, version, status, deployed_by, at (seconds since 1970)
--- One insert, so that no reader meets two models in production. updated_at has a resolution of a second and decides
--- which row wins, so it always moves on.
+-- A single insert, so that no reader sees two models in production. updated_at has a resolution of a second and decides
+-- which row wins, so it always increases.
 INSERT INTO ml_model_registry
 SELECT * REPLACE (
     if(model_version = {version:String}, {status:String}, 'ARCHIVED') AS model_status,

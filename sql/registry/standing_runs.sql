@@ -1,10 +1,10 @@
--- grain: a date of a pipeline on which a rollback has something to put back
--- parameters: pipeline, outgoing (the version that goes), restored (the version that comes back)
--- Of each date the run counts whose rows stand: published, or swapped in by a run that died before its commit. A date belongs
--- here when that run is one of the outgoing version, or an unfinished one of the restored version; and when the restored
+-- grain: a date of a pipeline on which a rollback restores rows
+-- parameters: pipeline, outgoing (the version to withdraw), restored (the version to restore)
+-- For each date the run with the present rows counts: published, or swapped in by a run that died before its commit. A date belongs
+-- here if that run belongs to the outgoing version, or is an unfinished run of the restored version; and if the restored
 -- version had published it before, or the date is the pipeline's newest.
--- restores: the restored version's last published run of the date, '' where there is none; with its population.
--- unfinished: a run of the restored version whose process died, '' where there is none: the rollback goes on with it.
+-- restores: the restored version's last published run of the date with its population, '' if there is none.
+-- unfinished: a run of the restored version whose process died, which the rollback continues; '' if there is none.
 SELECT date, restores.1 AS run_id, restores.2 AS source_rows, restores.3 AS source_checksum, unfinished
 FROM
 (

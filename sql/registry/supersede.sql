@@ -1,4 +1,4 @@
--- grain: every other version of the pipeline that still calls itself the latest
+-- grain: every other version of the pipeline that is still marked as the latest
 -- parameters: pipeline, version, at (seconds since 1970)
 INSERT INTO ml_model_registry
 SELECT * REPLACE (

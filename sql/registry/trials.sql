@@ -1,5 +1,5 @@
 -- grain: a trial of one sweep
--- parameters: sweep String (the sweep's name; the run ids of its trials begin with it)
+-- parameters: sweep String (the sweep's name, with which the run ids of its trials begin)
 SELECT
     substring(run_id, length({sweep:String}) + 2) AS trial,
     run_status,

@@ -1,7 +1,7 @@
 -- The publisher's reference tables: companies, brands, places, categories and devices.
 --
--- All are ReplacingMergeTree: until parts are merged a key can stand twice, so read them FINAL and join ANY.
--- Identifiers are UUIDs in Strings, flags are UInt8; '' and 1970-01-01 stand for missing.
+-- All are ReplacingMergeTree: until parts are merged a key can occur twice, so read with FINAL and join with ANY.
+-- Identifiers are UUIDs in Strings, flags are UInt8; '' and 1970-01-01 mean missing.
 
 -- grain: one company
 CREATE TABLE IF NOT EXISTS companies

@@ -1,18 +1,18 @@
--- The publisher's customers: people, accounts, sessions, events, daily features, and what models say about users.
+-- The publisher's customers: users, accounts, sessions, events, daily features, and predictions about users.
 --
 -- Partitions. The tables that raypipe publishes into are partitioned by the run's constants, so that REPLACE PARTITION
 -- swaps a whole run in one step: customer_churn_predictions and customer_conversion_predictions by prediction_date,
--- customer_recommendations by the day of created_at (a run writes one created_at; the day is cut in UTC, not in the
+-- customer_recommendations by the day of created_at (a run writes a single created_at; the day is in UTC, not in the
 -- server's zone). customer_user_features is partitioned by feature_date: a day's snapshot is written once, replaced as a
--- whole and read as a whole, so a partition a day costs nothing and lets a day be replaced in one step; two years are 730
--- partitions. One INSERT may fill at most 100 of them (max_partitions_per_insert_block). The others stay monthly.
+-- whole and read as a whole, so a partition per day costs nothing and a day is replaced in one step; two years are 730
+-- partitions. An INSERT may fill at most 100 of them (max_partitions_per_insert_block). The other tables are monthly.
 --
--- TTL counts from created_at, the time of writing. A row that is inserted with an old created_at is past its TTL at once
--- and vanishes with the first merge, within seconds: leave created_at to its default, also when history is written.
+-- TTL counts from created_at, the time of writing. A row that is inserted with an old created_at expires at once
+-- and vanishes with the first merge, within seconds: leave created_at at its default, also when you write history.
 --
--- DateTime columns carry no zone: they are UTC. JSON is kept in Strings.
+-- DateTime columns have no zone: they are in UTC. JSON is stored in Strings.
 
--- grain: one person, whatever the brands
+-- grain: one user, whatever the brands
 CREATE TABLE IF NOT EXISTS users
 (
     user_id String,
@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS users
 ENGINE = ReplacingMergeTree(updated_at)
 ORDER BY (user_id);
 
--- grain: one account of a person with a brand
+-- grain: one account of a user with a brand
 CREATE TABLE IF NOT EXISTS user_accounts
 (
     account_id String,
@@ -318,7 +318,7 @@ PARTITION BY prediction_date
 ORDER BY (prediction_date, company_id, brand_id, user_id)
 TTL created_at + toIntervalYear(2);
 
--- grain: one day, brand, country, device type, tier and segment; the engine sums every number, the averages too
+-- grain: one day, brand, country, device type, tier and segment; the engine sums every number, including averages
 CREATE TABLE IF NOT EXISTS customer_session_summary_daily
 (
     date Date,

@@ -1,12 +1,12 @@
 -- The publisher's editorial side: articles, authors, readers' events on them, and daily performance.
 --
--- The *_performance tables are SummingMergeTree, which adds up averages, rates and ranks as well when two rows of a key are
--- merged: group by the key when reading and weight averages by their counts. editorial_articles and editorial_authors are
--- ReplacingMergeTree: read them FINAL.
+-- The *_performance tables are SummingMergeTree, which also adds up averages, rates and ranks when it merges two rows of a key:
+-- group by the key when reading, and weight averages by their counts. editorial_articles and editorial_authors are
+-- ReplacingMergeTree: read them with FINAL.
 --
 -- TTL counts from created_at, the time of writing: a row inserted with an old created_at vanishes with the first merge.
 
--- grain: one article; an older version of it may stand beside the newest until parts are merged
+-- grain: one article; an older version may exist beside the newest until parts are merged
 CREATE TABLE IF NOT EXISTS editorial_articles
 (
     article_id String,
@@ -85,7 +85,7 @@ PARTITION BY toYYYYMM(event_timestamp)
 ORDER BY (event_timestamp, brand_id, article_id, event_type, event_id)
 TTL created_at + toIntervalYear(1);
 
--- grain: one article, brand and day; the engine sums every number, the averages and rates too
+-- grain: one article, brand and day; the engine sums every number, including averages and rates
 CREATE TABLE IF NOT EXISTS editorial_article_performance
 (
     performance_id String,
@@ -157,7 +157,7 @@ PARTITION BY toYYYYMM(created_at)
 ORDER BY (content_id, content_version)
 TTL created_at + toIntervalYear(2);
 
--- grain: one author, brand and day; the engine sums every number, the averages too
+-- grain: one author, brand and day; the engine sums every number, including averages
 CREATE TABLE IF NOT EXISTS editorial_author_performance
 (
     performance_id String,
@@ -189,7 +189,7 @@ PARTITION BY toYYYYMM(performance_date)
 ORDER BY (performance_date, author_id, brand_id)
 TTL created_at + toIntervalYear(2);
 
--- grain: one category, brand and day; the engine sums every number, the averages and ranks too
+-- grain: one category, brand and day; the engine sums every number, including averages and ranks
 CREATE TABLE IF NOT EXISTS editorial_category_performance
 (
     performance_id String,

@@ -1,8 +1,8 @@
 -- Models: the registry, features, fits, predictions, monitoring and tests.
 --
 -- ml_model_predictions is partitioned by (prediction_type, prediction_date), the constants of a run, so that REPLACE
--- PARTITION swaps a whole run in one step and readers never see a mixture. A prediction type makes 730 partitions under
--- the TTL of two years. ml_model_monitoring gets a few rows a run and stays monthly.
+-- PARTITION swaps a whole run in one step and readers never see a mixture. A prediction type has 730 partitions under
+-- the TTL of two years. ml_model_monitoring gets a few rows per run and is monthly.
 --
 -- TTL counts from created_at, the time of writing: a row inserted with an old created_at vanishes with the first merge.
 
@@ -72,7 +72,7 @@ CREATE TABLE IF NOT EXISTS ml_model_features
 ENGINE = ReplacingMergeTree(updated_at)
 ORDER BY (model_id, feature_rank);
 
--- grain: one fit of a model, failed ones too
+-- grain: one fit of a model, including failed fits
 CREATE TABLE IF NOT EXISTS ml_model_training_runs
 (
     run_id String,

@@ -1,7 +1,7 @@
--- raypipe's own tables: the ledger of runs, what they could not score, and the names that models answer to.
+-- raypipe's own tables: the ledger of runs, their rejected rows, and the aliases of models.
 --
 -- All times are UTC with microseconds. The ReplacingMergeTree tables keep every state of a row until parts are merged: read
--- them FINAL. Nothing here expires: a row is small, and the ledger is the memory of what was published.
+-- them FINAL. Nothing here expires: rows are small, and the ledger is the record of everything published.
 
 -- grain: one run of a pipeline; the row with status PUBLISHED is the commit point of the run
 CREATE TABLE IF NOT EXISTS raypipe_runs
@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS raypipe_slices
 ENGINE = ReplacingMergeTree(completed_at)
 ORDER BY (run_id, slice);
 
--- grain: one row of an attempt at a slice that got no prediction; raypipe_counted_rejections has those of the attempts that count
+-- grain: one row without a prediction in an attempt at a slice; raypipe_counted_rejections selects the attempts that count
 CREATE TABLE IF NOT EXISTS raypipe_rejected_rows
 (
     run_id String,
@@ -64,7 +64,7 @@ CREATE TABLE IF NOT EXISTS raypipe_rejected_rows
 ENGINE = ReplacingMergeTree(rejected_at)
 ORDER BY (run_id, slice, attempt, row);
 
--- grain: one change of an alias such as champion; the latest row by set_at counts, the earlier ones are its history
+-- grain: one change of an alias such as champion; the latest row by set_at counts, earlier rows are its history
 CREATE TABLE IF NOT EXISTS raypipe_aliases
 (
     pipeline LowCardinality(String),
@@ -78,8 +78,8 @@ CREATE TABLE IF NOT EXISTS raypipe_aliases
 ENGINE = MergeTree
 ORDER BY (pipeline, alias, set_at);
 
--- grain: one row of a slice that got no prediction, as raypipe_runs.rows_rejected counts it
--- attempts: an attempt that failed, or an actor that was taken for dead, may have set rows aside, too; the receipt says which attempt counts
+-- grain: one row of a slice without a prediction, as raypipe_runs.rows_rejected counts them
+-- attempts: a failed attempt, or an actor that seemed dead, may have rejected rows as well; the receipt names the attempt that counts
 CREATE VIEW IF NOT EXISTS raypipe_counted_rejections
 AS SELECT run_id, slice, row, entity, reason, value, rejected_at
 FROM raypipe_rejected_rows FINAL
@@ -90,9 +90,9 @@ WHERE (run_id, slice, attempt) IN
     );
 
 -- grain: as ml_model_predictions, but only the rows of the latest published run of each pipeline and date
--- replaces: where a run takes the place of the one before, the table itself holds one of the two, whole, at any moment. Asked which of
---     them is committed, a query could read the table before a swap and the answer after it, and see neither. The commit of a run
---     that was moved in beside others takes the mark from those in the same block; one subquery reads both, before it or after it.
+-- replaces: when a run replaces an earlier run, the table contains exactly one of the two at any moment. If a query asked which of
+--     them is committed, it could read the table before a swap and the answer after it, and see neither. The commit of a run
+--     that was moved in beside others removes their mark in the same block, so one subquery sees both before or both after.
 CREATE VIEW IF NOT EXISTS raypipe_current_predictions
 AS SELECT *
 FROM ml_model_predictions

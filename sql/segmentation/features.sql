@@ -1,7 +1,7 @@
 -- grain: (company_id, brand_id, user_id), every user of the snapshot
 -- parameters: date Date (the snapshot)
 -- placeholders: slice (a predicate on the sorting key of customer_user_features)
--- why: logarithms, so that a few extreme readers do not make clusters of their own
+-- why: logarithms keep a few extreme readers from forming clusters of their own
 SELECT
     {include:shared/user_features.sql},
     toFloat32(log1p(sessions_per_week)) AS log_sessions_per_week,

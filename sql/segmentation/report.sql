@@ -1,6 +1,6 @@
 -- grain: (company_id, brand_id, user_id), the published assignments of a run, with names
 -- parameters: run_id String, date Date
--- why: segments replace by key, so they are read FINAL and joined ANY: a key that stands twice must not double a user
+-- why: segments replace by key, so they are read with FINAL and joined with ANY: a key that occurs twice must not double a user
 SELECT
     assigned.company_id AS company_id,
     assigned.brand_id AS brand_id,

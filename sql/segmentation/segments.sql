@@ -2,10 +2,10 @@
 -- parameters: pipeline String, date Date, timezone String (of the date), run_at DateTime, model_version String; segment_numbers, segment_codes, segment_names and segment_descriptions (arrays in one order, from the model)
 -- placeholders: staging (the run's table)
 -- units: means over the segment's readers of a brand; durations in seconds, engagement in points of 100, the rate from 0 to 1
--- segment_id: made of company, brand and number, so that it lasts as long as the number does
--- is_active: 1 where a reader of the brand belongs to the segment; one that the model no longer has, or where nobody is left, gets a row with 0, under its last name
--- why: which segments there are follows from keys alone, not from which of a key's rows is the newest: merges, an interrupted run that goes on, and a date that is run again find the same ones
--- updated_at: the end of the day that was scored: the newest day counts, whenever it was computed
+-- segment_id: derived from company, brand and number, so that it lasts as long as the number
+-- is_active: 1 if a reader of the brand belongs to the segment; a segment that the model no longer has, or without readers, gets a row with 0 and its last name
+-- why: the set of segments follows from keys alone, not from the newest row of a key, so merges, a resumed run and a repeated date see the same segments
+-- updated_at: the end of the scored day, so that the newest day counts, whenever it was computed
 SELECT
     UUIDNumToString(murmurHash3_128('segment', company_id, brand_id, cluster)) AS segment_id,
     company_id,

@@ -1,6 +1,6 @@
--- grain: none of its own; columns of ml_features, `FROM customer_user_features`, where {include:shared/ml_features.sql} stands in WITH
--- missing: NULL where ml_features are empty or no JSON object, and where a source had no rows
--- units: those of ml_model_features, which describes each
+-- grain: none of its own; columns of ml_features, `FROM customer_user_features`, with {include:shared/ml_features.sql} in WITH
+-- missing: NULL if ml_features is empty or not a JSON object, or if a source had no rows
+-- units: as in ml_model_features, which describes each column
 ml.articles_viewed AS articles_viewed,
 ml.avg_article_engagement AS avg_article_engagement,
 ml.unique_authors_followed AS unique_authors_followed,

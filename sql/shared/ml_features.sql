@@ -1,6 +1,6 @@
 -- grain: none of its own; an expression named ml for a WITH over customer_user_features
--- cost: one tuple, so that the JSON is parsed once a row, whatever the number of features
--- broken: what is no JSON object gives a tuple of NULLs; an array would be taken for the tuple's values in order
+-- cost: one tuple, so that each row's JSON is parsed once, whatever the number of features
+-- broken: text that is not a JSON object gives a tuple of NULLs; an array would fill the tuple in order
 JSONExtract(
     if(startsWith(trimLeft(substring(ml_features, 1, 16)), '{'), ml_features, ''),
     'Tuple(

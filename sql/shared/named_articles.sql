@@ -1,5 +1,5 @@
 -- grain: (article_id), every article with names instead of ids
--- why: these tables replace by key, so they are read FINAL and joined ANY: a key that stands twice must not double a row
+-- why: these tables replace by key, so they are read with FINAL and joined with ANY: a key that occurs twice must not double a row
 -- use: a report joins it, `ANY LEFT JOIN ({include:shared/named_articles.sql}) AS article USING (article_id)`
 SELECT
     written.article_id AS article_id,

@@ -1,6 +1,6 @@
--- grain: (company_id, brand_id, user_id), the published predictions of a run with what is known of the user, and with names
+-- grain: (company_id, brand_id, user_id), the published predictions of a run with the user's facts and names
 -- parameters: run_id String, date Date
--- use: a report.sql selects from it what its readers should see, `FROM ({include:shared/named_predictions.sql})`
+-- use: a report.sql selects its columns from this file, `FROM ({include:shared/named_predictions.sql})`
 SELECT
     prediction.company_id AS company_id,
     prediction.brand_id AS brand_id,

@@ -1,7 +1,7 @@
--- grain: (company_id, brand_id, user_id), every user of the day's snapshot with what people read: names instead of ids
+-- grain: (company_id, brand_id, user_id), every user of the day's snapshot, with names instead of ids
 -- parameters: date Date (the snapshot)
--- why: the reference tables replace by key, so they are read FINAL and joined ANY: a key that stands twice must not double a user
--- use: a report joins it to what was published, `ANY LEFT JOIN ({include:shared/named_users.sql}) AS reader USING (company_id, brand_id, user_id)`
+-- why: the reference tables replace by key, so they are read with FINAL and joined with ANY: a key that occurs twice must not double a user
+-- use: a report joins it to the published rows, `ANY LEFT JOIN ({include:shared/named_users.sql}) AS reader USING (company_id, brand_id, user_id)`
 SELECT
     feature.company_id AS company_id,
     feature.brand_id AS brand_id,

@@ -1,6 +1,6 @@
 -- grain: (entity, run), one row of ml_model_predictions for every staged score
--- parameters: run_id String, pipeline String, model_id String, model_version String, entity_type String, date Date, run_at DateTime; threshold Float64 where level asks for it
--- placeholders: staging (the run's table), keys (its key columns), entity_id, company_id, brand_id (expressions), level (an expression: the level's name; without levels 1 or 0)
+-- parameters: run_id String, pipeline String, model_id String, model_version String, entity_type String, date Date, run_at DateTime; threshold Float64 if level needs it
+-- placeholders: staging (the run's table), keys (its key columns), entity_id, company_id, brand_id (expressions), level (an expression: the level's name, or 1 and 0 without levels)
 -- units: scores of binary pipelines are probabilities from 0 to 1
 SELECT
     UUIDNumToString(murmurHash3_128({run_id:String}, {keys})) AS prediction_id,

@@ -1,6 +1,6 @@
 -- grain: (prediction_class, brand_id), the published predictions of a run, lower scores first
 -- parameters: run_id String, run_at DateTime (when the run began)
--- why: brands replace by key, so they are read FINAL and joined ANY
+-- why: brands replace by key, so they are read with FINAL and joined with ANY
 SELECT
     prediction_class AS level,
     if(any(named.name) = '', prediction.brand_id, any(named.name)) AS brand,

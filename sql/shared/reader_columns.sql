@@ -1,4 +1,4 @@
--- grain: none of its own; what a report shows of a user, `FROM ({include:shared/named_predictions.sql})`
+-- grain: none of its own; the columns of a user in a report, `FROM ({include:shared/named_predictions.sql})`
 total_sessions,
 days_since_last_session,
 avg_engagement_score,

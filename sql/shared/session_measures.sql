@@ -1,5 +1,5 @@
--- grain: none of its own; what a user's sessions up to a day add up to, in the order of customer_user_features
--- units: durations in seconds, engagement as the publisher scores it, newsletter_signup_rate in sign-ups a session
+-- grain: none of its own; the totals of a user's sessions up to a day, in the order of customer_user_features
+-- units: durations in seconds, engagement as the publisher scores it, newsletter_signup_rate in sign-ups per session
 total_sessions,
 avg_session_duration_sec,
 min_session_duration_sec,

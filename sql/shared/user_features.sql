@@ -1,5 +1,5 @@
 -- grain: none of its own; the columns that pipelines over customer_user_features read, `FROM customer_user_features`
--- missing: 0 and 1970-01-01 where a quotient needs a count or a first day; the feature is NULL then
+-- missing: a quotient whose count is 0, or whose first day is 1970-01-01, is NULL
 -- units: durations in seconds, engagement in points of 100, rates and shares from 0 to 1
 -- cost: a pipeline's query computes only the columns that its config names
 company_id,

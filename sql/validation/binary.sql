@@ -1,8 +1,8 @@
--- grain: cell, the predictions with one level, label and side of the threshold whose scores are alike to a thousandth of themselves
--- parameters: threshold Float64, and those of outcomes
+-- grain: cell, the predictions with the same level, label and side of the threshold whose scores differ by less than a thousandth
+-- parameters: threshold Float64, and the parameters of outcomes
 -- placeholders: outcomes (outcomes.sql)
--- units: tenth from 0 to 9 (the bin of the calibration table), losses in nats with probabilities kept 1e-7 off 0 and 1
--- cost: at most some ten thousand cells, whatever the population: a Float32 keeps 10 of its 23 bits after the first
+-- units: tenth from 0 to 9 (the bin of the calibration table), losses in nats with probabilities at least 1e-7 away from 0 and 1
+-- cost: at most some ten thousand cells, whatever the population: scores are cut to 10 of a Float32's 23 bits
 SELECT
     level,
     ifNull(label, -1) AS outcome,

@@ -1,5 +1,5 @@
--- grain: (prediction_date, model_version) of predictions that another tool made, newest date first
--- parameters: first Date, last Date (the days looked at)
+-- grain: (prediction_date, model_version) of another tool's predictions, newest date first
+-- parameters: first Date, last Date (the days to search)
 -- placeholders: earlier (the pipeline's earlier.sql)
 SELECT prediction_date, model_version
 FROM ({earlier})

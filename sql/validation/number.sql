@@ -1,5 +1,5 @@
--- grain: (level, bucket), the predictions with one level of a thousandth of the entities, by their hash
--- parameters: those of outcomes
+-- grain: (level, bucket), the predictions with the same level, of a thousandth of the entities by hash
+-- parameters: as in outcomes.sql
 -- placeholders: outcomes (outcomes.sql)
 -- units: of the label; missing counts predictions without an outcome
 SELECT

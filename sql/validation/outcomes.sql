@@ -1,6 +1,6 @@
--- grain: entity, a prediction and its outcome; label is NULL where there is none, or where the score is no number
--- parameters: date Date, until Date, and those of predictions
--- placeholders: predictions (published.sql or earlier.sql), labels (the pipeline's labels.sql), keys (the entity key's texts)
+-- grain: entity, a prediction and its outcome; label is NULL without an outcome, or if the score is not a number
+-- parameters: date Date, until Date, and the parameters of predictions
+-- placeholders: predictions (published.sql or earlier.sql), labels (the pipeline's labels.sql), keys (the entity key as text)
 SELECT
     predicted.entity AS entity,
     predicted.score AS score,

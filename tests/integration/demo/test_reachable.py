@@ -19,7 +19,7 @@ from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import load, load_all
 from raypipe.config.load import list_pipelines
 from raypipe.data.slices import unsliced
-from raypipe.demo.truth import best_reachable
+from raypipe.demo.reachable import best_reachable
 from raypipe.project import shipped
 
 LAST = date(2026, 1, 31)
@@ -276,5 +276,5 @@ def test_a_database_that_is_no_demo_is_refused(database: Endpoint) -> None:
         env={"RAYPIPE_URL": str(database), "RAYPIPE_PASSWORD_FILE": database.password_file or ""},
     )
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "is no demo" in result.stderr
+    assert "is not a demo" in result.stderr
     assert "raypipe demo" in result.stderr

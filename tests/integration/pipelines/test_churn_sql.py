@@ -15,7 +15,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import load
 from raypipe.demo import build
-from raypipe.demo.truth import best_reachable
+from raypipe.demo.reachable import best_reachable
 from raypipe.project import shipped
 
 LAST = date(2026, 1, 31)

@@ -1,7 +1,7 @@
 -- grain: demo_truth (company_id, brand_id, user_id); users (user_id); user_accounts (account_id)
 -- parameters: seed UInt64, users UInt64, first_date Date, last_date Date, written_at DateTime
 -- process: visits are Poisson with a log-normal intensity of loyalty + 0.5 * interest, so that engagement
--- (loyalty) and length (interest) tell most of what there is to know about the next month
+-- (loyalty) and length (interest) reveal most about the next month
 INSERT INTO demo_truth
 SELECT
     company_id, brand_id, user_id, person, key, brand, account_id, loyalty, interest, price_sensitivity, topic, second_topic,
