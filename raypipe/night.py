@@ -48,17 +48,17 @@ class Step:
         status: `refused` when a gate held it back, `failed` when an error ended it.
         run_id: the run that published, the `batch_id` of its rows; None where nothing was published.
         date: the snapshot; None where none was come to.
-        rows: rows published, users with features, or models compared.
-        said: why it was refused or failed; '' when it is done.
+        rows_published: rows published, users with features, or models compared.
+        reason: why it was refused or failed; '' when it is done.
     """
 
     pipeline: str
     status: Literal["done", "refused", "failed"]
     run_id: str | None
     date: date | None
-    rows: int
+    rows_published: int
     seconds: float
-    said: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,14 @@ def ordered(after: Mapping[str, Sequence[str]]) -> list[str]:
 
 @dataclass(frozen=True)
 class NightResult:
-    """A night of one pipeline: its fit (None where the champion stood), its run and its earlier predictions."""
+    """A night of one pipeline: its fit (None where the champion stood), its run and its earlier predictions.
+
+    `scoring_seconds` are the run's own, without the fit.
+    """
 
     fit: FitResult | None
     score: ScoreResult
+    scoring_seconds: float
     validation: validation.Outcome
 
 
@@ -122,9 +126,11 @@ def run_pipeline(endpoint: Endpoint, loaded: Loaded, day: date | None, progress:
                 found=fitted.fitted.decision.reason,
                 next_step=f"improve it, or publish it all the same: `raypipe score {pipeline} --model latest`",
             )
+        started = time.perf_counter()
         scored = score(endpoint, loaded, day, CHAMPION, progress)
+        seconds = time.perf_counter() - started
     with Client(endpoint) as client:
-        return NightResult(fitted, scored, validation.tonight(client, loaded, progress))
+        return NightResult(fitted, scored, seconds, validation.tonight(client, loaded, progress))
 
 
 def run_night(
@@ -168,19 +174,19 @@ def _features(endpoint: Endpoint, day: date | None, timezone: str, progress: Pro
 def _step(name: str, work: Callable[[], _Done]) -> Step:
     started = time.perf_counter()
 
-    def ended(status: Literal["done", "refused", "failed"], done: _Done = NOTHING, said: str = "") -> Step:
-        return Step(name, status, done.run_id, done.day, done.rows, round(time.perf_counter() - started, 3), said)
+    def ended(status: Literal["done", "refused", "failed"], done: _Done = NOTHING, reason: str = "") -> Step:
+        return Step(name, status, done.run_id, done.day, done.rows, round(time.perf_counter() - started, 3), reason)
 
     try:
         return ended("done", work())
     except GateRefused as refused:
-        return ended("refused", said=str(refused))
+        return ended("refused", reason=str(refused))
     except RaypipeError as error:
-        return ended("failed", said=str(error))
+        return ended("failed", reason=str(error))
     except Exception as error:
         # A fault in one pipeline's own model or SQL must not cost the others their night.
         log.debug("%s", name, exc_info=True)
-        return ended("failed", said=f"an unexpected {type(error).__name__}: {error}")
+        return ended("failed", reason=f"an unexpected {type(error).__name__}: {error}")
 
 
 def _of(name: str, progress: Progress) -> Progress:

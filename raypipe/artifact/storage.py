@@ -32,13 +32,13 @@ class Stored:
     Attributes:
         uri: an fsspec path.
         name: the hash, or a dot and random digits where the writing was not finished.
-        size: bytes of its files.
+        bytes: of its files.
         written_at: of its newest file, UTC; None where the file system does not say.
     """
 
     uri: str
     name: str
-    size: int
+    bytes: int
     written_at: datetime | None
 
 

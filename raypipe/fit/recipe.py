@@ -17,6 +17,7 @@ from raypipe.data import split
 from raypipe.errors import ConfigError
 from raypipe.evaluation.evaluate import Objective
 from raypipe.fit.training_table import Shares, Snapshot
+from raypipe.models.protocol import load_family
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,10 @@ def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
     """The config's plain values, and the snapshots to read.
 
     Raises:
-        ConfigError: features.sql does not bind a parameter of the config.
+        ConfigError: the model's family does not know a parameter, or features.sql does not bind one of the config.
     """
     config = loaded.config
+    load_family(config.model.class_path).check(config.model.params)
     label = config.label
     features = load(loaded.sql(f"{config.pipeline}/features.sql"))
     unused = sorted(config.parameters.keys() - features.parameters)

@@ -42,8 +42,8 @@ class Attempt:
 
 
 def begin(recipe: Recipe, started_at: datetime, name: str = "") -> Attempt:
-    """A new version number, which ends in a name where there is one, and training run for a recipe."""
-    number = f"{recipe.test_date:%Y%m%d}.{started_at:%H%M%S}.{secrets.token_hex(3)}{'.' if name else ''}{name}"
+    """Begin a version, named by the moment of its fit and a name where there is one, and its training run."""
+    number = f"{started_at:%Y%m%d.%H%M%S}.{secrets.token_hex(3)}{'.' if name else ''}{name}"
     dates = {part: dates_of(recipe, part) for part in ("train", "validation", "test")}
     run = TrainingRun(
         run_id=f"{recipe.pipeline}_fit_{secrets.token_hex(4)}",

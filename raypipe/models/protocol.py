@@ -188,6 +188,14 @@ class Family(Protocol):
     ray_backend: str | None
     scores_without: tuple[str, ...]
 
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Refuse parameters that the family does not know, before any row is read.
+
+        Raises:
+            ConfigError: a name is unknown.
+        """
+        ...
+
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[Model, History]:
         """Fits on this worker's share of the training rows and on all validation rows.
 
@@ -265,7 +273,7 @@ def load_family(path: str) -> Family:
     return family
 
 
-_FAMILY_MEMBERS = ("framework", "algorithm", "format", "ray_backend", "fit", "from_files")
+_FAMILY_MEMBERS = ("framework", "algorithm", "format", "ray_backend", "check", "fit", "from_files")
 
 
 def _is_own_class(value: object, module: str) -> bool:

@@ -59,6 +59,16 @@ class _SklearnFamily(ABC):
     # Parameters that raypipe does not pass on, and what to set instead.
     instead: ClassVar[Mapping[str, str]] = {}
 
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Refuse parameters that the estimator does not take.
+
+        Raises:
+            ConfigError: a name or the task is unknown, or scikit-learn is not installed.
+        """
+        library("sklearn")
+        task, own = self._task(params)
+        self._check_names(load_class(self.estimators[task], "the estimator"), own)
+
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[SklearnModel, History]:
         """Fits on one machine; the model's steps are filling, scaling and the estimator, as far as it needs them.
 

@@ -6,7 +6,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
@@ -32,6 +32,18 @@ class XGBoost:
     ray_backend: str | None = "ray.train.xgboost:XGBoostConfig"
     # Its wrappers for scikit-learn import both: a second and 90 MB for each actor.
     scores_without: tuple[str, ...] = ("sklearn", "pandas")
+
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Refuse parameters that XGBoost does not use, by a fit on two rows.
+
+        Raises:
+            ConfigError: a name is unknown to the booster in use.
+        """
+        xgboost = _library()
+        rows = xgboost.DMatrix(np.zeros((2, 1), np.float32), label=[0, 1])
+        # An objective may refuse such rows; that says nothing about the names.
+        with _parameters_must_be_known(xgboost), suppress(xgboost.core.XGBoostError, ValueError, TypeError):
+            xgboost.train(dict(params), rows, num_boost_round=1)
 
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[XGBoostModel, History]:
         """Fits with early stopping; the model holds the rounds up to the best one and no more.

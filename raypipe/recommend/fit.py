@@ -28,7 +28,7 @@ from raypipe.recommend import catalogue as catalogues
 from raypipe.recommend import interactions, ranking, recommender
 from raypipe.recommend.catalogue import Catalogue
 from raypipe.recommend.histories import INPUTS, Users
-from raypipe.recommend.hybrid import Recommendations
+from raypipe.recommend.hybrid import TEST_DAYS, Recommendations
 from raypipe.recommend.ranker import Ranker
 from raypipe.recommend.ranking import HeldOut
 from raypipe.recommend.recommender import Hybrid
@@ -36,7 +36,6 @@ from raypipe.recommend.recommender import Hybrid
 Array = npt.NDArray[Any]
 
 METRIC = "ndcg"
-TEST_DAYS = "test_days"
 K = 10
 # Enough to know the distribution of what scoring will see, and for golden rows.
 SAMPLED_USERS = 20_000

@@ -15,7 +15,10 @@ from raypipe.models.protocol import Answer, FitSpec, FloatArray, History, Matrix
 from raypipe.recommend import recommender_files
 from raypipe.recommend.histories import INPUTS, Users
 from raypipe.recommend.ranker import Ranker
-from raypipe.recommend.recommender import Recommender
+from raypipe.recommend.recommender import Hybrid, Recommender
+
+# Of `model.params`: how many of the last days a version is judged by.
+TEST_DAYS = "test_days"
 
 
 class HybridRecommender:
@@ -28,6 +31,14 @@ class HybridRecommender:
     fitter = "raypipe.recommend.fit"
     explains = False
     scores_without: tuple[str, ...] = ()
+
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Refuse parameters that the recommender does not take.
+
+        Raises:
+            ConfigError: a name is unknown, or a value cannot be used.
+        """
+        Hybrid.from_mapping({name: value for name, value in params.items() if name != TEST_DAYS})
 
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[Recommendations, History]:
         """A recommender is fitted on who read what, which is no matrix.

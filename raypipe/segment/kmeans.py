@@ -43,6 +43,15 @@ class KMeans:
     # Scoring does not import scikit-learn in the first place; pyarrow would look for pandas to read the golden rows.
     scores_without: tuple[str, ...] = ("pandas",)
 
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Refuse parameters that scikit-learn's KMeans does not take.
+
+        Raises:
+            ConfigError: a name is unknown, or scikit-learn is not installed.
+        """
+        own = {name: value for name, value in params.items() if name not in ("clusters", "words")}
+        _require_known(library("sklearn.cluster").KMeans, own)
+
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[Clusters, History]:
         """Fits on one thread, on which alone the same seed gives the same centroids to the last bit.
 
@@ -109,6 +118,11 @@ def _parameters(estimator: Any, spec: FitSpec) -> tuple[int, dict[str, tuple[str
             allowed=f"1 to {MOST_CLUSTERS}",
         )
     words = _words(own.pop("words", {}), spec.columns)
+    _require_known(estimator, own)
+    return clusters, words, own
+
+
+def _require_known(estimator: Any, own: Mapping[str, Any]) -> None:
     allowed = sorted(set(estimator().get_params()) - _INSTEAD.keys())
     unknown = sorted(set(own) - set(allowed))
     if unknown:
@@ -119,7 +133,6 @@ def _parameters(estimator: Any, spec: FitSpec) -> tuple[int, dict[str, tuple[str
             allowed=", ".join(["clusters", "words", *allowed]),
             next_step="; ".join(hints) or "correct the name in model.params, or take it out",
         )
-    return clusters, words, own
 
 
 def _words(given: Any, columns: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -25,7 +25,7 @@ ORPHAN_AGE = timedelta(days=1)
 class Removal:
     """An artifact that goes, with the bytes of its files."""
 
-    sha256: str
+    artifact_sha256: str
     uri: str
     bytes: int
 
@@ -100,7 +100,7 @@ def orphans(client: Client, root: str, now: datetime) -> list[Stored]:
 
 def size(doomed: Sequence[Removal | Stored]) -> int:
     """The bytes of artifacts and orphans."""
-    return sum(one.bytes if isinstance(one, Removal) else one.size for one in doomed)
+    return sum(one.bytes for one in doomed)
 
 
 def remove(doomed: Sequence[Removal | Stored]) -> int:

@@ -1,0 +1,134 @@
+"""The end of a command that fails: a message on stderr, a JSON document on stdout, and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import select
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.logging import RichHandler
+from typer.core import TyperGroup
+
+from raypipe.cli import output
+from raypipe.errors import RaypipeError, UsageError
+
+if TYPE_CHECKING:
+    from raypipe.cli.options import Options
+
+FAILED = 1
+INTERRUPTED = 130
+
+
+class Interrupted(RaypipeError):
+    """The user pressed Ctrl-C."""
+
+    exit_code = INTERRUPTED
+
+
+@contextmanager
+def reported(options: Options) -> Iterator[None]:
+    """Turn an error into a message and an exit code, with a traceback for --debug alone."""
+    _log(options.debug)
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except RaypipeError as error:
+        raise _ended(error, options) from None
+    except KeyboardInterrupt as error:
+        # A run that was under way notes on the interrupt that it can be resumed.
+        next_step = "; ".join(getattr(error, "__notes__", ())) or options.after_interrupt or None
+        raise _ended(Interrupted("interrupted", next_step=next_step), options) from None
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and not _output_is_read():
+            # The reader has gone, such as `head`; Typer exits with 1.
+            raise
+        next_step = None if options.debug else "repeat with --debug and report the traceback"
+        unexpected = RaypipeError(f"an unexpected {type(error).__name__}: {error}", next_step=next_step)
+        raise _ended(unexpected, options) from None
+
+
+@contextmanager
+def tolerated() -> Iterator[None]:
+    """Report a failed question about a published run without failing the command."""
+    try:
+        yield
+    except RaypipeError as error:
+        output.tell(f"the run is published, but its summary is incomplete: {error.problem}")
+
+
+def _ended(error: RaypipeError, options: Options) -> SystemExit:
+    if options.debug:
+        output.tell(traceback.format_exc())
+    if isinstance(error, Interrupted):
+        output.tell("; ".join(filter(None, (error.problem, error.next_step))), style="yellow")
+    else:
+        output.tell(f"error: {error}", style="red")
+    if options.json and not options.has_printed:
+        output.emit(error.to_json())
+    return SystemExit(error.exit_code)
+
+
+class Root(TyperGroup):
+    """The `raypipe` command; it reports the errors of the command-line parser in JSON, too."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command line and exit."""
+        words = list(sys.argv[1:] if args is None else args)
+        try:
+            code = super().main(words, prog_name, complete_var, False, **extra)
+        except Exception as error:
+            # Typer has a copy of click in some versions, so their exceptions have no class in common.
+            if not hasattr(error, "show") or not hasattr(error, "format_message"):
+                raise
+            error.show()
+            if wants_json(words):
+                output.emit(_misused(error).to_json())
+            raise SystemExit(getattr(error, "exit_code", UsageError.exit_code)) from None
+        raise SystemExit(code or 0)
+
+
+def wants_json(words: Sequence[str]) -> bool:
+    """Tell whether a command line asks for JSON; behind `--` stands another command's."""
+    own = words[: words.index("--")] if "--" in words else words
+    return "--json" in own
+
+
+def _misused(error: Any) -> UsageError:
+    context = getattr(error, "ctx", None)
+    next_step = f"`{context.command_path} --help` shows what can be given" if context else None
+    return UsageError(error.format_message(), next_step=next_step)
+
+
+def _output_is_read() -> bool:
+    """Tell whether the pipe behind stdout has a reader; true where stdout is no pipe."""
+    with suppress(OSError, ValueError):
+        pipe = select.poll()
+        pipe.register(sys.stdout.fileno(), 0)
+        return not any(event & select.POLLERR for _, event in pipe.poll(0))
+    return True
+
+
+def _log(debug: bool) -> None:
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=output.err, show_path=False)],
+        force=True,
+    )
+    logging.getLogger("raypipe").setLevel(logging.DEBUG if debug else logging.INFO)
+    # The driver and urllib3 log what they raise; raypipe's own message says more.
+    for name in ("clickhouse_connect", "urllib3"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

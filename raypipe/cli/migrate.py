@@ -1,0 +1,37 @@
+"""`raypipe migrate`."""
+
+from __future__ import annotations
+
+import typer
+
+from raypipe.cli import failures, output
+from raypipe.cli.options import Options, command
+from raypipe.clickhouse.schema import migrate as migration
+
+
+@command()
+def migrate(
+    options: Options,
+    check: bool = typer.Option(False, "--check", help="Report the missing tables and the differences alone."),
+) -> None:
+    """Create missing tables; report how existing tables differ.
+
+    An existing table is never altered, and the command may be repeated. The exit code is 1 when a table differs in a
+    way on which runs would fail.
+
+    Example: raypipe migrate --check
+    """
+    with options.endpoint(check=False) as endpoint:
+        report = migration.plan_at(endpoint) if check else migration.migrate_at(endpoint)
+    differences = [vars(difference) for difference in report.differences]
+    document = {"created": report.created, "present": report.present, "differences": differences, "check": check}
+    options.show(document, _print, report, check)
+    if report.problems:
+        raise typer.Exit(failures.FAILED)
+
+
+def _print(report: migration.Report, check: bool) -> None:
+    output.say(f"{len(report.created)} tables {'would be ' * check}created, {len(report.present)} exist")
+    if report.differences:
+        rows = [(item.severity, item.table, item.what, item.found, item.expected) for item in report.differences]
+        output.table(("severity", "table", "difference", "found", "raypipe's own"), rows)
