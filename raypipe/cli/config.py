@@ -14,7 +14,7 @@ config = typer.Typer(help="Show the configuration, the source of each value, or 
 
 
 @config.command("show")
-@command(can_set=True)
+@command(reads="config show")
 def config_show(
     options: Options,
     pipeline: str | None = typer.Argument(

@@ -77,18 +77,11 @@ def _ended(error: RaypipeError, options: Options) -> SystemExit:
 class Root(TyperGroup):
     """The `raypipe` command; it reports the errors of the command-line parser in JSON, too."""
 
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        **extra: Any,
-    ) -> Any:
+    def main(self, *arguments: Any, **extra: Any) -> Any:
         """Run the command line and exit."""
-        words = list(sys.argv[1:] if args is None else args)
+        words = list(sys.argv[1:] if extra.get("args") is None else extra["args"])
         try:
-            code = super().main(words, prog_name, complete_var, False, **extra)
+            code = super().main(*arguments, **{**extra, "standalone_mode": False})
         except Exception as error:
             # Typer has a copy of click in some versions, so their exceptions have no class in common.
             if not hasattr(error, "show") or not hasattr(error, "format_message"):

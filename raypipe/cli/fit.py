@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from raypipe.fit.fit import FitResult
 
 
-@command("`raypipe models` shows whether the version was registered", can_set=True)
+@command("`raypipe models` shows whether the version was registered", reads="fit")
 def fit(options: Options, pipeline: Pipeline, as_of: AsOf = LATEST, changed_contract: ChangedContract = False) -> None:
     """Fit, evaluate and register a version of a pipeline's model.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from raypipe.night import Step
 
 
-@command(RESUMABLE, can_set=True)
+@command(RESUMABLE, reads="nightly")
 def nightly(
     options: Options,
     date: Date = LATEST,

@@ -74,7 +74,6 @@ class Options:
         has_printed: whether the JSON document is out, so that an error prints no second one.
     """
 
-    command: str
     config: Path | None = None
     url: str | None = None
     overrides: tuple[str, ...] = ()
@@ -144,7 +143,7 @@ class Options:
 Command = Callable[..., None]
 
 
-def command(after_interrupt: str = "", *, needs_database: bool = True, can_set: bool = False) -> Callable[..., Command]:
+def command(after_interrupt: str = "", *, needs_database: bool = True, reads: str = "") -> Callable[..., Command]:
     """Give a command the shared options, and turn its errors into a message and an exit code.
 
     The function gets them as its first argument, an `Options`.
@@ -152,10 +151,10 @@ def command(after_interrupt: str = "", *, needs_database: bool = True, can_set: 
     Args:
         after_interrupt: the next step after a Ctrl-C.
         needs_database: whether the command takes --config and --url.
-        can_set: whether it takes --set.
+        reads: the command's entry in `settings.READS`, for a command that takes --set.
     """
     shared = [*([_option("config", Config), _option("url", Url)] if needs_database else ())]
-    shared += [*([_option("overrides", Set)] if can_set else ()), _option("json", Json), _option("debug", Debug)]
+    shared += [*([_option("overrides", Set)] if reads else ()), _option("json", Json), _option("debug", Debug)]
 
     def decorate(function: Command) -> Command:
         own = [*signature(function, eval_str=True).parameters.values()][1:]
@@ -164,9 +163,9 @@ def command(after_interrupt: str = "", *, needs_database: bool = True, can_set: 
         def run(**values: Any) -> None:
             given = {option.name: values.pop(option.name) for option in shared}
             given["overrides"] = tuple(given.get("overrides") or ())
-            options = Options(function.__name__, after_interrupt=after_interrupt, **given)
+            options = Options(after_interrupt=after_interrupt, **given)
             with failures.reported(options):
-                settings.refuse_unread(options.command, options.overrides)
+                settings.refuse_unread(reads, options.overrides)
                 function(options, **values)
 
         # Typer reads a command's options from its signature.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from raypipe.score.plan import Plan
 
 
-@command(can_set=True)
+@command(reads="plan")
 def plan(options: Options, pipeline: Pipeline, date: Date = LATEST, model: Model = "champion") -> None:
     """Show what `score` would do with the same options; change nothing.
 

@@ -11,7 +11,7 @@ from raypipe.cli.options import ChangedContract, Options, Pipeline, TakeOver, Ve
 from raypipe.errors import UsageError
 
 
-@command(can_set=True)
+@command(reads="models promote")
 def promote(
     options: Options,
     pipeline: Pipeline,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from raypipe.versions.rollback import RolledBack
 
 
-@command(can_set=True)
+@command(reads="rollback")
 def rollback(
     options: Options,
     pipeline: Pipeline,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from raypipe.score.score import ScoreResult
 
 
-@command(RESUMABLE, can_set=True)
+@command(RESUMABLE, reads="run")
 def run(options: Options, pipeline: Pipeline, date: Date = LATEST) -> None:
     """Fit if there is no champion; then score, publish, measure drift.
 

@@ -19,7 +19,7 @@ RESUMABLE = "`raypipe runs` lists the runs that can be resumed"
 SHOWN_DRIFT = 3
 
 
-@command(RESUMABLE, can_set=True)
+@command(RESUMABLE, reads="score")
 def score(
     options: Options,
     pipeline: Pipeline,

@@ -13,7 +13,7 @@ FIT = (*TEST_ROWS, "model", "baselines", "score.slice_rows")
 SCORE = ("score", "monitor", "publish")
 NIGHT = (*FIT, *SCORE, "ads")
 
-# By the name of the command's function. A command that is not here reads every section.
+# A command that is not here reads every section.
 READS = {
     "fit": FIT,
     "sweep": (*FIT, "sweep"),
@@ -22,7 +22,7 @@ READS = {
     "rollback": SCORE,
     "run": NIGHT,
     "nightly": (*NIGHT, "enabled", "after"),
-    "promote": TEST_ROWS,
+    "models promote": TEST_ROWS,
     "validate": ("label", "split", "evaluate", "ads"),
 }
 

@@ -22,7 +22,7 @@ from raypipe.errors import UsageError
 SHOWN = ("auc", "log_loss", "brier", "rmse", "mae", "r2")
 
 
-@command(can_set=True)
+@command(reads="sweep")
 def sweep(
     options: Options,
     pipeline: str | None = typer.Argument(

@@ -18,7 +18,7 @@ from raypipe.validate.records import Validation
 METRICS = ("auc", "log_loss", "brier", "rmse", "mae", "r2")
 
 
-@command("finished validations are kept; repeat the command for the rest", can_set=True)
+@command("finished validations are kept; repeat the command for the rest", reads="validate")
 def validate(
     options: Options,
     pipeline: Pipeline,

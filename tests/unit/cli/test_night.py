@@ -1,4 +1,4 @@
-"""What `raypipe nightly` refuses before it asks anybody."""
+"""Nights that `raypipe nightly` refuses before it connects."""
 
 from __future__ import annotations
 
