@@ -39,9 +39,11 @@ def version(client: Client, recipe: Recipe, events: AdEvents, root: str) -> tupl
     """
     environment = registration.environment()
     text = json.dumps([events.sha256, asdict(recipe), environment], sort_keys=True, default=str)
-    number = f"{recipe.window.day:%Y%m%d}.{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    known = next((one for one in models.list_models(client, recipe.pipeline) if one.version == number), None)
-    attempt = registration.Attempt(number, _training_run(recipe, number))
+    content = hashlib.sha256(text.encode()).hexdigest()[:12]
+    known = next((one for one in models.list_models(client, recipe.pipeline) if one.version.endswith(content)), None)
+    started_at = datetime.now(UTC)
+    number = known.version if known else f"{started_at:%Y%m%d.%H%M%S}.{content}"
+    attempt = registration.Attempt(number, _training_run(recipe, number, started_at))
     with nullcontext() if known else registration.recorded(client, attempt):
         fitted = fit(events, recipe)
         evaluation = json.dumps(fitted.evaluation, indent=1, sort_keys=True).encode()
@@ -54,18 +56,23 @@ def version(client: Client, recipe: Recipe, events: AdEvents, root: str) -> tupl
 def promote(client: Client, model: Registered, reason: str) -> Registered:
     """Makes a version champion, unless it is already, or the champion is of a later day."""
     standing = models.find_alias(client, model.pipeline, aliases.CHAMPION)
-    if standing is None or (standing.version != model.version and standing.version[:8] <= model.version[:8]):
+    if standing is None or (standing.version != model.version and _day(standing) <= _day(model)):
         return registration.promote(client, model, reason)
     return model
 
 
-def _training_run(recipe: Recipe, number: str) -> TrainingRun:
+def _day(model: Registered) -> str:
+    """Return the last day of a version's window."""
+    return str(model.metadata["date"])
+
+
+def _training_run(recipe: Recipe, number: str, started_at: datetime) -> TrainingRun:
     window = recipe.window
     return TrainingRun(
         run_id=f"{recipe.pipeline}_fit_{secrets.token_hex(4)}",
         model_id=model_id(recipe.pipeline, number),
         name=f"{recipe.pipeline} {number}",
-        started_at=datetime.now(UTC),
+        started_at=started_at,
         hyperparameters={**asdict(recipe.settings), "arms": recipe.arms, "context": window.context},
         training_source=f"{recipe.source} @ {window.since}…{window.day}",
         test_source=f"the last {window.test_days} days of it",

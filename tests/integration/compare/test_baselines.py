@@ -129,7 +129,7 @@ def test_every_model_is_a_candidate_with_its_features_and_its_run(document: dict
     registered = {model.version: model for model in models.list_models(reader, "baselines")}
     for name in FITTED:
         line = lines(document)[name]
-        found = registered[line["version"]]
+        found = registered[line["model_version"]]
         assert (found.status, found.is_active, found.model_id) == (CANDIDATE, False, line["model_id"])
         assert found.version.endswith(f".{name}")
         assert found.evaluation["test"]["auc"] == line["metrics"]["auc"]
@@ -183,7 +183,7 @@ def test_a_comparison_that_stands_is_not_made_again_by_a_run(project: Project, r
     assert project.document("run", "baselines", sets=("evaluate.bootstrap=10",)) == made
     assert training_runs(reader) == before
     nightly = project.document("nightly", "--only", "baselines", sets=("evaluate.bootstrap=10",))
-    assert [(step["pipeline"], step["status"], step["rows"]) for step in nightly["pipelines"]][1:] == [
+    assert [(step["pipeline"], step["status"], step["rows_published"]) for step in nightly["pipelines"]][1:] == [
         ("baselines", "done", 1)
     ]
     assert training_runs(reader) == before
@@ -204,9 +204,9 @@ def test_the_night_tells_of_a_model_that_failed(project: Project) -> None:
     result = project.run("nightly", "--only", "baselines", "--json", only=(BROKEN,))
     assert result.exit_code == 1
     step = json.loads(result.stdout)["pipelines"][1]
-    assert (step["pipeline"], step["status"], step["rows"]) == ("baselines", "failed", 0)
-    assert "broken" in step["said"]
-    assert "leaves" in step["said"]
+    assert (step["pipeline"], step["status"], step["rows_published"]) == ("baselines", "failed", 0)
+    assert "broken" in step["reason"]
+    assert "leaves" in step["reason"]
 
 
 def renamed(project: Project) -> None:

@@ -401,7 +401,7 @@ def test_the_command_says_that_there_is_nothing_yet_and_ends_well(demo: Client) 
     publish(demo, LAST, "churn_run_1")
     code, said = command(demo, "churn", "--json")
     assert (code, json.loads(said)["waiting"]) == (0, [{"date": "2026-01-31", "until": "2026-03-02"}])
-    assert json.loads(said)["said"].startswith("no outcome is known yet")
+    assert json.loads(said)["reason"].startswith("no outcome is known yet")
     assert command(demo, "churn", "--date", "2026-01-01")[1].endswith("no predictions of churn of 2026-01-01\n")
     assert command(demo, "ads") == (
         0,
@@ -418,7 +418,7 @@ def test_the_command_shows_what_came_of_the_predictions(demo: Client) -> None:
         assert text in said
     code, said = command(demo, "churn", "--json")
     document = json.loads(said)
-    assert (code, document["new"], document["said"], document["remaining"]) == (0, 0, "", 0)
+    assert (code, document["new"], document["reason"], document["remaining"]) == (0, 0, "", 0)
     first = document["validations"][0]
     assert (first["date"], first["run_id"], first["until"]) == (str(DAY), "churn_run_1", str(LAST))
     assert first["evaluation"]["auc"]["low"] < first["evaluation"]["auc"]["value"] < first["evaluation"]["auc"]["high"]
@@ -454,7 +454,7 @@ def test_a_run_validates_what_was_published_before_it(registered_model: Any) -> 
     first = run(before)
     (found,) = first["validated"]["validations"]
     assert (found["date"], found["run_id"]) == (str(before), first["run_id"])
-    assert (found["rows"], found["left_out"], found["said"]) == (first["rows_published"], 0, "")
+    assert (found["rows"], found["left_out"], found["reason"]) == (first["rows_published"], 0, "")
     assert 0 < found["evaluation"]["positives"] < found["rows"]
     second = run(registered_model.day)
     assert second["validated"]["validations"] == [found]

@@ -230,7 +230,7 @@ class TestRollback:
         assert life.aliases() == named == {"champion": FIRST}
         assert life.statuses() == {FIRST: "PRODUCTION", SECOND: "ARCHIVED", THIRD: "CANDIDATE"}
         (day,) = done["days"]
-        assert (day["date"], day["rows"], day["same_population"]) == (LATEST.isoformat(), 300, True)
+        assert (day["date"], day["rows_published"], day["same_population"]) == (LATEST.isoformat(), 300, True)
         assert runs.find(life.client, day["run_id"]).status == runs.PUBLISHED
         assert runs.find(life.client, day["restores"]).model_version == FIRST
         assert life.client.value("SELECT uniqExact(batch_id) FROM ml_model_predictions") == 1
@@ -344,7 +344,7 @@ class TestRollback:
             (day,) = replaced.done("rollback", "churn")["days"]
         finally:
             replaced.client.run("DELETE FROM customer_user_features WHERE user_id = 'late'")
-        assert (day["rows"], day["same_population"]) == (301, False)
+        assert (day["rows_published"], day["same_population"]) == (301, False)
 
     def test_a_version_promoted_meanwhile_is_not_overwritten(self, replaced: Life) -> None:
         def promote(stage: str, done: int, total: int) -> None:
