@@ -22,7 +22,7 @@ install "$target" --require-hashes -r "$work/runtime.lock"
 "$python" -m venv "$work/build"
 install "$work/build" --require-hashes -r "$work/build.lock"
 (cd "$here" && "$work/build/bin/python" -m hatchling build --target wheel --directory "$work")
-install "$target" "$work"/raypipe-*.whl
+install "$target" "$work"/raypipe_clickhouse-*.whl
 
 "$target/bin/python" -m pip check --disable-pip-version-check
 "$target/bin/raypipe" --version

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -16,8 +17,10 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema import grants
 from raypipe.clickhouse.schema.leftovers import PATIENCE, clean, leftovers
-from raypipe.clickhouse.schema.migrate import SYSTEM, database_exists, plan, schema
+from raypipe.clickhouse.schema.migrate import SYSTEM, database_exists, plan
+from raypipe.clickhouse.schema.needed import Needed
 from raypipe.clickhouse.schema.version import require_version
+from raypipe.clickhouse.tables import describe
 from raypipe.errors import Denied, RaypipeError, ServerError
 
 __all__ = ["Check", "Status", "clean", "examine", "require_version"]
@@ -54,17 +57,18 @@ class Check:
     next_step: str = ""
 
 
-def examine(endpoint: Endpoint, *, embedded: bool = False) -> list[Check]:
-    """Every check, in the order in which to repair; changes nothing.
+def examine(endpoint: Endpoint, needed: Needed, *, embedded: bool = False) -> list[Check]:
+    """Return every check, in the order in which to repair; change nothing.
 
     Args:
         endpoint: the ClickHouse that is examined.
-        embedded: whether it is the embedded engine, whose packages must then be there.
+        needed: the tables of the configured pipelines.
+        embedded: whether it is the embedded engine, which needs packages of its own.
     """
-    return [*_server(endpoint), *_machine(embedded)]
+    return [*_server(endpoint, needed), *_machine(embedded)]
 
 
-def _server(endpoint: Endpoint) -> list[Check]:
+def _server(endpoint: Endpoint, needed: Needed) -> list[Check]:
     try:
         with Client(replace(endpoint, database=SYSTEM)) as client:
             checks = [Check("connection", "ok", f"{endpoint} answers"), _version(client), _clock(client)]
@@ -73,6 +77,8 @@ def _server(endpoint: Endpoint) -> list[Check]:
             detail = f"the database {endpoint.database} does not exist, or the user may not see it"
             return [*checks, Check("database", "problem", detail, MIGRATE)]
         with Client(endpoint) as client:
+            checks.append(_guarded("tables", partial(_tables, needed), client))
+            checks.append(_guarded("grants", partial(_grants, needed), client))
             return checks + [_guarded(name, check, client) for name, check in DATABASE_CHECKS.items()]
     except ServerError as error:
         return [_failed("connection", error)]
@@ -131,25 +137,29 @@ def _space(check: str, label: str, free: int, total: int) -> Check:
     return Check(check, "warning" if free >= DISK_PROBLEM_BYTES else "problem", detail, "free some space")
 
 
-def _grants(client: Client) -> Check:
-    needed = list(grants.required(client.endpoint.database, schema()))
-    lacking = grants.missing(client, needed)
+def _grants(needed: Needed, client: Client) -> Check:
+    required = list(grants.required(client.endpoint.database, needed.declarations))
+    lacking = grants.missing(client, required)
     if lacking is None:
         detail = f"ClickHouse {client.version} cannot answer CHECK GRANT"
         return Check("grants", "warning", detail, "compare SHOW GRANTS with sql/grants.sql")
     if not lacking:
-        return Check("grants", "ok", f"{client.endpoint.user} has all {len(needed)} that a run needs")
+        return Check("grants", "ok", f"{client.endpoint.user} has all {len(required)} that a run needs")
     detail = f"{client.endpoint.user} lacks " + "; ".join(str(grant) for grant in lacking)
     return Check("grants", "problem", detail, "grant them, see sql/grants.sql")
 
 
-def _tables(client: Client) -> Check:
-    report = plan(client)
+def _tables(needed: Needed, client: Client) -> Check:
+    report = plan(client, needed.declarations)
     if report.problems:
         detail = "; ".join(str(difference) for difference in report.problems)
         return Check("tables", "problem", detail, "alter the tables; raypipe leaves those it did not make as they are")
     if report.created:
         return Check("tables", "problem", f"missing: {', '.join(report.created)}", MIGRATE)
+    absent = [name for name in needed.foreign if describe(client, name) is None]
+    if absent:
+        detail = f"missing: {', '.join(absent)}, which a pipeline's source or target names"
+        return Check("tables", "problem", detail, "create the table, or correct the pipeline's configuration")
     differing = {difference.table for difference in report.differences}
     noted = f"; {len(differing)} differ in ways that work: `{MIGRATE} --check` tells them" if differing else ""
     return Check("tables", "ok", f"{len(report.present)} tables and views stand{noted}")
@@ -188,8 +198,6 @@ def _leftovers(client: Client) -> Check:
 
 
 DATABASE_CHECKS: dict[str, Callable[[Client], Check]] = {
-    "tables": _tables,
-    "grants": _grants,
     "deduplication": _windows,
     "partitions": _partitions,
     "leftovers": _leftovers,
@@ -210,7 +218,7 @@ def _machine(embedded: bool) -> list[Check]:
 def _ray() -> Check:
     found = _installed("ray")
     if found is None:
-        return Check("Ray", "problem", "not installed", "pip install raypipe")
+        return Check("Ray", "problem", "not installed", "pip install 'ray[default,data,train,tune]>=2.60,<2.64'")
     return Check("Ray", "ok", f"Ray {found}")
 
 
@@ -233,7 +241,10 @@ def _embedded_packages() -> Check:
     absent = [name for name in EMBEDDED if _installed(name) is None]
     if absent:
         return Check(
-            "embedded engine", "problem", f"not installed: {', '.join(absent)}", "pip install 'raypipe[local]'"
+            "embedded engine",
+            "problem",
+            f"not installed: {', '.join(absent)}",
+            f"pip install {' '.join(absent)} (the extra `local`)",
         )
     return Check("embedded engine", "ok", ", ".join(f"{name} {_installed(name)}" for name in EMBEDDED))
 

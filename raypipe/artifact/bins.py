@@ -1,9 +1,9 @@
-"""Histograms against bins fixed at fit time: what drift is measured on, born while rows are scored."""
+"""Fix bins at fit time and count scored rows in them; drift is measured on these counts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,13 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Bins:
-    """The inner edges of every feature's bins and of the score's, and the share of each bin at fit time.
+    """The bins of every feature and of the score, and the share of rows in each at fit time.
 
     Attributes:
-        features: per feature, ascending inner edges; n edges make n + 1 bins.
-        feature_shares: per feature, n + 2 shares; the last is that of missing values.
-        score: the score's inner edges.
-        score_shares: the share of each of the score's bins, and of missing scores.
+        features: ascending inner edges per feature; n edges make n + 1 bins.
+        feature_shares: n + 2 shares per feature, the last for missing values.
+        score: the inner edges of the score.
+        score_shares: the share of each bin of the score, the last for missing scores.
     """
 
     features: tuple[tuple[float, ...], ...]
@@ -35,17 +35,12 @@ class Bins:
     score_shares: tuple[float, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The bins as JSON-ready values."""
-        return {
-            "features": self.features,
-            "feature_shares": self.feature_shares,
-            "score": self.score,
-            "score_shares": self.score_shares,
-        }
+        """Return the bins as JSON-ready values."""
+        return asdict(self)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Bins:
-        """The bins that `to_json` wrote."""
+        """Read the bins that `to_json` wrote."""
         return cls(
             tuple(tuple(edges) for edges in document["features"]),
             tuple(tuple(shares) for shares in document["feature_shares"]),
@@ -55,11 +50,11 @@ class Bins:
 
 
 def fit_bins(x: Matrix, scores: npt.NDArray[np.float32]) -> Bins:
-    """Bins at the deciles of the fitted rows; a feature with few values gets a bin a value.
+    """Make bins at the deciles of the fitted rows; a feature with few values gets one bin per value.
 
     Args:
-        x: the feature matrix of shape (rows, features).
-        scores: the model's scores of those rows.
+        x: (rows, features).
+        scores: (rows,), the model's scores.
     """
     features = tuple(_edges(x[:, i]) for i in range(x.shape[1]))
     shares = tuple(_shares(count(x[:, i], edges)) for i, edges in enumerate(features))
@@ -68,41 +63,41 @@ def fit_bins(x: Matrix, scores: npt.NDArray[np.float32]) -> Bins:
 
 
 def count(values: npt.NDArray[np.float32], edges: Sequence[float]) -> Counts:
-    """How many values fall into each bin, the missing ones last; shape (len(edges) + 2,)."""
+    """Count the values in each bin, missing values last; shape (len(edges) + 2,)."""
     missing = np.isnan(values)
-    # `side="right"` puts a value equal to an edge above it, as at fit time.
+    # `side="right"` puts a value on an edge into the bin above, as at fit time.
     index = np.searchsorted(np.asarray(edges, dtype=np.float32), values, side="right")
     index[missing] = len(edges) + 1
     return np.bincount(index, minlength=len(edges) + 2).astype(np.int64)
 
 
 class Tally:
-    """Counts per bin over many batches: the features of every 16th row, the scores of all."""
+    """Count many batches into bins: the features of every 16th row, the scores of all rows."""
 
     def __init__(self, bins: Bins) -> None:
         self._bins = bins
-        # Counted together at the end: a batch is small, and a call for each of its features costs more than the rows.
+        # Counted together at the end: one call per feature and small batch would cost more than the rows.
         self._sample: list[Matrix] = []
         self._scores: list[npt.NDArray[np.float32]] = []
 
     def add(self, x: Matrix, scores: npt.NDArray[np.float32]) -> None:
-        """Takes a batch in: `x` of shape (rows, features) and its scores."""
+        """Add a batch (rows, features) and its scores (rows,)."""
         self._sample.append(x[::STRIDE].copy())
         self._scores.append(scores)
 
     @property
     def features(self) -> list[Counts]:
-        """The counts of each feature."""
+        """Return the counts of each feature."""
         sample = np.concatenate([np.empty((0, len(self._bins.features)), np.float32), *self._sample])
         return [count(values, edges) for values, edges in zip(sample.T, self._bins.features, strict=True)]
 
     @property
     def scores(self) -> Counts:
-        """The counts of the scores."""
+        """Return the counts of the scores."""
         return count(np.concatenate([np.empty(0, np.float32), *self._scores]), self._bins.score)
 
     def to_json(self) -> dict[str, Any]:
-        """The counts as JSON-ready values."""
+        """Return the counts as JSON-ready values."""
         return {"features": [counts.tolist() for counts in self.features], "scores": self.scores.tolist()}
 
 
@@ -114,9 +109,9 @@ def _edges(values: npt.NDArray[np.float32]) -> tuple[float, ...]:
     if distinct.size <= BINS:
         return tuple(float(edge) for edge in distinct[1:])
     quantiles = np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1])
-    # Repeated deciles come from heavy values; an edge at the smallest value would leave an empty bin.
+    # Frequent values repeat as deciles; an edge at the smallest value would leave an empty bin.
     edges = np.unique(quantiles[quantiles > distinct[0]])
-    # Where nine rows of ten have the smallest value, the others are still told apart from it.
+    # Where nine of ten rows have the smallest value, one edge still separates the other rows.
     return tuple(float(edge) for edge in edges) or (float(distinct[1]),)
 
 

@@ -1,6 +1,6 @@
-"""Artifacts: the files of a model version, stored under the hash of their content, never as code.
+"""Save and load the files of one model version, stored under the hash of their content and never as code.
 
-    ROOT/ab/abcdef…/manifest.json     {"files": {"model.ubj": {"sha256": …, "size": …}, …}}
+    ROOT/ab/abcdef…/manifest.json     {"files": {"model.ubj": {"sha256": …, "size": …}, …}, "format": 2}
     ROOT/ab/abcdef…/model.ubj …
 
 An artifact's identity is the SHA-256 of its manifest, which holds the SHA-256 of every file, so a single hash in
@@ -26,6 +26,8 @@ import fsspec
 from raypipe.errors import ConfigError, ModelError
 
 MANIFEST = "manifest.json"
+# Raise it when the content of an artifact changes. Earlier formats are refused, not converted.
+FORMAT = 2
 CODE_SUFFIXES = {".pkl", ".pickle", ".joblib", ".dill", ".cloudpickle", ".pt", ".pth"}
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
@@ -35,7 +37,7 @@ _PICKLE = re.compile(rb"\x80[\x02-\x05][\x00-\xff]")
 
 @dataclass(frozen=True)
 class Artifact:
-    """Where a model version's files are.
+    """The place of a saved artifact.
 
     Attributes:
         uri: the folder, an fsspec path.
@@ -47,7 +49,7 @@ class Artifact:
 
 
 def save(root: str, files: Mapping[str, bytes]) -> Artifact:
-    """Stores files as one artifact; saving the same files again changes nothing.
+    """Store files as one artifact; saving the same files again changes nothing.
 
     Args:
         root: the artifacts' folder, any fsspec path.
@@ -76,20 +78,22 @@ def save(root: str, files: Mapping[str, bytes]) -> Artifact:
     return artifact
 
 
-def load(root_or_uri: str, sha256: str) -> dict[str, bytes]:
-    """The files of an artifact, once every byte of them is verified.
+def load(root_or_uri: str, sha256: str, *, pipeline: str = "", version: str = "") -> dict[str, bytes]:
+    """Return the files of an artifact after verifying every byte.
 
     Args:
         root_or_uri: the artifact's own folder, or the root that it was saved under.
         sha256: its hash, from the registry.
+        pipeline: the pipeline of the model, for errors.
+        version: the model version, for errors.
 
     Raises:
-        ModelError: it is not there, holds other bytes than the hash vouches for, a file that the manifest does not
-            know, or one that could run code.
+        ModelError: the artifact is missing, has another format, holds changed bytes, a file that its manifest does not
+            list, or a file that could run code.
         ConfigError: there is no file system for the path.
     """
     if not _SHA256.match(sha256):
-        raise ModelError("Not the hash of an artifact", found=repr(sha256), allowed="64 hexadecimal digits")
+        raise ModelError("This is not the hash of an artifact", found=repr(sha256), allowed="64 hexadecimal digits")
     system, path = file_system(root_or_uri)
     folder = path.rstrip("/") if path.rstrip("/").endswith(sha256) else posixpath.join(path, sha256[:2], sha256)
     try:
@@ -98,48 +102,51 @@ def load(root_or_uri: str, sha256: str) -> dict[str, bytes]:
         raise ModelError(
             f"The artifact {sha256[:12]} is not there",
             found=f"no {MANIFEST} in {folder}",
-            next_step="check `artifacts` in the config, which every node has to reach, or fit a new version",
+            next_step="check `artifacts` in the config, which every node must reach, or fit a new version",
         ) from error
     _require(f"{folder}/{MANIFEST}", manifest, sha256)
-    listed: dict[str, dict[str, Any]] = json.loads(manifest)["files"]
+    document = json.loads(manifest)
+    listed: dict[str, dict[str, Any]] = document["files"]
     for name in listed:
-        # Before it becomes a path, which must not lead out of the folder.
+        # A name is checked before it becomes a path, which must not lead out of the folder.
         _refuse_name(name)
     _refuse_strangers(system, folder, set(listed))
     files = {name: _read(system, posixpath.join(folder, name)) for name in listed}
     for name, content in files.items():
         _require(f"{folder}/{name}", content, listed[name]["sha256"])
         _refuse_code(name, content)
+    if document.get("format") != FORMAT:
+        raise _another_format(document, files, folder, pipeline, version)
     return files
 
 
 def file_system(uri: str) -> tuple[Any, str]:
-    """The fsspec file system of an artifact or of their folder, and the path on it.
+    """Return the fsspec file system of a path or URL, and the path on it.
 
     Raises:
-        ConfigError: its protocol is unknown, or the package for it is not installed.
+        ConfigError: the protocol is unknown, or its package is not installed.
     """
     try:
-        found: tuple[Any, str] = fsspec.url_to_fs(uri)
+        system, path = fsspec.url_to_fs(uri)
     except (ImportError, ValueError) as error:
         raise ConfigError(
             f"There is no file system for {uri}",
             found=str(error),
             allowed="a path, or an fsspec URL such as s3://bucket/artifacts",
-            next_step="install the package that it needs on every node, or correct `artifacts` in the config",
+            next_step="install the file system's package on every node, or correct `artifacts` in the config",
         ) from error
-    return found
+    return system, path
 
 
 def _manifest(files: Mapping[str, bytes]) -> bytes:
     listed = {
         name: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)} for name, content in files.items()
     }
-    return json.dumps({"files": listed}, sort_keys=True, separators=(",", ":")).encode()
+    return json.dumps({"files": listed, "format": FORMAT}, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _write_local(folder: str, files: Mapping[str, bytes]) -> None:
-    """Writes a folder whole or not at all: beside its place, to disk, then renamed."""
+    """Write a folder whole or not at all: under another name first, then renamed."""
     parent = os.path.dirname(folder)
     os.makedirs(parent, exist_ok=True)
     unfinished = os.path.join(parent, f".{uuid.uuid4().hex}")
@@ -159,7 +166,7 @@ def _rename(unfinished: str, folder: str) -> None:
     try:
         os.rename(unfinished, folder)
     except OSError:
-        # Another process was first. What it wrote has the same hash; anything else is a real error.
+        # Another process saved the same artifact first. Anything else is a real error.
         if not os.path.exists(os.path.join(folder, MANIFEST)):
             raise
 
@@ -169,17 +176,17 @@ def _read(system: Any, path: str) -> bytes:
         content: bytes = system.cat_file(path)
     except FileNotFoundError as error:
         raise ModelError(
-            "A file of the artifact is gone", found=path, next_step="restore it, or fit a new version"
+            "A file of the artifact is missing", found=path, next_step="restore the file, or fit a new version"
         ) from error
     return content
 
 
 def _require(path: str, content: bytes, sha256: str) -> None:
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != sha256:
         raise ModelError(
             f"A file of the artifact was changed: {path}",
-            found=f"sha256 {found}",
+            found=f"sha256 {actual}",
             allowed=f"sha256 {sha256}",
             next_step="restore the file, or fit a new version",
         )
@@ -190,10 +197,10 @@ def _refuse_strangers(system: Any, folder: str, listed: set[str]) -> None:
     strangers = sorted(present - listed - {MANIFEST})
     if strangers:
         raise ModelError(
-            "The artifact holds a file that its manifest does not know",
+            "The artifact holds a file that its manifest does not list",
             found=", ".join(strangers),
             allowed=", ".join(sorted(listed)),
-            next_step=f"remove it from {folder}",
+            next_step=f"remove the file from {folder}",
         )
 
 
@@ -211,8 +218,23 @@ def _refuse_code(name: str, content: bytes) -> None:
             f"{name} is a pickle, which runs code when it is loaded",
             found=f"{content[:4]!r} …",
             allowed="formats without code, such as ubj, json, arrow, onnx or safetensors",
-            next_step="let the model's files() write such a format",
+            next_step="let the model's files() write one of these formats",
         )
+
+
+def _another_format(
+    manifest: Mapping[str, Any], files: Mapping[str, bytes], folder: str, pipeline: str, version: str
+) -> ModelError:
+    """Name the version, its artifact and its model class, and the command that fits the version again."""
+    family = json.loads(files["decision.json"]).get("family") if "decision.json" in files else None
+    model_class = f", model class {family}" if family else ""
+    subject = f"The artifact of {pipeline} {version}" if version else "The artifact"
+    return ModelError(
+        f"{subject} was written by another version of raypipe",
+        found=f"format {manifest.get('format', 1)}{model_class}, in {folder}",
+        allowed=f"format {FORMAT}",
+        next_step=f"fit a new version with `raypipe fit {pipeline or 'PIPELINE'}`",
+    )
 
 
 def _protocols(system: Any) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Freezing a declared contract: types from the query, vocabularies from the training dates."""
+"""Freeze a declared contract: types from the query, vocabularies from the training dates."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def freeze(
     inputs: Sequence[str] = (),
     parameters: Mapping[str, Any] | None = None,
 ) -> Contract:
-    """The contract with the types and vocabularies of the training dates.
+    """Return the contract with the types and vocabularies of the training dates.
 
     Args:
-        client: where the features query runs.
+        client: runs the features query.
         declared: the features of the config, in matrix order.
         keys: the entity key's columns.
         carry: columns that publishing needs.
         features_sql: the features query, its `{slice}` filled with a true condition.
-        fit_parameters: the bound parameters of each training date; the vocabularies come from these alone.
+        fit_parameters: the bound parameters per training date; vocabularies come from these dates alone.
         source: the name of the SQL file, for errors.
-        inputs: columns that the model gets as they are.
-        parameters: those of the bound values that stay with the version.
+        inputs: columns that the model reads unchanged, beside the matrix.
+        parameters: the bound values to keep with the version.
     """
     types = describe_query(client, features_sql, fit_parameters[0])
     require_columns(types, keys, "key", source)
@@ -62,7 +62,7 @@ def freeze(
     require_columns(types, [feature.name for feature in declared], "feature", source)
     clash = RESERVED & {*keys, *carry, *inputs}
     if clash:
-        raise ConfigError(f"{source} uses a column name that raypipe needs itself", found=", ".join(sorted(clash)))
+        raise ConfigError(f"{source} uses a column name that raypipe reserves", found=", ".join(sorted(clash)))
     words = _vocabularies(client, [f for f in declared if f.kind == "category"], features_sql, fit_parameters)
     return Contract(
         tuple(keys),
@@ -84,7 +84,7 @@ def _frozen(feature: DeclaredFeature, type_name: str, vocabulary: tuple[str, ...
     bare = type_name.removeprefix("LowCardinality(").removeprefix("Nullable(")
     if not bare.startswith(("Int", "UInt", "Float", "Decimal", "Bool")):
         raise DataError(
-            f"The feature {feature.name!r} is declared a number but its column is not",
+            f"The feature {feature.name!r} is declared as a number, but its column is none",
             found=type_name,
             allowed="a numeric column, or kind: category",
             next_step="cast it in features.sql, or declare `kind: category`",
@@ -100,12 +100,12 @@ def _vocabularies(
     features_sql: str,
     fit_parameters: Sequence[Mapping[str, Any]],
 ) -> dict[str, tuple[str, ...]]:
-    """Each category's most frequent values over the training dates, in a stable order."""
+    """Return each category's most frequent values over the training dates, in a stable order."""
     if not categories:
         return {}
     counts: dict[str, dict[str, int]] = {feature.name: {} for feature in categories}
     columns = ", ".join(
-        # NULL is missing, which '' need not be.
+        # NULL counts as missing; '' may be a value.
         f"sumMapIf([ifNull(toString({identifier(f.name)}), '')], [toUInt64(1)], isNotNull({identifier(f.name)}))"
         for f in categories
     )
@@ -123,7 +123,7 @@ def _most_frequent(counts: Mapping[str, int], feature: DeclaredFeature) -> tuple
     ranked = sorted((word for word in counts if word not in absent), key=lambda word: (-counts[word], word))
     if not ranked:
         raise DataError(
-            f"The category {feature.name!r} has no value at all on the training dates",
-            next_step="fill its column, or take it out of `features` in the config",
+            f"The category {feature.name!r} has no value on the training dates",
+            next_step="fill its column, or remove it from `features` in the config",
         )
     return tuple(ranked[: feature.vocabulary])

@@ -1,4 +1,4 @@
-"""Golden rows: a few rows and the scores they had when the model was fitted, scored again before each use."""
+"""Keep a few rows with the scores that they had after the fit, and score them again before each use."""
 
 from __future__ import annotations
 
@@ -6,28 +6,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from raypipe.errors import ModelError
-from raypipe.models.protocol import Model, Rows, answer
-
-Array = npt.NDArray[np.float32]
+from raypipe.models.protocol import FloatArray, Model, Rows, answer
 
 FILE = "golden.arrow"
-# Float32 sums over a few hundred trees differ by less between machines.
+# Sums over a few hundred trees in float32 differ by less than this between machines.
 TOLERANCE = 1e-5
-
-
-# An input has its own name behind this, so that it cannot be taken for ours.
+# The prefix keeps an input's name apart from the names of raypipe's own columns.
 INPUT = "input:"
 AT = b"at"
 ANY_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-def golden(rows: Rows | Array, scores: Array) -> bytes:
-    """Rows, or a matrix of shape (rows, features), and their scores, as an Arrow file."""
-    rows = rows if isinstance(rows, Rows) else Rows(rows, {}, ANY_DAY)
+def golden(rows: Rows, scores: FloatArray) -> bytes:
+    """Return rows and their scores as an Arrow file."""
     values = pa.array(np.ascontiguousarray(rows.x, np.float32).ravel())
     columns = {
         "x": pa.FixedSizeListArray.from_arrays(values, rows.x.shape[1]),
@@ -41,29 +35,26 @@ def golden(rows: Rows | Array, scores: Array) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
-def check_golden(model: Model, stored: bytes, tolerance: float = TOLERANCE) -> int:
-    """Scores the golden rows again and returns how many there are.
+def check_golden(model: Model, stored: bytes) -> int:
+    """Score the golden rows again, and return their number.
 
     Raises:
-        ModelError: a score differs by more than `tolerance` (absolute, or relative to scores above 1).
+        ModelError: a score differs by more than 1e-5 (absolute, or relative to scores above 1).
     """
     rows, expected = _rows(stored)
     scores = np.asarray(answer(model, rows).scores, np.float64)
     difference = np.abs(scores - expected)
-    # Written so that a NaN counts as different, unless both are.
-    same = (difference <= tolerance * np.maximum(1.0, np.abs(expected))) | (np.isnan(scores) & np.isnan(expected))
+    # A NaN fails the comparison, and counts as the same only where both are NaN.
+    same = (difference <= TOLERANCE * np.maximum(1.0, np.abs(expected))) | (np.isnan(scores) & np.isnan(expected))
     if not same.all():
+        largest = np.nanmax(difference, initial=0.0)
         raise ModelError(
             "The model does not score its golden rows as it did when it was fitted",
-            found=f"{np.count_nonzero(~same)} of {len(same)} rows differ, by up to {_largest(difference):.3g}",
-            allowed=f"a difference of {tolerance:g}",
-            next_step="check the versions of the model's library here and at the fit, or fit a new version",
+            found=f"{np.count_nonzero(~same)} of {len(same)} rows differ, by up to {largest:.3g}",
+            allowed=f"a difference of {TOLERANCE:g}",
+            next_step="compare the versions of the model's library here and at the fit, or fit a new version",
         )
     return len(same)
-
-
-def _largest(difference: Any) -> float:
-    return float(np.nanmax(difference, initial=0.0))
 
 
 def _rows(stored: bytes) -> tuple[Rows, Any]:

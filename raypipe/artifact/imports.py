@@ -1,4 +1,4 @@
-"""Modules that a process does without, so that scoring starts sooner and stays smaller."""
+"""Keep modules from being imported, so that scoring starts sooner and takes less memory."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import pyarrow as pa
 
 
 class _Absent(MetaPathFinder):
-    """Answers for modules as if they were not installed."""
+    """Let imports of modules fail as if they were not installed."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._names = names
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
         if fullname.partition(".")[0] in self._names:
-            raise ModuleNotFoundError(f"{fullname} is left out here", name=fullname)
+            raise ModuleNotFoundError(f"{fullname} is left out of this process", name=fullname)
 
 
 @contextmanager
 def without(*names: str) -> Iterator[None]:
-    """Inside, these modules count as not installed, unless they are loaded already."""
+    """Hide these modules from imports inside the context; modules that are loaded already stay."""
     absent = _Absent(names)
     sys.meta_path.insert(0, absent)
     try:
         if "pandas" in names:
-            # pyarrow looks for it once, when it makes its first value.
+            # pyarrow looks for pandas once, when it makes its first value.
             pa.scalar(0)
         yield
     finally:
@@ -37,9 +37,9 @@ def without(*names: str) -> Iterator[None]:
 
 
 def arrow_without_pandas() -> None:
-    """Keeps pyarrow from importing pandas on the side, which takes a third of a second.
+    """Keep pyarrow from importing pandas by itself, which takes a third of a second.
 
-    For a process in which nobody hands pandas' objects to pyarrow; `to_pandas` imports pandas all the same.
+    Use it in a process that hands no pandas objects to pyarrow. `to_pandas` still imports pandas.
     """
     with without("pandas"):
         pass

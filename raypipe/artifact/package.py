@@ -1,4 +1,4 @@
-"""What is inside a model's artifact: the model, its contract, its bins, its decisions and its golden rows."""
+"""Pack a model with its contract, bins, decisions and golden rows into an artifact, and load it again."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ from raypipe.artifact.imports import without
 from raypipe.errors import ModelError
 from raypipe.models.protocol import Model, Rows, WideModel, answer, load_family
 
-OURS = ("decision.json", "contract.json", "histograms.json", "evaluation.json", "golden.arrow")
+OURS = ("decision.json", "contract.json", "histograms.json", "evaluation.json", golden.FILE)
 GOLDEN_ROWS = 256
-GOLDEN_TOLERANCE = 1e-5
 
 Scores = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a model version reads and how its scores are used: all of its artifact but the model.
+    """Everything in an artifact but the model: the columns it reads and the use of its scores.
 
     Attributes:
-        family: the dotted path of the class that fitted it.
+        family: the dotted path of the class that fitted the model.
         threshold: the score from which the answer is yes; chosen on validation rows.
         levels: name and upper bound of each level of the score, ascending; may be empty.
         outputs: the columns of the model's answers beside the score, with their ClickHouse types.
-        values: what publish.sql may bind of the model.
+        values: the model's own values that publish.sql may bind.
     """
 
     family: str
@@ -53,12 +52,12 @@ class Package(Card):
 
 
 def pack(package: Package, golden_rows: Matrix | Rows, evaluation: Mapping[str, Any]) -> dict[str, bytes]:
-    """The files of an artifact.
+    """Return the files of an artifact.
 
     Args:
-        package: the model and what it needs.
-        golden_rows: rows whose scores are stored with the model, as a matrix (rows, features) or with their inputs;
-            the first 256 count.
+        package: the model and its card.
+        golden_rows: rows to score again at each loading, as a matrix (rows, features) or with their inputs; the first
+            256 are kept.
         evaluation: the metrics of the fit, kept with the model.
     """
     wide = package.model if isinstance(package.model, WideModel) else None
@@ -78,50 +77,50 @@ def pack(package: Package, golden_rows: Matrix | Rows, evaluation: Mapping[str, 
         "contract.json": _json(package.contract.to_json()),
         "histograms.json": _json(package.bins.to_json()),
         "evaluation.json": _json(evaluation),
-        "golden.arrow": golden.golden(rows, answer(package.model, rows).scores),
+        golden.FILE: golden.golden(rows, answer(package.model, rows).scores),
     }
 
 
-def load_card(uri: str, sha256: str) -> Card:
-    """The card of an artifact, after every byte was verified; a model's library takes a second to import.
-
-    Raises:
-        ModelError: a byte differs, or a file is missing.
-    """
-    return _card(files.load(uri, sha256))
-
-
-def load_package(uri: str, sha256: str, *, only_scores: bool = False) -> Package:
-    """The model of an artifact, after every byte was verified and the golden rows were scored again.
+def load_card(uri: str, sha256: str, *, pipeline: str = "", version: str = "") -> Card:
+    """Load the card of an artifact without its model, whose library takes a second to import.
 
     Args:
-        uri: where it is.
-        sha256: its digest in the registry.
-        only_scores: whether this process does nothing else, so that what its family scores without is not loaded.
+        uri: the artifact's folder.
+        sha256: its hash in the registry.
+        pipeline: the pipeline of the model, for errors.
+        version: the model version, for errors.
 
     Raises:
-        ModelError: a byte differs, a file is missing, or this machine scores the golden rows differently.
+        ModelError: a byte differs, a file is missing, or the artifact has another format.
     """
-    return unpack(files.load(uri, sha256), only_scores=only_scores)
+    return _card(files.load(uri, sha256, pipeline=pipeline, version=version))
+
+
+def load_package(uri: str, sha256: str, *, pipeline: str = "", version: str = "", only_scores: bool = False) -> Package:
+    """Load a model after verifying every byte and scoring its golden rows again.
+
+    Args:
+        uri: the artifact's folder.
+        sha256: its hash in the registry.
+        pipeline: the pipeline of the model, for errors.
+        version: the model version, for errors.
+        only_scores: leave out the modules that the family needs for fitting alone.
+
+    Raises:
+        ModelError: a byte differs, a file is missing, the artifact has another format, or this machine scores the
+            golden rows differently.
+    """
+    return unpack(files.load(uri, sha256, pipeline=pipeline, version=version), only_scores=only_scores)
 
 
 def unpack(files: Mapping[str, bytes], *, only_scores: bool = False) -> Package:
-    """The model of an artifact's verified files."""
+    """Return the model of an artifact's verified files."""
     card = _card(files)
     family = load_family(card.family)
     with without(*family.scores_without if only_scores else ()):
         model = family.from_files({name: body for name, body in files.items() if name not in OURS})
-        golden.check_golden(model, files["golden.arrow"], GOLDEN_TOLERANCE)
-    return Package(
-        card.family,
-        card.contract,
-        card.bins,
-        card.threshold,
-        card.levels,
-        model,
-        outputs=card.outputs,
-        values=card.values,
-    )
+        golden.check_golden(model, files[golden.FILE])
+    return Package(**vars(card), model=model)
 
 
 def _card(files: Mapping[str, bytes]) -> Card:
@@ -129,22 +128,15 @@ def _card(files: Mapping[str, bytes]) -> Card:
     if missing:
         raise ModelError("The model's artifact is incomplete", found=f"no {', '.join(missing)}")
     decision = json.loads(files["decision.json"])
-    try:
-        return Card(
-            decision["family"],
-            Contract.from_json(json.loads(files["contract.json"])),
-            Bins.from_json(json.loads(files["histograms.json"])),
-            float(decision["threshold"]),
-            tuple((name, float(bound)) for name, bound in decision["levels"]),
-            outputs=decision["outputs"],
-            values=decision["values"],
-        )
-    except KeyError as error:
-        raise ModelError(
-            "The model's artifact is of another version of raypipe",
-            found=f"no {error} in it",
-            next_step="fit a new version, or score with the raypipe that fitted it",
-        ) from error
+    return Card(
+        decision["family"],
+        Contract.from_json(json.loads(files["contract.json"])),
+        Bins.from_json(json.loads(files["histograms.json"])),
+        float(decision["threshold"]),
+        tuple((name, float(bound)) for name, bound in decision["levels"]),
+        outputs=decision["outputs"],
+        values=decision["values"],
+    )
 
 
 def _json(value: object) -> bytes:

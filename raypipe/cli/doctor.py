@@ -6,7 +6,7 @@ import typer
 
 from raypipe import doctor as examination
 from raypipe.cli import failures, output
-from raypipe.cli.options import Options, command
+from raypipe.cli.options import Options, command, needed_tables
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import EMBEDDED
 from raypipe.clickhouse.endpoint import Endpoint
@@ -31,7 +31,7 @@ def doctor(
     embedded = load_shared(options.config, options.url).connection.url.startswith(EMBEDDED)
     with options.endpoint(check=False) as endpoint:
         dropped = _clean(endpoint) if clean else ()
-        checks = examination.examine(endpoint, embedded=embedded)
+        checks = examination.examine(endpoint, needed_tables(options), embedded=embedded)
     rows = [(check.name, _SHOWN[check.status], check.detail, check.next_step) for check in checks]
     document = {"checks": [vars(check) for check in checks], "dropped": dropped}
     title = f"dropped: {', '.join(dropped) or 'nothing'}" if clean else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from raypipe.cli import failures, output
-from raypipe.cli.options import Options, command
+from raypipe.cli.options import Options, command, needed_tables
 from raypipe.clickhouse.schema import migrate as migration
 
 
@@ -16,13 +16,14 @@ def migrate(
 ) -> None:
     """Create missing tables; report how existing tables differ.
 
-    An existing table is never altered, and the command may be repeated. The exit code is 1 when a table differs in a
-    way on which runs would fail.
+    The tables are those that the configured pipelines read or write, and raypipe's own. An existing table is never
+    altered, and the command may be repeated. The exit code is 1 when a table differs so that runs would fail.
 
     Example: raypipe migrate --check
     """
     with options.endpoint(check=False) as endpoint:
-        report = migration.plan_at(endpoint) if check else migration.migrate_at(endpoint)
+        act = migration.plan_at if check else migration.migrate_at
+        report = act(endpoint, needed_tables(options).declarations)
     differences = [vars(difference) for difference in report.differences]
     document = {"created": report.created, "present": report.present, "differences": differences, "check": check}
     options.show(document, _print, report, check)

@@ -16,6 +16,7 @@ from raypipe.cli import failures, output, settings
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.schema.needed import Needed, needed
 from raypipe.config.load import Loaded, list_pipelines, load_pipeline, load_shared
 from raypipe.config.schema import Connection
 from raypipe.errors import UsageError
@@ -187,3 +188,12 @@ def endpoint_of(connection: Connection, *, check: bool = True) -> Iterator[Endpo
     """Connect to the ClickHouse of a configuration."""
     with connected(connection.url, connection.password_file, connection.ca_file, check=check) as endpoint:
         yield replace(endpoint, cluster=connection.cluster)
+
+
+def needed_tables(options: Options) -> Needed:
+    """Return the tables that the configured pipelines need."""
+    pipelines = [options.load(name) for name in list_pipelines(options.config)]
+    return needed(
+        {table for loaded in pipelines for table in loaded.tables()},
+        {path for loaded in pipelines for path in loaded.sql_files()},
+    )

@@ -123,7 +123,7 @@ def _require_packages() -> None:
             "The embedded engine needs packages that are not installed",
             found=f"no {', '.join(missing)}",
             allowed="the extra `local`, or the URL of a ClickHouse server",
-            next_step="pip install 'raypipe[local]'",
+            next_step="pip install chdb starlette uvicorn lz4 zstandard (the extra `local`)",
         )
 
 

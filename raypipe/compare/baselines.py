@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from raypipe.artifact.package import load_card
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster import runtime
@@ -81,6 +82,9 @@ def _comparison(
     horizon = config.label.horizon_days if config.label else None
     with Client(endpoint) as client:
         standing, its_fit = _champion(client, settings.of)
+        if standing:
+            champion = standing.artifact
+            load_card(champion.artifact_uri, champion.artifact_sha256, pipeline=settings.of, version=standing.version)
         recipes = _recipes(client, loaded, settings, _last_day(its_fit, horizon, as_of))
         attempt = _attempt(config.pipeline, settings, standing, recipes)
         stored = newest(client, attempt.run.model_id, KIND)

@@ -19,6 +19,8 @@ from raypipe.errors import UsageError
 from raypipe.project import shipped, sql_path
 
 BASE = "base"
+# The step before all pipelines, in `after`, and the folder of its SQL.
+FEATURES = "features"
 # What a comparison does not share with the pipeline that it names.
 UNSHARED = ("pipeline", "description", "enabled", "after", "model")
 
@@ -43,6 +45,17 @@ class Loaded:
     def sql(self, path: str) -> Path:
         """The file that a path in the configuration means, such as `churn/publish.sql` or `shared/predictions.sql`."""
         return sql_path(self.sql_directory, path)
+
+    def tables(self) -> set[str]:
+        """Return the tables that the configuration names: the source and the targets."""
+        return {self.config.source.table, *(publish.target for publish in self.config.publish)}
+
+    def sql_files(self) -> set[Path]:
+        """Return the SQL files of a night of this pipeline, those of the features that it waits for included."""
+        folders = [self.sql_directory / self.config.pipeline]
+        if FEATURES in self.config.after:
+            folders.append(self.sql(FEATURES))
+        return {self.sql(publish.sql) for publish in self.config.publish}.union(*(one.glob("*.sql") for one in folders))
 
 
 def config_directory(config_dir: Path | str | None = None) -> Path:

@@ -137,7 +137,7 @@ def _linear(kind: str, train: Matrix, seed: int) -> _Rule:
     """Logistic (or ridge) regression on medians for missing values and standardised columns."""
     name = "logistic regression" if kind == "binary" else "ridge regression"
     if importlib.util.find_spec("sklearn") is None:
-        return _Rule("linear", f"{name}: not fitted, scikit-learn is not installed (raypipe[sklearn])", None)
+        return _Rule("linear", f"{name}: not fitted, scikit-learn is not installed (the extra `sklearn`)", None)
     linear = importlib.import_module("sklearn.linear_model")
     medians = np.array([_median(train.x[:, at]) for at in range(train.x.shape[1])])
     filled = _filled(train.x, medians)

@@ -52,7 +52,7 @@ def _environment() -> Environment:
     except ImportError as error:
         raise ConfigError(
             "The page needs Jinja, which is not installed",
-            next_step="pip install 'raypipe[explore]', or take the facts alone with --json and no --output",
+            next_step="pip install 'jinja2>=3.1' (the extra `explore`), or take the profile as --json without --output",
         ) from error
     environment = Environment(
         loader=PackageLoader("raypipe.explore"),

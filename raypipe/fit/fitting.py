@@ -69,9 +69,8 @@ FitVersion = Callable[[Client, Recipe, str, Champion | None, Progress], Fitted]
 
 def fitter(family: str) -> FitVersion:
     """What fits a family's versions: `fit_version` here, or that of the module which the family names."""
-    module = getattr(load_family(family), "fitter", None)
-    found: FitVersion = fit_version if module is None else importlib.import_module(module).fit_version
-    return found
+    fit: FitVersion = importlib.import_module(load_family(family).fitter).fit_version
+    return fit
 
 
 def fit_version(

@@ -70,7 +70,7 @@ def measure(
         threshold=recipe.threshold,
         resamples=recipe.resamples,
         seed=recipe.shares.seed,
-        is_linear=getattr(load_family(recipe.family), "is_linear", False),
+        is_linear=load_family(recipe.family).is_linear,
         persistence=recipe.persistence,
         entities=entities["test"],
     )

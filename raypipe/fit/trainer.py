@@ -28,7 +28,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from raypipe.artifact.contract import MATRIX, matrix
 from raypipe.cluster.runtime import causes, original, plain_errors, quiet_libraries
 from raypipe.errors import ConfigError, DataError, ModelError
-from raypipe.models.protocol import Family, FitSpec, Matrix, load_class, load_family
+from raypipe.models.protocol import FitSpec, Matrix, MatrixFamily, load_class, load_matrix_family
 
 LABEL = "label"
 # What Ray Data needs to read while the workers hold theirs; without it a fit with workers waits for ever.
@@ -92,7 +92,7 @@ def fit(
         DataError: the rows do not fit the spec.
         ModelError: the fit failed, or a process of Ray's died; the cause is kept.
     """
-    family = load_family(family_path)
+    family = load_matrix_family(family_path)
     if workers:
         _require_room(family, family_path, workers, cpus_per_worker)
         spec = dataclasses.replace(spec, threads=spec.threads or cpus_per_worker)
@@ -126,7 +126,7 @@ def fit(
 
 def _train(task: _Task, report: Progress) -> dict[str, Any]:
     """The training function: runs in every worker, or here in local mode."""
-    family = load_family(task.family)
+    family = load_matrix_family(task.family)
     width = len(task.spec.columns)
     train = _gather("train", width, report)
     validation = _gather("validation", width, report)
@@ -163,7 +163,7 @@ def _labels(column: Any, name: str) -> Any:
     return labels
 
 
-def _require_room(family: Family, path: str, workers: int, cpus_per_worker: int) -> None:
+def _require_room(family: MatrixFamily, path: str, workers: int, cpus_per_worker: int) -> None:
     if workers < 0 or cpus_per_worker < 1:
         raise ConfigError(
             "model.workers or model.cpus_per_worker cannot be used",
@@ -186,7 +186,7 @@ def _require_room(family: Family, path: str, workers: int, cpus_per_worker: int)
         )
 
 
-def _backend(family: Family) -> BackendConfig:
+def _backend(family: MatrixFamily) -> BackendConfig:
     if family.ray_backend is None:
         return BackendConfig()
     backend = load_class(family.ray_backend, "ray_backend")()

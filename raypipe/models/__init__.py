@@ -1,1 +1,1 @@
-"""Model families of the shipped libraries, and the protocol that every family follows."""
+"""Fit and score models of the shipped libraries, and define the protocol of a model family."""

@@ -1,4 +1,4 @@
-"""Scoring a matrix a chunk at a time, on several threads, with the same scores whatever their number."""
+"""Score a matrix in chunks on several threads; the scores do not depend on the number of threads."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-# What a library copies of a chunk of some tens of columns stays in the processor's caches.
+# A library's copies of a chunk with some tens of columns stay in the processor's caches.
 CHUNK_ROWS = 8192
 
 
 def in_chunks(rows: int, threads: int, work: Callable[[slice], None]) -> None:
-    """Calls `work` with the slices that cover `rows`, from up to `threads` threads; 0 means all cores.
+    """Call `work` with slices that cover `rows`, on up to `threads` threads; 0 means all cores.
 
-    Rows are spread over threads, not the sum within a row: a score never depends on how many there are.
+    Threads share the rows and never the sum within a row, so that scores do not depend on their number.
     """
     pieces = [slice(start, min(start + CHUNK_ROWS, rows)) for start in range(0, rows, CHUNK_ROWS)]
     workers = min(threads or os.cpu_count() or 1, len(pieces))
@@ -22,5 +22,5 @@ def in_chunks(rows: int, threads: int, work: Callable[[slice], None]) -> None:
             work(piece)
         return
     with ThreadPoolExecutor(workers) as pool:
-        # The list waits for all of them and raises what the first one raised.
+        # The list waits for all chunks, and raises the first error.
         list(pool.map(work, pieces))

@@ -1,4 +1,4 @@
-"""Filling and scaling for scikit-learn's estimators that take neither missing values nor columns of any unit."""
+"""Fill and scale columns for estimators that take no missing values and compare columns by their size."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ Steps = list[tuple[str, Any]]
 
 
 def prepare(x: FloatArray, precision: type) -> tuple[Steps, npt.NDArray[Any]]:
-    """Fitted steps of a pipeline, and the matrix after them; `x` itself is left as it is.
+    """Return fitted pipeline steps, and the matrix after these steps; `x` itself stays unchanged.
 
-    Columns are standardised; a constant one becomes zeros.
+    Columns are standardised; a constant column becomes zeros.
 
     Args:
-        x: (rows, columns), with NaN for missing values; they become the column's median, and 0 where it has none.
-        precision: of the resulting matrix.
+        x: (rows, columns), with NaN for missing values. They become the column's median, or 0 in an empty column.
+        precision: the type of the resulting matrix.
     """
     filler = library("sklearn.impute").SimpleImputer(strategy="median", keep_empty_features=True)
-    # The median of a single row is the row. By itself scikit-learn takes ten times as long, on a masked copy of all.
+    # The median of a single row is the row. scikit-learn's own median takes ten times as long, on a masked copy.
     filler.fit(np.array([[_median(x[:, at]) for at in range(x.shape[1])]], x.dtype))
-    # In place, since filling made a copy.
+    # Scaled in place, since filling made a copy.
     scaler = library("sklearn.preprocessing").StandardScaler(copy=False)
     scaled = scaler.fit_transform(filler.transform(x).astype(precision, copy=False))
     return [("fill", filler), ("scale", scaler)], scaled
 
 
 def library(module: str) -> Any:
-    """A module of scikit-learn.
+    """Import a module of scikit-learn.
 
     Raises:
         ConfigError: scikit-learn is not installed.
@@ -42,7 +42,8 @@ def library(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(
-            "The model class needs scikit-learn, which is not installed", next_step="pip install 'raypipe[sklearn]'"
+            "The model class needs scikit-learn, which is not installed",
+            next_step="pip install 'scikit-learn>=1.9' 'skops>=0.16' (the extra `sklearn`)",
         ) from error
 
 

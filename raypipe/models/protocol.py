@@ -1,7 +1,7 @@
-"""What raypipe asks of a model, and how a config names the class that fits one.
+"""Define models and the families that fit them, and load a family by its dotted path.
 
-A family is a class with a constructor without arguments, named in a config as `module:Class`. It may live in
-anybody's package. It fits on matrices, never on tables: the feature contract has made them before.
+A family is a class with a constructor without arguments, named in a config as `module:Class`. It may live in any
+package. It fits on matrices, never on tables: the feature contract has turned the tables into matrices.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ import pyarrow as pa
 from raypipe.errors import ConfigError
 
 FloatArray = npt.NDArray[np.float32]
-# Told after a round how many are done, and what scores the validation rows with the model as it is by then.
+# Called after each round with the number of rounds, and a function that scores the validation rows by now.
 OnRound = Callable[[int, Callable[[], FloatArray]], None]
 
 
@@ -29,7 +29,7 @@ class Matrix:
 
     Attributes:
         x: (rows, features), C order; NaN is a missing value.
-        y: (rows,), the label; 0 or 1 for a binary one.
+        y: (rows,), the label; 0 or 1 for a binary label.
     """
 
     x: FloatArray
@@ -39,24 +39,24 @@ class Matrix:
         return len(self.x)
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> Matrix:
-        """The rows at the given positions."""
+        """Return the rows at the given positions."""
         return Matrix(self.x[rows], self.y[rows])
 
 
 @dataclass(frozen=True)
 class FitSpec:
-    """What a family is told about the fit besides its rows.
+    """The settings of a fit.
 
     Attributes:
         columns: the names of the matrix's columns, in order.
-        monotone: per column 1 (the score may only rise with it), -1 (only fall) or 0; empty means none.
-        params: the library's own parameters, passed on as they are; they win over what raypipe derives.
+        monotone: per column 1 (the score may only rise with it), -1 (only fall) or 0; empty means no constraint.
+        params: the library's own parameters, passed on unchanged; they take precedence over derived parameters.
         rounds: the number of boosting rounds or iterations.
-        early_stopping_rounds: stop after so many rounds without a gain on the validation rows; 0 never stops.
+        early_stopping_rounds: rounds without a gain on the validation rows before the fit stops; 0 never stops.
         balance: `none`, or `scale_pos_weight` to weigh positives by negatives / positives.
-        seed: of everything random.
-        threads: CPU threads of one worker; 0 leaves it to the library.
-        on_round: told after each round, by a family that has rounds; a sweep stops a bad trial by it.
+        seed: the seed of all random numbers.
+        threads: CPU threads of one worker; 0 leaves the number to the library.
+        on_round: called after each round by a family that has rounds; a sweep stops bad trials in it.
     """
 
     columns: tuple[str, ...]
@@ -72,12 +72,12 @@ class FitSpec:
 
 @dataclass(frozen=True)
 class History:
-    """How a fit went.
+    """The course of a fit.
 
     Attributes:
         rows: the training rows of all workers together.
-        rounds: the rounds that the model holds.
-        curves: per set and metric, its value after each round that was run: `{"validation": {"logloss": […]}}`.
+        rounds: the rounds that the model keeps.
+        curves: the metrics of each set of rows after every round: `{"validation": {"logloss": […]}}`.
     """
 
     rows: int
@@ -90,11 +90,11 @@ class Model(Protocol):
     """A fitted model. One process uses it from one thread."""
 
     def predict(self, x: FloatArray) -> FloatArray:
-        """Scores of shape (rows,) for a matrix of shape (rows, features)."""
+        """Return scores (rows,) for a matrix (rows, features)."""
         ...
 
     def explain(self, x: FloatArray) -> FloatArray:
-        """What each feature adds to each score, (rows, features), in the units of the model's raw output.
+        """Return each feature's part of each score, (rows, features), in units of the model's raw output.
 
         Raises:
             ModelError: this model has no explanations.
@@ -102,26 +102,26 @@ class Model(Protocol):
         ...
 
     def importance(self) -> FloatArray:
-        """The weight of each feature, (features,), not negative, with the sum 1 (0 for a constant model)."""
+        """Return the weight of each feature, (features,), not negative, with the sum 1 (0 for a constant model)."""
         ...
 
     def files(self) -> dict[str, bytes]:
-        """The model in formats that cannot run code when read."""
+        """Return the model in formats that cannot run code when read."""
         ...
 
     def set_threads(self, threads: int) -> None:
-        """How many CPU threads scoring may use."""
+        """Set the number of CPU threads for scoring."""
         ...
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows to score, for a model that wants more than a matrix.
+    """Rows to score, with more than their matrix.
 
     Attributes:
-        x: (rows, features), as `Model.predict` gets it.
-        inputs: the columns of features.sql that the config lists as `inputs`, (rows,) each, as ClickHouse sent them.
-        at: the end of the day that is scored, with its zone.
+        x: (rows, features), the matrix for `Model.predict`.
+        inputs: the columns of features.sql that the config lists as `inputs`, (rows,) each, unchanged.
+        at: the end of the scored day, with its time zone.
     """
 
     x: FloatArray
@@ -131,10 +131,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says of rows.
+    """A model's answer to rows.
 
     Attributes:
-        scores: (rows,), float32; a row whose score is not finite is rejected.
+        scores: (rows,), float32; rows with a score that is not finite are rejected.
         columns: the model's output columns by name, (rows,) each.
     """
 
@@ -144,68 +144,62 @@ class Answer:
 
 @runtime_checkable
 class WideModel(Model, Protocol):
-    """A model whose answer is more than a score: a cluster's number, a list of articles.
+    """A model that answers more than a score, such as a cluster's number or a list of articles.
 
     Attributes:
         outputs: the columns of its answers, in order, with their ClickHouse types; publish.sql finds them in staging.
-        values: what publish.sql may bind beside the run's own parameters, JSON-ready: names of clusters, for example.
+        values: parameters that publish.sql may bind beside the run's own, JSON-ready, such as names of clusters.
     """
 
     outputs: Mapping[str, str]
     values: Mapping[str, Any]
 
     def answer(self, rows: Rows) -> Answer:
-        """The scores and the output columns of a batch of rows."""
+        """Return the scores and output columns of a batch of rows."""
         ...
 
 
 def answer(model: Model, rows: Rows) -> Answer:
-    """What any model says of rows."""
+    """Return the answer of any model."""
     return model.answer(rows) if isinstance(model, WideModel) else Answer(model.predict(rows.x))
 
 
 @runtime_checkable
 class Family(Protocol):
-    """A way to fit a kind of model.
-
-    More attributes may be there: `fitter`, the module whose `fit_version` fits it, of a family that does not learn
-    from labels; `explains = False` of one whose models have no explanations; `is_linear = True` of one that a
-    linear baseline would only repeat.
+    """A kind of model, which reads its models' files. Families inherit the defaults of the optional attributes.
 
     Attributes:
         framework: the library, such as `xgboost`.
         algorithm: such as `gradient boosted trees`.
         format: the format of its files, such as `ubj`.
-        ray_backend: the Ray Train backend that joins several workers, as `module:Class` of a
-            `ray.train.backend.BackendConfig`; None for a family that fits in one process.
-        scores_without: modules that its library imports where they are installed, and that its models do without:
-            a process that only scores, as every scoring actor is, does not load them.
+        scores_without: modules that the library imports if they are installed, but does not need for scoring: a
+            process that only scores, such as a scoring actor, does not load them.
+        explains: whether its models have explanations.
+        is_linear: whether its models are linear, so that a linear baseline would only repeat them.
+        fitter: the module with the `fit_version` that fits and judges its versions.
+        tries: the key of the config that takes several values, which every fit compares; empty for no key.
     """
 
     framework: str
     algorithm: str
     format: str
-    ray_backend: str | None
-    scores_without: tuple[str, ...]
+    scores_without: tuple[str, ...] = ()
+    explains: bool = True
+    is_linear: bool = False
+    fitter: str = "raypipe.fit.fitting"
+    tries: str = ""
 
     def check(self, params: Mapping[str, Any]) -> None:
         """Refuse parameters that the family does not know, before any row is read.
 
+        A family that inherits this accepts every parameter.
+
         Raises:
             ConfigError: a name is unknown.
         """
-        ...
-
-    def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[Model, History]:
-        """Fits on this worker's share of the training rows and on all validation rows.
-
-        With several workers each is called at once, with the backend's collective in place, and all
-        return the same model.
-        """
-        ...
 
     def from_files(self, files: Mapping[str, bytes]) -> Model:
-        """The model again, from what `Model.files` gave.
+        """Load a model from the files that `Model.files` returned.
 
         Raises:
             ModelError: the files do not hold a model of this family.
@@ -213,20 +207,39 @@ class Family(Protocol):
         ...
 
 
+@runtime_checkable
+class MatrixFamily(Family, Protocol):
+    """A family that fits on a matrix. A family with a `fitter` of its own may fit on anything else.
+
+    Attributes:
+        ray_backend: the Ray Train backend that joins several workers, as `module:Class` of a
+            `ray.train.backend.BackendConfig`; None for a family that fits in one process.
+    """
+
+    ray_backend: str | None = None
+
+    def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[Model, History]:
+        """Fit on this worker's share of the training rows and on all validation rows.
+
+        Several workers call it at the same time, joined by the backend, and all return the same model.
+        """
+        ...
+
+
 def explains(family: str) -> bool:
-    """Whether the models of a family, named by its dotted path, have explanations."""
-    return bool(getattr(load_family(family), "explains", True))
+    """Return whether the models of a family, named by its dotted path, have explanations."""
+    return load_family(family).explains
 
 
 def load_class(path: str, purpose: str) -> type:
-    """The class that a dotted path `module:Class` names.
+    """Import the class that a dotted path `module:Class` names.
 
     Args:
         path: the dotted path.
-        purpose: what it is for, to name it in an error.
+        purpose: the use of the class, for errors.
 
     Raises:
-        ConfigError: there is no such module or class, or the module cannot be imported.
+        ConfigError: there is no such class, or its module cannot be imported.
     """
     module_name, _, class_name = path.partition(":")
     if not module_name or not class_name.isidentifier():
@@ -239,41 +252,54 @@ def load_class(path: str, purpose: str) -> type:
             found=str(error),
             next_step="correct the name, install the package, or add its folder to PYTHONPATH",
         ) from error
-    found = getattr(module, class_name, None)
-    if not isinstance(found, type):
+    loaded = getattr(module, class_name, None)
+    if not isinstance(loaded, type):
         classes = sorted(name for name, value in vars(module).items() if _is_own_class(value, module_name))
         raise ConfigError(
             f"{purpose} names a class that {module_name} does not have",
             found=class_name,
-            allowed=", ".join(classes) or "a class of that module; it has none",
+            allowed=", ".join(classes) or "a module with a class",
         )
-    return found
+    return loaded
 
 
 def load_family(path: str) -> Family:
-    """The family that a config names, as `raypipe.models.xgboost:XGBoost`.
+    """Load the family that a config names, such as `raypipe.models.xgboost:XGBoost`.
 
     Raises:
-        ConfigError: nothing is there, it cannot be made without arguments, or it is not a family.
+        ConfigError: there is no such class, its constructor needs arguments, or it is not a family.
     """
-    found = load_class(path, "model.class")
+    family_class = load_class(path, "model.class")
     try:
-        family = found()
+        family = family_class()
     except TypeError as error:
         raise ConfigError(
-            f"The model class {path} cannot be made", found=str(error), allowed="a constructor without arguments"
+            f"The model class {path} cannot be constructed", found=str(error), allowed="a constructor without arguments"
         ) from error
-    if not isinstance(family, Family):
-        missing = [name for name in _FAMILY_MEMBERS if not hasattr(family, name)]
-        raise ConfigError(
-            f"The model class {path} is not a model family",
-            found=f"it lacks {', '.join(missing)}",
-            allowed=f"a class with {', '.join(_FAMILY_MEMBERS)} (raypipe.models.protocol.Family)",
-        )
-    return family
+    _require_members(path, family, Family)
+    return cast(Family, family)
 
 
-_FAMILY_MEMBERS = ("framework", "algorithm", "format", "ray_backend", "check", "fit", "from_files")
+def load_matrix_family(path: str) -> MatrixFamily:
+    """Load a family that fits on a matrix.
+
+    Raises:
+        ConfigError: the family cannot be loaded, or it does not fit on a matrix.
+    """
+    family = load_family(path)
+    _require_members(path, family, MatrixFamily)
+    return cast(MatrixFamily, family)
+
+
+def _require_members(path: str, family: object, protocol: type) -> None:
+    if isinstance(family, protocol):
+        return
+    members = [*protocol.__annotations__, *(name for name in ("fit", "from_files") if hasattr(protocol, name))]
+    raise ConfigError(
+        f"The model class {path} is not a {protocol.__name__}",
+        found=f"no {', '.join(name for name in members if not hasattr(family, name))}",
+        allowed=f"a class that inherits from raypipe.models.protocol.{protocol.__name__}",
+    )
 
 
 def _is_own_class(value: object, module: str) -> bool:

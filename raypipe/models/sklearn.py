@@ -1,8 +1,8 @@
-"""Logistic and ridge regression, random forests and multi-layer perceptrons with scikit-learn, stored by skops.
+"""Fit linear models, random forests and multi-layer perceptrons with scikit-learn, stored by skops.
 
-`model.params` are the estimator's own parameters, and `task`: `binary` (the score is a probability) or `number`. It is
-said and not guessed from the labels: a month in which a number happens to be 0 or 1 only would change the model,
-and a binary label of one class would pass as a number instead of being refused.
+`model.params` are the estimator's own parameters and `task`: `binary` (scores are probabilities) or `number`. The task
+is not guessed from the labels: a number that is only 0 or 1 for a month would change the model, and a binary label of
+one class would pass as a number instead of being refused.
 """
 
 from __future__ import annotations
@@ -11,23 +11,29 @@ import logging
 import warnings
 from abc import ABC
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from raypipe.errors import ConfigError, DataError, ModelError
-from raypipe.models.epochs import fit_with_early_stopping
+from raypipe.models.checks import (
+    require_balance,
+    require_both_classes,
+    require_parameters,
+    require_training_rows,
+    required_file,
+)
+from raypipe.models.early_stopping import fit_with_early_stopping
 from raypipe.models.preparation import Steps, library, prepare
-from raypipe.models.protocol import FitSpec, FloatArray, History, Matrix, load_class
+from raypipe.models.protocol import FitSpec, FloatArray, History, Matrix, MatrixFamily, load_class
 from raypipe.models.sklearn_models import ForestModel, LinearModel, NetworkModel, SklearnModel
 from raypipe.models.skops_file import FILE, load
 
 log = logging.getLogger(__name__)
 
-BALANCES = ("none", "scale_pos_weight")
-# State of a fit that scoring does without; the weights of a forest's rows alone would fill the file.
+# Scoring does not need this state of a fit; the row weights of a forest alone would fill the file.
 _ONLY_FOR_FITTING = (
     "_sample_weight",
     "_optimizer",
@@ -39,24 +45,22 @@ _ONLY_FOR_FITTING = (
 )
 
 Labels = npt.NDArray[Any]
-# The validation rows as the estimator sees them, for a family that looks at them while it fits.
-HeldOut = Callable[[], Matrix]
+# Returns the validation rows, prepared for the estimator.
+PreparedValidation = Callable[[], Matrix]
 
 
-class _SklearnFamily(ABC):
-    """What the families share: parameters, preparation, weights, errors and files."""
+class _SklearnFamily(MatrixFamily, ABC):
+    """The shared part of the families: parameters, preparation, weights, errors and files."""
 
     framework = "scikit-learn"
     format = "skops"
-    ray_backend: str | None = None
-    # scikit-learn imports pandas, and skops, by walking through all of scikit-learn, pytest.
-    scores_without: tuple[str, ...] = ("pandas", "pytest")
+    # scikit-learn imports pandas; skops walks through all of scikit-learn and so imports pytest.
+    scores_without = ("pandas", "pytest")
     algorithm: str
     estimators: ClassVar[Mapping[str, str]]
     model: type[SklearnModel]
-    explains: ClassVar[bool] = False
-    is_linear: ClassVar[bool] = False
-    # Parameters that raypipe does not pass on, and what to set instead.
+    explains = False
+    # Parameters that raypipe does not pass on, and the advice to give.
     instead: ClassVar[Mapping[str, str]] = {}
 
     def check(self, params: Mapping[str, Any]) -> None:
@@ -65,22 +69,18 @@ class _SklearnFamily(ABC):
         Raises:
             ConfigError: a name or the task is unknown, or scikit-learn is not installed.
         """
-        library("sklearn")
-        task, own = self._task(params)
-        self._check_names(load_class(self.estimators[task], "the estimator"), own)
+        self._chosen(params)
 
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[SklearnModel, History]:
-        """Fits on one machine; the model's steps are filling, scaling and the estimator, as far as it needs them.
+        """Fit on one machine; the model's steps are filling and scaling, where needed, and the estimator.
 
         Raises:
             ConfigError: a parameter is unknown, or scikit-learn is not installed.
-            DataError: there is nothing to learn from: no rows, a single class, labels of another task.
+            DataError: there are no rows, labels of a single class, or labels of another task.
             ModelError: scikit-learn refused the parameters' values or the rows.
         """
         pipelines = library("sklearn.pipeline")
-        task, own = self._task(spec.params)
-        estimator_class = load_class(self.estimators[task], "the estimator")
-        self._check_names(estimator_class, own)
+        task, own, estimator_class = self._chosen(spec.params)
         labels, weights = _labels(train, task), _weights(train, task, spec, own)
         params = {**self._derived(spec), **own}
         with _refusals(), _blas_threads(spec.threads):
@@ -88,19 +88,17 @@ class _SklearnFamily(ABC):
             estimator = estimator_class(**params)
             preparation = pipelines.Pipeline([*steps, ("model", "passthrough")])
 
-            def held_out() -> Matrix:
+            def prepared() -> Matrix:
                 return Matrix(preparation.transform(validation.x), validation.y) if len(validation) else validation
 
-            history = self._train(estimator, x, labels, weights, held_out, spec)
+            history = self._train(estimator, x, labels, weights, prepared, spec)
         for name in _ONLY_FOR_FITTING:
             vars(estimator).pop(name, None)
         return self.model(pipelines.Pipeline([*steps, ("model", estimator)])), history
 
     def from_files(self, files: Mapping[str, bytes]) -> SklearnModel:
-        """The model in `model.skops`; one with a type that is not listed is refused before anything is made of it."""
-        if FILE not in files:
-            raise ModelError(f"The artifact has no {FILE}", found=", ".join(sorted(files)) or "no files")
-        pipeline = load(files[FILE])
+        """Load the model in `model.skops`; a file with an unlisted type is refused before anything is constructed."""
+        pipeline = load(required_file(files, FILE))
         expected = [load_class(path, "the estimator") for path in self.estimators.values()]
         steps = getattr(pipeline, "steps", None)
         if not steps or type(steps[-1][1]) not in expected or not hasattr(pipeline, "n_features_in_"):
@@ -116,15 +114,23 @@ class _SklearnFamily(ABC):
         return {"random_state": spec.seed, "max_iter": spec.rounds}
 
     def _prepared(self, x: FloatArray) -> tuple[Steps, npt.NDArray[Any]]:
-        # Linear solvers lose in float32 what tells correlated columns apart.
+        # Linear solvers cannot separate correlated columns in float32.
         return prepare(x, np.float64)
 
     def _train(
-        self, estimator: Any, x: FloatArray, y: Labels, weights: Any, held_out: HeldOut, spec: FitSpec
+        self, estimator: Any, x: FloatArray, y: Labels, weights: Any, validation: PreparedValidation, spec: FitSpec
     ) -> History:
         estimator.fit(x, y, sample_weight=weights)
-        # An iterative solver counts its steps; the others take one.
+        # Only iterative solvers count their steps.
         return History(len(x), int(np.max(getattr(estimator, "n_iter_", None) or 1)))
+
+    def _chosen(self, params: Mapping[str, Any]) -> tuple[str, dict[str, Any], type]:
+        """Return the task, the estimator's own parameters, and its class."""
+        library("sklearn")
+        task, own = self._task(params)
+        estimator_class = load_class(self.estimators[task], "the estimator")
+        require_parameters(own, estimator_class, ("task",), self.instead)
+        return task, own, estimator_class
 
     def _task(self, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         own = dict(params)
@@ -134,25 +140,13 @@ class _SklearnFamily(ABC):
                 f"model.params.task does not fit {type(self).__name__}",
                 found=repr(task),
                 allowed=", ".join(self.estimators),
-                next_step="LogisticRegression is for binary labels, Ridge for numbers, RandomForest and MLP for either",
+                next_step="use LogisticRegression for binary labels, Ridge for numbers, RandomForest or MLP for either",
             )
         return task, own
 
-    def _check_names(self, estimator_class: Any, own: Mapping[str, Any]) -> None:
-        allowed = sorted(set(estimator_class().get_params()) - self.instead.keys())
-        unknown = sorted(set(own) - set(allowed))
-        if unknown:
-            hints = [self.instead[name] for name in unknown if name in self.instead]
-            raise ConfigError(
-                f"model.params has names that {estimator_class.__name__} does not take",
-                found=", ".join(unknown),
-                allowed=", ".join(["task", *allowed]),
-                next_step="; ".join(hints) or "correct the name in model.params, or take it out",
-            )
-
 
 class LogisticRegression(_SklearnFamily):
-    """Logistic regression; `rounds` bounds the solver's iterations. A constraint on a column's direction is ignored."""
+    """Logistic regression; `rounds` bounds the solver's iterations, and monotone constraints are ignored."""
 
     algorithm = "logistic regression"
     estimators: ClassVar = {"binary": "sklearn.linear_model:LogisticRegression"}
@@ -162,7 +156,7 @@ class LogisticRegression(_SklearnFamily):
 
 
 class Ridge(_SklearnFamily):
-    """Least squares with an L2 penalty. A constraint on a column's direction is ignored."""
+    """Least squares with an L2 penalty; monotone constraints are ignored."""
 
     algorithm = "ridge regression"
     estimators: ClassVar = {"number": "sklearn.linear_model:Ridge"}
@@ -172,9 +166,9 @@ class Ridge(_SklearnFamily):
 
 
 class RandomForest(_SklearnFamily):
-    """A random forest of `rounds` trees; more trees never overfit, so that there is no early stopping.
+    """A random forest of `rounds` trees without early stopping, since more trees never overfit.
 
-    Missing values go the way that splits best, and constraints on a column's direction hold.
+    Each split sends missing values to the better side. Monotone constraints hold.
     """
 
     algorithm = "random forest"
@@ -192,18 +186,18 @@ class RandomForest(_SklearnFamily):
         return [], x
 
     def _train(
-        self, estimator: Any, x: FloatArray, y: Labels, weights: Any, held_out: HeldOut, spec: FitSpec
+        self, estimator: Any, x: FloatArray, y: Labels, weights: Any, validation: PreparedValidation, spec: FitSpec
     ) -> History:
         estimator.fit(x, y, sample_weight=weights)
-        # Scoring spreads rows over threads: trees over threads would add up in any order.
+        # Scoring spreads rows over threads; trees on several threads would add up in any order.
         estimator.set_params(n_jobs=1)
         return History(len(x), len(estimator.estimators_))
 
 
 class MLP(_SklearnFamily):
-    """A multi-layer perceptron of `rounds` epochs at most; early stopping looks at the given validation rows.
+    """A multi-layer perceptron of at most `rounds` epochs, stopped early on the given validation rows.
 
-    The solver `lbfgs` has no epochs, and is not stopped early. A constraint on a column's direction is ignored.
+    The solver `lbfgs` has no epochs and no early stopping. Monotone constraints are ignored.
     """
 
     algorithm = "multi-layer perceptron"
@@ -214,19 +208,19 @@ class MLP(_SklearnFamily):
     model = NetworkModel
     instead: ClassVar = dict.fromkeys(
         ("early_stopping", "validation_fraction"),
-        "set model.early_stopping_rounds: raypipe's own validation rows decide, not a random part of the training rows",
+        "set model.early_stopping_rounds, which looks at raypipe's validation rows instead of random training rows",
     )
 
     def _prepared(self, x: FloatArray) -> tuple[Steps, npt.NDArray[Any]]:
         return prepare(x, np.float32)
 
     def _train(
-        self, estimator: Any, x: FloatArray, y: Labels, weights: Any, held_out: HeldOut, spec: FitSpec
+        self, estimator: Any, x: FloatArray, y: Labels, weights: Any, validation: PreparedValidation, spec: FitSpec
     ) -> History:
         if spec.early_stopping_rounds and estimator.solver != "lbfgs":
-            return fit_with_early_stopping(estimator, x, y, weights, held_out(), spec.early_stopping_rounds)
+            return fit_with_early_stopping(estimator, x, y, weights, validation(), spec.early_stopping_rounds)
         with warnings.catch_warnings():
-            # That all epochs were used is what was asked for.
+            # Without early stopping the fit is meant to use all epochs.
             warnings.simplefilter("ignore", library("sklearn.exceptions").ConvergenceWarning)
             estimator.fit(x, y, sample_weight=weights)
         curve = [float(loss) for loss in getattr(estimator, "loss_curve_", ())]
@@ -234,31 +228,23 @@ class MLP(_SklearnFamily):
 
 
 def _labels(train: Matrix, task: str) -> Labels:
-    if not len(train):
-        raise DataError("There are no training rows", next_step="check the dates and the filters of features.sql")
+    require_training_rows(len(train))
     if task != "binary":
         return train.y.astype(np.float64)
     other = train.y[(train.y != 0) & (train.y != 1)]
     if len(other):
         raise DataError(
-            "The labels are not those of a binary task",
-            found=f"{other[0]:g}, and {len(other):,} of {len(train):,} rows are neither 0 nor 1",
+            "The task is binary, but the labels are not",
+            found=f"{len(other):,} of {len(train):,} labels are neither 0 nor 1, such as {other[0]:g}",
             allowed="0 and 1",
-            next_step="set model.params.task to number, with RandomForest, MLP or Ridge as the model's class",
+            next_step="set model.params.task to number, with the model class RandomForest, MLP or Ridge",
         )
-    positives = int(np.count_nonzero(train.y))
-    if not 0 < positives < len(train):
-        raise DataError(
-            "The training rows hold a single class, so there is nothing to tell apart",
-            found=f"{positives} positives in {len(train)} rows",
-            next_step="check labels.sql and the horizon, or fit on more snapshots",
-        )
+    require_both_classes(int(np.count_nonzero(train.y)), len(train))
     return train.y.astype(np.int8)
 
 
 def _weights(train: Matrix, task: str, spec: FitSpec, own: Mapping[str, Any]) -> FloatArray | None:
-    if spec.balance not in BALANCES:
-        raise ConfigError("model.balance is unknown", found=spec.balance, allowed=", ".join(BALANCES))
+    require_balance(spec.balance)
     if spec.balance == "none" or "class_weight" in own:
         return None
     if task != "binary":
@@ -268,9 +254,9 @@ def _weights(train: Matrix, task: str, spec: FitSpec, own: Mapping[str, Any]) ->
 
 
 def _ignored_constraints(algorithm: str, spec: FitSpec) -> None:
-    """Says which constraints a family cannot hold.
+    """Log the constraints that a family cannot hold.
 
-    They are no reason to refuse: such a model is fitted for comparison, on the rows and columns of another that can.
+    They are no reason to refuse: such a model is fitted for comparison with a model that holds them.
     """
     names = [name for name, direction in zip(spec.columns, spec.monotone, strict=False) if direction]
     if names:
@@ -286,8 +272,6 @@ def _refusals() -> Iterator[None]:
 
 
 def _blas_threads(threads: int) -> Any:
-    if not threads:
-        return nullcontext()
     from threadpoolctl import threadpool_limits
 
-    return threadpool_limits(threads)
+    return threadpool_limits(threads or None)

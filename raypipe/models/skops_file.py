@@ -1,7 +1,7 @@
-"""Estimators as skops files of listed types: any other type is refused before something is imported or constructed.
+"""Write and read skops files of listed types; any other type is refused before anything is imported or constructed.
 
-skops itself trusts every estimator of scikit-learn and every ufunc of NumPy and SciPy, and early versions imported some
-of what a file names while they still looked at it. Here the file's schema is read first, as plain JSON.
+skops itself trusts every estimator of scikit-learn and every ufunc of NumPy and SciPy, and its early versions imported
+named types while they inspected a file. Here the file's schema is read first, as plain JSON.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from raypipe.errors import ConfigError, ModelError
 FILE = "model.skops"
 _SCHEMA = "schema.json"
 _TYPE_KEYS = ("__module__", "__class__", "__loader__")
-# A zip entry carries a time; this is the earliest one it can hold.
+# Every zip entry carries a time; this is the earliest that a zip can hold.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 _NUMBERS = ("bool", "bool_", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64")
 
-# What a file may hold, by the loader of skops that makes it. The pair counts: several of skops' own holes were
-# a harmless type beside a loader that makes something else.
+# The types that a file may hold, by the loader of skops that constructs them. Both must match: several security holes
+# of skops were a harmless type beside a loader that constructs another.
 TRUSTED: Mapping[str, frozenset[str]] = {
     "JsonNode": frozenset({"builtins.str"}),
     "TypeNode": frozenset({"builtins.str", "builtins.int", "builtins.float", "builtins.bool"}),
@@ -53,10 +53,10 @@ TRUSTED: Mapping[str, frozenset[str]] = {
 
 
 def dump(estimator: Any) -> bytes:
-    """The estimator as a skops file, without the memory addresses and times that skops writes.
+    """Return the estimator as a skops file, without the memory addresses and times that skops writes.
 
     Raises:
-        ModelError: it holds a type that `load` would refuse.
+        ModelError: the estimator holds a type that `load` would refuse.
     """
     skops = _library()
     content = _canonical(skops.dumps(estimator))
@@ -65,21 +65,21 @@ def dump(estimator: Any) -> bytes:
 
 
 def load(content: bytes) -> Any:
-    """The estimator in a skops file; give it verified bytes only, since scikit-learn does not check a tree's indices.
+    """Load the estimator of a skops file; pass verified bytes only, as scikit-learn does not check a tree's indices.
 
     Raises:
-        ModelError: the bytes are no skops file, or it holds a type that is not listed.
+        ModelError: the bytes are no skops file, or hold a type that is not listed.
     """
     check(content)
     skops = _library()
     try:
         return skops.loads(content, trusted=sorted(set().union(*TRUSTED.values())))
-    except Exception as error:  # whatever the broken part of a file makes NumPy, zipfile or an estimator raise
+    except Exception as error:  # a broken file makes NumPy, zipfile or an estimator raise anything
         raise _unreadable(error) from error
 
 
 def check(content: bytes) -> None:
-    """Refuses what is no skops file, and every type that is not in `TRUSTED`, without importing or making any.
+    """Refuse a file that is no skops file or holds a type that is not in `TRUSTED`, without importing any.
 
     Raises:
         ModelError: names the types.
@@ -94,7 +94,7 @@ def check(content: bytes) -> None:
             f"{FILE} holds types that raypipe does not load",
             found=", ".join(sorted(foreign)),
             allowed="the types of raypipe.models.skops_file.TRUSTED",
-            next_step="if the file is yours, fit a new version with the installed scikit-learn and skops",
+            next_step="if the file is your own, fit a new version with the installed scikit-learn and skops",
         )
 
 
@@ -102,13 +102,13 @@ def _schema(content: bytes) -> Any:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return json.loads(archive.read(_SCHEMA))
-    # Neither a zip, nor with a schema, nor one that can be unpacked, nor JSON, nor of a bearable depth.
+    # The file may be no zip, lack a schema, not unpack, be no JSON, or be nested too deeply.
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, OSError, RuntimeError) as error:
         raise _unreadable(error) from error
 
 
 def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
-    """Every object of the schema that says what it is, wherever it stands."""
+    """Yield every object of the schema that names a type, at any depth."""
     waiting = [schema]
     while waiting:
         value = waiting.pop()
@@ -121,7 +121,7 @@ def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 def _canonical(content: bytes) -> bytes:
-    """The file with running numbers instead of memory addresses, and without times."""
+    """Return the file with running numbers instead of memory addresses, and without times."""
     schema = _schema(content)
     numbers: dict[Any, int] = {}
     files: dict[str, str] = {}
@@ -151,6 +151,7 @@ def _library() -> Any:
         import skops.io
     except ImportError as error:
         raise ConfigError(
-            "The model class needs skops, which is not installed", next_step="pip install 'raypipe[sklearn]'"
+            "The model class needs skops, which is not installed",
+            next_step="pip install 'scikit-learn>=1.9' 'skops>=0.16' (the extra `sklearn`)",
         ) from error
     return skops.io

@@ -1,4 +1,4 @@
-"""Gradient boosted trees with XGBoost, stored as UBJSON."""
+"""Fit and score gradient boosted trees with XGBoost, stored as UBJSON."""
 
 from __future__ import annotations
 
@@ -12,26 +12,33 @@ from typing import Any
 
 import numpy as np
 
-from raypipe.errors import ConfigError, DataError, ModelError
-from raypipe.models.protocol import FitSpec, FloatArray, History, Matrix, OnRound
+from raypipe.errors import ConfigError, ModelError
+from raypipe.models.checks import (
+    require_balance,
+    require_both_classes,
+    require_features,
+    require_training_rows,
+    require_validation_rows,
+    required_file,
+)
+from raypipe.models.protocol import FitSpec, FloatArray, History, Matrix, MatrixFamily, OnRound
 
 FILE = "model.ubj"
-BALANCES = ("none", "scale_pos_weight")
-# The tree methods that work on quantised values, which need a quarter of the memory.
+# These tree methods work on quantised values, which take a quarter of the memory.
 QUANTISED = {"auto", "hist"}
 _PLACE = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
 _UNUSED = re.compile(r"Parameters: \{ (.*?) \} are not used")
 
 
-class XGBoost:
-    """The family; `model.params` are XGBoost's own, for any objective that gives one score a row."""
+class XGBoost(MatrixFamily):
+    """XGBoost with its own parameters, for any objective that gives one score per row."""
 
     framework = "xgboost"
     algorithm = "gradient boosted trees"
     format = "ubj"
-    ray_backend: str | None = "ray.train.xgboost:XGBoostConfig"
-    # Its wrappers for scikit-learn import both: a second and 90 MB for each actor.
-    scores_without: tuple[str, ...] = ("sklearn", "pandas")
+    ray_backend = "ray.train.xgboost:XGBoostConfig"
+    # XGBoost's wrappers for scikit-learn import both: a second and 90 MB per actor.
+    scores_without = ("sklearn", "pandas")
 
     def check(self, params: Mapping[str, Any]) -> None:
         """Refuse parameters that XGBoost does not use, by a fit on two rows.
@@ -46,22 +53,18 @@ class XGBoost:
             xgboost.train(dict(params), rows, num_boost_round=1)
 
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[XGBoostModel, History]:
-        """Fits with early stopping; the model holds the rounds up to the best one and no more.
+        """Fit with early stopping; the model keeps the rounds up to the best round.
 
         Raises:
-            DataError: there is nothing to learn from: no rows, no validation rows, or a single class.
+            DataError: there are no rows, no validation rows, or labels of a single class.
             ModelError: XGBoost refused the parameters or the rows.
         """
         xgboost = _library()
-        params = _parameters(xgboost, train, spec)
         rows = int(_over_workers(xgboost, float(len(train)))[0])
-        if rows == 0:
-            raise DataError("There are no training rows", next_step="check the dates and the filters of features.sql")
-        if spec.early_stopping_rounds and not len(validation):
-            raise DataError(
-                "Early stopping has no validation rows",
-                next_step="raise split.validation_share, or set model.early_stopping_rounds to 0",
-            )
+        require_training_rows(rows)
+        params = _parameters(xgboost, train, spec)
+        if spec.early_stopping_rounds:
+            require_validation_rows(validation)
         curves: dict[str, dict[str, list[float]]] = {}
         try:
             with _parameters_must_be_known(xgboost):
@@ -73,10 +76,10 @@ class XGBoost:
                     evals=[(data, name) for name, data in matrices.items()],
                     early_stopping_rounds=spec.early_stopping_rounds or None,
                     evals_result=curves,
-                    callbacks=_told(xgboost, spec.on_round, validation),
+                    callbacks=_callbacks(xgboost, spec.on_round, validation),
                     verbose_eval=False,
                 )
-            if spec.early_stopping_rounds and _kind(booster) != "gblinear":  # the one booster that cannot be cut
+            if spec.early_stopping_rounds and _kind(booster) != "gblinear":  # a linear booster cannot be cut
                 booster = booster[: booster.best_iteration + 1]
         except (xgboost.core.XGBoostError, ValueError, TypeError) as error:
             raise _refusal("XGBoost refused to fit", error) from error
@@ -84,37 +87,36 @@ class XGBoost:
         return model, History(rows, booster.num_boosted_rounds(), {name: dict(of) for name, of in curves.items()})
 
     def from_files(self, files: Mapping[str, bytes]) -> XGBoostModel:
-        """The model in `model.ubj`; give it verified bytes only, since XGBoost may crash on broken ones."""
+        """Load the model in `model.ubj`; pass verified bytes only, since XGBoost may crash on broken bytes."""
         xgboost = _library()
-        if FILE not in files:
-            raise ModelError(f"The artifact has no {FILE}", found=", ".join(sorted(files)) or "no files")
-        if not files[FILE].startswith(b"{"):
+        content = required_file(files, FILE)
+        if not content.startswith(b"{"):
             # XGBoost ends the whole process on an empty buffer.
-            raise ModelError(f"{FILE} is not an XGBoost model", found=f"{files[FILE][:8]!r} …", allowed="UBJSON")
+            raise ModelError(f"{FILE} is not an XGBoost model", found=f"{content[:8]!r} …", allowed="UBJSON")
         booster = xgboost.Booster()
         try:
-            booster.load_model(bytearray(files[FILE]))
+            booster.load_model(bytearray(content))
         except xgboost.core.XGBoostError as error:
             raise _refusal(f"{FILE} is not an XGBoost model", error) from error
         return XGBoostModel(booster)
 
 
-def _told(xgboost: ModuleType, on_round: OnRound | None, validation: Matrix) -> list[Any]:
-    """A callback of XGBoost that tells `on_round`, where there is one."""
+def _callbacks(xgboost: ModuleType, on_round: OnRound | None, validation: Matrix) -> list[Any]:
+    """Return a callback of XGBoost that calls `on_round`, if there is one."""
     if on_round is None:
         return []
-    told = on_round
+    report = on_round
 
-    class Told(xgboost.callback.TrainingCallback):  # type: ignore[misc, name-defined]
+    class RoundReport(xgboost.callback.TrainingCallback):  # type: ignore[misc, name-defined]
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            told(epoch + 1, lambda: XGBoostModel(model).predict(validation.x))
+            report(epoch + 1, lambda: XGBoostModel(model).predict(validation.x))
             return False
 
-    return [Told()]
+    return [RoundReport()]
 
 
 class XGBoostModel:
-    """A booster behind raypipe's protocol; NaN is XGBoost's missing value."""
+    """Score with a booster; NaN is XGBoost's missing value."""
 
     def __init__(self, booster: Any) -> None:
         self._booster = booster
@@ -122,26 +124,26 @@ class XGBoostModel:
         self._linear = _kind(booster) == "gblinear"
 
     def predict(self, x: FloatArray) -> FloatArray:
-        """Scores in the units of the objective: probabilities for `binary:logistic`."""
-        self._check(x)
+        """Return scores in the units of the objective, such as probabilities for `binary:logistic`."""
+        require_features(x, self._features)
         if not len(x):
             return np.empty(0, np.float32)
-        # In place is several times faster, and not implemented for linear boosters.
+        # Prediction in place is several times faster, but linear boosters lack it.
         scores = self._booster.predict(self._matrix(x)) if self._linear else self._booster.inplace_predict(x)
         if scores.ndim != 1:
-            raise ModelError("The model gives several scores a row", found=f"shape {scores.shape}", allowed="one score")
+            raise ModelError("The model gives several scores per row", found=f"shape {scores.shape}", allowed="(rows,)")
         return np.asarray(scores, np.float32)
 
     def explain(self, x: FloatArray) -> FloatArray:
-        """Exact SHAP values in log odds (binary) or the label's units; about 800 × the cost of `predict`."""
-        self._check(x)
+        """Return exact SHAP values in log odds (binary) or the label's unit, at about 800 × the cost of `predict`."""
+        require_features(x, self._features)
         if not len(x):
             return np.empty((0, self._features), np.float32)
         contributions = self._booster.predict(self._matrix(x), pred_contribs=True)
         return np.asarray(contributions[:, :-1], np.float32)
 
     def importance(self) -> FloatArray:
-        """Each feature's share of the loss that all splits removed (for a linear booster: of the weights)."""
+        """Return each feature's share of the loss that all splits removed, or of a linear booster's weights."""
         kind = "weight" if self._linear else "total_gain"
         weights = np.zeros(self._features, np.float32)
         for name, value in self._booster.get_score(importance_type=kind).items():
@@ -150,21 +152,12 @@ class XGBoostModel:
         return weights / np.float32(total) if total > 0 else weights
 
     def files(self) -> dict[str, bytes]:
-        """`model.ubj`, XGBoost's own portable format."""
+        """Return `model.ubj`, XGBoost's own portable format."""
         return {FILE: bytes(self._booster.save_raw("ubj"))}
 
     def set_threads(self, threads: int) -> None:
-        """How many threads `predict` uses; 0 means all cores."""
+        """Set the threads of `predict`; 0 means all cores."""
         self._booster.set_param({"nthread": threads})
-
-    def _check(self, x: FloatArray) -> None:
-        if x.ndim != 2 or x.shape[1] != self._features:
-            raise ModelError(
-                "The matrix does not have the model's features",
-                found=f"shape {x.shape}",
-                allowed=f"(rows, {self._features})",
-                next_step="score with the contract that is stored with the model",
-            )
 
     def _matrix(self, x: FloatArray) -> Any:
         return _library().DMatrix(x)
@@ -175,15 +168,16 @@ def _library() -> ModuleType:
         import xgboost
     except ImportError as error:
         raise ConfigError(
-            "The model class needs XGBoost, which is not installed", next_step="pip install 'raypipe[xgboost]'"
+            "The model class needs XGBoost, which is not installed",
+            next_step="pip install 'xgboost-cpu>=3.0' (the extra `xgboost`)",
         ) from error
     return xgboost
 
 
 @contextmanager
 def _parameters_must_be_known(xgboost: ModuleType) -> Iterator[None]:
-    """Turns XGBoost's warning about parameters that it does not use, misspelt ones among them, into an error."""
-    # It keeps its log callback per thread, and a worker of Ray Train fits in another than the one that imported it.
+    """Turn XGBoost's warning about unused, and so perhaps misspelt, parameters into an error."""
+    # XGBoost keeps its log callback per thread, and a worker of Ray Train imports and fits in different threads.
     xgboost.core._LIB.XGBRegisterLogCallback(xgboost.core._LIB.callback)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
@@ -194,8 +188,8 @@ def _parameters_must_be_known(xgboost: ModuleType) -> Iterator[None]:
             raise ConfigError(
                 "XGBoost does not use a parameter of the fit",
                 found=unused[1].replace('"', ""),
-                allowed="https://xgboost.readthedocs.io/en/stable/parameter.html, and only those of the booster in use",
-                next_step="correct its name in model.params, or take it out",
+                allowed="parameters of the booster in use: https://xgboost.readthedocs.io/en/stable/parameter.html",
+                next_step="correct its name in model.params, or remove it",
             )
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
@@ -206,23 +200,17 @@ def _parameters(xgboost: ModuleType, train: Matrix, spec: FitSpec) -> dict[str, 
         derived["nthread"] = spec.threads
     if any(spec.monotone):
         derived["monotone_constraints"] = tuple(spec.monotone)
-    if spec.balance not in BALANCES:
-        raise ConfigError("model.balance is unknown", found=spec.balance, allowed=", ".join(BALANCES))
+    require_balance(spec.balance)
     if spec.balance == "scale_pos_weight" or str(spec.params.get("objective", "")).startswith("binary:"):
         rows, positives = _over_workers(xgboost, float(len(train)), float(train.y.sum(dtype=np.float64)))
-        if rows and not 0 < positives < rows:
-            raise DataError(
-                "The training rows hold a single class, so there is nothing to tell apart",
-                found=f"{positives:.0f} positives in {rows:.0f} rows",
-                next_step="check labels.sql and the horizon, or fit on more snapshots",
-            )
-        if spec.balance == "scale_pos_weight" and rows:
+        require_both_classes(positives, rows)
+        if spec.balance == "scale_pos_weight":
             derived["scale_pos_weight"] = (rows - positives) / positives
     return {**derived, **spec.params}
 
 
 def _over_workers(xgboost: ModuleType, *values: float) -> list[float]:
-    """The sums over all workers of the fit; the values themselves where there is one."""
+    """Sum each value over all workers of the fit."""
     totals = xgboost.collective.allreduce(np.array(values, np.float64), xgboost.collective.Op.SUM)
     return [float(total) for total in totals]
 
@@ -238,7 +226,7 @@ def _matrices(xgboost: ModuleType, train: Matrix, validation: Matrix, params: Ma
     fitted = xgboost.QuantileDMatrix(train.x, label=train.y, **sizes)
     if not len(validation):
         return {"train": fitted}
-    # The reference's bins: validation rows are quantised as the training rows were.
+    # Validation rows are quantised with the bins of the training rows.
     return {
         "train": fitted,
         "validation": xgboost.QuantileDMatrix(validation.x, label=validation.y, ref=fitted, **sizes),
@@ -250,7 +238,7 @@ def _kind(booster: Any) -> str:
 
 
 def _refusal(problem: str, error: Exception) -> ModelError:
-    """XGBoost's message without its time, its place in the C++ sources and its stack trace."""
+    """Return XGBoost's message without the time, the place in the C++ sources and the stack trace."""
     text = _PLACE.sub("", str(error).split("Stack trace:")[0])
     lines = [line for line in text.splitlines() if line.strip()]
     return ModelError(problem, found="\n".join(lines) or type(error).__name__, next_step="check model.params")

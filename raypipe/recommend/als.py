@@ -142,6 +142,6 @@ def _library() -> Any:
     except ImportError as error:
         raise ConfigError(
             "Recommendations need the library implicit, which is not installed",
-            next_step="pip install 'raypipe[als]'",
+            next_step="pip install 'implicit>=0.7.2' (the extra `als`)",
         ) from error
     return implicit

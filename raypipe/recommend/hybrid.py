@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from raypipe.errors import ModelError
-from raypipe.models.protocol import Answer, FitSpec, FloatArray, History, Matrix, Rows
+from raypipe.models.protocol import Answer, Family, FloatArray, Rows
 from raypipe.recommend import recommender_files
 from raypipe.recommend.histories import INPUTS, Users
 from raypipe.recommend.ranker import Ranker
@@ -21,16 +21,14 @@ from raypipe.recommend.recommender import Hybrid, Recommender
 TEST_DAYS = "test_days"
 
 
-class HybridRecommender:
+class HybridRecommender(Family):
     """The family; `model.params` are those of `raypipe.recommend.recommender.Hybrid`."""
 
     framework = "implicit"
     algorithm = "implicit ALS with content, popularity and freshness"
     format = "arrow"
-    ray_backend: str | None = None
     fitter = "raypipe.recommend.fit"
     explains = False
-    scores_without: tuple[str, ...] = ()
 
     def check(self, params: Mapping[str, Any]) -> None:
         """Refuse parameters that the recommender does not take.
@@ -39,14 +37,6 @@ class HybridRecommender:
             ConfigError: a name is unknown, or a value cannot be used.
         """
         Hybrid.from_mapping({name: value for name, value in params.items() if name != TEST_DAYS})
-
-    def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[Recommendations, History]:
-        """A recommender is fitted on who read what, which is no matrix.
-
-        Raises:
-            ModelError: always.
-        """
-        raise ModelError("A recommender is not fitted on a matrix", next_step="fit the pipeline with `raypipe fit`")
 
     def from_files(self, files: Mapping[str, bytes]) -> Recommendations:
         """The model in `items.arrow` and `recommender.json`."""

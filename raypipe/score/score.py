@@ -60,7 +60,7 @@ def score(
         model = models.find(client, loaded.config.pipeline, reference)
         life.require_artifact(model)
         # The actors load the model itself, and score its golden rows before anything else.
-        card = load_card(model.artifact_uri, model.artifact_sha256)
+        card = load_card(model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version)
         _require_cluster(workers)
         if not take_over:
             lock.require_free(client, loaded.config.pipeline)
@@ -80,8 +80,15 @@ def resume(
         run = runs.find(client, run_id)
         # Asked again under the lock; here before a cluster is asked for anything.
         runs.require_unfinished(run)
+        manifest = Manifest.from_json(run.manifest)
+        load_card(
+            manifest.artifact_uri,
+            manifest.artifact_sha256,
+            pipeline=manifest.pipeline,
+            version=manifest.model_version,
+        )
         _require_cluster(workers)
-        return _execute(client, loaded.config, Manifest.from_json(run.manifest), workers, progress, take_over)
+        return _execute(client, loaded.config, manifest, workers, progress, take_over)
 
 
 def _execute(

@@ -25,7 +25,7 @@ from raypipe.evaluation import metrics
 from raypipe.evaluation.decision import Decision
 from raypipe.fit.fitting import Fitted, Progress, frozen
 from raypipe.fit.recipe import Champion, Recipe
-from raypipe.models.protocol import FitSpec, History, Matrix, load_family
+from raypipe.models.protocol import FitSpec, History, Matrix, load_matrix_family
 from raypipe.registry.rows import statement
 from raypipe.registry.training_runs import DATES
 from raypipe.registry.trials import Described, TrialRuns
@@ -236,7 +236,7 @@ def _fitted(recipe: Recipe, contract: Contract, parts: Mapping[str, npt.NDArray[
         recipe.balance,
         recipe.shares.seed,
     )
-    model, history = load_family(recipe.family).fit(train, validation, spec)
+    model, history = load_matrix_family(recipe.family).fit(train, validation, spec)
     if not isinstance(model, Clusters):
         raise ConfigError("model.class does not make clusters", found=recipe.family, allowed="such as KMeans")
     return Tried(k, model, history, _silhouettes(model, validation.x))

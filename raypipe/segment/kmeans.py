@@ -1,4 +1,4 @@
-"""k-means on standardised columns with scikit-learn, stored as JSON; scoring needs NumPy alone."""
+"""Fit k-means on standardised columns with scikit-learn, stored as JSON; scoring needs NumPy alone."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from typing import Any
 import numpy as np
 
 from raypipe.errors import ConfigError, DataError, ModelError
+from raypipe.models.checks import require_parameters, required_file
 from raypipe.models.preparation import library, prepare
-from raypipe.models.protocol import FitSpec, History, Matrix
+from raypipe.models.protocol import FitSpec, History, Matrix, MatrixFamily
 from raypipe.segment.clusters import FILE, Clusters
 
 # Centroids gain nothing from more rows than this.
 FIT_ROWS = 200_000
-# More are nothing for people, and the time of a fit grows with them.
+# More clusters are of no use to readers, and the time of a fit grows with them.
 MOST_CLUSTERS = 256
-# Each restart begins with other rows as centroids; the tightest clusters are kept.
+# Each restart begins with other rows as centroids; the fit with the tightest clusters wins.
 RESTARTS = 10
-# scikit-learn's parameters that raypipe sets itself, and what to set instead.
-_INSTEAD = {"n_clusters": "set clusters", "verbose": "take it out", "copy_x": "take it out"}
+# Parameters of scikit-learn that raypipe sets itself, and the advice to give.
+_INSTEAD = {"n_clusters": "set clusters", "verbose": "remove verbose", "copy_x": "remove copy_x"}
 
 
-class KMeans:
-    """The family; `model.params.clusters` is k, `rounds` bounds the iterations, labels are not looked at.
+class KMeans(MatrixFamily):
+    """k-means without labels: `model.params.clusters` is k, and `rounds` bounds the iterations.
 
-    `model.params.words` says what few and what many of a column mean, `{sessions: [reads rarely, reads often]}`: the
-    clusters' names are made of them. Other parameters are those of scikit-learn's KMeans. Missing values count as the
-    training median. A model's clusters are numbered by size, the largest 0, until `Clusters.match` gives them the
-    numbers of an earlier model.
+    `model.params.words` gives words for few and for many of a column, `{sessions: [reads rarely, reads often]}`, from
+    which the clusters get their names. Other parameters are scikit-learn's. Missing values count as the training
+    median. Clusters are numbered by size, the largest 0, until `Clusters.match` gives them the numbers of an earlier
+    model.
     """
 
     framework = "scikit-learn"
     algorithm = "k-means"
     format = "json"
-    ray_backend: str | None = None
     fitter = "raypipe.segment.fit"
-    # A list of its values is tried in every fit, so that there is nothing left to sweep.
+    # Every fit tries all values of a list, so that nothing is left to sweep.
     tries = "model.params.clusters"
     explains = False
-    # Scoring does not import scikit-learn in the first place; pyarrow would look for pandas to read the golden rows.
-    scores_without: tuple[str, ...] = ("pandas",)
+    # Scoring never imports scikit-learn, but pyarrow would import pandas to read the golden rows.
+    scores_without = ("pandas",)
 
     def check(self, params: Mapping[str, Any]) -> None:
         """Refuse parameters that scikit-learn's KMeans does not take.
@@ -50,10 +50,10 @@ class KMeans:
             ConfigError: a name is unknown, or scikit-learn is not installed.
         """
         own = {name: value for name, value in params.items() if name not in ("clusters", "words")}
-        _require_known(library("sklearn.cluster").KMeans, own)
+        require_parameters(own, library("sklearn.cluster").KMeans, ("clusters", "words"), _INSTEAD)
 
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[Clusters, History]:
-        """Fits on one thread, on which alone the same seed gives the same centroids to the last bit.
+        """Fit on one thread, so that the same seed gives the same centroids to the last bit.
 
         Raises:
             ConfigError: a parameter is unknown or missing, or scikit-learn is not installed.
@@ -71,44 +71,42 @@ class KMeans:
         x = train.x
         if len(x) > FIT_ROWS:
             x = x[np.sort(np.random.default_rng(spec.seed).choice(len(x), FIT_ROWS, replace=False))]
-        # Float64 where sums decide: two rows at the same distance must not change sides between runs.
+        # Sums in float64: a row between two centroids must not change sides from run to run.
         ((_, fill), (_, scale)), z = prepare(x, np.float64)
         derived = {"n_init": RESTARTS, "max_iter": spec.rounds, "random_state": spec.seed}
         try:
             with warnings.catch_warnings(), library("threadpoolctl").threadpool_limits(1):
-                # Fewer distinct rows than clusters: the empty ones are taken out below.
+                # Fewer distinct rows than clusters leave empty clusters, which are dropped below.
                 warnings.simplefilter("ignore", library("sklearn.exceptions").ConvergenceWarning)
-                found = cluster.KMeans(wanted, **{**derived, **own}).fit(z)
+                fitted = cluster.KMeans(wanted, **{**derived, **own}).fit(z)
         except (ValueError, TypeError) as error:
             raise ModelError("scikit-learn refused to fit", found=str(error), next_step="check model.params") from error
-        sizes = np.bincount(found.labels_, minlength=wanted)
-        # By size, then by place, so that the numbers do not depend on where scikit-learn began.
-        order = np.lexsort((*found.cluster_centers_.T[::-1], -sizes))
+        sizes = np.bincount(fitted.labels_, minlength=wanted)
+        # Ordered by size and place, so that the numbers do not depend on the first centroids.
+        order = np.lexsort((*fitted.cluster_centers_.T[::-1], -sizes))
         order = order[sizes[order] > 0]
         model = Clusters(
             spec.columns,
             fill.statistics_,
             scale.mean_,
             scale.scale_,
-            scale.inverse_transform(found.cluster_centers_[order]),
+            scale.inverse_transform(fitted.cluster_centers_[order]),
             sizes[order],
             np.arange(len(order)),
             words,
         )
-        inertia = float(found.inertia_) / len(z)
-        return model, History(len(train), int(found.n_iter_), {"train": {"inertia": [inertia]}})
+        inertia = float(fitted.inertia_) / len(z)
+        return model, History(len(train), int(fitted.n_iter_), {"train": {"inertia": [inertia]}})
 
     def from_files(self, files: Mapping[str, bytes]) -> Clusters:
-        """The model in `clusters.json`."""
-        if FILE not in files:
-            raise ModelError(f"The artifact has no {FILE}", found=", ".join(sorted(files)) or "no files")
-        return Clusters.from_json(files[FILE])
+        """Load the model in `clusters.json`."""
+        return Clusters.from_json(required_file(files, FILE))
 
 
 def _parameters(estimator: Any, spec: FitSpec) -> tuple[int, dict[str, tuple[str, str]], dict[str, Any]]:
-    """The number of clusters, the words for people, and scikit-learn's own parameters."""
+    """Split the parameters: the number of clusters, the words for names, and scikit-learn's own."""
     if spec.balance != "none":
-        raise ConfigError("model.balance has no meaning for k-means", found=spec.balance, allowed="none")
+        raise ConfigError("model.balance does not apply to k-means", found=spec.balance, allowed="none")
     own = dict(spec.params)
     clusters = own.pop("clusters", None)
     if type(clusters) is not int or not 1 <= clusters <= MOST_CLUSTERS:
@@ -118,21 +116,8 @@ def _parameters(estimator: Any, spec: FitSpec) -> tuple[int, dict[str, tuple[str
             allowed=f"1 to {MOST_CLUSTERS}",
         )
     words = _words(own.pop("words", {}), spec.columns)
-    _require_known(estimator, own)
+    require_parameters(own, estimator, ("clusters", "words"), _INSTEAD)
     return clusters, words, own
-
-
-def _require_known(estimator: Any, own: Mapping[str, Any]) -> None:
-    allowed = sorted(set(estimator().get_params()) - _INSTEAD.keys())
-    unknown = sorted(set(own) - set(allowed))
-    if unknown:
-        hints = [_INSTEAD[name] for name in unknown if name in _INSTEAD]
-        raise ConfigError(
-            "model.params has names that KMeans does not take",
-            found=", ".join(unknown),
-            allowed=", ".join(["clusters", "words", *allowed]),
-            next_step="; ".join(hints) or "correct the name in model.params, or take it out",
-        )
 
 
 def _words(given: Any, columns: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -140,11 +125,13 @@ def _words(given: Any, columns: Sequence[str]) -> dict[str, tuple[str, str]]:
         raise ConfigError("model.params.words is not a mapping", found=repr(given), allowed="{column: [few, many]}")
     for column, pair in given.items():
         if column not in columns:
-            raise ConfigError("model.params.words names no feature", found=str(column), allowed=", ".join(columns))
+            raise ConfigError(
+                "model.params.words names a column that is no feature", found=str(column), allowed=", ".join(columns)
+            )
         if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
             raise ConfigError(
-                f"model.params.words.{column} is not two texts",
+                f"model.params.words.{column} is not a pair of texts",
                 found=repr(pair),
-                allowed="[what few of it mean, what many of it mean]",
+                allowed="[words for few, words for many]",
             )
     return {column: (few, many) for column, (few, many) in given.items()}

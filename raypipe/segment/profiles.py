@@ -1,4 +1,4 @@
-"""Clusters in words for people: what stands out in each, its name and its code."""
+"""Describe clusters in words: their traits, names and codes."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-# So many standard deviations from the average of all rows make a column worth naming.
-STANDS_OUT = 0.5
+# A column is a trait from this distance to the mean of all rows, in standard deviations.
+TRAIT_DEVIATION = 0.5
+TRAITS_IN_NAME = 3
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Trait:
-    """A column in which a cluster stands out.
+    """A column in which a cluster is far from the average.
 
     Attributes:
-        column: its name.
-        words: what that means, as `reads often`.
+        words: such as `reads often`.
         value: the cluster's mean, in the column's units.
-        deviation: how far that is from the mean of all training rows, in their standard deviations.
+        deviation: the distance from the mean of all training rows, in their standard deviations.
     """
 
     column: str
@@ -34,17 +34,15 @@ class Trait:
 
 @dataclass(frozen=True)
 class Profile:
-    """A cluster for people.
+    """A cluster in words.
 
     Attributes:
-        number: the cluster's number.
-        code: made of the number alone, `segment_03`: it lasts as long as the number does, whatever the words.
-        name: the words of its strongest traits, as `reads often, long sessions`; distinct among the clusters.
-        description: size and strongest traits, in a sentence.
-        rows: training rows in it.
-        share: of all training rows, 0 to 1.
-        traits: all columns in which it stands out, the strongest first.
-        means: per column the cluster's mean, in the column's units.
+        code: such as `segment_03`. It follows from the number alone, so that other words do not change it.
+        name: the words of the strongest traits, such as `reads often, long sessions`; distinct among the clusters.
+        description: size and strongest traits, in one sentence.
+        rows: training rows in the cluster.
+        share: the share of all training rows, 0 to 1.
+        traits: the strongest first.
     """
 
     number: int
@@ -54,7 +52,6 @@ class Profile:
     rows: int
     share: float
     traits: tuple[Trait, ...]
-    means: Mapping[str, float]
 
 
 def describe(
@@ -64,9 +61,8 @@ def describe(
     sizes: npt.NDArray[np.int64],
     numbers: Sequence[int],
     words: Mapping[str, tuple[str, str]],
-    features: int,
 ) -> list[Profile]:
-    """A profile of each cluster, by number.
+    """Return a profile of each cluster, ordered by number.
 
     Args:
         columns: the names of the columns.
@@ -74,24 +70,22 @@ def describe(
         deviations: (clusters, columns), centroids in standard deviations from the mean of all rows.
         sizes: (clusters,), training rows.
         numbers: (clusters,).
-        words: per column the words for few and for many of it; others are made of the column's name.
-        features: so many traits at most make a name.
+        words: words for few and for many per column; other columns are described by their names.
     """
     traits = [_traits(columns, values[at], deviations[at], words) for at in range(len(numbers))]
-    names = [_name(own[:features], columns) or "near the average" for own in traits]
-    often = Counter(names)
-    names = [name if often[name] == 1 else f"{name} ({number})" for name, number in zip(names, numbers, strict=True)]
+    names = [_name(own[:TRAITS_IN_NAME], columns) or "near the average" for own in traits]
+    counts = Counter(names)
+    names = [name if counts[name] == 1 else f"{name} ({number})" for name, number in zip(names, numbers, strict=True)]
     total = int(sizes.sum())
     profiles = [
         Profile(
             number,
             f"segment_{number:02d}",
             names[at],
-            _description(int(sizes[at]), total, traits[at][:features]),
+            _description(int(sizes[at]), total, traits[at][:TRAITS_IN_NAME]),
             int(sizes[at]),
             int(sizes[at]) / total,
             traits[at],
-            dict(zip(columns, values[at].tolist(), strict=True)),
         )
         for at, number in enumerate(numbers)
     ]
@@ -99,7 +93,7 @@ def describe(
 
 
 def _name(strongest: Sequence[Trait], columns: Sequence[str]) -> str:
-    """In the order of the columns, so that it stays when two traits change places in strength."""
+    """Join traits in the order of the columns, so that a name survives small changes of strength."""
     return ", ".join(trait.words for trait in sorted(strongest, key=lambda trait: columns.index(trait.column)))
 
 
@@ -112,7 +106,7 @@ def _traits(
             columns[at], _words(columns[at], bool(deviations[at] > 0), words), float(values[at]), float(deviations[at])
         )
         for at in order.tolist()
-        if abs(deviations[at]) >= STANDS_OUT
+        if abs(deviations[at]) >= TRAIT_DEVIATION
     )
 
 
@@ -121,7 +115,7 @@ def _words(column: str, many: bool, words: Mapping[str, tuple[str, str]]) -> str
         return words[column][many]
     feature, _, value = column.partition("=")
     readable = feature.replace("_", " ")
-    # A category's value has a column of its own, `tier=premium`.
+    # Each value of a category has a column of its own, such as `tier=premium`.
     if value:
         return f"{readable} {'often' if many else 'rarely'} {value}"
     return f"{'high' if many else 'low'} {readable}"

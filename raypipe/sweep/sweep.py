@@ -135,7 +135,7 @@ def _require_label(config: PipelineConfig) -> None:
     """Refuses a pipeline whose trials could not be compared, and says where its values are chosen instead."""
     if config.label is not None:
         return
-    tries = getattr(load_family(config.model.class_path), "tries", None)
+    tries = load_family(config.model.class_path).tries
     fit = f"`raypipe fit {config.pipeline}`"
     raise ConfigError(
         f"{config.pipeline} has no label that trials could be compared by",

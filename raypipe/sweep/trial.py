@@ -24,7 +24,7 @@ from raypipe.evaluation.evaluate import choose_threshold, evaluate
 from raypipe.fit import training_table
 from raypipe.fit.fitting import frozen
 from raypipe.fit.recipe import Recipe, labels_of
-from raypipe.models.protocol import FitSpec, FloatArray, Matrix, load_family
+from raypipe.models.protocol import FitSpec, FloatArray, Matrix, load_matrix_family
 from raypipe.sweep import space
 
 SEEN = ("train", "validation")
@@ -172,7 +172,7 @@ def run(trials: Trials, rows: Rows, values: space.Values, report: Report) -> Non
         trials.threads,
         on_round,
     )
-    model, history = load_family(recipe.family).fit(train, validation, spec)
+    model, history = load_matrix_family(recipe.family).fit(train, validation, spec)
     tell(history.rounds, model.predict(validation.x), True)
 
 

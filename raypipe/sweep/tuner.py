@@ -48,7 +48,7 @@ def require_optuna() -> Any:
         import optuna
     except ImportError as error:
         raise ConfigError(
-            "A sweep needs Optuna, which is not installed", next_step="pip install 'raypipe[sweep]'"
+            "A sweep needs Optuna, which is not installed", next_step="pip install 'optuna>=4' (the extra `sweep`)"
         ) from error
     return optuna
 

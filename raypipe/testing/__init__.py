@@ -1,1 +1,1 @@
-"""Contract suites that the tests of your own models can inherit."""
+"""Offer contract suites that the tests of your own models can inherit."""

@@ -1,4 +1,4 @@
-"""What raypipe expects of a model family, as tests to inherit.
+"""Test a model family of your own: inherit the suite and name the class.
 
 class TestMine(ModelSuite):
     family_path = "mypackage.mymodel:Mine"
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from raypipe.models.protocol import Family, FitSpec, History, Matrix, Model, load_family
+from raypipe.models.protocol import FitSpec, History, Matrix, MatrixFamily, Model, load_matrix_family
 
 ROWS = 600
 COLUMNS = ("signal", "noise", "mostly_missing")
@@ -21,12 +21,12 @@ _FITTED: dict[type[ModelSuite], Model] = {}
 
 
 class ModelSuite:
-    """Fits a family once on 600 rows with missing values, and looks at what came out.
+    """Fit a family once on 600 rows with missing values, and check its model.
 
     Attributes:
-        family_path: the family's dotted path, as a config names it.
-        params: its parameters.
-        binary: whether the label is 0 or 1; otherwise it is a number.
+        family_path: the family's dotted path, as in a config.
+        params: the parameters of the fit.
+        binary: whether the label is 0 or 1, and not a number.
     """
 
     family_path: ClassVar[str]
@@ -34,11 +34,11 @@ class ModelSuite:
     binary: ClassVar[bool] = True
 
     def spec(self) -> FitSpec:
-        """What the family is told; override it to try more."""
+        """Return the settings of the fit; override it to try others."""
         return FitSpec(COLUMNS, params=self.params, rounds=20, seed=3, threads=1)
 
     def test_the_config_can_name_the_family(self) -> None:
-        family = load_family(self.family_path)
+        family = self.family()
         assert family.framework
         assert family.algorithm
         assert family.format
@@ -61,17 +61,17 @@ class ModelSuite:
 
     def test_the_model_survives_its_files(self) -> None:
         files = self.model().files()
-        again = load_family(self.family_path).from_files(files)
+        again = self.family().from_files(files)
         x = rows(self.binary).x
         assert np.array_equal(again.predict(x), self.model().predict(x))
         assert all(isinstance(name, str) and isinstance(content, bytes) for name, content in files.items())
 
     def test_the_number_of_threads_does_not_change_scores(self) -> None:
         x = rows(self.binary).x
-        one, two = self._copy(), self._copy()
-        one.set_threads(1)
-        two.set_threads(2)
-        assert np.array_equal(one.predict(x), two.predict(x))
+        single, parallel = self._copy(), self._copy()
+        single.set_threads(1)
+        parallel.set_threads(2)
+        assert np.array_equal(single.predict(x), parallel.predict(x))
 
     def test_a_row_scores_the_same_in_any_batch(self) -> None:
         x = rows(self.binary).x
@@ -92,15 +92,15 @@ class ModelSuite:
         assert self._fit()[1].rows == ROWS
 
     def model(self) -> Model:
-        """The fitted model, shared by the tests of a class."""
+        """Return the fitted model, which the tests of a class share."""
         suite = type(self)
         if suite not in _FITTED:
             _FITTED[suite] = self._fit()[0]
         return _FITTED[suite]
 
-    def family(self) -> Family:
-        """A fresh family."""
-        return load_family(self.family_path)
+    def family(self) -> MatrixFamily:
+        """Return a new instance of the family."""
+        return load_matrix_family(self.family_path)
 
     def _copy(self) -> Model:
         return self.family().from_files(self.model().files())
@@ -110,7 +110,7 @@ class ModelSuite:
 
 
 def rows(binary: bool, seed: int = 1) -> Matrix:
-    """600 rows of three columns: a signal, noise, and one that is missing in nine of ten rows."""
+    """Return 600 rows of three columns: a signal, noise, and a column that is mostly missing."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(ROWS, len(COLUMNS))).astype(np.float32)
     logit = 2 * x[:, 0]

@@ -66,7 +66,7 @@ def export(client: Client, model: Registered, uri: str) -> Exported:
     life.require_artifact(model)
     mlflow = _library()
     _require_no_password(uri)
-    content = files.load(model.artifact_uri, model.artifact_sha256)
+    content = files.load(model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version)
     names = tuple(name for name, one in aliases.named(client, model.pipeline).items() if one.version == model.version)
     with _translated(mlflow, uri):
         store = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -90,7 +90,7 @@ def _library() -> Any:
         raise ConfigError(
             "The export needs MLflow, which is not installed",
             found=str(error),
-            next_step="pip install 'raypipe[mlflow]'",
+            next_step="pip install 'mlflow-skinny>=3.1' 'sqlalchemy>=2.0' 'alembic>=1.13' (the extra `mlflow`)",
         ) from error
     return mlflow
 

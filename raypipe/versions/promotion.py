@@ -95,7 +95,7 @@ def promote(
 def fitting_card(client: Client, loaded: Loaded, model: Registered) -> Card:
     """The verified card of a version whose contract fits today's features query."""
     life.require_artifact(model)
-    card = load_card(model.artifact_uri, model.artifact_sha256)
+    card = load_card(model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version)
     people = prepare.population(client, loaded, None)
     parameters = {**people.parameters, **card.contract.parameters}
     card.contract.check(describe_query(client, unsliced(people.features.text), parameters))
@@ -117,7 +117,7 @@ def _require_same_contract(standing: Registered, model: Registered, card: Card) 
     except ModelError as error:
         raise ModelError(
             f"The contract of the champion {standing.version} cannot be read, so that nothing can be compared with it",
-            found=error.problem,
+            found=f"{error.problem}: {error.found}",
             next_step="restore its artifact, or repeat with --changed-contract, which promotes without looking at it",
         ) from error
     changes = difference(expected.schema, card.contract.schema)
@@ -141,7 +141,10 @@ def _decide(client: Client, loaded: Loaded, model: Registered, standing: Registe
             next_step="promote it with --reason alone",
         )
     recipe = recipe_of(client, loaded, None)
-    challenger, champion = (load_package(one.artifact_uri, one.artifact_sha256) for one in (model, standing))
+    challenger, champion = (
+        load_package(one.artifact_uri, one.artifact_sha256, pipeline=pipeline, version=one.version)
+        for one in (model, standing)
+    )
     decision = compare(client, recipe, challenger, champion)
     if not decision.promote:
         raise GateRefused(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from raypipe.artifact.storage import Stored
+from raypipe.artifact.folders import ArtifactFolder
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
@@ -33,7 +33,7 @@ class Pruned:
 
     versions: tuple[Registered, ...]
     removed: tuple[Removal, ...]
-    orphans: tuple[Stored, ...]
+    orphans: tuple[ArtifactFolder, ...]
     skipped: tuple[str, ...]
     bytes: int
 
@@ -74,6 +74,6 @@ def prune(
                 skipped.append(pipeline)
         removed = retention.removable(client, going)
         strays = retention.orphans(client, root, now)
-        doomed: list[Removal | Stored] = [*removed, *(strays if orphans else [])]
+        doomed: list[Removal | ArtifactFolder] = [*removed, *(strays if orphans else [])]
         size = retention.size(doomed) if dry_run else retention.remove(doomed)
     return Pruned(tuple(going), tuple(removed), tuple(strays), tuple(skipped), size)

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from raypipe.artifact import storage
-from raypipe.artifact.storage import Stored
+from raypipe.artifact import folders
+from raypipe.artifact.folders import ArtifactFolder
 from raypipe.clickhouse.client import Client
 from raypipe.registry import models
 from raypipe.registry.record import Registered
@@ -73,7 +73,7 @@ def removable(client: Client, going: Iterable[Registered] = ()) -> list[Removal]
         for model in versions
         if _has_artifact(model) and model.artifact_sha256 not in needed
     }
-    sized = [Removal(sha256, uri, storage.size(uri)) for uri, sha256 in sorted(places.items())]
+    sized = [Removal(sha256, uri, folders.size(uri)) for uri, sha256 in sorted(places.items())]
     return [one for one in sized if one.bytes]
 
 
@@ -82,7 +82,7 @@ def _has_artifact(model: Registered) -> bool:
     return bool(model.artifact_sha256) and model.artifact_uri.rstrip("/").endswith(f"/{model.artifact_sha256}")
 
 
-def orphans(client: Client, root: str, now: datetime) -> list[Stored]:
+def orphans(client: Client, root: str, now: datetime) -> list[ArtifactFolder]:
     """What stands under the artifacts' folder and belongs to no registered version, older than a day.
 
     Args:
@@ -93,16 +93,16 @@ def orphans(client: Client, root: str, now: datetime) -> list[Stored]:
     known = {model.artifact_sha256 for model in models.list_models(client)}
     return [
         one
-        for one in storage.stored(root)
+        for one in folders.artifact_folders(root)
         if one.name not in known and one.written_at is not None and now - one.written_at > ORPHAN_AGE
     ]
 
 
-def size(doomed: Sequence[Removal | Stored]) -> int:
+def size(doomed: Sequence[Removal | ArtifactFolder]) -> int:
     """The bytes of artifacts and orphans."""
     return sum(one.bytes for one in doomed)
 
 
-def remove(doomed: Sequence[Removal | Stored]) -> int:
+def remove(doomed: Sequence[Removal | ArtifactFolder]) -> int:
     """Removes artifacts and orphans, and returns the bytes that this freed."""
-    return size([one for one in doomed if storage.remove(one.uri)])
+    return size([one for one in doomed if folders.remove(one.uri)])

@@ -13,7 +13,8 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema import grants, version
 from raypipe.clickhouse.schema.leftovers import clean
-from raypipe.clickhouse.schema.migrate import migrate, plan
+from raypipe.clickhouse.schema.migrate import migrate, plan, schema
+from raypipe.clickhouse.schema.needed import Needed, needed
 from raypipe.clickhouse.statements import Statement, identifier, load_all
 from raypipe.clickhouse.tables import describe_all
 from raypipe.doctor import Check, examine
@@ -24,8 +25,11 @@ RUN = "churn_20260131_0badcafe"
 OTHER = "clicks_20260131_00c0ffee"
 
 
-def check(endpoint: Endpoint, name: str) -> Check:
-    return {one.name: one for one in examine(endpoint)}[name]
+EVERYTHING = Needed(schema())
+
+
+def check(endpoint: Endpoint, name: str, needed: Needed = EVERYTHING) -> Check:
+    return {one.name: one for one in examine(endpoint, needed)}[name]
 
 
 def run_is(client: Client, run_id: str, status: str) -> None:
@@ -39,7 +43,7 @@ def make(client: Client, *tables: str, comment: str = "") -> None:
 
 def test_a_migrated_database_has_no_problem(client: Client) -> None:
     migrate(client)
-    found = examine(client.endpoint, embedded=True)
+    found = examine(client.endpoint, EVERYTHING, embedded=True)
     assert [one for one in found if one.status == "problem"] == []
     assert [one.name for one in found] == [
         *("connection", "version", "clocks", "disk of the server"),
@@ -50,7 +54,7 @@ def test_a_migrated_database_has_no_problem(client: Client) -> None:
 
 def test_an_examination_changes_nothing(client: Client) -> None:
     make(client, f"raypipe_staging_{RUN}")
-    examine(client.endpoint)
+    examine(client.endpoint, EVERYTHING)
     assert set(describe_all(client)) == {f"raypipe_staging_{RUN}"}
 
 
@@ -66,6 +70,22 @@ def test_a_table_without_a_needed_column_is_a_problem_that_names_it(client: Clie
     assert "ml_model_predictions: column batch_id is missing" in check(client.endpoint, "tables").detail
 
 
+def test_only_the_tables_that_are_needed_have_to_exist(client: Client) -> None:
+    own = needed(["sales"], [])
+    migrate(client, own.declarations)
+    assert check(client.endpoint, "grants", own).status == "ok"
+    client.run("CREATE TABLE sales (x UInt8) ENGINE = Null")
+    assert check(client.endpoint, "tables", own).status == "ok"
+    assert check(client.endpoint, "tables").status == "problem"
+
+
+def test_a_source_that_does_not_exist_is_a_problem_that_names_it(client: Client) -> None:
+    own = needed(["sales"], [])
+    migrate(client, own.declarations)
+    found = check(client.endpoint, "tables", own)
+    assert (found.status, "sales" in found.detail) == ("problem", True)
+
+
 def test_a_missing_database_is_a_problem_with_the_command_that_helps(endpoint: Endpoint) -> None:
     found = check(replace(endpoint, database="raypipe_absent"), "database")
     assert (found.status, found.next_step) == ("problem", "raypipe migrate")
@@ -73,7 +93,7 @@ def test_a_missing_database_is_a_problem_with_the_command_that_helps(endpoint: E
 
 
 def test_a_server_that_does_not_answer_is_a_problem_and_the_machine_is_still_examined() -> None:
-    found = {one.name: one.status for one in examine(Endpoint("http://127.0.0.1:9"))}
+    found = {one.name: one.status for one in examine(Endpoint("http://127.0.0.1:9"), EVERYTHING)}
     assert found["connection"] == "problem"
     assert found["Ray"] == "ok"
     assert "tables" not in found

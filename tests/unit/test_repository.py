@@ -28,6 +28,8 @@ DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 DECISION_SECTIONS = ["Context", "Decision", "Consequences"]
 # A home, a work tree or a local index that only one machine has.
 MACHINE_PATH = re.compile(r"(?<![\w.~])/(?:home|root|Users|work)/\w|file:/{2}")
+# Requirements in quotes, one or several.
+ADVICE = re.compile(r"pip install ('[^']+'(?: '[^']+')*)")
 CLOCK = re.compile(r"\b(?:now64|now|today|yesterday|current_date|current_timestamp)\s*\(", re.IGNORECASE)
 
 
@@ -164,12 +166,33 @@ def test_the_lock_satisfies_every_dependency() -> None:
     unsatisfied = []
     for requirement in map(Requirement, wanted):
         name = canonicalize_name(requirement.name)
-        if name == "raypipe":
+        if name == project["name"]:
             continue
         versions = [version for version, _ in pins.get(name, [])]
         if not versions or not all(requirement.specifier.contains(version, prereleases=True) for version in versions):
             unsatisfied.append(f"{requirement}: {', '.join(map(str, versions)) or 'not locked'}; run make lock")
     assert unsatisfied == []
+
+
+def test_nobody_is_told_to_install_the_raypipe_of_pypi() -> None:
+    # It is another project.
+    advice = re.compile(r"(?:pip install|uv add|uvx|requires?) +(?:-\S+ +)*[\"']?raypipe(?![\w-])")
+    told = [
+        f"{relative(path)}: {match[0]}"
+        for path in tracked_files()
+        if path.suffix in (".md", ".py", ".toml", ".yaml", ".sh", "") and path != Path(__file__)
+        for match in advice.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert told == []
+    assert pyproject()["project"]["name"] != "raypipe"
+
+
+def test_advice_to_install_a_package_names_what_an_extra_requires() -> None:
+    project = pyproject()["project"]
+    known = {*project["dependencies"], *(line for lines in project["optional-dependencies"].values() for line in lines)}
+    advice = [match[1] for path in ROOT.glob("raypipe/**/*.py") for match in ADVICE.finditer(path.read_text("utf-8"))]
+    assert len(advice) > 5
+    assert {name for text in advice for name in re.findall(r"'([^']+)'", text)} <= known
 
 
 def test_the_lock_has_a_hash_for_every_pin_and_names_no_index() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -39,10 +40,10 @@ class Report:
         return tuple(difference for difference in self.differences if difference.severity == "problem")
 
 
-def plan(client: Client) -> Report:
-    """What `migrate` would do on the client's database; changes nothing."""
+def plan(client: Client, declarations: Sequence[Declaration] | None = None) -> Report:
+    """Report what `migrate` would do on the client's database; change nothing."""
     require_version(client)
-    declarations = schema()
+    declarations = schema() if declarations is None else declarations
     found = describe_all(client, names=[declaration.name for declaration in declarations])
     return Report(
         created=tuple(one.name for one in declarations if one.name not in found),
@@ -53,34 +54,40 @@ def plan(client: Client) -> Report:
     )
 
 
-def migrate(client: Client) -> Report:
-    """Creates the missing tables and views in the client's database.
+def migrate(client: Client, declarations: Sequence[Declaration] | None = None) -> Report:
+    """Create the missing tables and views in the client's database.
 
     May be repeated and may run twice at once: each statement creates only what is missing.
+
+    Args:
+        client: its database is completed.
+        declarations: the tables and views that are needed, in the order of their creation; None for all.
     """
-    report = plan(client)
-    for declaration in schema():
+    declarations = schema() if declarations is None else declarations
+    report = plan(client, declarations)
+    for declaration in declarations:
         if declaration.name in report.created:
             client.run(declaration.ddl)
     return report
 
 
-def plan_at(endpoint: Endpoint) -> Report:
+def plan_at(endpoint: Endpoint, declarations: Sequence[Declaration] | None = None) -> Report:
     """As `plan`, also where the endpoint's database does not exist yet."""
     if not database_exists(endpoint):
-        return Report(tuple(declaration.name for declaration in schema()), (), ())
+        missing = schema() if declarations is None else declarations
+        return Report(tuple(declaration.name for declaration in missing), (), ())
     with Client(endpoint) as client:
-        return plan(client)
+        return plan(client, declarations)
 
 
-def migrate_at(endpoint: Endpoint) -> Report:
+def migrate_at(endpoint: Endpoint, declarations: Sequence[Declaration] | None = None) -> Report:
     """As `migrate`, after creating the endpoint's database where it is missing."""
     if not database_exists(endpoint):
         with Client(replace(endpoint, database=SYSTEM)) as client:
             require_version(client)
             client.run(f"CREATE DATABASE IF NOT EXISTS {identifier(endpoint.database)}")
     with Client(endpoint) as client:
-        return migrate(client)
+        return migrate(client, declarations)
 
 
 def database_exists(endpoint: Endpoint) -> bool:

@@ -211,7 +211,7 @@ def test_a_number_that_is_text_is_refused(table: Client, name: str) -> None:
 
 
 def test_a_column_that_raypipe_needs_itself_is_refused(table: Client) -> None:
-    with pytest.raises(ConfigError, match="needs itself") as refused:
+    with pytest.raises(ConfigError, match="reserves") as refused:
         frozen(table, Declared("u8"), sql="SELECT *, 1 AS score FROM t", carry=("score",))
     assert refused.value.found == "score"
 

@@ -515,7 +515,7 @@ class TestEmbedded:
     def test_a_missing_extra(self, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(embedded, "_NEEDED", ("chdb", "no_such_package"))
         result = project.run("runs", "--url", f"chdb:{tmp_path / 'engine'}", "--json")
-        refused(result, 2, "no_such_package", "pip install 'raypipe[local]'")
+        refused(result, 2, "no_such_package", "the extra `local`")
         assert not (tmp_path / "engine").exists()
 
     def test_a_server_is_not_served(self, project: Project) -> None:

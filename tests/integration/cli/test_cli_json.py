@@ -181,7 +181,7 @@ def test_explore_refuses_a_page_without_its_extra_before_any_work(
     arguments = ["explore", "--output", str(tmp_path / "report.html"), "--url", "http://127.0.0.1:9/nobody"]
     result = CliRunner().invoke(app, arguments)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "pip install 'raypipe[explore]'" in result.stderr
+    assert "pip install 'jinja2>=3.1'" in result.stderr
 
 
 def test_explore_says_when_the_disk_is_full(registered_model: Any) -> None:

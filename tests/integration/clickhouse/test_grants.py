@@ -14,7 +14,8 @@ import pytest
 from raypipe.ads import ads
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.schema.migrate import migrate
+from raypipe.clickhouse.schema.migrate import migrate, schema
+from raypipe.clickhouse.schema.needed import Needed
 from raypipe.clickhouse.statements import load_all
 from raypipe.config.load import load_pipeline
 from raypipe.demo import build
@@ -105,7 +106,7 @@ def test_the_engine_refuses_what_is_not_granted(limited: Endpoint) -> None:
 
 
 def test_the_doctor_misses_no_grant(limited: Endpoint) -> None:
-    (check,) = [one for one in examine(limited) if one.name == "grants"]
+    (check,) = [one for one in examine(limited, Needed(schema())) if one.name == "grants"]
     assert check.status == "ok", check.detail
 
 

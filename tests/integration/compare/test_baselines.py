@@ -237,7 +237,7 @@ def test_labels_of_one_class_end_the_comparison_and_are_recorded(project: Projec
     )
     registered = models.list_models(reader, "baselines")
     result = project.run("run", "baselines", "--json", sets=("baselines.of=leaving",))
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert json.loads(result.stdout)["error"]["code"] == result.exit_code == 1
     assert "The train part of the split: the rows hold a single class" in result.stderr
     assert "check labels.sql" in result.stderr
     last = [run for run in training_runs(reader) if run[0] == "baselines of leaving"][-1]
@@ -250,12 +250,12 @@ def test_labels_of_one_class_end_the_comparison_and_are_recorded(project: Projec
 @pytest.mark.parametrize("command", ["score", "plan"])
 def test_a_comparison_scores_nobody(project: Project, command: str) -> None:
     result = project.run(command, "baselines", "--json")
-    assert (result.exit_code, result.stdout) == (2, "")
+    assert json.loads(result.stdout)["error"]["code"] == result.exit_code == 2
     assert "`raypipe run baselines`" in result.stderr
 
 
 def test_a_pipeline_that_does_not_exist_is_refused(project: Project) -> None:
     result = project.run("run", "baselines", "--json", sets=("baselines.of=chrun",))
-    assert (result.exit_code, result.stdout) == (2, "")
+    assert json.loads(result.stdout)["error"]["code"] == result.exit_code == 2
     assert "baselines.of names a pipeline that does not exist" in result.stderr
     assert "'chrun'" in result.stderr

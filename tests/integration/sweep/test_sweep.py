@@ -292,7 +292,7 @@ def test_a_sweep_without_its_library_is_refused_before_anything_is_read(monkeypa
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ConfigError, match="Optuna, which is not installed") as caught:
         tuner.require_optuna()
-    assert caught.value.next_step == "pip install 'raypipe[sweep]'"
+    assert caught.value.next_step == "pip install 'optuna>=4' (the extra `sweep`)"
 
 
 def test_a_matrix_goes_on_with_the_cells_that_it_began_with(filled: Publisher, tmp_path: Path) -> None:

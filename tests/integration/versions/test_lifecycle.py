@@ -380,7 +380,7 @@ class TestRollback:
             runs.save(replaced.client, moved, status=status)
         before = replaced.content()
         result = replaced.command("rollback", "churn")
-        assert (result.exit_code, result.stdout) == (2, "")
+        assert json.loads(result.stdout)["error"]["code"] == result.exit_code == 2
         for text in (f"The predictions of {gone} cannot be put back", EARLIER.isoformat(), "--alias-only"):
             assert text in result.stderr
         assert "--date" not in result.stderr
@@ -457,7 +457,7 @@ class TestBadInput:
 
     def refused(self, result: Result, code: int, *named: str) -> None:
         assert result.exit_code == code, result.stderr
-        assert result.stdout == ""
+        assert json.loads(result.stdout)["error"]["code"] == code
         assert "Traceback" not in result.stderr
         for name in named:
             assert name in result.stderr
@@ -470,7 +470,7 @@ class TestBadInput:
     def test_an_unknown_version(self, life: Life) -> None:
         for reference in ("v9", "challenger", "previous"):
             result = life.command("models", "promote", "churn", reference, "--reason", "x")
-            self.refused(result, 1, reference, FIRST, SECOND, "raypipe models")
+            self.refused(result, 2, reference, FIRST, SECOND, "raypipe models")
 
     @pytest.mark.usefixtures("unchanged")
     def test_an_unknown_pipeline(self, life: Life) -> None:
@@ -602,7 +602,7 @@ class TestAliases:
         life.promote(FIRST)
         life.promote(SECOND)
         listed = life.done("models", "churn")["models"]
-        assert {one["version"]: one["aliases"] for one in listed} == {
+        assert {model["model_version"]: model["aliases"] for model in listed} == {
             FIRST: ["previous"],
             SECOND: ["champion"],
             THIRD: [],

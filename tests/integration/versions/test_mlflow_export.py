@@ -24,8 +24,8 @@ from raypipe.versions import mlflow_export, retention
 from tests.integration.conftest import RegisteredModel
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-mlflow: Any = pytest.importorskip("mlflow", reason="MLflow is not installed; pip install 'raypipe[mlflow]'")
-pytest.importorskip("sqlalchemy", reason="MLflow's SQLite store needs sqlalchemy; pip install 'raypipe[mlflow]'")
+mlflow: Any = pytest.importorskip("mlflow", reason="MLflow is not installed")
+pytest.importorskip("sqlalchemy", reason="MLflow's SQLite store needs sqlalchemy")
 
 pytestmark = pytest.mark.once
 
@@ -66,8 +66,11 @@ def exported(registry: Client, registered_model: RegisteredModel, store: str) ->
     command = ["models", "export", "churn", "champion", "--to", store, "--json"]
     result = CliRunner().invoke(app, command, prog_name="raypipe", env=known)
     assert result.exit_code == 0, result.stderr
-    document: dict[str, Any] = json.loads(result.stdout)
-    return document
+    document = json.loads(result.stdout)
+    assert document["pipeline"] == "churn"
+    assert document["model_version"] == registered_model.version
+    mlflow_names: dict[str, Any] = document["mlflow"]
+    return mlflow_names
 
 
 def test_an_exported_version_scores_in_mlflow_as_it_does_here(

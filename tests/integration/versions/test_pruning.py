@@ -14,7 +14,7 @@ import fsspec
 import pytest
 from typer.testing import CliRunner
 
-from raypipe.artifact import files, storage
+from raypipe.artifact import files, folders
 from raypipe.cli import app
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
@@ -184,7 +184,8 @@ def test_a_pipeline_that_somebody_works_on_is_left_alone(registry: Registry) -> 
 
 def test_orphans_are_told_and_removed_only_when_asked_for_and_old(registry: Registry) -> None:
     files.save(registry.root, {"model.ubj": b"nobody's"})
-    (stray,) = [one for one in storage.stored(registry.root) if one.bytes > 0 and _is_stray(registry, one.name)]
+    found = folders.artifact_folders(registry.root)
+    (stray,) = [folder for folder in found if folder.bytes > 0 and _is_stray(registry, folder.name)]
     assert retention.orphans(registry.client, registry.root, datetime.now(UTC)) == []
     later = datetime.now(UTC) + timedelta(days=2)
     assert retention.orphans(registry.client, registry.root, later) == [stray]

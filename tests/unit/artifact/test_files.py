@@ -11,7 +11,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from raypipe.artifact import storage
+from raypipe.artifact import folders
 from raypipe.artifact.files import load, save
 from raypipe.errors import ConfigError, ModelError
 
@@ -159,7 +159,7 @@ def test_a_manifest_that_leads_out_of_the_folder_is_refused_before_anything_is_r
 
 @pytest.mark.parametrize("root", ["nosuch://bucket/artifacts", "nosuch::memory://artifacts"])
 def test_a_root_without_a_file_system_says_what_to_do(root: str) -> None:
-    for ask in (lambda: save(root, FILES), lambda: load(root, "ab" * 32), lambda: storage.stored(root)):
+    for ask in (lambda: save(root, FILES), lambda: load(root, "ab" * 32), lambda: folders.artifact_folders(root)):
         with pytest.raises(ConfigError, match="no file system") as refused:
             ask()
         assert "`artifacts` in the config" in str(refused.value)

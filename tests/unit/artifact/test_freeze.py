@@ -85,6 +85,6 @@ def test_every_number_is_taken_with_its_type(kind: str) -> None:
     "kind", ["String", "Nullable(String)", "Date", "DateTime", "Array(Float32)", "Enum8('a' = 1)", "UUID"]
 )
 def test_what_is_no_number_is_refused_as_one(kind: str) -> None:
-    with pytest.raises(DataError, match="declared a number") as refused:
+    with pytest.raises(DataError, match="declared as a number") as refused:
         freeze(cast(Client, Answers({"n": kind}, {})), [Declared("n")], [], [], "SELECT", [{}], "x")
     assert refused.value.found == kind

@@ -13,9 +13,10 @@ import pytest
 from raypipe.artifact import files
 from raypipe.artifact.bins import Bins
 from raypipe.artifact.contract import Contract
-from raypipe.artifact.package import Package, pack, unpack
+from raypipe.artifact.package import Package, load_card, load_package, pack
 from raypipe.errors import ModelError
 from raypipe.models.protocol import FitSpec, Matrix, load_family
+from tests.artifacts import as_format_1
 
 FAMILY = "raypipe.models.xgboost:XGBoost"
 PROGRAM = """
@@ -50,10 +51,10 @@ def test_a_process_that_only_scores_does_not_load_what_its_model_does_without(
     assert json.loads(done.stdout) == expected
 
 
-def test_an_artifact_that_lacks_what_this_raypipe_reads_is_refused(artifact: files.Artifact) -> None:
-    content = files.load(artifact.uri, artifact.sha256)
-    decision = json.loads(content["decision.json"])
-    del decision["outputs"]
-    with pytest.raises(ModelError, match="another version of raypipe") as refused:
-        unpack({**content, "decision.json": json.dumps(decision).encode()})
-    assert "outputs" in str(refused.value)
+def test_an_artifact_of_the_earlier_format_is_refused_by_name(artifact: files.Artifact, tmp_path: Path) -> None:
+    earlier = as_format_1(artifact, tmp_path)
+    for load in (load_card, load_package):
+        with pytest.raises(ModelError, match=r"artifact of churn 20260131\.a was written by another") as refused:
+            load(earlier.uri, earlier.sha256, pipeline="churn", version="20260131.a")
+        assert f"format 1, model class raypipe.models.kmeans:KMeans, in {earlier.uri}" in str(refused.value)
+        assert "`raypipe fit churn`" in str(refused.value)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from raypipe.errors import ConfigError
-from raypipe.models.protocol import Family, load_family
+from raypipe.models.protocol import Family, load_family, load_matrix_family
 
 HERE = "raypipe.models.protocol"
 
@@ -31,11 +31,19 @@ def test_a_missing_class_shows_those_that_are_there() -> None:
 
 
 def test_a_class_that_is_no_family_is_told_what_it_lacks() -> None:
-    with pytest.raises(ConfigError, match="not a model family") as caught:
+    with pytest.raises(ConfigError, match="is not a Family") as caught:
         load_family("threading:Event")
     assert "from_files" in str(caught.value)
 
 
+def test_a_family_that_fits_on_no_matrix_is_refused_where_a_matrix_is_fitted() -> None:
+    path = "raypipe.recommend.hybrid:HybridRecommender"
+    assert isinstance(load_family(path), Family)
+    with pytest.raises(ConfigError, match="is not a MatrixFamily") as caught:
+        load_matrix_family(path)
+    assert caught.value.found == "no ray_backend, fit"
+
+
 def test_a_class_with_arguments_is_refused() -> None:
-    with pytest.raises(ConfigError, match="cannot be made"):
+    with pytest.raises(ConfigError, match="cannot be constructed"):
         load_family(f"{HERE}:Matrix")

@@ -1,4 +1,4 @@
-"""Early stopping of scikit-learn's networks on given validation rows, not on a random part of the training rows."""
+"""Stop scikit-learn's networks early on given validation rows, not on a random part of the training rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from raypipe.errors import DataError
+from raypipe.models.checks import require_validation_rows
 from raypipe.models.protocol import FloatArray, History, Matrix
 
 _SMALLEST = 1e-15
@@ -16,26 +16,22 @@ _SMALLEST = 1e-15
 def fit_with_early_stopping(
     estimator: Any, x: FloatArray, y: npt.NDArray[Any], weights: FloatArray | None, validation: Matrix, patience: int
 ) -> History:
-    """Fits epoch after epoch, and keeps the weights of the one that did best on the validation rows.
+    """Fit epoch after epoch, and keep the weights of the epoch with the lowest validation loss.
 
     Args:
         estimator: an MLPClassifier or MLPRegressor with a stochastic solver.
-        x: (rows, features), as the estimator sees them.
+        x: (rows, features), prepared for the estimator.
         y: (rows,).
         weights: (rows,), or None.
-        validation: rows as the estimator sees them.
-        patience: stop after so many epochs without a better validation metric; `max_iter` bounds them all.
+        validation: rows prepared for the estimator.
+        patience: epochs without a lower validation loss before the fit stops; `max_iter` bounds the epochs.
 
     Raises:
         DataError: there are no validation rows.
     """
-    if not len(validation):
-        raise DataError(
-            "Early stopping has no validation rows",
-            next_step="raise split.validation_share, or set model.early_stopping_rounds to 0",
-        )
+    require_validation_rows(validation)
     seed = estimator.random_state
-    # A number would shuffle the rows alike in every epoch.
+    # With a number as the random state, every epoch would shuffle the rows alike.
     estimator.set_params(random_state=np.random.RandomState(seed))
     binary = hasattr(estimator, "predict_proba")
     known = {"classes": [0, 1]} if binary else {}

@@ -1,6 +1,6 @@
-"""What stands under an artifacts' folder, and how an artifact is removed; on any fsspec path.
+"""List, measure and remove the folders of all artifacts under a root, on any fsspec path.
 
-Only what has the layout of an artifact is ever looked at: ROOT/ab/abcdef…/ and the unfinished ROOT/ab/.0123…/.
+Only folders with the layout of an artifact are looked at: ROOT/ab/abcdef…/ and the unfinished ROOT/ab/.0123…/.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import posixpath
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -21,19 +21,19 @@ from raypipe.errors import ModelError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _UNFINISHED = re.compile(r"\.[0-9a-f]{32}\Z")
-# When a file was written is called differently by each file system; the memory one knows when it was created.
+# Each file system has its own name for the time of writing; the one in memory has the time of creation.
 _WRITTEN = ("mtime", "LastModified", "last_modified", "updated", "created")
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A folder of an artifact, or of what should have become one.
+class ArtifactFolder:
+    """The folder of an artifact, or the remains of an interrupted save.
 
     Attributes:
         uri: an fsspec path.
-        name: the hash, or a dot and random digits where the writing was not finished.
-        bytes: of its files.
-        written_at: of its newest file, UTC; None where the file system does not say.
+        name: the hash, or a dot and random digits after an interrupted save.
+        bytes: the size of its files.
+        written_at: the time of its newest file, UTC; None where the file system does not tell.
     """
 
     uri: str
@@ -42,8 +42,8 @@ class Stored:
     written_at: datetime | None
 
 
-def stored(root: str) -> list[Stored]:
-    """The artifacts under a root, and what unfinished ones left; none where there is no such folder."""
+def artifact_folders(root: str) -> list[ArtifactFolder]:
+    """List the artifacts under a root, with the remains of interrupted saves."""
     system, path = file_system(root)
     if not system.exists(path):
         return []
@@ -52,45 +52,45 @@ def stored(root: str) -> list[Stored]:
         folder = posixpath.dirname(file)
         if _is_artifact(folder):
             folders.setdefault(folder, []).append(info)
-    # A path without its protocol would be one of this machine.
+    # A path without its protocol would be a path of this machine.
     prefixed = "://" in root
     return [
-        _stored(str(system.unstrip_protocol(folder)) if prefixed else folder, infos)
+        _described(str(system.unstrip_protocol(folder)) if prefixed else folder, infos)
         for folder, infos in sorted(folders.items())
     ]
 
 
 def size(uri: str) -> int:
-    """The bytes of an artifact's folder; 0 where it is not there."""
+    """Return the bytes of an artifact's folder, or 0 where there is no such folder."""
     system, path = file_system(uri)
     return int(system.du(path)) if system.exists(path) else 0
 
 
 def remove(uri: str) -> bool:
-    """Removes an artifact's folder; whether there was one.
+    """Remove an artifact's folder, and return whether there was one.
 
     Raises:
-        ModelError: the path is not that of an artifact.
+        ModelError: the path is not the folder of an artifact.
     """
     system, path = file_system(uri)
     path = path.rstrip("/")
     if not _is_artifact(path):
         raise ModelError(
-            "Not the folder of an artifact; nothing was removed",
+            "This is not the folder of an artifact, so nothing was removed",
             found=uri,
             allowed="ROOT/ab/abcdef…, as raypipe makes it",
         )
     if not system.exists(path):
         return False
     if "file" in ((system.protocol,) if isinstance(system.protocol, str) else system.protocol):
-        # A reader finds it whole or not at all, and the same content can be saved again at once.
-        doomed = os.path.join(os.path.dirname(path), f".{uuid.uuid4().hex}")
-        os.rename(path, doomed)
-        shutil.rmtree(doomed)
+        # After the rename a reader no longer finds half an artifact, and the same content can be saved again at once.
+        unfinished = os.path.join(os.path.dirname(path), f".{uuid.uuid4().hex}")
+        os.rename(path, unfinished)
+        shutil.rmtree(unfinished)
         return True
     manifest = posixpath.join(path, MANIFEST)
     if system.exists(manifest):
-        # Without it there is no artifact: an object store cannot rename, so this is the moment.
+        # An object store cannot rename, but a folder without its manifest is no artifact.
         system.rm_file(manifest)
     system.rm(path, recursive=True)
     return True
@@ -104,16 +104,11 @@ def _is_artifact(folder: str) -> bool:
     return bool(_UNFINISHED.match(path.name) and re.match(r"[0-9a-f]{2}\Z", shelf))
 
 
-def _stored(uri: str, infos: Iterable[Mapping[str, Any]]) -> Stored:
-    known = list(infos)
-    times = [_written(info) for info in known]
-    newest = max((time for time in times if time is not None), default=None)
-    return Stored(
-        uri,
-        PurePosixPath(uri).name,
-        sum(int(info.get("size") or 0) for info in known),
-        None if None in times else newest,
-    )
+def _described(uri: str, infos: Sequence[Mapping[str, Any]]) -> ArtifactFolder:
+    times = [_written(info) for info in infos]
+    known = [time for time in times if time is not None]
+    size = sum(int(info.get("size") or 0) for info in infos)
+    return ArtifactFolder(uri, PurePosixPath(uri).name, size, max(known) if len(known) == len(times) else None)
 
 
 def _written(info: Mapping[str, Any]) -> datetime | None:

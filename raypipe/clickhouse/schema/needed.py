@@ -1,0 +1,48 @@
+"""Select the tables that the configured pipelines read or write, and those that raypipe always needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from raypipe.clickhouse.schema.ddl import Declaration
+from raypipe.clickhouse.schema.migrate import schema
+from raypipe.clickhouse.statements import load_all, without_comments
+
+# Registry, ledger, predictions: every pipeline writes them.
+ALWAYS = ("ml_", "raypipe_")
+# A name with a database in front is left to its owner, and an ARRAY JOIN names a column.
+_TABLE = re.compile(r"(?<!ARRAY )\b(?:FROM|JOIN)\s+`?([A-Za-z_]\w*)\b(?!`?\s*\.)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Needed:
+    """The tables of the configured pipelines.
+
+    Attributes:
+        declarations: raypipe creates these, in this order.
+        foreign: sources and targets that raypipe has no DDL for; the user creates them.
+    """
+
+    declarations: tuple[Declaration, ...]
+    foreign: tuple[str, ...] = ()
+
+
+def needed(named: Iterable[str], files: Iterable[Path]) -> Needed:
+    """Select the declared tables that are named, that a SQL file reads, or that raypipe always needs.
+
+    Args:
+        named: the sources and targets of the pipelines.
+        files: the pipelines' SQL; an included file counts as part of the file that includes it.
+    """
+    named = set(named)
+    wanted = named.union(*(tables_of(statement.text) for path in files for statement in load_all(path)))
+    declarations = tuple(one for one in schema() if one.name in wanted or one.name.startswith(ALWAYS))
+    return Needed(declarations, tuple(sorted(named - {declaration.name for declaration in schema()})))
+
+
+def tables_of(sql: str) -> list[str]:
+    """Return the names behind FROM and JOIN in order, each once; subqueries named by WITH are among them."""
+    return list(dict.fromkeys(_TABLE.findall(without_comments(sql))))
