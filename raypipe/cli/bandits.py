@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from raypipe.ads.off_policy import OffPolicy
 
 NAMES = ("company_name", "brand_name", "device_type_name", "category_name")
+SHOWN = ("arm", "impressions", "clicks", "revenue", "expected", "best", "share")
 
 
 def document(published: AdsOutcome, seconds: float) -> dict[str, Any]:
@@ -92,34 +93,17 @@ def _print_arms(endpoint: Endpoint, loaded: Loaded, run: Run) -> None:
     with Client(endpoint) as client:
         columns, values = client.named_rows(report.text, {"run_id": run.run_id, "date": run.date})
     rows = [dict(zip(columns, row, strict=True)) for row in values]
+    for row in rows:
+        row["expected"] = cell({"value": row["expected"], "low": row["low"], "high": row["high"]})
     used = [name for name in NAMES if any(row[name] for row in rows)]
-    output.table(
-        (
-            *(name.removesuffix("_name") for name in used),
-            "arm",
-            "impressions",
-            "clicks",
-            "revenue",
-            "expected",
-            "best",
-            "share",
-            "",
-        ),
-        [[*(row[name] for name in used), *_arm(row)] for row in rows],
-        f"{run.pipeline} {run.model_version}: expected revenue per impression",
-    )
+    names = [*(name.removesuffix("_name") for name in used), *SHOWN, ""]
+    shown = [[*(row[name] for name in (*used, *SHOWN)), _note(row)] for row in rows]
+    output.table(names, shown, f"{run.pipeline} {run.model_version}: expected revenue per impression")
 
 
-def _arm(row: dict[str, Any]) -> list[object]:
+def _note(row: dict[str, Any]) -> str:
     note = "recommended" if row["is_recommended"] else ""
-    note += f" ({row['status']})" if row["status"] != "learned" else ""
-    return [
-        *(row[name] for name in ("arm", "impressions", "clicks", "revenue")),
-        cell({"value": row["expected"], "low": row["low"], "high": row["high"]}),
-        row["best"],
-        row["share"],
-        note,
-    ]
+    return f"{note} ({row['status']})" if row["status"] != "learned" else note
 
 
 def _print_value(value: OffPolicy) -> None:

@@ -17,9 +17,7 @@ config = typer.Typer(help="Show the configuration, the source of each value, or 
 @command(reads="config show")
 def config_show(
     options: Options,
-    pipeline: str | None = typer.Argument(
-        None, metavar="PIPELINE", help="The pipeline; without a name, the pipelines are listed."
-    ),
+    pipeline: str | None = typer.Argument(None, metavar="PIPELINE", help="Without a name, the pipelines are listed."),
 ) -> None:
     """Show every value of a pipeline's configuration and its source.
 

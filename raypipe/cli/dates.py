@@ -17,19 +17,15 @@ def parse_date(text: str, option: str = "--date") -> date | None:
     Raises:
         UsageError: the text is neither YYYY-MM-DD nor `latest`, or ClickHouse has no such date.
     """
-    return None if text == LATEST else _date(text, option, f", or {LATEST}", f"leave {option} out for the newest")
+    return None if text == LATEST else parse_day(text, option, f", or {LATEST}")
 
 
-def parse_day(text: str, option: str) -> date:
+def parse_day(text: str, option: str, others: str = "") -> date:
     """Read a date from the command line where `latest` would mean nothing.
 
     Raises:
         UsageError: the text is not YYYY-MM-DD, or ClickHouse has no such date.
     """
-    return _date(text, option, "", f"leave {option} out")
-
-
-def _date(text: str, option: str, others: str, without: str) -> date:
     try:
         day = date.fromisoformat(text)
     except ValueError:
@@ -40,6 +36,6 @@ def _date(text: str, option: str, others: str, without: str) -> date:
             f"{option} is not a date",
             found=text,
             allowed=f"YYYY-MM-DD from {FIRST_DATE} to {LAST_DATE}{others}",
-            next_step=f"write it as {date(2026, 1, 31)}, or {without}",
+            next_step=f"write it as {date(2026, 1, 31)}, or leave {option} out",
         )
     return day

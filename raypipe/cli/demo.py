@@ -20,12 +20,8 @@ def demo(
     users: int = typer.Option(50_000, min=100, help="Readers of the publisher."),
     days: int = typer.Option(120, min=91, help="Days of history; a fit needs 91."),
     seed: int = typer.Option(1, min=0, help="The same seed gives the same rows."),
-    last_date: str = typer.Option(
-        LATEST, metavar="DATE", help="The newest day of the data: YYYY-MM-DD, or latest, which is yesterday."
-    ),
-    drift_on: str | None = typer.Option(
-        None, metavar="DATE", help="Let readers change their behaviour on this day: YYYY-MM-DD."
-    ),
+    last_date: str = typer.Option(LATEST, metavar="DATE", help="The newest day: YYYY-MM-DD, or latest (yesterday)."),
+    drift_on: str | None = typer.Option(None, metavar="DATE", help="From this day on readers behave differently."),
     replace: bool = typer.Option(False, "--replace", help="Replace existing demo data."),
 ) -> None:
     """Fill the database with a synthetic publisher.

@@ -22,15 +22,9 @@ SAMPLE_ROWS = Limits().sample_rows
 @command()
 def explore(
     options: Options,
-    table: list[str] | None = typer.Option(
-        None, metavar="TABLE", help="Profile this table, and references among those named. May be repeated."
-    ),
-    sample_rows: int = typer.Option(
-        SAMPLE_ROWS, min=1000, metavar="N", help="Judge a larger table by about N of its rows."
-    ),
-    page_file: Path | None = typer.Option(
-        None, "--output", metavar="FILE", help="Write the whole report to this file, as one HTML page."
-    ),
+    table: list[str] | None = typer.Option(None, metavar="TABLE", help="Profile this table alone. May be repeated."),
+    sample_rows: int = typer.Option(SAMPLE_ROWS, min=1000, metavar="N", help="Sample about N rows of a larger table."),
+    page_file: Path | None = typer.Option(None, "--output", metavar="FILE", help="Write the report as one HTML page."),
 ) -> None:
     """Profile every table: ranges, gaps, keys, relations, hazards.
 

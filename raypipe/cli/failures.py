@@ -24,12 +24,6 @@ FAILED = 1
 INTERRUPTED = 130
 
 
-class Interrupted(RaypipeError):
-    """The user pressed Ctrl-C."""
-
-    exit_code = INTERRUPTED
-
-
 @contextmanager
 def reported(options: Options) -> Iterator[None]:
     """Turn an error into a message and an exit code, with a traceback for --debug alone."""
@@ -43,7 +37,9 @@ def reported(options: Options) -> Iterator[None]:
     except KeyboardInterrupt as error:
         # A run that was under way notes on the interrupt that it can be resumed.
         next_step = "; ".join(getattr(error, "__notes__", ())) or options.after_interrupt or None
-        raise _ended(Interrupted("interrupted", next_step=next_step), options) from None
+        interrupted = RaypipeError("interrupted", next_step=next_step)
+        interrupted.exit_code = INTERRUPTED
+        raise _ended(interrupted, options) from None
     except Exception as error:
         if isinstance(error, BrokenPipeError) and not _output_is_read():
             # The reader has gone, such as `head`; Typer exits with 1.
@@ -65,7 +61,7 @@ def tolerated() -> Iterator[None]:
 def _ended(error: RaypipeError, options: Options) -> SystemExit:
     if options.debug:
         output.tell(traceback.format_exc())
-    if isinstance(error, Interrupted):
+    if error.exit_code == INTERRUPTED:
         output.tell("; ".join(filter(None, (error.problem, error.next_step))), style="yellow")
     else:
         output.tell(f"error: {error}", style="red")
@@ -88,8 +84,11 @@ class Root(TyperGroup):
                 raise
             error.show()
             if wants_json(words):
-                output.emit(_misused(error).to_json())
-            raise SystemExit(getattr(error, "exit_code", UsageError.exit_code)) from None
+                context: Any = getattr(error, "ctx", None)
+                command = context.command_path if context else "raypipe"
+                misused = UsageError(error.format_message(), next_step=f"`{command} --help` lists the arguments")
+                output.emit(misused.to_json())
+            raise SystemExit(UsageError.exit_code) from None
         raise SystemExit(code or 0)
 
 
@@ -97,12 +96,6 @@ def wants_json(words: Sequence[str]) -> bool:
     """Tell whether a command line asks for JSON; behind `--` stands another command's."""
     own = words[: words.index("--")] if "--" in words else words
     return "--json" in own
-
-
-def _misused(error: Any) -> UsageError:
-    context = getattr(error, "ctx", None)
-    next_step = f"`{context.command_path} --help` shows what can be given" if context else None
-    return UsageError(error.format_message(), next_step=next_step)
 
 
 def _output_is_read() -> bool:

@@ -17,15 +17,9 @@ from raypipe.features import snapshots
 @command("finished days stay; repeat the command for the others")
 def features(
     options: Options,
-    date: str = typer.Option(
-        LATEST, metavar="DATE", help="The day: YYYY-MM-DD, or latest, the newest complete day with sessions."
-    ),
-    first: str | None = typer.Option(
-        None, "--from", metavar="DATE", help="Compute every day from this one to --date: YYYY-MM-DD."
-    ),
-    replace: bool = typer.Option(
-        False, "--replace", help="Compute existing days anew, every column, from the sessions."
-    ),
+    date: str = typer.Option(LATEST, metavar="DATE", help="The day: YYYY-MM-DD, or latest with sessions."),
+    first: str | None = typer.Option(None, "--from", metavar="DATE", help="Compute every day from this to --date."),
+    replace: bool = typer.Option(False, "--replace", help="Compute existing days anew, every column."),
 ) -> None:
     """Compute the snapshots of customer_user_features that are missing.
 

@@ -18,9 +18,7 @@ SHOWN = ("alias", "model_version", "since", "until", "set_by", "reason")
 def history(
     options: Options,
     pipeline: Pipeline,
-    at: str | None = typer.Option(
-        None, metavar="TIME", help="Show one moment: 2026-01-31T04:00, in UTC unless it has a zone."
-    ),
+    at: str | None = typer.Option(None, metavar="TIME", help="Show one moment, by default in UTC: 2026-01-31T04:00."),
     alias: str = typer.Option("", metavar="NAME", help="Show one alias: champion, challenger or previous."),
 ) -> None:
     """Show which version an alias named when, and why.

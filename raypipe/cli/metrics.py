@@ -14,13 +14,7 @@ UNKNOWN = "–"
 
 
 def cell(metric: Mapping[str, Any] | None, *, interval: bool = True, digits: str = ".4f") -> str:
-    """Format a metric as `0.8123 [0.8010, 0.8230]`; a dash where it is not known.
-
-    Args:
-        metric: `value`, and `low` and `high` where there is an interval.
-        interval: whether to show the interval.
-        digits: the format of the value and of the bounds.
-    """
+    """Format a metric, a mapping with `value`, `low` and `high`, as `0.8123 [0.8010, 0.8230]`; a dash if unknown."""
     value, low, high = (None, None, None) if metric is None else (metric.get(name) for name in ("value", "low", "high"))
     if value is None:
         return UNKNOWN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
@@ -12,13 +12,14 @@ from raypipe.cli import failures, output
 from raypipe.cli.dates import LATEST, parse_date
 from raypipe.cli.options import Date, Options, command, endpoint_of
 from raypipe.cli.score import RESUMABLE
-from raypipe.config.load import Loaded, list_pipelines, load_shared
-from raypipe.config.schema import Connection
+from raypipe.config.load import list_pipelines, load_shared
 from raypipe.errors import GateRefused, UsageError
 from raypipe.features import snapshots
 
 if TYPE_CHECKING:
     from raypipe.night import Step
+
+T = TypeVar("T")
 
 
 @command(RESUMABLE, reads="nightly")
@@ -39,7 +40,12 @@ def nightly(
     loaded = {name: options.load(name) for name in only or list_pipelines(options.config)}
     chosen = {name: pipeline for name, pipeline in loaded.items() if only or pipeline.config.enabled}
     shared = load_shared(options.config, options.url)
-    connection, timezone = _connection(chosen) or shared.connection, _timezone(chosen) or shared.timezone
+    configs = {name: pipeline.config for name, pipeline in chosen.items()}
+    connections = {config.connection: name for name, config in configs.items()}
+    connection = _shared(connections, "name different connections", "connection") or shared.connection
+    # Labels and features of different zones would overlap.
+    zones = {config.timezone: name for name, config in configs.items() if snapshots.PIPELINE in config.after}
+    timezone = _shared(zones, "cut the days of one snapshot in different zones", "timezone") or shared.timezone
     started = time.perf_counter()
     with endpoint_of(connection) as endpoint, output.progress() as progress:
         from raypipe import night
@@ -68,37 +74,17 @@ def _print(steps: Sequence[Step], seconds: float) -> None:
             output.say(f"{step.pipeline} {step.status}: {step.reason}")
 
 
-def _connection(pipelines: Mapping[str, Loaded]) -> Connection | None:
-    """Return the ClickHouse of all pipelines; None where there is no pipeline.
+def _shared(values: Mapping[T, str], problem: str, key: str) -> T | None:
+    """Return the only value of a key, by the pipelines that have it; None where no pipeline does.
 
     Raises:
-        UsageError: they name several, and a night reaches only one.
+        UsageError: the pipelines have several values.
     """
-    named = {loaded.config.connection: name for name, loaded in pipelines.items()}
-    if len(named) > 1:
+    if len(values) > 1:
         raise UsageError(
-            "The pipelines of a night name different connections",
-            found=", ".join(f"{name}: {connection.url}" for connection, name in named.items()),
-            allowed="one connection, in base.yaml",
-            next_step="remove `connection` from the pipelines' files, or run each with --only",
+            f"The pipelines of a night {problem}",
+            found=", ".join(f"{name}: {getattr(value, 'url', value)}" for value, name in values.items()),
+            allowed=f"one {key}, in base.yaml",
+            next_step=f"remove `{key}` from the pipelines' files, or run each with --only",
         )
-    return next(iter(named), None)
-
-
-def _timezone(pipelines: Mapping[str, Loaded]) -> str | None:
-    """Return the zone of all pipelines that read the day's features; None where none does.
-
-    Raises:
-        UsageError: they name several zones, so that labels and features would overlap.
-    """
-    zones = {
-        loaded.config.timezone: name for name, loaded in pipelines.items() if snapshots.PIPELINE in loaded.config.after
-    }
-    if len(zones) > 1:
-        raise UsageError(
-            "The pipelines of a night cut the days of one snapshot in different zones",
-            found=", ".join(f"{name}: {timezone}" for timezone, name in zones.items()),
-            allowed="one timezone, in base.yaml",
-            next_step="remove `timezone` from the pipelines' files",
-        )
-    return next(iter(zones), None)
+    return next(iter(values), None)

@@ -17,9 +17,7 @@ def promote(
     pipeline: Pipeline,
     version: Version,
     reason: str = typer.Option("", metavar="TEXT", help="The reason, for the history; needed unless --if-better."),
-    if_better: bool = typer.Option(
-        False, "--if-better", help="Promote only if it beats the champion on the same test rows beyond noise."
-    ),
+    if_better: bool = typer.Option(False, "--if-better", help="Promote only if it beats the champion."),
     changed_contract: ChangedContract = False,
     take_over: TakeOver = False,
 ) -> None:

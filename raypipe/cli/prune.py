@@ -22,16 +22,12 @@ def prune(
     pipeline: Only = None,
     keep: int = typer.Option(10, min=1, metavar="N", help="Keep at least the newest N versions of each pipeline."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Show what would be removed; remove nothing."),
-    orphans: bool = typer.Option(
-        False,
-        "--orphans",
-        help="Also remove artifacts that no version here owns; other databases may share the folder.",
-    ),
+    orphans: bool = typer.Option(False, "--orphans", help="Also remove artifacts that no version here owns."),
 ) -> None:
     """Remove the artifacts of old versions.
 
     An artifact stays while an alias names its version, or a run that is not superseded does. The registry keeps the
-    versions and notes that their artifacts are gone.
+    versions and notes that their artifacts are gone. --orphans is wrong where other databases share the folder.
 
     Example: raypipe models prune churn --keep 5 --dry-run
     """

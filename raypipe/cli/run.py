@@ -53,8 +53,15 @@ def run(options: Options, pipeline: Pipeline, date: Date = LATEST) -> None:
 
             with output.progress() as progress:
                 result = night.run_pipeline(endpoint, loaded, day, progress)
+            seconds = time.perf_counter() - started
             _warn_of_settings(options, pipeline, result)
-            _show(options, endpoint, result, time.perf_counter() - started)
+            document = {
+                **score_document(result.score, seconds, result.scoring_seconds),
+                "fit": fit_document(result.fit) if result.fit else None,
+                "monitoring": monitoring_document(result.score),
+                "validated": validate.document(result.validation),
+            }
+            options.show(document, _print, endpoint, result, document, options.url)
 
 
 def _warn_of_settings(options: Options, pipeline: str, result: NightResult) -> None:
@@ -68,18 +75,7 @@ def _warn_of_settings(options: Options, pipeline: str, result: NightResult) -> N
         )
 
 
-def _show(options: Options, endpoint: Endpoint, result: NightResult, seconds: float) -> None:
-    fitted, scored = result.fit, result.score
-    document = score_document(scored, seconds, result.scoring_seconds)
-    parts = {
-        "fit": fit_document(fitted) if fitted else None,
-        "monitoring": monitoring_document(scored),
-        "validated": validate.document(result.validation),
-    }
-    options.show({**document, **parts}, _print, options, endpoint, result, document)
-
-
-def _print(options: Options, endpoint: Endpoint, result: NightResult, document: dict[str, Any]) -> None:
+def _print(endpoint: Endpoint, result: NightResult, document: dict[str, Any], url: str | None) -> None:
     """Print a night of one pipeline, and the next steps."""
     fitted, scored = result.fit, result.score
     if fitted:
@@ -92,7 +88,9 @@ def _print(options: Options, endpoint: Endpoint, result: NightResult, document: 
         _print_levels(client, scored)
     if result.validation.validations:
         validate.show(scored.manifest.pipeline, result.validation)
-    _print_next(scored, options.url)
+    where, first = f" --url {url}" if url else "", scored.manifest.targets[0].table
+    output.say(f"next: raypipe runs{where}, raypipe models{where}, or")
+    output.say(f'      raypipe sql{where} "SELECT * FROM {first} LIMIT 5"')
 
 
 def _print_registered(version: Registered) -> None:
@@ -109,12 +107,3 @@ def _print_levels(client: Client, scored: ScoreResult) -> None:
     query = load(shipped() / "sql" / "shared" / "published_levels.sql")
     rows = client.rows(query.text, {"run_id": scored.manifest.run_id, "run_at": scored.manifest.run_at})
     output.table(("level", "brand", "users", "mean score"), rows, "levels")
-
-
-def _print_next(scored: ScoreResult, url: str | None) -> None:
-    where = f" --url {url}" if url else ""
-    first = scored.manifest.targets[0].table
-    output.say(
-        f"next: raypipe runs{where}, raypipe models{where}, or\n"
-        f'      raypipe sql{where} "SELECT * FROM {first} LIMIT 5"'
-    )

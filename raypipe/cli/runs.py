@@ -6,20 +6,8 @@ from raypipe.cli import output
 from raypipe.cli.options import Limit, Only, Options, command
 from raypipe.score import runs as records
 
-DOCUMENTED = (
-    "run_id",
-    "pipeline",
-    "date",
-    "status",
-    "model_version",
-    "rows_published",
-    "rows_rejected",
-    "slices",
-    "started_at",
-    "published_at",
-    "error",
-)
 SHOWN = ("run_id", "date", "status", "model_version", "rows_published", "started_at", "error")
+DOCUMENTED = (*SHOWN, "pipeline", "rows_rejected", "slices", "published_at")
 
 
 @command()

@@ -47,8 +47,8 @@ def score(
 
 def show_score(options: Options, scored: ScoreResult, seconds: float) -> None:
     """Print a published run."""
-    document = score_document(scored, seconds)
-    options.show({**document, "monitoring": monitoring_document(scored)}, print_score, scored, document)
+    document = {**score_document(scored, seconds), "monitoring": monitoring_document(scored)}
+    options.show(document, print_score, scored, document)
 
 
 def score_document(
@@ -90,11 +90,12 @@ def monitoring_document(scored: ScoreResult) -> dict[str, Any]:
 
 
 def print_score(scored: ScoreResult, document: dict[str, Any]) -> None:
-    """Print a published run as a table."""
+    """Print the plain values of a run's document as a table."""
+    parts = ("fit", "monitoring", "validated")
     output.pairs(
         "published",
         {
-            **document,
+            **{name: value for name, value in document.items() if name not in parts},
             "time": "  ".join(f"{name} {value:.1f}s" for name, value in document["time"].items()),
             "peak_mb": "  ".join(f"{name} {mb:.0f}" for name, mb in document["peak_mb"].items()),
             "drift": _drift_words(scored.drift),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
 
 import typer
 
@@ -15,9 +14,7 @@ _YIELDS_ROWS = re.compile(r"[\s(]*(SELECT|WITH|FROM|SHOW|DESCRIBE|DESC|EXPLAIN|E
 
 
 @command()
-def sql(
-    options: Options, query: Annotated[str, typer.Argument(metavar="SELECT", help="The statement, in quotes.")]
-) -> None:
+def sql(options: Options, query: str = typer.Argument(metavar="SELECT", help="The statement, in quotes.")) -> None:
     """Run a statement on the configured ClickHouse and print its rows.
 
     Example: raypipe sql "SELECT status, count() FROM raypipe_runs FINAL GROUP BY status" --json

@@ -36,18 +36,16 @@ def submit(
         exists=True,
         file_okay=False,
         resolve_path=True,
-        help="The folder to copy to the cluster. Default: this folder, if it has `configs`; else none.",
+        help="The folder to copy. Default: this folder, if it has `configs`.",
     ),
     requirements: Path | None = typer.Option(
         None,
         metavar="FILE",
         exists=True,
         dir_okay=False,
-        help="Pinned packages for the job, in the form of requirements.lock. Default: those of the nodes.",
+        help="Pinned packages for the job. Default: those of the nodes.",
     ),
-    env: list[str] = typer.Option(
-        [], metavar="NAME[=VALUE]", help="A variable for the job, never a secret. May be repeated."
-    ),
+    env: list[str] = typer.Option([], metavar="NAME[=VALUE]", help="A variable, never a secret. May be repeated."),
     no_wait: bool = typer.Option(False, "--no-wait", help="Return when the job is submitted."),
 ) -> None:
     """Run a raypipe command as a job of a Ray cluster.

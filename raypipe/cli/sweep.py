@@ -25,12 +25,8 @@ SHOWN = ("auc", "log_loss", "brier", "rmse", "mae", "r2")
 @command(reads="sweep")
 def sweep(
     options: Options,
-    pipeline: str | None = typer.Argument(
-        None, metavar="PIPELINE", help="The pipeline's name: churn is configs/churn.yaml."
-    ),
-    matrix: Path | None = typer.Option(
-        None, metavar="FILE", help="Instead of PIPELINE: a YAML file that crosses several."
-    ),
+    pipeline: str | None = typer.Argument(None, metavar="PIPELINE", help="The pipeline to search for."),
+    matrix: Path | None = typer.Option(None, metavar="FILE", help="A YAML file that crosses several pipelines."),
     trials: int | None = typer.Option(None, min=1, metavar="N", help="Configurations to try. Default: sweep.trials."),
     resume: str | None = typer.Option(None, metavar="NAME", help="Continue a sweep that was stopped or killed."),
     as_of: AsOf = LATEST,

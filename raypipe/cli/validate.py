@@ -22,9 +22,7 @@ METRICS = ("auc", "log_loss", "brier", "rmse", "mae", "r2")
 def validate(
     options: Options,
     pipeline: Pipeline,
-    date: str | None = typer.Option(
-        None, metavar="DATE", help="Show the predictions of this date alone, in detail: YYYY-MM-DD."
-    ),
+    date: str | None = typer.Option(None, metavar="DATE", help="Show one date in detail: YYYY-MM-DD."),
 ) -> None:
     """Compare earlier predictions with what happened.
 
