@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from raypipe.cli import output
 from raypipe.cli.failures import tolerated
+from raypipe.cli.fit import version_document
 from raypipe.cli.metrics import cell
 from raypipe.cli.options import Options
 from raypipe.cli.score import score_document
@@ -25,20 +26,11 @@ SHOWN = ("arm", "impressions", "clicks", "revenue", "expected", "best", "share")
 
 def document(published: AdsOutcome, seconds: float) -> dict[str, Any]:
     """Return the JSON of a published policy."""
-    fitted, events, version = published.fitted, published.events, published.version
+    fitted, events = published.fitted, published.events
+    metrics = {"test": fitted.evaluation["test"], "baselines": fitted.evaluation["baselines"]}
     return {
         **score_document(published, seconds, seconds - fitted.seconds),
-        "fit": {
-            "pipeline": version.pipeline,
-            "model_version": version.version,
-            "model_id": version.model_id,
-            "status": version.status,
-            "metrics": {"test": fitted.evaluation["test"], "baselines": fitted.evaluation["baselines"]},
-            "decision": fitted.decision.to_json(),
-            "warnings": list(fitted.warnings),
-            "artifact_sha256": version.artifact_sha256,
-            "seconds": round(fitted.seconds, 3),
-        },
+        "fit": version_document(published.version, fitted, metrics),
         "monitoring": {
             "data_drift_score": max(published.drift.values(), default=0.0),
             "events": events.events,

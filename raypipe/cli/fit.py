@@ -12,7 +12,9 @@ from raypipe.cli.options import AsOf, ChangedContract, Options, Pipeline, comman
 from raypipe.registry.record import Registered
 
 if TYPE_CHECKING:
+    from raypipe.ads.fit import FittedAds
     from raypipe.fit.fit import FitResult
+    from raypipe.fit.fitting import Fitted
 
 
 @command("`raypipe models` shows whether the version was registered", reads="fit")
@@ -47,16 +49,21 @@ def fit(options: Options, pipeline: Pipeline, as_of: AsOf = LATEST, changed_cont
 
 def fit_document(result: FitResult) -> dict[str, Any]:
     """Return the JSON of a fit."""
-    version, fitted = result.version, result.fitted
+    fitted = result.fitted
+    metrics = {"test": fitted.test, "validation": fitted.validation, "baselines": fitted.baselines}
+    return {**version_document(result.version, fitted, metrics), "rows": dict(fitted.rows)}
+
+
+def version_document(version: Registered, fitted: Fitted | FittedAds, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON of a version that was just fitted."""
     return {
         "pipeline": version.pipeline,
         "model_version": version.version,
         "model_id": version.model_id,
         "status": version.status,
-        "metrics": {"test": fitted.test, "validation": fitted.validation, "baselines": fitted.baselines},
+        "metrics": metrics,
         "decision": fitted.decision.to_json(),
         "warnings": list(fitted.warnings),
-        "rows": dict(fitted.rows),
         "artifact_sha256": version.artifact_sha256,
         "seconds": round(fitted.seconds, 3),
     }
