@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
-from raypipe.loaders.load import load_session_features, load_user_features
+from raypipe.loaders.loaders import load_session_features, load_user_features
 
 KEYS = ("company_id", "brand_id", "user_id")
 

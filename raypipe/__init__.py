@@ -1,4 +1,4 @@
-"""raypipe: train, score and publish models over ClickHouse with Ray, exactly once."""
+"""Train, score and publish models over ClickHouse with Ray, exactly once."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Loaded on first use: `raypipe.read_sql` brings Ray along, and a command that needs none should not wait for it.
+# Loaded on first use: `raypipe.read_sql` imports Ray, and commands without Ray should not wait for it.
 _PUBLIC = {
     "Client": "raypipe.clickhouse.client",
     "Endpoint": "raypipe.clickhouse.endpoint",
     "connected": "raypipe.clickhouse.connect",
     "read_sql": "raypipe.data.source",
-    "load_user_features": "raypipe.loaders.load",
-    "load_session_features": "raypipe.loaders.load",
-    "load_daily_metrics": "raypipe.loaders.load",
-    "load_interactions": "raypipe.loaders.load",
-    "save_predictions": "raypipe.loaders.load",
+    "load_user_features": "raypipe.loaders.loaders",
+    "load_session_features": "raypipe.loaders.loaders",
+    "load_daily_metrics": "raypipe.loaders.loaders",
+    "load_interactions": "raypipe.loaders.loaders",
+    "save_predictions": "raypipe.loaders.save",
 }
 
 

@@ -1,4 +1,4 @@
-"""What stands in the way of a run: the server, its database, the user's grants, and this machine."""
+"""Examine what a run needs: the server, its database, the user's grants, and this machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MANY_PARTITIONS = 5_000
 GIB = 1 << 30
 DISK_WARNING_BYTES = 10 * GIB
 DISK_PROBLEM_BYTES = GIB
-# Ray maps its object store from here; when it is smaller, Ray falls back to the slower disk.
+# Ray's object store lies in shared memory; if it is smaller, Ray falls back to the slower disk.
 SHARED_MEMORY_BYTES = 2 * GIB
 SKEW_WARNING_SECONDS = 1.0
 SKEW_PROBLEM_SECONDS = 30.0
@@ -42,13 +42,13 @@ EMBEDDED = ("chdb", "starlette", "uvicorn")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was examined.
+    """The result of one examination.
 
     Attributes:
-        name: what, in a word or two.
-        status: `ok`; `warning`: runs work, but not as they should; `problem`: runs fail.
-        detail: what was found.
-        next_step: what to do about it, '' where nothing is to be done.
+        name: the subject, in a word or two.
+        status: `ok`; `warning`: runs work with a drawback; `problem`: runs fail.
+        detail: the observation.
+        next_step: the remedy, '' if none is needed.
     """
 
     name: str
@@ -85,18 +85,18 @@ def _server(endpoint: Endpoint, needed: Needed) -> list[Check]:
 
 
 def _guarded(name: str, check: Callable[[Client], Check], client: Client) -> Check:
-    """The check, or what kept it from telling: a diagnosis must not end at the first missing grant."""
+    """Return the check, or the reason why it failed: a diagnosis must not end at a missing grant."""
     try:
         return check(client)
     except Denied as error:
-        return Check(name, "warning", f"cannot tell: {_last_line(error)}", "grant it, see sql/grants.sql")
+        return Check(name, "warning", f"unknown: {_last_line(error)}", "grant it, see sql/grants.sql")
     except RaypipeError as error:
         return _failed(name, error)
 
 
 def _failed(name: str, error: RaypipeError) -> Check:
-    found = f": {error.found}" if error.found is not None else ""
-    return Check(name, "problem", f"{error.problem}{found}", error.next_step or "")
+    detail = error.problem if error.found is None else f"{error.problem}: {error.found}"
+    return Check(name, "problem", detail, error.next_step or "")
 
 
 def _last_line(error: RaypipeError) -> str:
@@ -117,15 +117,15 @@ def _clock(client: Client) -> Check:
     after = time.time()
     skew = max(before - server, server - after, 0.0)
     if skew < SKEW_WARNING_SECONDS:
-        return Check("clocks", "ok", "the server's and this machine's agree")
+        return Check("clocks", "ok", "the server's clock agrees with this machine's")
     status: Status = "warning" if skew < SKEW_PROBLEM_SECONDS else "problem"
-    detail = f"the server's clock is {skew:.1f} s off this machine's; the latest state of a run is chosen by time"
+    detail = f"the server's clock differs from this machine's by {skew:.1f} s, but times decide a run's latest state"
     return Check("clocks", status, detail, "synchronise both by NTP")
 
 
 def _server_disk(client: Client) -> Check:
     disks = client.rows("SELECT name, free_space, total_space FROM system.disks")
-    # An object store reports a free space without meaning.
+    # The free space that an object store reports means nothing.
     name, free, total = min(disks, key=lambda disk: disk[1])
     return _space("disk of the server", f"{name}: ", free, total)
 
@@ -153,7 +153,7 @@ def _tables(needed: Needed, client: Client) -> Check:
     report = plan(client, needed.declarations)
     if report.problems:
         detail = "; ".join(str(difference) for difference in report.problems)
-        return Check("tables", "problem", detail, "alter the tables; raypipe leaves those it did not make as they are")
+        return Check("tables", "problem", detail, "alter the tables: raypipe never alters a table that exists")
     if report.created:
         return Check("tables", "problem", f"missing: {', '.join(report.created)}", MIGRATE)
     absent = [name for name in needed.foreign if describe(client, name) is None]
@@ -161,8 +161,8 @@ def _tables(needed: Needed, client: Client) -> Check:
         detail = f"missing: {', '.join(absent)}, which a pipeline's source or target names"
         return Check("tables", "problem", detail, "create the table, or correct the pipeline's configuration")
     differing = {difference.table for difference in report.differences}
-    noted = f"; {len(differing)} differ in ways that work: `{MIGRATE} --check` tells them" if differing else ""
-    return Check("tables", "ok", f"{len(report.present)} tables and views stand{noted}")
+    noted = f"; {len(differing)} differ in ways that work: `{MIGRATE} --check` lists them" if differing else ""
+    return Check("tables", "ok", f"{len(report.present)} tables and views exist{noted}")
 
 
 def _partitions(client: Client) -> Check:
@@ -175,7 +175,7 @@ def _partitions(client: Client) -> Check:
     if not crowded:
         return Check("partitions", "ok", f"no table has more than {MANY_PARTITIONS}")
     detail = ", ".join(f"{table} has {partitions}" for table, partitions in crowded)
-    return Check("partitions", "warning", detail, "shorten the retention: a server starts slowly with so many")
+    return Check("partitions", "warning", detail, "shorten the retention: so many partitions slow the server's start")
 
 
 def _windows(client: Client) -> Check:
@@ -186,15 +186,15 @@ def _windows(client: Client) -> Check:
 
 
 def _leftovers(client: Client) -> Check:
-    found = leftovers(client)
-    over = [leftover.table for leftover in found if leftover.is_over()]
+    tables = leftovers(client)
+    over = [leftover.table for leftover in tables if leftover.is_over()]
     if over:
-        return Check("leftovers", "warning", f"of runs that are over: {', '.join(over)}", "raypipe doctor --clean")
-    stale = [one.table for one in found if one.age is not None and one.age > PATIENCE]
+        return Check("leftovers", "warning", f"of finished runs: {', '.join(over)}", "raypipe doctor --clean")
+    stale = [leftover.table for leftover in tables if leftover.age is not None and leftover.age > PATIENCE]
     if stale:
-        detail = f"older than {PATIENCE // timedelta(hours=1)} h, of runs that are not over: {', '.join(stale)}"
+        detail = f"older than {PATIENCE // timedelta(hours=1)} h, of unfinished runs: {', '.join(stale)}"
         return Check("leftovers", "warning", detail, "`raypipe runs` lists them; raypipe resume RUN")
-    return Check("leftovers", "ok", f"{len(found)} tables of living runs" if found else "none")
+    return Check("leftovers", "ok", f"{len(tables)} tables of running runs" if tables else "none")
 
 
 DATABASE_CHECKS: dict[str, Callable[[Client], Check]] = {
@@ -216,10 +216,10 @@ def _machine(embedded: bool) -> list[Check]:
 
 
 def _ray() -> Check:
-    found = _installed("ray")
-    if found is None:
+    installed = _installed("ray")
+    if installed is None:
         return Check("Ray", "problem", "not installed", "pip install 'ray[default,data,train,tune]>=2.60,<2.64'")
-    return Check("Ray", "ok", f"Ray {found}")
+    return Check("Ray", "ok", f"Ray {installed}")
 
 
 def _resources() -> Check:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-# Folders under sql/ that are raypipe's own, whatever project is configured.
+# Folders under sql/ that are raypipe's own in every project.
 OWN_SQL = ("demo", "explore", "features", "loaders", "registry", "schema", "shared", "validation")
-# No pipeline may have these names: base.yaml, and those whose SQL would be looked for in raypipe's own folders.
+# Reserved for base.yaml, and for pipelines whose SQL would be looked up in raypipe's own folders.
 RESERVED_NAMES = ("base", *OWN_SQL)
 
 
 def shipped() -> Path:
-    """Return the folder of raypipe's own `configs` and `sql`: in the package when installed, else the checkout."""
+    """Return the folder of raypipe's own `configs` and `sql`: inside the installed package, or the checkout."""
     package = Path(__file__).resolve().parent
     installed = package / "_shipped"
     return installed if installed.is_dir() else package.parent
 
 
 def sql_path(folder: Path, path: str) -> Path:
-    """Return the file of a path inside a project's folder of SQL; some folders are raypipe's own."""
+    """Return the file of a path inside a project's SQL folder; the folders in OWN_SQL are raypipe's own."""
     own = path.split("/")[0] in OWN_SQL
     return (shipped() / "sql" if own else folder) / path

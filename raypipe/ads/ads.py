@@ -26,7 +26,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import load
 from raypipe.config.ads import Ads
 from raypipe.config.load import Loaded
-from raypipe.data.days import last_day_over, require_over
+from raypipe.data.days import last_ended_day, require_ended
 from raypipe.data.slices import Slice, Slicing
 from raypipe.errors import GateRefused, RaypipeError, UsageError
 from raypipe.progress import Progress
@@ -124,9 +124,9 @@ def _window(client: Client, loaded: Loaded, settings: Ads, day: date | None, now
     zone = loaded.config.timezone
     if day is None:
         newest = load(loaded.sql(f"{loaded.config.pipeline}/newest.sql"))
-        last = last_day_over(now, zone)
+        last = last_ended_day(now, zone)
         day = ad_events.newest_day(client, newest, last, zone, settings.impression, settings.click)
-    require_over(day, now, zone, "Ads are learned from whole days")
+    require_ended(day, now, zone, "Ads are learned from whole days")
     return Window(
         day,
         settings.window_days,

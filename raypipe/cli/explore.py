@@ -12,7 +12,7 @@ from raypipe.cli import output
 from raypipe.cli.options import Options, command
 from raypipe.errors import RaypipeError, UsageError
 from raypipe.explore import page
-from raypipe.explore.facts import Limits, Report
+from raypipe.explore.facts import DatabaseProfile, Limits
 from raypipe.explore.figures import size
 from raypipe.explore.profile import document, profile
 
@@ -77,7 +77,11 @@ def _write(file: Path, html: str) -> None:
         ) from error
 
 
+<<<<<<< HEAD
 def _print(report: Report, page_file: Path | None) -> None:
+=======
+def _show(report: DatabaseProfile, page_file: Path | None) -> None:
+>>>>>>> base
     rows = [
         (
             table.table,

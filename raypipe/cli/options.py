@@ -18,7 +18,7 @@ from raypipe.clickhouse.connect import connected
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.needed import Needed, needed
 from raypipe.config.load import Loaded, list_pipelines, load_pipeline, load_shared
-from raypipe.config.schema import Connection
+from raypipe.config.shared import Connection
 from raypipe.errors import UsageError
 
 Config = Annotated[

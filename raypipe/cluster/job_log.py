@@ -1,4 +1,4 @@
-"""A job's log while it runs, past connections that break, and how the job ended."""
+"""Follow a job's log until the job ends, across broken connections."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from raypipe.errors import ClusterError
 
 log = logging.getLogger(__name__)
 
-# A head that is gone for longer takes its jobs with it.
+# If the head is gone for longer, its jobs are gone too.
 ATTEMPTS = 6
 PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 
 
 class _Log:
-    """Writes what was not written yet: every connection tells a log from its beginning."""
+    """Writes only the new part of a log: every connection repeats it from the beginning."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
         self._written = 0
-        self._heard = 0
+        self._received = 0
 
     def again(self) -> None:
-        """A connection begins."""
-        self._heard = 0
+        """Start over: a new connection repeats the log from its beginning."""
+        self._received = 0
 
     def __call__(self, text: str) -> None:
-        fresh = text[max(0, self._written - self._heard) :]
-        self._heard += len(text)
+        fresh = text[max(0, self._written - self._received) :]
+        self._received += len(text)
         if fresh:
             self._written += len(fresh)
             self._write(fresh)
 
 
 def follow(server: Server, submission_id: str, write: Write) -> State:
-    """Writes a job's log until the job is over; how it ended.
+    """Write a job's log until the job ends, and return its final state.
 
     Raises:
-        ClusterError: the server does not answer any more.
+        ClusterError: the server no longer answers.
     """
     shown = _Log(write)
     failures = 0
@@ -54,12 +54,12 @@ def follow(server: Server, submission_id: str, write: Write) -> State:
             failures += 1
             if failures >= ATTEMPTS:
                 raise ClusterError(
-                    f"Lost sight of the job {submission_id}",
+                    f"Lost contact with the job {submission_id}",
                     found=error.found,
-                    next_step=f"`{server.tool('status', submission_id)}` once the cluster answers; the job goes on as"
-                    " long as its head lives",
+                    next_step=f"`{server.tool('status', submission_id)}` once the cluster answers; the job runs on as"
+                    " long as the head does",
                 ) from error
-            log.warning("%s; asking again", error.problem)
+            log.warning("%s; trying again", error.problem)
             pause.wait(min(PAUSE_SECONDS * 2**failures, LONGEST_PAUSE_SECONDS))
             continue
         failures = 0

@@ -1,4 +1,4 @@
-"""What is asked of a cluster: a command, the files and packages it needs, and never a secret."""
+"""Describe a job for a cluster: a command, its files and packages, and never a secret."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from raypipe.config.load import load_shared
 from raypipe.errors import RaypipeError, UsageError
 
 PASSWORD_FILE_VARIABLE = "RAYPIPE_PASSWORD_FILE"
-# A shorter one could be part of any word.
+# A shorter secret could be part of any word.
 SHORTEST_SECRET = 4
-# Beside what Ray leaves out by itself (.git, .venv, what .gitignore and .rayignore name): data and likely secrets.
+# Data and likely secrets; Ray itself leaves out .git, .venv and the files that .gitignore and .rayignore name.
 EXCLUDED = (
     *(".raypipe/", ".mypy_cache/", ".pytest_cache/", ".ruff_cache/"),
     *(".env", ".env.*", "*.pem", "*.key", "*.p12", ".netrc", ".aws/", ".ssh/", ".ray/"),
 )
-# `ray job stop` interrupts the command as Ctrl-C does, so that it gives back its lock and can be resumed.
+# `ray job stop` interrupts the command as Ctrl-C does: it releases its lock and can be resumed.
 GENTLE_STOP = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "60"}
 _SECRET_NAME = re.compile(
     r"PASSWORD(?!_FILE)|PASSWD|PASSPHRASE|TOKEN(?!_PATH)|SECRET|CREDENTIAL|API_?KEY|(^|_)KEY(_|$)", re.IGNORECASE
@@ -38,13 +38,13 @@ _PASSWORD_PART = re.compile(r"(://[^/@\s:]*):[^@\s]+@")
 
 @dataclass(frozen=True)
 class Request:
-    """A job as a cluster is asked for it. Whoever may see the job sees all of this.
+    """A job for a cluster. Everybody who may see the job sees all of this.
 
     Attributes:
         submission_id: the job's name.
         words: the raypipe command, without `raypipe`.
-        working_dir: a folder that is copied to the cluster, where the command runs; None for none.
-        requirements: a locked requirements file whose packages the job gets; None for what the nodes have.
+        working_dir: a folder that is copied to the cluster and in which the command runs, or None.
+        requirements: a locked requirements file with the job's packages; None for the packages of the nodes.
         variables: environment variables of the job.
     """
 
@@ -56,53 +56,53 @@ class Request:
 
     @property
     def entrypoint(self) -> str:
-        """The shell command that the cluster runs."""
+        """The shell command for the cluster."""
         return shlex.join(("python", "-m", "raypipe", *self.words))
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What is kept beside the job."""
+        """The facts that Ray stores with the job."""
         return {"raypipe": __version__}
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """The lines of the requirements file that pip is to read; none without a file."""
+        """The lines of the requirements file without comments; none without a file."""
         if self.requirements is None:
             return ()
         lines = [line.rstrip() for line in self.requirements.read_text(encoding="utf-8").splitlines()]
         return tuple(line for line in lines if line and not line.lstrip().startswith("#"))
 
     def runtime_env(self, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
-        """Ray's `runtime_env`: the files, packages and variables of the job."""
+        """Return Ray's `runtime_env`: the files, packages and variables of the job."""
         wanted: dict[str, Any] = {"env_vars": {**GENTLE_STOP, **self.variables}}
         if self.working_dir is not None:
             wanted["working_dir"] = str(self.working_dir)
             wanted["excludes"] = [*EXCLUDED, *_secret_files_inside(self.working_dir, environ)]
         if self.requirements is not None:
-            # Hashes in the file make pip refuse anything else; a lock names every dependency, so none is looked for.
+            # Hashes make pip refuse other files; a lock names every dependency, so pip has none to resolve.
             options = ["--disable-pip-version-check", "--no-cache-dir", "--no-deps"]
             wanted["pip"] = {"packages": list(self.packages), "pip_check": False, "pip_install_options": options}
         return wanted
 
 
 def new_id(words: Sequence[str]) -> str:
-    """A name for a job that no other has, such as `raypipe_run_20260201T031500_4f0c1a2b`."""
+    """Return a unique name for a job, such as `raypipe_run_20260201T031500_4f0c1a2b`."""
     return f"raypipe_{words[0]}_{datetime.now(UTC):%Y%m%dT%H%M%S}_{secrets.token_hex(4)}"
 
 
 def variables(given: Iterable[str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Variables for a job from `NAME`, with the value it has here, or `NAME=VALUE`.
+    """Return a job's variables from `NAME=VALUE`, or from `NAME` with its value in this environment.
 
     Raises:
-        UsageError: one is not set here, or its name says that it is a secret.
+        UsageError: a variable is not set here, or its name suggests a secret.
     """
-    found = {}
+    chosen = {}
     for item in given:
         name, equals, value = item.partition("=")
         if _SECRET_NAME.search(name):
             raise UsageError(
                 f"{name} looks like a secret, and everybody who may see a job sees its variables",
-                allowed="a reference, such as RAYPIPE_PASSWORD_FILE, or a variable that is no secret",
+                allowed="a reference, such as RAYPIPE_PASSWORD_FILE, or a variable that is not secret",
                 next_step=f"set {name} in the environment of the cluster's nodes, or put it into a file there",
             )
         if not re.fullmatch(r"[A-Za-z_]\w*", name) or (not equals and name not in environ):
@@ -111,15 +111,15 @@ def variables(given: Iterable[str], environ: Mapping[str, str] = os.environ) -> 
                 found=name,
                 allowed="NAME of a variable that is set here, or NAME=VALUE",
             )
-        found[name] = value if equals else environ[name]
-    return found
+        chosen[name] = value if equals else environ[name]
+    return chosen
 
 
 def refuse_secrets(request: Request, environ: Mapping[str, str] = os.environ) -> None:
-    """Refuses a request that carries a password or a token, before anything of it leaves this machine.
+    """Refuse a request with a password or a token before any part of it leaves this machine.
 
     Raises:
-        UsageError: a URL has a password in it, or a part of the request is one of the secrets known here.
+        UsageError: a URL contains a password, or the request contains a secret that is known here.
     """
     parts = {
         "the command": request.words,
@@ -131,7 +131,7 @@ def refuse_secrets(request: Request, environ: Mapping[str, str] = os.environ) ->
         for text in texts:
             if _URL_WITH_PASSWORD.search(text):
                 raise UsageError(
-                    f"A URL in {where} carries a password, and everybody who may see a job sees it",
+                    f"A URL in {where} contains a password, and everybody who may see a job sees it",
                     found=_PASSWORD_PART.sub(r"\1:***@", text),
                     allowed="a URL without a password",
                     next_step=_BY_REFERENCE,
@@ -152,24 +152,25 @@ _BY_REFERENCE = (
 
 
 def _secrets(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """What must not be sent, with the name it goes by."""
-    found = [(PASSWORD_VARIABLE, environ.get(PASSWORD_VARIABLE, ""))]
+    """Yield the names and values of the secrets known here."""
+    secrets_here = [(PASSWORD_VARIABLE, environ.get(PASSWORD_VARIABLE, ""))]
     with suppress(OSError, UnicodeDecodeError):
         if path := environ.get(PASSWORD_FILE_VARIABLE):
-            found.append((f"the file {path}", Path(path).read_text(encoding="utf-8").strip()))
+            secrets_here.append((f"the file {path}", Path(path).read_text(encoding="utf-8").strip()))
     if ray := token.find(environ):
-        found.append((ray.source, ray.value))
-    yield from (one for one in found if len(one[1]) >= SHORTEST_SECRET)
+        secrets_here.append((ray.source, ray.value))
+    yield from ((name, value) for name, value in secrets_here if len(value) >= SHORTEST_SECRET)
 
 
 def _secret_files_inside(folder: Path, environ: Mapping[str, str]) -> list[str]:
-    """The files of ClickHouse's password and of Ray's token, where they stand in the folder that is copied."""
+    """List the files of ClickHouse's password and Ray's token inside the folder that is copied."""
     named = [environ.get(PASSWORD_FILE_VARIABLE), environ.get(token.PATH_VARIABLE)]
-    # A config that cannot be loaded is told by the command itself.
+    # The command itself reports a config that cannot be loaded.
     with suppress(RaypipeError):
         written = load_shared(folder / "configs", environ={}).connection.password_file
         named.append(str(folder / written) if written else None)
     whole = folder.resolve()
-    # A link is packed as the file behind it, so both stay behind.
-    paths = {end for one in map(Path, filter(None, named)) for end in (one.parent.resolve() / one.name, one.resolve())}
+    # A link is packed as its target, so both are left out.
+    files = [Path(name) for name in named if name]
+    paths = {path for file in files for path in (file.parent.resolve() / file.name, file.resolve())}
     return [f"/{path.relative_to(whole).as_posix()}" for path in sorted(paths) if path.is_relative_to(whole)]

@@ -1,4 +1,4 @@
-"""A Ray cluster's job server: asked for its version first, then for jobs, their state and their logs."""
+"""Talk to a Ray cluster's job server: submit jobs, and read their state and logs."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from raypipe.errors import ClusterError, UsageError
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10
-# A connection that died without a word is noticed by its silence; Ray's client would wait for ever.
+# Silence reveals a connection that died; Ray's client would wait for ever.
 SILENT_SECONDS = 60
 VERSION = "/api/version"
-# Where RAY_AUTH_MODE=token, Ray's client sends this user's token to any server, unless it is given a header.
+# With RAY_AUTH_MODE=token, Ray's client sends this user's token to any server, unless it gets a header.
 NO_TOKEN = {"Authorization": ""}
 TOO_LARGE = "status code 413"
 EXAMPLE = "http://ray-head:8265"
-# Ray's client prefers these to the address it is given.
-_OUTWEIGHING = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
-# They tell of every upload, of every folder that is left out and of every connection that ends.
+# Ray's client prefers these variables to its argument.
+_PREFERRED_BY_RAY = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+# They log every upload, every folder that is left out and every connection that ends.
 _TALKATIVE = (
     "ray.dashboard.modules.dashboard_sdk",
     "ray.dashboard.modules.job.sdk",
     "ray._private.runtime_env.packaging",
     "ray._private.runtime_env.working_dir",
 )
-# What Ray's client raises where the connection or the server fails; requests' errors are OSErrors.
+# Errors of Ray's client when the connection or the server fails; requests' errors are OSErrors.
 _FAILURES = (RuntimeError, OSError, aiohttp.ClientError, asyncio.TimeoutError)
 
 Write = Callable[[str], None]
@@ -49,11 +49,11 @@ Write = Callable[[str], None]
 
 @dataclass(frozen=True)
 class State:
-    """How a job stands.
+    """The state of a job.
 
     Attributes:
-        status: Ray's word: PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED.
-        exit_code: of its command; None while there is none, and where the command could not be started.
+        status: PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED.
+        exit_code: of its command; None before it ends, and if it could not be started.
         message: Ray's explanation.
     """
 
@@ -63,12 +63,12 @@ class State:
 
     @property
     def is_over(self) -> bool:
-        """Whether it will not change any more."""
+        """Whether the state is final."""
         return JobStatus(self.status).is_terminal()
 
 
 class Server:
-    """A job server that has answered and accepts this user."""
+    """A job server that answers and accepts this user."""
 
     def __init__(self, address: str, client: JobSubmissionClient, headers: Mapping[str, str]) -> None:
         self.address = address
@@ -76,19 +76,19 @@ class Server:
         self._headers = headers
 
     def tool(self, verb: str, submission_id: str) -> str:
-        """Ray's own command on a job, such as `ray job stop ID --address http://ray-head:8265`."""
+        """Return Ray's own command for a job, such as `ray job stop ID --address http://ray-head:8265`."""
         mode = "RAY_AUTH_MODE=token " if self._headers else ""
         return f"{mode}ray job {verb} {submission_id} --address {self.address}"
 
     def submit(self, request: Request) -> None:
-        """Copies the working directory, if there is one, and submits the job.
+        """Copy the working directory, if there is one, and submit the job.
 
         Raises:
             UsageError: the working directory is too large.
             ClusterError: the server refused or failed.
         """
         environment = request.runtime_env()
-        with self._translated("did not take the job"):
+        with self._translated("did not accept the job"):
             try:
                 self._client.submit_job(
                     entrypoint=request.entrypoint,
@@ -97,18 +97,18 @@ class Server:
                     metadata=request.metadata,
                 )
             except (ValueError, RuntimeError) as error:
-                # The server's own limit is lower than the one that Ray's client looks at.
+                # The server's limit is lower than the limit of Ray's client.
                 if isinstance(error, RuntimeError) and TOO_LARGE not in str(error):
                     raise
                 raise UsageError(
                     "The job's files or packages cannot be sent",
                     found=_line(error),
-                    next_step="name the folder of configs and sql with --working-dir, or list in .rayignore what the"
-                    " job does not need; the server takes 100 MB",
+                    next_step="name the folder of configs and sql with --working-dir, or list files that the job"
+                    " does not need in .rayignore; the server accepts 100 MB",
                 ) from error
 
     def state(self, submission_id: str) -> State:
-        """How a job stands.
+        """Return the state of a job.
 
         Raises:
             ClusterError: the server does not answer in time, does not know the job, or does not accept the token.
@@ -124,22 +124,22 @@ class Server:
             return State(str(JobStatus(job["status"]).value), job.get("driver_exit_code"), job.get("message") or "")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ClusterError(
-                f"The Ray cluster at {self.address} does not tell how the job stands", found=_line(error)
+                f"The Ray cluster at {self.address} did not answer with the job's state", found=_line(error)
             ) from error
 
     def follow(self, submission_id: str, write: Write) -> None:
-        """Writes the job's log from its beginning, as it grows.
+        """Write the job's log from its beginning, as it grows.
 
-        Returns when the job or the connection ends, and when nothing was heard for SILENT_SECONDS.
+        Returns when the job or the connection ends, and after SILENT_SECONDS without a message.
         """
 
         async def tail() -> None:
-            told = aiter(self._client.tail_job_logs(submission_id))
+            lines = aiter(self._client.tail_job_logs(submission_id))
             with suppress(StopAsyncIteration, TimeoutError):
                 while True:
-                    write(await asyncio.wait_for(anext(told), SILENT_SECONDS))
+                    write(await asyncio.wait_for(anext(lines), SILENT_SECONDS))
 
-        with self._translated("broke off the job's log"):
+        with self._translated("interrupted the job's log"):
             asyncio.run(tail())
 
     @contextmanager
@@ -153,18 +153,18 @@ class Server:
 
 
 def connect(address: str, environ: Mapping[str, str] = os.environ) -> Server:
-    """The job server at a URL, once it has answered. Ray's token is sent only to a server that asks for one.
+    """Connect to the job server at a URL; Ray's token is sent only if the server asks for it.
 
     Raises:
-        UsageError: the address is no URL of a job server.
+        UsageError: the address is not the URL of a job server.
         ClusterError: nothing or something else answers there, or it does not accept the token.
     """
     address = _url(address)
     headers = _accepted(address, token.find(environ))
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.ERROR)
-    with _alone(address):
-        # TLS is verified against what OpenSSL's own variable names, in all requests alike.
+    with _only_at(address):
+        # All requests verify TLS against the authorities of OpenSSL's own variable.
         client = JobSubmissionClient(address, headers=headers or NO_TOKEN, verify=environ.get("SSL_CERT_FILE") or True)
     return Server(address, client, headers)
 
@@ -181,13 +181,13 @@ def _url(address: str) -> str:
             "This is not the address of a Ray job server",
             found=shown,
             allowed=f"http(s)://host:port, where Ray's dashboard answers, such as {EXAMPLE}",
-            next_step="use the dashboard's port, 8265 unless set otherwise, not that of ray.init (6379 or 10001)",
+            next_step="use the dashboard's port, 8265 by default, not the port of ray.init (6379 or 10001)",
         )
     return address.rstrip("/")
 
 
 def _accepted(address: str, known: token.Token | None) -> dict[str, str]:
-    """The headers with which the server accepts requests."""
+    """Return the headers with which the server accepts requests."""
     status, text = _get(address, VERSION, {})
     if status == 401 and known is not None:
         if urlsplit(address).scheme == "http" and urlsplit(address).hostname not in LOOPBACK:
@@ -200,16 +200,16 @@ def _accepted(address: str, known: token.Token | None) -> dict[str, str]:
         raise _denied(address, known)
     if status != 200 or not _is_ray(text):
         raise ClusterError(
-            f"No Ray job server answers at {address}, but something else does",
+            f"The server at {address} is not a Ray job server",
             found=f"status {status}: {' '.join(text.split())[:200]}",
-            allowed="a Ray dashboard, which has the job server",
-            next_step=f"give the dashboard's address, such as {EXAMPLE}; a head needs ray[default] for it",
+            allowed="a Ray dashboard, which contains the job server",
+            next_step=f"give the dashboard's address, such as {EXAMPLE}; the head needs ray[default]",
         )
     return headers
 
 
 def _get(address: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
-    """The status and the text of an answer."""
+    """Return the status and the text of an answer."""
     try:
         with urllib3.PoolManager() as pool:
             answer = pool.request(
@@ -224,7 +224,7 @@ def _get(address: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]
         raise ClusterError(
             f"Nothing answers at {address}",
             found=_line(error),
-            allowed="the address of a Ray dashboard, which has the job server",
+            allowed="the address of a Ray dashboard, which contains the job server",
             next_step="start the cluster (`ray start --head --dashboard-host=0.0.0.0`), or correct the address",
         ) from error
     return answer.status, answer.data.decode(errors="replace")
@@ -253,9 +253,9 @@ def _denied(address: str, known: token.Token | None) -> ClusterError:
 
 
 @contextmanager
-def _alone(address: str) -> Iterator[None]:
-    """Keeps variables of this shell from sending the job to another cluster than the one named."""
-    kept: dict[str, Any] = {name: os.environ.pop(name) for name in _OUTWEIGHING if name in os.environ}
+def _only_at(address: str) -> Iterator[None]:
+    """Keep this shell's variables from sending the job to another cluster."""
+    kept: dict[str, Any] = {name: os.environ.pop(name) for name in _PREFERRED_BY_RAY if name in os.environ}
     try:
         yield
     except _FAILURES as error:

@@ -1,4 +1,4 @@
-"""The token that a Ray cluster asks for, found where Ray looks for it itself."""
+"""Find the token of a Ray cluster in the places where Ray looks for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WHERE = f"{TOKEN_VARIABLE}, the file that {PATH_VARIABLE} names, or ~/.ray/auth_
 
 @dataclass(frozen=True)
 class Token:
-    """A token and where it was found; its value never shows in a message.
+    """A token and its source; a message never shows the value.
 
     Attributes:
         value: the token.
@@ -28,10 +28,10 @@ class Token:
 
 
 def find(environ: Mapping[str, str] = os.environ) -> Token | None:
-    """The token of this user, or None: the variable outweighs the file named, and that the default file.
+    """Return this user's token, or None; the variable comes first, then the named file, then the default file.
 
     Raises:
-        ConfigError: the file that was named cannot be read, or is empty. Ray itself would end the process.
+        ConfigError: the file cannot be read, or is empty. Ray itself would end the process.
     """
     if value := environ.get(TOKEN_VARIABLE, "").strip():
         return Token(value, TOKEN_VARIABLE)
@@ -45,12 +45,12 @@ def _read(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        found = error.strerror if isinstance(error, OSError) else "bytes that are no text"
+        reason = error.strerror if isinstance(error, OSError) else "bytes that are not text"
         raise ConfigError(
-            f"The file {path} of Ray's token cannot be read",
-            found=found,
+            f"Ray's token cannot be read from {path}",
+            found=reason,
             next_step=f"correct {PATH_VARIABLE}, or put the cluster's token into {TOKEN_VARIABLE}",
         ) from error
     if not text:
-        raise ConfigError(f"The file {path} of Ray's token is empty", next_step="copy the cluster's token into it")
+        raise ConfigError(f"The file of Ray's token, {path}, is empty", next_step="copy the cluster's token into it")
     return text

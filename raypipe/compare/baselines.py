@@ -20,7 +20,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster import runtime
 from raypipe.compare.comparison import Comparison, Standing, compare
 from raypipe.config.load import Loaded
-from raypipe.config.schema import Baselines
+from raypipe.config.model import Baselines
 from raypipe.errors import ModelError, UsageError
 from raypipe.fit import emptiness, registration
 from raypipe.fit.recipe import Champion, Recipe, labels_of, recipe_of

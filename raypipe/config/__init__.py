@@ -1,4 +1,4 @@
-"""The configuration: base.yaml, one YAML file a pipeline, the environment and the command line, checked as one."""
+"""Load the configuration from base.yaml, a YAML file per pipeline, the environment and the command line."""
 
 from raypipe.config.leaves import as_yaml, show
 from raypipe.config.load import Loaded, list_pipelines, load_connection, load_pipeline, load_shared

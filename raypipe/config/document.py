@@ -1,4 +1,4 @@
-"""YAML read as a tree whose every value knows the file and line it came from."""
+"""Read YAML as a tree in which every value knows its file and line."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
 from raypipe.config.problems import Key, Problem, shown
 
 Value = Any  # dict[str, Node] | list[Node] | a scalar
+# The key and the value of every name in a mapping.
+_Pairs = dict[str, tuple[yaml.Node, yaml.Node]]
 
 
 @dataclass(frozen=True)
 class Node:
-    """A value of the configuration: a scalar, a list of nodes or a mapping of nodes, and where it was set."""
+    """A scalar, a list of nodes or a mapping of nodes, and the place where it was set."""
 
     value: Value
     place: str
 
     def plain(self) -> Any:
-        """The value without the places."""
+        """Return the value without the places."""
         if isinstance(self.value, dict):
             return {key: node.plain() for key, node in self.value.items()}
         if isinstance(self.value, list):
@@ -31,16 +33,16 @@ class Node:
         return self.value
 
     def child(self, key: str | int) -> Node | None:
-        """The node below, or None where there is none."""
+        """Return the node below, or None."""
         if isinstance(self.value, dict):
-            found = self.value.get(key)
-            return found if isinstance(found, Node) else None
+            below: Node | None = self.value.get(key)
+            return below
         if isinstance(self.value, list) and isinstance(key, int) and 0 <= key < len(self.value):
-            return self.value[key] if isinstance(self.value[key], Node) else None
+            return cast(Node, self.value[key])
         return None
 
     def nearest(self, path: Sequence[str | int]) -> tuple[Node, tuple[str | int, ...]]:
-        """The deepest node on the way to `path`, and how far the way went."""
+        """Return the deepest node on the way to `path`, and the part of the path that leads to it."""
         node, walked = self, list[str | int]()
         for key in path:
             below = node.child(key)
@@ -53,14 +55,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Document:
-    """What a file, or another source, sets, and what is wrong with it as YAML."""
+    """The values that a file or another source sets, and its problems as YAML."""
 
     root: Node
     problems: tuple[Problem, ...] = field(default=())
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML with the scalars of YAML 1.2, as editors read them: `no` is a word, `1e-3` is a number."""
+    """Safe YAML with the scalars of YAML 1.2, as editors read them: `no` is text, `1e-3` is a number."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own registry, filled below
 
@@ -80,16 +82,14 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
 
 
+_MERGE = "tag:yaml.org,2002:merge"
 _PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+# Many times the largest configuration; aliases of aliases reach any number with a few lines.
+MOST_VALUES = 50_000
 
 
 def read(path: Path, name: str) -> Document:
-    """The tree in a YAML file.
-
-    Args:
-        path: the file.
-        name: how the file is called in messages.
-    """
+    """Read the tree of a YAML file; `name` stands for the file in messages."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -102,35 +102,55 @@ def read(path: Path, name: str) -> Document:
 
 
 def parse(text: str, name: str, lines: bool = True) -> Document:
-    """The tree in YAML text; an empty text is an empty mapping.
+    """Parse YAML text into a tree; an empty text is an empty mapping.
 
     Args:
         text: the YAML.
-        name: what the places are called.
+        name: the name in places.
         lines: whether places carry line numbers, as `name:line`.
     """
     try:
-        # Made inside, since it refuses some characters at once.
+        # The constructor itself already refuses some characters.
         loader = _Loader(text)
         top = loader.get_single_node()
         if top is None:
             return Document(Node({}, name))
         builder = _Builder(loader, name, lines)
+        builder.refuse_expansion(top)
+        if builder.problems:
+            return Document(Node({}, name), tuple(builder.problems))
         value = builder.build(top, (), frozenset())
         return Document(Node(value, name), tuple(builder.problems))
     except yaml.YAMLError as error:
         return Document(Node({}, name), (_syntax_problem(error, name, lines),))
+    except RecursionError:
+        return Document(Node({}, name), (Problem(name, (), "is nested too deeply"),))
 
 
 class _Builder:
-    """Makes nodes of PyYAML's, and collects what plain YAML accepts but a configuration must not."""
+    """Turns PyYAML's nodes into a tree, and collects what YAML allows but a configuration must not contain."""
 
     def __init__(self, loader: _Loader, name: str, lines: bool) -> None:
         self._loader = loader
         self._name = name
         self._lines = lines
-        self._flattened: set[int] = set()
+        self._merged: dict[int, _Pairs] = {}
         self.problems: list[Problem] = []
+
+    def refuse_expansion(self, top: yaml.Node) -> None:
+        """Note a problem where aliases expand to too many values; each node is counted once, so this is fast."""
+        sizes: dict[int, int] = {}
+
+        def size(node: yaml.Node) -> int:
+            if id(node) not in sizes:
+                # An alias to a node that is still open is refused later, as a circle.
+                sizes[id(node)] = 0
+                sizes[id(node)] = 1 + sum(size(child) for child in _children(node))
+                if sizes[id(node)] > MOST_VALUES and not self.problems:
+                    self._problem(node, (), "has aliases that expand to too many values", None, f"{MOST_VALUES:,}")
+            return sizes[id(node)]
+
+        size(top)
 
     def build(self, node: yaml.Node, path: tuple[Key, ...], above: frozenset[int]) -> Value:
         if id(node) in above:
@@ -140,7 +160,10 @@ class _Builder:
         if isinstance(node, yaml.CollectionNode) and node.tag not in _PLAIN:
             self._problem(node, path, f"has the tag {node.tag}", allowed="values without a tag")
         if isinstance(node, yaml.MappingNode):
-            return dict(self._entries(node, path, above))
+            return {
+                name: Node(self.build(value, (*path, name), above), self._place(key))
+                for name, (key, value) in self._pairs(node, path).items()
+            }
         if isinstance(node, yaml.SequenceNode):
             return [
                 Node(self.build(item, (*path, position), above), self._place(item))
@@ -148,27 +171,33 @@ class _Builder:
             ]
         return self._loader.construct_object(node)
 
-    def _entries(
-        self, node: yaml.MappingNode, path: tuple[Key, ...], above: frozenset[int]
-    ) -> Iterator[tuple[str, Node]]:
-        if id(node) not in self._flattened:
-            # A merge puts the merged keys beside a mapping's own, and an alias brings it here again: once is enough.
-            self._flattened.add(id(node))
-            self._refuse_repeated(node, path)
-            self._loader.flatten_mapping(node)
+    def _pairs(self, node: yaml.MappingNode, path: tuple[Key, ...]) -> _Pairs:
+        """Return a mapping's keys and values, its own before those that it merges."""
+        if id(node) in self._merged:
+            return self._merged[id(node)]
+        # A mapping that merges itself finds itself empty.
+        self._merged[id(node)] = {}
+        merged: _Pairs = {}
+        own: _Pairs = {}
         for key, value in node.value:
-            if key.tag != "tag:yaml.org,2002:str":
-                self._problem(key, path, "has a key that is no word", str(key.value), "words; quote a number")
-                continue
-            yield key.value, Node(self.build(value, (*path, key.value), above), self._place(key))
+            if key.tag == _MERGE:
+                for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                    merged = {**self._source(source, path), **merged}
+            elif key.tag != "tag:yaml.org,2002:str":
+                self._problem(key, path, "has a key that is not text", str(key.value), "text; quote a number")
+            elif key.value in own:
+                first = self._place(own[key.value][0])
+                self._problem(key, (*path, key.value), f"is set twice, first at {first}")
+            else:
+                own[key.value] = (key, value)
+        self._merged[id(node)] = {**merged, **own}
+        return self._merged[id(node)]
 
-    def _refuse_repeated(self, node: yaml.MappingNode, path: tuple[Key, ...]) -> None:
-        seen: dict[str, str] = {}
-        for key, _ in node.value:
-            name = str(key.value)
-            if name in seen and name != "<<":
-                self._problem(key, (*path, name), f"is set twice, first at {seen[name]}")
-            seen.setdefault(name, self._place(key))
+    def _source(self, node: yaml.Node, path: tuple[Key, ...]) -> _Pairs:
+        if isinstance(node, yaml.MappingNode):
+            return self._pairs(node, path)
+        self._problem(node, path, "merges a value that is not a mapping", allowed="<<: *mapping, or a list of them")
+        return {}
 
     def _place(self, node: yaml.Node) -> str:
         return f"{self._name}:{node.start_mark.line + 1}" if self._lines else self._name
@@ -179,6 +208,13 @@ class _Builder:
         self.problems.append(Problem(self._place(node), path, message, found, allowed))
 
 
+def _children(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        yield from (value for _, value in node.value)
+    elif isinstance(node, yaml.SequenceNode):
+        yield from node.value
+
+
 def _syntax_problem(error: yaml.YAMLError, name: str, lines: bool) -> Problem:
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
@@ -186,4 +222,4 @@ def _syntax_problem(error: yaml.YAMLError, name: str, lines: bool) -> Problem:
         # The name of an alias is left out: it is a value from the file, perhaps a password that starts with `*`.
         reason = re.sub(r"alias '.*", "alias", str(error.problem or error.context))
         return Problem(place, (), f"is not YAML: {reason}")
-    return Problem(name, (), "is not YAML: it holds a character that YAML forbids")
+    return Problem(name, (), "is not YAML: it contains a character that YAML forbids")

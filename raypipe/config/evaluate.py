@@ -1,4 +1,4 @@
-"""How a fitted model is judged: its metric, its decision threshold and what is suspicious."""
+"""The section `evaluate`: metric, decision threshold and suspicions."""
 
 from __future__ import annotations
 
@@ -12,61 +12,40 @@ Metric = Literal["auc", "average_precision", "log_loss", "brier", "rmse", "mae"]
 BINARY_METRICS = ("auc", "average_precision", "log_loss", "brier")
 
 
-def _threshold(value: Any) -> str | dict[str, float]:
+def _threshold(value: Any) -> Any:
     if value in ("f1", "youden"):
-        return str(value)
+        return value
     if isinstance(value, dict) and len(value) == 1:
         ((goal, share),) = value.items()
         if goal in ("precision", "recall") and type(share) in (int, float) and 0 < share < 1:
-            return {str(goal): float(share)}
-    refuse(
-        [
-            Breach(
-                "is no way to choose a threshold",
-                repr(value),
-                "f1, youden, {precision: 0.8} or {recall: 0.8} (a share below 1)",
-            )
-        ]
-    )
-    raise AssertionError("unreachable: refuse raises")
+            return {goal: float(share)}
+    allowed = "f1, youden, {precision: 0.8} or {recall: 0.8} (a share below 1)"
+    refuse(Breach("is not a way to choose a threshold", repr(value), allowed))
+    return None
 
 
-_GOAL = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+def _goal(name: str) -> dict[str, Any]:
+    share = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+    return {"type": "object", "properties": {name: share}, "required": [name], "additionalProperties": False}
+
+
 Threshold = Annotated[
     str | dict[str, float],
     PlainValidator(_threshold),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"enum": ["f1", "youden"]},
-                {
-                    "type": "object",
-                    "properties": {"precision": _GOAL},
-                    "required": ["precision"],
-                    "additionalProperties": False,
-                },
-                {
-                    "type": "object",
-                    "properties": {"recall": _GOAL},
-                    "required": ["recall"],
-                    "additionalProperties": False,
-                },
-            ]
-        }
-    ),
+    WithJsonSchema({"anyOf": [{"enum": ["f1", "youden"]}, _goal("precision"), _goal("recall")]}),
 ]
 
 
 class Evaluate(Section):
-    """How a fitted model is judged before it may become champion."""
+    """The judgement of a fitted model, before it may become champion."""
 
     metric: Metric = Field(
         default="auc", description="The metric that decides between champion and challenger, on the same test rows."
     )
     threshold: Threshold = Field(
         default="f1",
-        description="How the decision threshold is chosen on the validation rows: f1 or youden (its maximum), "
-        "or the lowest that reaches {precision: SHARE} or {recall: SHARE}.",
+        description="How to choose the decision threshold on the validation rows: f1 or youden (the maximum), or the "
+        "lowest threshold that reaches {precision: SHARE} or {recall: SHARE}.",
     )
     bootstrap: int = Field(
         default=200, ge=0, description="Bootstrap resamples for the 95 % interval of each metric; 0: no intervals."
@@ -75,10 +54,10 @@ class Evaluate(Section):
         default=0.99,
         gt=0.5,
         le=1,
-        description="A single feature that reaches this AUC on its own is reported as a likely leak.",
+        description="A single feature that reaches this AUC alone is reported as a likely leak.",
     )
     persistence: Column | None = Field(
         default=None,
-        description="For a number: the feature that holds its latest value. That it stays unchanged is one more rule "
-        "that the model must beat.",
+        description="For a number: the feature with its latest value. The rule that the value stays unchanged is then "
+        "one more baseline that the model must beat.",
     )

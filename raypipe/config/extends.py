@@ -1,4 +1,4 @@
-"""What configurations share: the file that one extends, and definitions of features that are then only named."""
+"""Resolve `extends`, the file below a pipeline's file, and `definitions`, features that are then only named."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from raypipe.config.check import check
 from raypipe.config.document import Document, Node, read
 from raypipe.config.features import Feature
 from raypipe.config.fields import PATTERNS, YAML_PATH
 from raypipe.config.layers import merged
 from raypipe.config.problems import Problem, shown
-from raypipe.config.validate import validate
 
 EXTENDS, DEFINITIONS, FEATURES = "extends", "definitions", "features"
 
 
 def extended(document: Document, folders: Sequence[Path], display: Callable[[Path], str]) -> Document:
-    """The document over the file that it extends, over what that one extends in turn; the key itself is gone.
+    """Lay the document over the file that it extends, and so on down the chain; drop the key itself.
 
     Args:
-        document: what a pipeline's file holds.
-        folders: where the path is looked up; the first that has it counts.
-        display: a path as messages show it.
+        document: the content of a pipeline's file.
+        folders: where to look the path up; the first match counts.
+        display: renders a path for messages.
     """
     chain: list[Path] = []
     while EXTENDS in document.root.value:
@@ -41,15 +41,14 @@ def extended(document: Document, folders: Sequence[Path], display: Callable[[Pat
 
 
 def with_definitions(document: Document) -> Document:
-    """The document with each feature over its definition, and without the definitions."""
+    """Lay each feature over its definition, and drop the definitions."""
     definitions = document.root.child(DEFINITIONS)
     if definitions is None:
         return document
     root = _without(document.root, DEFINITIONS)
     if not isinstance(definitions.value, dict):
-        problem = Problem(
-            definitions.place, (DEFINITIONS,), "must be a mapping of features", shown(definitions.plain())
-        )
+        found = shown(definitions.plain())
+        problem = Problem(definitions.place, (DEFINITIONS,), "must be a mapping of features", found)
         return Document(root, (*document.problems, problem))
     features = root.child(FEATURES)
     used = set[str]()
@@ -57,7 +56,7 @@ def with_definitions(document: Document) -> Document:
         used = {name for item in features.value if (name := _name(item)) is not None}
         items = [_defined(item, definitions.value) for item in features.value]
         root = Node({**root.value, FEATURES: Node(items, features.place)}, root.place)
-    # What is wrong with one that is used is told of the feature.
+    # A problem of a definition in use is reported for its feature.
     unused = (item for item in definitions.value.items() if item[0] not in used)
     return Document(root, (*document.problems, *_problems(unused)))
 
@@ -80,7 +79,8 @@ def _file(
         looked = " or ".join(dict.fromkeys(display(folder / name) for folder in folders))
         return problem("names a file that does not exist", name, looked)
     if path in chain:
-        return problem("goes in a circle", " → ".join(display(one) for one in (*chain, path)), "files that end in one")
+        circle = " → ".join(display(link) for link in (*chain, path))
+        return problem("goes in a circle", circle, "a chain of files that ends")
     return path, []
 
 
@@ -105,5 +105,5 @@ def _problems(definitions: Iterator[tuple[str, Node]]) -> Iterator[Problem]:
             yield Problem(known.place, (DEFINITIONS, name), "must be a mapping", shown(known.plain()))
             continue
         feature = Node({"name": Node(name, known.place), **known.value}, known.place)
-        for problem in validate(Feature, feature)[1]:
+        for problem in check(Feature, feature)[1]:
             yield replace(problem, path=(DEFINITIONS, name, *problem.path))

@@ -1,4 +1,4 @@
-"""What the sections of the configuration are made of: their base, checked names, and breaches of a rule."""
+"""The base of all sections of the configuration, checked types of values, and broken rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 T = TypeVar("T")
 
-# What each pattern accepts, in words, for the error messages.
+# By pattern, the accepted text in words, for the error messages.
 PATTERNS = {
     r"^[A-Za-z_][A-Za-z0-9_]*$": "letters, digits and underscores, not starting with a digit",
     r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$": "table or database.table, letters, digits and underscores",
@@ -37,7 +37,7 @@ Items = Annotated[tuple[T, ...], Field(strict=False)]
 
 
 class Section(BaseModel):
-    """A part of the configuration: immutable, and unknown keys or values of another type are refused."""
+    """A part of the configuration: immutable; unknown keys and values of another type are refused."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_by_name=True, validate_by_alias=True
@@ -49,9 +49,9 @@ class Breach:
     """A rule that a value breaks.
 
     Attributes:
-        message: what is wrong, continuing a sentence that starts with the key.
+        message: the rule, continuing a sentence that starts with the key.
         found: the value, in words that show no secret.
-        allowed: what would be accepted.
+        allowed: the values that would be accepted.
         at: the key concerned, below the value that was checked.
         top: whether `at` starts at the top of the configuration instead.
     """
@@ -63,50 +63,44 @@ class Breach:
     top: bool = False
 
 
-def refuse(breaches: Iterable[Breach]) -> None:
-    """Raises one error that carries all the breaches, if there are any."""
-    found = tuple(breaches)
-    if found:
+def refuse(*breaches: Breach) -> None:
+    """Raise one error that carries all the breaches, if there are any."""
+    if breaches:
         context: dict[str, Any] = {
-            "text": "; ".join(f"{breach.message} (found {breach.found})" for breach in found),
-            "breaches": [asdict(breach) for breach in found],
+            "text": "; ".join(f"{breach.message} (found {breach.found})" for breach in breaches),
+            "breaches": [asdict(breach) for breach in breaches],
         }
         raise PydanticCustomError("breach", "{text}", context)
 
 
 def repeated(names: Iterable[str]) -> list[str]:
-    """The names that stand more than once, in order."""
+    """Return the names that occur more than once, in order."""
     return [name for name, count in Counter(names).items() if count > 1]
 
 
-def distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names, each of which stands once."""
-    refuse(Breach("names something twice", name, "each name once") for name in repeated(names))
-    return names
+def distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Return the values, or refuse those that occur more than once."""
+    refuse(*(Breach("repeats a value", value, "each value once") for value in repeated(map(str, values))))
+    return values
 
 
 Columns = Annotated[Items[Column], AfterValidator(distinct)]
 
 
 def masked(text: str) -> str:
-    """The text with passwords in URLs replaced by `***`, also where the URL is malformed."""
+    """Return the text with passwords in URLs replaced by `***`, in malformed URLs too."""
     text = re.sub(r"(://[^:@/\s]*):.*@", r"\1:***@", text)
     return re.sub(r"(?i)((?:password|passwd|secret|token|key)=)[^&\s]+", r"\1***", text)
 
 
 def _without_credentials(url: str) -> str:
-    # A hand-made rule beside urlsplit's: a password with `/` or `@` in it is one that urlsplit does not see.
+    # A regular expression beside urlsplit: urlsplit overlooks a password that contains `/` or `@`.
     if masked(url) != url:
-        refuse(
-            [
-                Breach(
-                    "carries a password or a key",
-                    masked(url),
-                    "an address without one: put it into RAYPIPE_PASSWORD or a file named by connection.password_file "
-                    "(an object store's keys into its own environment variables)",
-                )
-            ]
+        allowed = (
+            "an address without one: put it into RAYPIPE_PASSWORD or a file named by connection.password_file "
+            "(an object store's keys into its own environment variables)"
         )
+        refuse(Breach("contains a password or a key", masked(url), allowed))
     return url
 
 
@@ -118,9 +112,9 @@ def _clickhouse_address(url: str) -> str:
     except ValueError:
         usable = False
     if not usable and not re.match(r"chdb:.*\S", url):
-        # Without a scheme it may hold a password that `masked` does not know for one.
+        # `masked` needs a scheme to recognise a password.
         found = re.sub(r":[^@]*@", ":***@", masked(url)) if "://" not in url else masked(url)
-        refuse([Breach("is no address of a ClickHouse", found, "http(s)://user@host:port/database, or chdb:PATH")])
+        refuse(Breach("is not a ClickHouse address", found, "http(s)://user@host:port/database, or chdb:PATH"))
     return url
 
 

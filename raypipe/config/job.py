@@ -1,4 +1,4 @@
-"""Folders that would vanish with a Ray job: relative ones, inside the copy of the working directory."""
+"""Refuse folders that would vanish with a Ray job: relative paths lie in the job's copy of the working directory."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 _EMBEDDED = "chdb:"
 
 
-def refuse_passing_folders(config: SharedConfig, environ: Mapping[str, str]) -> None:
-    """Refuses a database or artifacts in a folder that Ray removes after the job.
+def refuse_vanishing_folders(config: SharedConfig, environ: Mapping[str, str]) -> None:
+    """Refuse a database or artifacts in a folder that Ray removes after the job.
 
     Raises:
-        UsageError: this is a job with a working directory, and one of them is relative to it.
+        UsageError: this is a job with a working directory, and a path is relative to it.
     """
     if not _has_working_dir(environ.get(_JOB, "")):
         return
-    if config.connection.url.startswith(_EMBEDDED) and _passes(config.connection.url.removeprefix(_EMBEDDED)):
+    if config.connection.url.startswith(_EMBEDDED) and _vanishes(config.connection.url.removeprefix(_EMBEDDED)):
         raise UsageError(
-            "The embedded engine of a job would vanish with the job's working directory",
+            "The embedded engine's data would vanish with the job's working directory",
             found=config.connection.url,
             allowed="an http(s):// URL that every node reaches; on a cluster of one machine also chdb:/ABSOLUTE/PATH",
             next_step="set RAYPIPE_URL in the environment of the cluster's nodes, or submit with --env RAYPIPE_URL",
         )
-    if "://" not in config.artifacts and _passes(config.artifacts):
+    if "://" not in config.artifacts and _vanishes(config.artifacts):
         raise UsageError(
-            "The models of a job would vanish with the job's working directory",
+            "The models would vanish with the job's working directory",
             found=f"artifacts = {config.artifacts}",
             allowed="an object store such as s3://bucket/raypipe, or the absolute path of a folder on every node",
             next_step="set RAYPIPE_ARTIFACTS in the environment of the cluster's nodes, or submit with"
@@ -39,7 +39,7 @@ def refuse_passing_folders(config: SharedConfig, environ: Mapping[str, str]) -> 
         )
 
 
-def _passes(path: str) -> bool:
+def _vanishes(path: str) -> bool:
     return bool(path) and not Path(path).expanduser().is_absolute()
 
 

@@ -1,4 +1,4 @@
-"""What outweighs what: base.yaml < the pipeline's YAML < the environment < --set < --url."""
+"""Merge the layers: base.yaml < the pipeline's YAML < the environment < --set < --url."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
 
 
 class _NoSuchPlace(Exception):
-    """An override that points into something which is no mapping or list, or beyond a list's end."""
+    """An override points into a single value, or beyond the end of a list."""
 
 
 def merged(lower: Node, upper: Node) -> Node:
-    """`upper` over `lower`: mappings key by key, anything else (lists too) as a whole."""
+    """Lay `upper` over `lower`: mappings key by key, lists and all else as a whole."""
     if not (isinstance(lower.value, dict) and isinstance(upper.value, dict)):
         return upper
     both = {key: merged(lower.value[key], node) if key in lower.value else node for key, node in upper.value.items()}
@@ -30,18 +30,18 @@ def merged(lower: Node, upper: Node) -> Node:
 
 
 def with_environment(document: Document, environ: Mapping[str, str]) -> Document:
-    """The document with the values of raypipe's variables; an empty variable counts as unset."""
+    """Apply raypipe's environment variables; an empty variable counts as unset."""
     given = {name: path for name, path in VARIABLES.items() if environ.get(name)}
     return reduce(lambda before, item: _set(before, item[1], Node(environ[item[0]], item[0])), given.items(), document)
 
 
 def with_url(document: Document, url: str | None) -> Document:
-    """The document with the URL of the command line."""
+    """Apply the URL of the command line."""
     return document if url is None else _set(document, ("connection", "url"), Node(url, "--url"))
 
 
 def with_overrides(document: Document, overrides: Iterable[str]) -> Document:
-    """The document with every `key=value` of the command line, later ones over earlier ones."""
+    """Apply every `key=value` of the command line; a later value wins."""
     return reduce(_override, overrides, document)
 
 
@@ -49,27 +49,27 @@ def _override(document: Document, text: str) -> Document:
     key, equals, value = text.partition("=")
     path = tuple(key.strip().split("."))
     if not equals or not all(path):
-        # Only the key is repeated: what stands after it may be anything, a password too.
-        problem = Problem(
-            OVERRIDE, (), "cannot be used", repr(key[:40]), "key=value, such as model.rounds=100 or levels.0.below=0.2"
-        )
-        return Document(document.root, (*document.problems, problem))
+        # Only the key is repeated: the rest may be a password.
+        allowed = "key=value, such as model.rounds=100 or levels.0.below=0.2"
+        return _refused(document, Problem(OVERRIDE, (), "cannot be used", repr(key[:40]), allowed))
     parsed = parse(value, OVERRIDE, lines=False)
     if parsed.problems:
-        problem = Problem(
-            OVERRIDE, path, "has a value that is not YAML", allowed="a number, true, a word, [a, b], {a: 1}, 'any text'"
-        )
-        return Document(document.root, (*document.problems, problem))
-    # An empty value is a null, as in a file; only an empty file is an empty mapping.
+        allowed = "a number, true, a word, [a, b], {a: 1}, 'any text'"
+        return _refused(document, Problem(OVERRIDE, path, "has a value that is not YAML", allowed=allowed))
+    # An empty value is null, as in a file; only an empty file is an empty mapping.
     leaf = parsed.root if value.strip() else Node(None, OVERRIDE)
     return _set(document, path, leaf)
+
+
+def _refused(document: Document, problem: Problem) -> Document:
+    return Document(document.root, (*document.problems, problem))
 
 
 def _set(document: Document, path: tuple[str, ...], leaf: Node) -> Document:
     try:
         return Document(_assigned(document.root, path, (), leaf), document.problems)
     except _NoSuchPlace as error:
-        return Document(document.root, (*document.problems, Problem(leaf.place, path, str(error))))
+        return _refused(document, Problem(leaf.place, path, str(error)))
 
 
 def _assigned(node: Node, path: tuple[str, ...], walked: tuple[Key, ...], leaf: Node) -> Node:
@@ -82,9 +82,9 @@ def _assigned(node: Node, path: tuple[str, ...], walked: tuple[Key, ...], leaf: 
     if isinstance(node.value, list):
         position = int(key) if key.isdecimal() else -1
         if not 0 <= position < len(node.value):
-            held = f"its items are 0 to {len(node.value) - 1}" if node.value else "and it is empty"
-            raise _NoSuchPlace(f"cannot be set: {dotted(walked)} is a list, {held}")
-        items = list(node.value)
-        items[position] = _assigned(items[position], rest, (*walked, position), leaf)
-        return Node(items, node.place)
+            items = f"its items are 0 to {len(node.value) - 1}" if node.value else "and it is empty"
+            raise _NoSuchPlace(f"cannot be set: {dotted(walked)} is a list, {items}")
+        changed = list(node.value)
+        changed[position] = _assigned(changed[position], rest, (*walked, position), leaf)
+        return Node(changed, node.place)
     raise _NoSuchPlace(f"cannot be set: {dotted(walked)} is a single value ({node.place})")

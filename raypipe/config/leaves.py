@@ -1,4 +1,4 @@
-"""A configuration taken apart into its single values, for `raypipe config show`."""
+"""Take a configuration apart into its single values, for `raypipe config show`."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
     from raypipe.config.load import Loaded
 
 DEFAULT = "default"
-# Keys without a meaning for a feature of the other kind are not shown.
+# Keys that mean nothing for a feature of the other kind are not shown.
 _OF_CATEGORIES = ("encode", "vocabulary")
 _OF_NUMBERS = ("monotone",)
 
 
 def show(loaded: Loaded) -> list[tuple[str, Any, str]]:
-    """Every value of a configuration: its dotted path, the value and where it was set."""
+    """Return every value of a configuration with its dotted path and its source."""
     return [(dotted(path), value, loaded.sources[dotted(path)]) for path, value in _leaves(_plain(loaded.config), ())]
 
 
 def as_yaml(loaded: Loaded) -> str:
-    """The whole configuration as one YAML document, defaults included; loading it gives the same configuration."""
+    """Return the configuration as one YAML document with its defaults; loading it gives the same configuration."""
     text: str = yaml.safe_dump(_plain(loaded.config), sort_keys=False, allow_unicode=True, width=120)
     return text
 
 
 def sources_of(config: PipelineConfig, root: Node) -> dict[str, str]:
-    """Where each value was set: the places of the tree, or `default`."""
+    """Return the source of each value: its place in the tree, or `default`."""
     return {dotted(path): _source(root, path) for path, _ in _leaves(_plain(config), ())}
 
 
 def _source(root: Node, path: tuple[Key, ...]) -> str:
     node, walked = root.nearest(path)
-    # A feature given as a bare name has its name from there, and nothing else.
+    # Only the name of a feature that is given as a bare name comes from there.
     bare_name = walked == path[:-1] and path[-1] == "name" and isinstance(node.value, str)
     return node.place if walked == path or bare_name else DEFAULT
 

@@ -1,4 +1,4 @@
-"""Finding and loading the configuration of a pipeline, with the source of every value."""
+"""Find and load the configuration of a pipeline, with the source of every value."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from raypipe.config.check import check
 from raypipe.config.document import Document, Node, read
 from raypipe.config.extends import extended, with_definitions
-from raypipe.config.job import refuse_passing_folders
+from raypipe.config.job import refuse_vanishing_folders
 from raypipe.config.layers import merged, with_environment, with_overrides, with_url
 from raypipe.config.leaves import sources_of
 from raypipe.config.problems import Problem, nearest, refusal, shown
-from raypipe.config.schema import Connection, PipelineConfig, SharedConfig
-from raypipe.config.validate import validate
+from raypipe.config.schema import PipelineConfig
+from raypipe.config.shared import Connection, SharedConfig
 from raypipe.errors import UsageError
 from raypipe.project import shipped, sql_path
 
 BASE = "base"
 # The step before all pipelines, in `after`, and the folder of its SQL.
 FEATURES = "features"
-# What a comparison does not share with the pipeline that it names.
+# The keys that a comparison does not take from the pipeline that it names.
 UNSHARED = ("pipeline", "description", "enabled", "after", "model")
 
 
@@ -31,8 +32,8 @@ class Loaded:
 
     Attributes:
         config: the validated configuration.
-        sources: for every value, by its dotted path, where it was set: `configs/churn.yaml:12`,
-            `RAYPIPE_URL`, `--set`, `--url` or `default`.
+        sources: by dotted path, the source of each value: `configs/churn.yaml:12`, `RAYPIPE_URL`, `--set`, `--url` or
+            `default`.
         directory: the folder of the YAML files.
         sql_directory: the project's folder of SQL, beside it.
     """
@@ -43,7 +44,7 @@ class Loaded:
     sql_directory: Path
 
     def sql(self, path: str) -> Path:
-        """The file that a path in the configuration means, such as `churn/publish.sql` or `shared/predictions.sql`."""
+        """Return the file of a path in the configuration, such as `churn/publish.sql` or `shared/predictions.sql`."""
         return sql_path(self.sql_directory, path)
 
     def tables(self) -> set[str]:
@@ -59,10 +60,10 @@ class Loaded:
 
 
 def config_directory(config_dir: Path | str | None = None) -> Path:
-    """The folder of the configuration: the one named, else `./configs`, else the shipped one.
+    """Return the folder of the configuration: the given folder, else `./configs`, else raypipe's own.
 
     Raises:
-        UsageError: the folder that was named does not exist.
+        UsageError: the given folder does not exist.
     """
     if config_dir is None:
         here = Path("configs")
@@ -72,15 +73,15 @@ def config_directory(config_dir: Path | str | None = None) -> Path:
         raise UsageError(
             "The configuration folder does not exist",
             found=str(directory),
-            allowed="a folder with one YAML file a pipeline, and a folder `sql` beside it",
-            next_step="correct --config; without it ./configs is used, or raypipe's own pipelines",
+            allowed="a folder with a YAML file per pipeline, and a folder `sql` beside it",
+            next_step="correct --config; without it, ./configs or raypipe's own pipelines apply",
         )
     return directory
 
 
 def list_pipelines(config_dir: Path | str | None = None) -> list[str]:
-    """The names of the pipelines in a configuration folder, in alphabetical order."""
-    # An editor's lock or backup, such as .#churn.yaml, is no pipeline.
+    """Return the names of the pipelines in a configuration folder, in alphabetical order."""
+    # An editor's lock or backup, such as .#churn.yaml, is not a pipeline.
     return sorted(path.stem for path in config_directory(config_dir).glob("[!.]*.yaml") if path.stem != BASE)
 
 
@@ -91,10 +92,9 @@ def load_pipeline(
     environ: Mapping[str, str] = os.environ,
     url: str | None = None,
 ) -> Loaded:
-    """The configuration of a pipeline: base.yaml < NAME.yaml < the environment < --set < --url.
+    """Load the configuration of a pipeline: base.yaml < NAME.yaml < the environment < --set < --url.
 
-    What NAME.yaml extends stands between base.yaml and it.
-    For a comparison, the pipeline that `baselines.of` names comes between the first two.
+    A file that NAME.yaml extends comes between base.yaml and NAME.yaml. So does the pipeline that `baselines.of` names.
 
     Args:
         name: the pipeline, `churn` for configs/churn.yaml.
@@ -105,7 +105,7 @@ def load_pipeline(
 
     Raises:
         UsageError: there is no such pipeline or folder.
-        ConfigError: something is wrong; the message lists every problem with its file and line.
+        ConfigError: the configuration has problems; the message lists each with its file and line.
     """
     directory = config_directory(config_dir)
     known = list_pipelines(directory)
@@ -121,45 +121,45 @@ def load_pipeline(
     shared = _compared_with(document, name, directory)
     if shared is not None:
         document = layered(_over(base, shared))
-    config, problems = validate(PipelineConfig, document.root)
+    config, problems = check(PipelineConfig, document.root)
     problems = [*document.problems, *_misnamed(document.root, name), *problems]
     if config is None or problems:
         raise refusal(f"The configuration of {name}", problems)
-    refuse_passing_folders(config, environ)
+    refuse_vanishing_folders(config, environ)
     return Loaded(config, sources_of(config, document.root), directory, directory.parent / "sql")
 
 
 def load_shared(
     config_dir: Path | str | None = None, url: str | None = None, environ: Mapping[str, str] = os.environ
 ) -> SharedConfig:
-    """What commands without a pipeline need: base.yaml < the environment < --url.
+    """Load the configuration of commands without a pipeline: base.yaml < the environment < --url.
 
     Raises:
         UsageError: the folder does not exist.
-        ConfigError: something is wrong; the message lists every problem with its file and line.
+        ConfigError: the configuration has problems; the message lists each with its file and line.
     """
     document = with_url(with_environment(_base(config_directory(config_dir)), environ), url)
     if isinstance(document.root.value, dict):
-        # base.yaml may hold defaults of a pipeline's own keys; they are checked with the pipeline.
+        # base.yaml may contain defaults of a pipeline's own keys; they are checked with the pipeline.
         of_pipelines = PipelineConfig.model_fields.keys() - SharedConfig.model_fields.keys()
         shared = {key: node for key, node in document.root.value.items() if key not in of_pipelines}
         document = Document(Node(shared, document.root.place), document.problems)
-    config, problems = validate(SharedConfig, document.root)
+    config, problems = check(SharedConfig, document.root)
     if config is None or document.problems:
         raise refusal("The configuration", [*document.problems, *problems])
-    refuse_passing_folders(config, environ)
+    refuse_vanishing_folders(config, environ)
     return config
 
 
 def load_connection(
     config_dir: Path | str | None = None, url: str | None = None, environ: Mapping[str, str] = os.environ
 ) -> Connection:
-    """The connection of commands without a pipeline; `url` outweighs RAYPIPE_URL, which outweighs base.yaml."""
+    """Load the connection of commands without a pipeline: base.yaml < RAYPIPE_URL < `url`."""
     return load_shared(config_dir, url, environ).connection
 
 
 def _compared_with(document: Document, name: str, directory: Path) -> Document | None:
-    """What a comparison shares with the pipeline that it names; None for another pipeline.
+    """Return the values that a comparison takes from the pipeline that it names; None for other pipelines.
 
     Raises:
         ConfigError: there is no such pipeline, or it has no labelled rows to share.
@@ -169,15 +169,15 @@ def _compared_with(document: Document, name: str, directory: Path) -> Document |
     if of is None or not isinstance(of.value, str):
         return None
     others = [other for other in list_pipelines(directory) if other != name]
-    found = _file(directory, of.value) if of.value in others else None
-    bound = found is not None and any(found.root.child(key) for key in ("ads", "baselines"))
-    if found is None or bound:
-        message = "names a pipeline without labels to fit on" if bound else "names a pipeline that does not exist"
-        allowed = ", ".join(others) if found is None else "a pipeline that fits a model of its own"
+    other = _file(directory, of.value) if of.value in others else None
+    unlabelled = other is not None and any(other.root.child(key) for key in ("ads", "baselines"))
+    if other is None or unlabelled:
+        message = "names a pipeline without labels to fit on" if unlabelled else "names a pipeline that does not exist"
+        allowed = ", ".join(others) if other is None else "a pipeline that fits a model of its own"
         problem = Problem(of.place, ("baselines", "of"), message, shown(of.value), allowed)
         raise refusal(f"The configuration of {name}", [*document.problems, problem])
-    values = found.root.value.items() if isinstance(found.root.value, dict) else ()
-    return Document(Node({key: node for key, node in values if key not in UNSHARED}, found.root.place), found.problems)
+    shared = {key: node for key, node in other.root.value.items() if key not in UNSHARED}
+    return Document(Node(shared, other.root.place), other.problems)
 
 
 def _over(lower: Document, upper: Document) -> Document:
@@ -185,7 +185,7 @@ def _over(lower: Document, upper: Document) -> Document:
 
 
 def _file(directory: Path, name: str) -> Document:
-    """A pipeline's file, with what it extends."""
+    """Read a pipeline's file over the files that it extends."""
     own = read(directory / f"{name}.yaml", _display(directory / f"{name}.yaml"))
     return extended(own, (directory, shipped() / "configs"), _display)
 
@@ -206,7 +206,7 @@ def _unknown_pipeline(name: str, known: list[str], directory: Path) -> UsageErro
     meant = nearest(name, known)
     return UsageError(
         f"There is no pipeline {name!r} in {_display(directory)}",
-        allowed=", ".join(known) or "none: the folder holds no pipeline",
+        allowed=", ".join(known) or "none: the folder contains no pipeline",
         next_step=f"did you mean {meant}?"
         if meant
         else f"write {_display(directory / 'NAME.yaml')}, or name another folder with --config",
@@ -214,7 +214,7 @@ def _unknown_pipeline(name: str, known: list[str], directory: Path) -> UsageErro
 
 
 def _display(path: Path) -> str:
-    """A path as people type it: relative to the working directory where it is below it."""
+    """Return a path as users type it: relative to the working directory if it lies below."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a configuration, said at once: where, which key, what was found and what is allowed."""
+"""Report all problems of a configuration at once: place, key, value and what is allowed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ LONGEST_VALUE = 80
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """One problem of a configuration.
 
     Attributes:
-        place: where it was set: `configs/churn.yaml:12`, `--set`, or a variable's name.
+        place: where the value was set: `configs/churn.yaml:12`, `--set`, or a variable's name.
         path: the key, from the top of the configuration; empty for the whole.
-        message: what is wrong, continuing a sentence that starts with the key.
-        found: the value that was found, without secrets.
-        allowed: what would be accepted.
+        message: the problem, continuing a sentence that starts with the key.
+        found: the value, without secrets.
+        allowed: the values that would be accepted.
     """
 
     place: str
@@ -34,21 +34,17 @@ class Problem:
 
     def __str__(self) -> str:
         lines = [f"{self.place}  {dotted(self.path)} {self.message}" if self.path else f"{self.place} {self.message}"]
-        lines += [
-            f"    {label}: {text}"
-            for label, text in (("found", self.found), ("allowed", self.allowed))
-            if text is not None
-        ]
-        return "\n".join(lines)
+        details = (("found", self.found), ("allowed", self.allowed))
+        return "\n".join([*lines, *(f"    {label}: {text}" for label, text in details if text is not None)])
 
 
 def dotted(path: Sequence[Key]) -> str:
-    """A key as it is written on the command line: `levels.0.below`."""
+    """Return a key as the command line writes it: `levels.0.below`."""
     return ".".join(str(part) for part in path)
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: what is inside a container stays unsaid, as it may be a secret."""
+    """Return a value as a message shows it, without the content of a container, which may be a secret."""
     if isinstance(value, dict):
         return f"a mapping of {len(value)}"
     if isinstance(value, (list, tuple)):
@@ -60,16 +56,16 @@ def shown(value: Any) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` was probably meant to be."""
+    """Return the known word that `word` probably means."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return close[0] if close else None
 
 
 def refusal(what: str, problems: Sequence[Problem]) -> ConfigError:
-    """The one error that tells all problems.
+    """Return one error that lists all problems.
 
     Args:
-        what: the thing that cannot be used, such as `The configuration of churn`.
+        what: the document that cannot be used, such as `The configuration of churn`.
         problems: at least one.
     """
     unique = list(dict.fromkeys(problems))

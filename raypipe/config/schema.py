@@ -1,4 +1,4 @@
-"""The configuration of one pipeline: what configs/base.yaml and configs/<pipeline>.yaml may hold, together."""
+"""The configuration of a pipeline: configs/base.yaml and configs/<pipeline>.yaml together."""
 
 from __future__ import annotations
 
@@ -11,47 +11,15 @@ from raypipe.config.ads import Ads
 from raypipe.config.evaluate import BINARY_METRICS, Evaluate
 from raypipe.config.features import Definition, Entity, Feature, FeatureEntry, Label, Source
 from raypipe.config.fields import Breach, Column, Columns, Items, Slug, YamlPath, refuse
-from raypipe.config.model import BALANCES, BaselineModel, Baselines, ModelConfig
-from raypipe.config.publishing import Level, Levels, Publish, Targets
+from raypipe.config.model import BALANCES, Baselines, ModelConfig
+from raypipe.config.publishing import Levels, Targets
 from raypipe.config.shared import (
-    Actors,
-    Connection,
-    Explain,
-    Monitor,
-    RayConfig,
-    Score,
     SharedConfig,
-    SplitConfig,
 )
 from raypipe.config.sweep import Parameters, Sweep, space_breaches
 from raypipe.project import RESERVED_NAMES
 
-__all__ = [
-    "Actors",
-    "Ads",
-    "BaselineModel",
-    "Baselines",
-    "Connection",
-    "Entity",
-    "Evaluate",
-    "Explain",
-    "Feature",
-    "Label",
-    "Level",
-    "ModelConfig",
-    "Monitor",
-    "PipelineConfig",
-    "Publish",
-    "RayConfig",
-    "Score",
-    "SharedConfig",
-    "Source",
-    "SplitConfig",
-    "Sweep",
-    "json_schema",
-]
-
-# What raypipe binds itself.
+# Parameters that raypipe binds itself.
 BOUND = (
     "brand",
     "date",
@@ -69,60 +37,53 @@ BOUND = (
 
 
 class PipelineConfig(SharedConfig):
-    """A pipeline: whom it scores, from which columns, what it predicts and where the rows go."""
+    """A pipeline: its population, features, target, model and published tables."""
 
-    # Checks between sections are made on the later field, with what stands above it: the order matters.
+    # A check between sections belongs to the later field and sees only the fields above it: the order matters.
     pipeline: Slug = Field(description="The pipeline's name: its file is configs/NAME.yaml, its SQL is in sql/NAME/.")
-    # Both are resolved before the configuration is checked, so that here they are always empty.
+    # Both are resolved before the check, so here they are always empty.
     extends: YamlPath | None = Field(
         default=None,
         exclude=True,
-        description="A YAML file whose values count where this one says nothing: a path inside the configs folder, or "
-        "inside the one that comes with raypipe.",
+        description="A YAML file with the values that this file leaves out: a path inside the configs folder, or in "
+        "raypipe's own configs folder.",
     )
     definitions: dict[Column, Definition] = Field(
-        default={},
-        exclude=True,
-        description="By a feature's name, what is known of it; `features` then needs no more than the name.",
+        default={}, exclude=True, description="Features by name, so that `features` may list the bare name."
     )
-    description: str = Field(default="", description="What is predicted, for whom, in one sentence.")
+    description: str = Field(default="", description="The prediction and its subject, in one sentence.")
     enabled: bool = Field(default=True, description="Whether `raypipe nightly` runs it.")
     after: Items[Slug] = Field(
-        default=(), description="Pipelines whose rows it reads, or `features`: `raypipe nightly` runs them first."
+        default=(), description="Pipelines whose rows it reads, or `features`; `raypipe nightly` runs them first."
     )
-    entity: Entity = Field(description="What one row of the population is.")
-    source: Source = Field(description="The table the population comes from.")
-    carry: Columns = Field(
-        default=(), description="Further columns of features.sql that publish.sql needs; the keys are always there."
-    )
+    entity: Entity = Field(description="The subject of a row of the population.")
+    source: Source = Field(description="The table of the population.")
+    carry: Columns = Field(default=(), description="Columns of features.sql that publish.sql needs besides the keys.")
     inputs: Columns = Field(
-        default=(), description="Columns of features.sql that the model gets as they are, beside the features' matrix."
+        default=(), description="Columns of features.sql that the model gets unchanged, beside the feature matrix."
     )
     label: Label | None = Field(
-        default=None, description="What is predicted; left out where the model's family learns without labels."
+        default=None, description="The target of the prediction; none if the model learns without labels."
     )
     features: Items[FeatureEntry] = Field(
         min_length=1,
-        description="The features, in the order of the matrix; a bare name is what `definitions` say of it, else a "
-        "number.",
+        description="The features, in the order of the matrix. A bare name refers to `definitions`, or is a number.",
     )
-    model: ModelConfig = Field(default=ModelConfig(), description="Which model is fitted, and how.")
+    model: ModelConfig = Field(default=ModelConfig(), description="The model to fit, and how to fit it.")
     levels: Levels = Field(
-        default=(), description="Named ranges of the score, by ascending cuts, the last above 1; empty: no levels."
+        default=(), description="Named ranges of the score, with ascending bounds, the last above 1; empty: none."
     )
     publish: Targets = Field(
-        min_length=1,
-        description="The tables that a run's rows are published to, in this order, ml_model_predictions last.",
+        min_length=1, description="The tables that a run publishes to, in this order, ml_model_predictions last."
     )
     parameters: Parameters = Field(
         default={},
-        description="Values that the pipeline's SQL binds besides the date, as {name:Type}. A version keeps those that "
-        "it was fitted with.",
+        description="Values that the pipeline's SQL binds besides the date, as {name:Type}. A version keeps the values "
+        "of its fit.",
     )
-    sweep: Sweep = Field(default=Sweep(), description="What `raypipe sweep` varies, and how far it goes.")
+    sweep: Sweep = Field(default=Sweep(), description="The search of `raypipe sweep`.")
     ads: Ads | None = Field(
-        default=None,
-        description="How ads are chosen; with it the pipeline is a bandit, which learns and scores at once.",
+        default=None, description="The bandit over ad arms; with it the pipeline learns and scores at once."
     )
     baselines: Baselines | None = Field(
         default=None,
@@ -133,17 +94,15 @@ class PipelineConfig(SharedConfig):
     @classmethod
     def _not_reserved(cls, name: str) -> str:
         if name in RESERVED_NAMES:
-            refuse(
-                [Breach("is a name that raypipe uses itself", name, f"any other name than {', '.join(RESERVED_NAMES)}")]
-            )
+            refuse(Breach("is reserved by raypipe", name, f"any name except {', '.join(RESERVED_NAMES)}"))
         return name
 
     @field_validator("extends", "definitions")
     @classmethod
     def _resolved_before(cls, value: Any, info: ValidationInfo) -> Any:
-        # What is left of them would have no effect: --set comes too late, and base.yaml is below every file.
-        where = {"extends": "a pipeline's file, or one that it extends", "definitions": "a YAML file"}
-        refuse([Breach("cannot be set here", allowed=f"in {where[str(info.field_name)]}")] if value else ())
+        # A value left here would have no effect: --set comes too late, and base.yaml is below every file.
+        where = {"extends": "a pipeline's file, or a file that it extends", "definitions": "a YAML file"}
+        refuse(*([Breach("cannot be set here", allowed=f"in {where[str(info.field_name)]}")] if value else []))
         return value
 
     @field_validator("carry")
@@ -151,35 +110,31 @@ class PipelineConfig(SharedConfig):
     def _keys_are_carried_anyway(cls, carry: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         entity = info.data.get("entity")
         keys = entity.keys if entity else ()
-        refuse(
-            Breach("names a key", name, "columns other than entity.keys, which are always carried", (position,))
-            for position, name in enumerate(carry)
-            if name in keys
-        )
+        allowed = "columns other than entity.keys, which are always carried"
+        keys_named = ((position, name) for position, name in enumerate(carry) if name in keys)
+        refuse(*(Breach("names a key", name, allowed, (position,)) for position, name in keys_named))
         return carry
 
     @field_validator("parameters")
     @classmethod
     def _not_bound_by_raypipe(cls, parameters: dict[str, Any]) -> dict[str, Any]:
-        refuse(
-            Breach("is bound by raypipe itself", name, f"any other name than {', '.join(BOUND)}, slice_…", (name,))
-            for name in parameters
-            if name in BOUND or name.startswith("slice_")
-        )
+        reserved = [name for name in parameters if name in BOUND or name.startswith("slice_")]
+        allowed = f"any name except {', '.join(BOUND)}, slice_…"
+        refuse(*(Breach("is bound by raypipe itself", name, allowed, (name,)) for name in reserved))
         return parameters
 
     @field_validator("label")
     @classmethod
     def _fits_source_and_metric(cls, label: Label | None, info: ValidationInfo) -> Label | None:
         if label is not None:
-            refuse(_label_breaches(label, info.data.get("source"), info.data.get("evaluate")))
+            refuse(*_label_breaches(label, info.data.get("source"), info.data.get("evaluate")))
         return label
 
     @field_validator("features")
     @classmethod
     def _distinct_and_honest(cls, features: tuple[Feature, ...], info: ValidationInfo) -> tuple[Feature, ...]:
-        refuse(_feature_breaches(features, info.data.get("label")))
-        refuse(_persistence_breaches(features, info.data.get("label"), info.data.get("evaluate")))
+        refuse(*_feature_breaches(features, info.data.get("label")))
+        refuse(*_persistence_breaches(features, info.data.get("label"), info.data.get("evaluate")))
         return features
 
     @field_validator("model")
@@ -187,28 +142,23 @@ class PipelineConfig(SharedConfig):
     def _balance_needs_classes(cls, model: ModelConfig, info: ValidationInfo) -> ModelConfig:
         label = info.data.get("label")
         if label and label.kind != "binary" and model.balance != "none":
-            refuse(
-                [Breach("needs a binary label", f"{model.balance}, with label.kind {label.kind}", "none", ("balance",))]
-            )
+            found = f"{model.balance}, with label.kind {label.kind}"
+            refuse(Breach("needs a binary label", found, "none", ("balance",)))
         return model
 
     @field_validator("sweep")
     @classmethod
     def _can_be_searched(cls, sweep: Sweep, info: ValidationInfo) -> Sweep:
         names = tuple(feature.name for feature in info.data.get("features", ()))
-        refuse(space_breaches(sweep, names, info.data.get("parameters", {}), BALANCES) if names else ())
+        refuse(*(space_breaches(sweep, names, info.data.get("parameters", {}), BALANCES) if names else ()))
         return sweep
 
 
 def _label_breaches(label: Label, source: Source | None, evaluate: Evaluate | None) -> Iterator[Breach]:
     at = ("horizon_days",)
     if source and source.date_column and label.horizon_days is None:
-        yield Breach(
-            "is required, as source.date_column is set",
-            "null",
-            "the days after a snapshot in which the label comes about",
-            at,
-        )
+        allowed = "the days after a snapshot that decide the label"
+        yield Breach("is required, as source.date_column is set", "null", allowed, at)
     if source and source.date_column is None and label.horizon_days is not None:
         yield Breach("needs snapshots, but source.date_column is null", str(label.horizon_days), "null", at)
     if evaluate and (evaluate.metric in BINARY_METRICS) != (label.kind == "binary"):
@@ -224,8 +174,8 @@ def _feature_breaches(features: tuple[Feature, ...], label: Label | None) -> Ite
         if feature.name in seen:
             yield Breach("names a feature twice", feature.name, "each feature once", (position,))
         if feature.name in leaks:
-            allowed = "features that are known before the label is; label.never_features lists those that give it away"
-            yield Breach("a label leaks into the features", feature.name, allowed, (position,))
+            allowed = "features that are known before the label; label.never_features lists those that reveal it"
+            yield Breach("leaks the label", feature.name, allowed, (position,))
         seen.add(feature.name)
 
 
@@ -239,22 +189,22 @@ def _persistence_breaches(
         kind = label.kind if label else "none"
         yield Breach("needs a label that is a number", f"label.kind {kind}", "null", at, top=True)
     elif evaluate.persistence not in [feature.name for feature in features if feature.kind == "number"]:
-        yield Breach("is no feature of kind number", evaluate.persistence, "a name of `features`", at, top=True)
+        yield Breach("is not a feature of kind number", evaluate.persistence, "a name of `features`", at, top=True)
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 7, which editors know) of configs/*.yaml, of base.yaml and of pipelines alike."""
+    """Return the JSON Schema of configs/*.yaml, base.yaml included; draft 7, which editors know."""
     schema = PipelineConfig.model_json_schema(by_alias=True, mode="validation")
     required = schema.pop("required")
     for section in ("Entity", "Source"):
-        # A pipeline may change one key of a section and have the others from the file that it extends.
+        # A pipeline may set some keys of a section and take the others from the file that it extends.
         schema["$defs"][section].pop("required", None)
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         **schema,
         "title": "raypipe configuration",
-        # base.yaml names no pipeline, and then none of a pipeline's own keys is missing; what is extended may hold
-        # them, too, as may the pipeline that a comparison names.
+        # A pipeline's own keys may be missing in base.yaml, which names no pipeline, in a pipeline that extends a file,
+        # and in a comparison.
         "if": {
             "required": ["pipeline"],
             "not": {"anyOf": [{"required": ["extends"]}, {"required": ["baselines"]}]},

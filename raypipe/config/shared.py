@@ -1,4 +1,4 @@
-"""The sections that every pipeline shares: base.yaml sets them, a pipeline may change them."""
+"""The sections that all pipelines share: base.yaml sets them, a pipeline may change them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from raypipe.config.fields import Breach, ClickHouseUrl, Column, SafeUrl, Sectio
 
 def _known_zone(name: str) -> str:
     try:
-        # UTC needs no time zone database, which a small image may lack.
+        # UTC works without a time zone database, which a small image may lack.
         if name != "UTC":
             ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        refuse([Breach("is not a known time zone", name, "an IANA name such as UTC or Europe/Helsinki")])
+        refuse(Breach("is not a known time zone", name, "an IANA name such as UTC or Europe/Helsinki"))
     return name
 
 
@@ -25,29 +25,29 @@ TimeZone = Annotated[str, AfterValidator(_known_zone)]
 
 
 class Connection(Section):
-    """Where ClickHouse answers. The password never stands here."""
+    """The address of ClickHouse. The password never stands here."""
 
     url: ClickHouseUrl = Field(
         default="chdb:.raypipe/clickhouse",
         description="http(s)://user@host:port/database for a server, or chdb:PATH for the embedded engine; RAYPIPE_URL "
-        "and --url outweigh it.",
+        "and --url take precedence.",
     )
     password_file: str | None = Field(
         default=None,
         min_length=1,
-        description="A file with nothing but the password; null: the variable RAYPIPE_PASSWORD, or no password.",
+        description="A file that contains only the password; null: the variable RAYPIPE_PASSWORD, or no password.",
     )
     ca_file: str | None = Field(
-        default=None, min_length=1, description="A PEM bundle to trust instead of the system's, for https."
+        default=None, min_length=1, description="For https, a PEM bundle to trust instead of the system's."
     )
     cluster: Column | None = Field(
         default=None,
-        description="The cluster of the server's configuration on which the tables live; null: a single server.",
+        description="The cluster, as the server's configuration names it, that holds the tables; null: one server.",
     )
 
 
 class RayConfig(Section):
-    """The Ray cluster that the work runs on."""
+    """The Ray cluster that does the work."""
 
     address: str | None = Field(
         default=None,
@@ -55,15 +55,15 @@ class RayConfig(Section):
         description="The address of a running cluster, or auto; null: start Ray on this machine for the command.",
     )
     cpus: int | None = Field(
-        default=None, ge=1, description="CPUs to use when Ray is started on this machine; null: all of them."
+        default=None, ge=1, description="CPUs of a Ray that is started on this machine; null: all."
     )
 
 
 class SplitConfig(Section):
-    """How past rows are divided into training, validation and test rows."""
+    """The division of past rows into training, validation and test rows."""
 
     train_snapshots: int = Field(
-        default=3, ge=1, description="How many snapshots (dates), older than the test snapshot, are fitted on."
+        default=3, ge=1, description="Snapshots (dates) to fit on, all older than the test snapshot."
     )
     test_share: Share = Field(default=0.25, description="Share of the entities held out for the test, between 0 and 1.")
     validation_share: Share = Field(
@@ -73,26 +73,16 @@ class SplitConfig(Section):
     max_train_rows: int = Field(
         default=2_000_000,
         ge=1,
-        description="Training rows at most; beyond it entities are sampled by a hash of their key.",
+        description="Maximum number of training rows; beyond it a hash of the key samples the entities.",
     )
-    seed: int = Field(
-        default=7, ge=0, description="Seed of the split and of every sample, so that a fit can be repeated."
-    )
+    seed: int = Field(default=7, ge=0, description="Seed of the split and of all samples: a fit can be repeated.")
 
     @model_validator(mode="after")
     def _leaves_training_rows(self) -> Self:
         total = self.test_share + self.validation_share
         if total >= 1:
-            refuse(
-                [
-                    Breach(
-                        "and validation_share leave no training rows",
-                        f"{total:g} together",
-                        "less than 1 together",
-                        ("test_share",),
-                    )
-                ]
-            )
+            message = "and validation_share leave no training rows"
+            refuse(Breach(message, f"{total:g} together", "less than 1 together", ("test_share",)))
         return self
 
 
@@ -102,87 +92,73 @@ class Actors(Section):
     max: int | None = Field(
         default=None,
         ge=1,
-        description="Actors at most; null: as many as the CPUs hold. With more, an autoscaling cluster grows.",
+        description="Maximum number of actors; null: as the CPUs allow. With more, an autoscaling cluster grows.",
     )
-    cpus: int = Field(default=1, ge=1, description="CPUs reserved for each actor, which are also its threads.")
-    restarts: int = Field(
-        default=3, ge=0, description="How often an actor that died is started again before the run fails."
-    )
+    cpus: int = Field(default=1, ge=1, description="CPUs reserved for each actor, and its number of threads.")
+    restarts: int = Field(default=3, ge=0, description="Restarts of an actor that died before the run fails.")
 
 
 class Explain(Section):
-    """Which published rows get their top features (exact SHAP contributions, about 800 times the cost of a score)."""
+    """The published rows with their top features (exact SHAP contributions, about 800 times the cost of a score)."""
 
-    rows: int = Field(default=1000, ge=0, description="Explained rows, those with the highest scores first; 0: none.")
-    features: int = Field(default=5, ge=1, description="Features named for each explained row.")
+    rows: int = Field(default=1000, ge=0, description="Rows to explain, the highest scores first; 0: none.")
+    features: int = Field(default=5, ge=1, description="Features per explained row.")
 
 
 class Score(Section):
-    """How a population is scored and staged."""
+    """The scoring and staging of a population."""
 
     slice_rows: int = Field(
         default=250_000,
         ge=1,
-        description="Rows of a slice, the unit that an actor takes and that a resumed run repeats.",
+        description="Rows of a slice: an actor takes a slice at a time, and a resumed run repeats whole slices.",
     )
     chunk_rows: int = Field(
         default=100_000,
         ge=1,
         le=1_000_000,
-        description="Rows of one insert into the staging table; one insert is one block, applied whole or not at all.",
+        description="Rows of an insert into the staging table; an insert is one block, written whole or not at all.",
     )
     actors: Actors = Field(default=Actors(), description="The pool of scoring actors.")
     max_rejected: float = Field(
         default=0.001,
         ge=0,
         le=1,
-        description="Share of rows that may be rejected (a NULL key, a score that is not finite) before the run stops.",
+        description="Largest share of rejected rows (a NULL key, a score that is not finite) that may be published.",
     )
     duplicates: Literal["refuse", "keep_one"] = Field(
         default="refuse",
-        description="What a key that occurs twice in the population means: refuse stops the run, keep_one publishes "
-        "the row with the highest score.",
+        description="The treatment of a key that occurs twice in the population: refuse stops the run, keep_one "
+        "publishes the row with the highest score.",
     )
-    explain: Explain = Field(default=Explain(), description="Which published rows get their top features.")
+    explain: Explain = Field(default=Explain(), description="The published rows that get their top features.")
 
 
 class Monitor(Section):
-    """When a drift of the scores or of a feature is worth a message."""
+    """The drift of the scores or of a feature that is worth a message."""
 
-    psi_warning: float = Field(
-        default=0.1, gt=0, description="Population stability index from which a feature or the score is a warning."
-    )
-    psi_alert: float = Field(default=0.25, gt=0, description="Population stability index from which it is an alert.")
+    psi_warning: float = Field(default=0.1, gt=0, description="Population stability index that is a warning.")
+    psi_alert: float = Field(default=0.25, gt=0, description="Population stability index that is an alert.")
 
     @model_validator(mode="after")
     def _alert_above_warning(self) -> Self:
         if self.psi_alert <= self.psi_warning:
-            refuse(
-                [
-                    Breach(
-                        "is not above psi_warning",
-                        f"{self.psi_alert:g}",
-                        f"more than {self.psi_warning:g}",
-                        ("psi_alert",),
-                    )
-                ]
-            )
+            allowed = f"more than {self.psi_warning:g}"
+            refuse(Breach("is not above psi_warning", f"{self.psi_alert:g}", allowed, ("psi_alert",)))
         return self
 
 
 class SharedConfig(Section):
-    """What base.yaml holds: the connection, the places, and the defaults of all pipelines."""
+    """The content of base.yaml: the connection, the places, and the defaults of all pipelines."""
 
-    connection: Connection = Field(default=Connection(), description="Where ClickHouse answers.")
-    timezone: TimeZone = Field(default="UTC", description="The time zone in which days are cut, an IANA name.")
+    connection: Connection = Field(default=Connection(), description="The address of ClickHouse.")
+    timezone: TimeZone = Field(default="UTC", description="The time zone in which days begin and end, an IANA name.")
     artifacts: SafeUrl = Field(
         default=".raypipe/artifacts",
-        description="Where model artifacts are kept: a folder or any fsspec address such as s3://bucket/path.",
+        description="The place of model artifacts: a folder or any fsspec address such as s3://bucket/path.",
     )
-    ray: RayConfig = Field(default=RayConfig(), description="The Ray cluster that the work runs on.")
-    split: SplitConfig = Field(
-        default=SplitConfig(), description="How past rows are divided into training, validation and test rows."
-    )
+    ray: RayConfig = Field(default=RayConfig(), description="The Ray cluster that does the work.")
+    split: SplitConfig = Field(default=SplitConfig(), description="Training, validation and test rows.")
     evaluate: Evaluate = Field(default=Evaluate(), description="How a fitted model is judged.")
-    score: Score = Field(default=Score(), description="How a population is scored and staged.")
-    monitor: Monitor = Field(default=Monitor(), description="When drift is worth a message.")
+    score: Score = Field(default=Score(), description="The scoring and staging of a population.")
+    monitor: Monitor = Field(default=Monitor(), description="The drift that is worth a message.")

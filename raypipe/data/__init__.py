@@ -1,1 +1,1 @@
-"""Read ClickHouse in slices: their bounds, the Ray Data source, and the split of snapshots."""
+"""Read ClickHouse in slices: bounds, Ray Data source, and the split of snapshots."""

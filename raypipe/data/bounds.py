@@ -1,4 +1,4 @@
-"""The columns that a slice's bounds are for: which can be one, and how their values travel as bound text."""
+"""Choose the columns of a slice's bounds, and write their values as text that a query can bind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _INSTANT = re.compile(r"^DateTime(?:64\((\d)[^)]*\)|\([^)]*\))?$")
 
 
 def orders(table: Table, name: str) -> bool:
-    """Whether a column's comparison covers every value; NULL and NaN compare with nothing."""
+    """Whether comparisons of a column cover every value; NULL and NaN compare with nothing."""
     types = {column.name: column.type for column in table.columns}
     return (
         name in types
@@ -22,20 +22,20 @@ def orders(table: Table, name: str) -> bool:
 
 
 def plain_types(table: Table, columns: Sequence[str]) -> tuple[str, ...]:
-    """The columns' types without LowCardinality, which a parameter cannot have."""
+    """Return the columns' types without LowCardinality, which a parameter cannot have."""
     types = {column.name: column.type for column in table.columns}
     return tuple(_plain(types[name]) for name in columns)
 
 
 def bound_types(table: Table, columns: Sequence[str]) -> tuple[str, ...]:
-    """The types of the parameters that take the text of `bound_texts`: the columns' own, but instants are in UTC."""
+    """Return the parameter types for the text of `bound_texts`: the columns' own, with instants in UTC."""
     return tuple(_INSTANT.sub(_in_utc, type_name) for type_name in plain_types(table, columns))
 
 
 def bound_texts(table: Table, columns: Sequence[str]) -> str:
-    """The columns as text in SQL, from which the server makes the same value again.
+    """Return SQL that writes the columns as text from which the server reads the same value.
 
-    Where a clock is set back in autumn one text stands for two instants, so instants are taken in UTC.
+    When a clock is set back in autumn, a local time stands for two instants, so instants are written in UTC.
     """
     types = plain_types(table, columns)
     return ", ".join(

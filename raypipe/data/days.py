@@ -1,4 +1,4 @@
-"""A day as an argument, a date or its ISO text, where it ends, and which is over."""
+"""Read days from arguments, and tell when a day ends in a time zone."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from raypipe.errors import UsageError
 
 
 def as_day(name: str, value: date | str) -> date:
-    """The day that an argument names.
+    """Return the day of an argument, a date or its ISO text.
 
     Raises:
-        UsageError: text that is no date, or a moment: its day depends on a zone, which the caller chooses.
+        UsageError: the text is not a date, or the value is a moment, whose day depends on the caller's zone.
     """
     try:
         day = date.fromisoformat(value) if isinstance(value, str) else value
@@ -24,39 +24,39 @@ def as_day(name: str, value: date | str) -> date:
 
 
 def end_of_day(day: date, timezone: str) -> datetime:
-    """The moment at which a day ends in a zone, an IANA name."""
+    """Return the moment at which a day ends in a zone, an IANA name."""
     return datetime.combine(day + timedelta(days=1), time(), _zone(timezone))
 
 
-def last_day_over(moment: datetime, timezone: str) -> date:
-    """The last day that has ended at an aware moment, in a zone, an IANA name."""
+def last_ended_day(moment: datetime, timezone: str) -> date:
+    """Return the last day that has ended at an aware moment in a zone, an IANA name."""
     return moment.astimezone(_zone(timezone)).date() - timedelta(days=1)
 
 
-def require_over(day: date, moment: datetime, timezone: str, what: str) -> None:
-    """Refuses a day that has not ended at an aware moment, in a zone.
+def require_ended(day: date, moment: datetime, timezone: str, what: str) -> None:
+    """Refuse a day that has not ended.
 
     Args:
         day: the day.
-        moment: when it is asked for.
-        timezone: an IANA name.
-        what: what needs whole days, and how, as the beginning of a sentence.
+        moment: the present, with its zone.
+        timezone: the zone of the day, an IANA name.
+        what: the reason for whole days, as the beginning of a sentence.
 
     Raises:
-        UsageError: it has not.
+        UsageError: the day has not ended.
     """
-    last = last_day_over(moment, timezone)
+    last = last_ended_day(moment, timezone)
     if day > last:
         raise UsageError(
-            f"{what}, and this one is not over",
+            f"{what}, and {day} has not ended",
             found=f"{day}, at {moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
             allowed=f"up to {last}, in {timezone}",
-            next_step="leave --date out for the newest day that is over",
+            next_step="leave --date out for the newest day that has ended",
         )
 
 
 def _zone(timezone: str) -> tzinfo:
-    # UTC needs no time zone database, which a small image may lack.
+    # UTC works without a time zone database, which a small image may lack.
     return UTC if timezone == "UTC" else ZoneInfo(timezone)
 
 

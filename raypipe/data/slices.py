@@ -1,7 +1,7 @@
-"""Slices: disjoint ranges of a table's sorting key that together cover a query's rows.
+"""Cut a query's rows into slices: disjoint ranges of a table's sorting key that together cover all rows.
 
-Boundaries come from the primary index, which answers in milliseconds and without a scan. ClickHouse does
-not prune by tuple comparisons, so a range over several key columns is written out:
+Boundaries come from the primary index, which answers in milliseconds without a scan. ClickHouse does not
+prune by tuple comparisons, so a range over several key columns is written out:
 `(a > x) OR (a = x AND b > y) OR (a = x AND b = y AND c >= z)`.
 """
 
@@ -19,9 +19,9 @@ from raypipe.clickhouse.tables import Table, describe, locate, split_expressions
 from raypipe.data.bounds import bound_texts, bound_types, orders, plain_types
 from raypipe.errors import UsageError
 
-# Every slice reads about one granule a part more than its share; with this many of its own, all slices
-# together stay within a tenth of reading the table in one piece.
-GRANULES_A_SLICE = 12
+# Every slice reads about one granule per part beyond its share. With this many granules per slice, all slices
+# together read at most a tenth more than the table in one piece.
+GRANULES_PER_SLICE = 12
 SAMPLED_KEYS = 20_000
 EVERYTHING = "1"
 SLICE_PLACEHOLDER = re.compile(r"\{slice(?::([A-Za-z_][A-Za-z0-9_]*))?\}")
@@ -31,9 +31,9 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Slice:
-    """One part of a query's rows: `lower <= key < upper`, or one bucket of a hash.
+    """A part of a query's rows: `lower <= key < upper`, or a bucket of a hash.
 
-    Bounds are the text of the values; None is open. `bucket` is used by hash slices alone.
+    Bounds are the values as text; None is open. Only hash slices have a `bucket`.
     """
 
     index: int
@@ -44,14 +44,14 @@ class Slice:
 
 @dataclass(frozen=True)
 class Slicing:
-    """How a table is cut, frozen in a run's manifest.
+    """The slices of a table, frozen in a run's manifest.
 
     Attributes:
         method: `index`, `quantiles`, `hash` or `whole`.
-        columns: the key columns that the bounds are for.
-        types: the ClickHouse types that the bounds are bound as; those of the columns, with instants in UTC.
-        slices: the slices, in the key's order.
-        rows: the number of rows that the index counts in the range; None where it is not known.
+        columns: the key columns of the bounds.
+        types: the ClickHouse types of the bound values: the columns' types, with instants in UTC.
+        slices: the slices, in the order of the key.
+        rows: the number of rows by the index; None if unknown.
     """
 
     method: str
@@ -61,7 +61,7 @@ class Slicing:
     rows: int | None = None
 
     def predicate(self, piece: Slice, alias: str = "") -> str:
-        """The SQL condition of a slice, with bound parameters; `alias` qualifies the columns."""
+        """Return the SQL condition of a slice, with bound parameters; `alias` qualifies the columns."""
         names = [f"{identifier(alias)}.{identifier(name)}" if alias else identifier(name) for name in self.columns]
         if piece.bucket is not None:
             parts = ", ".join(f"ifNull(toString({name}), '')" for name in names)
@@ -74,7 +74,7 @@ class Slicing:
         return " AND ".join(bounds) or EVERYTHING
 
     def parameters(self, piece: Slice) -> dict[str, str]:
-        """The values of the parameters that `predicate` binds."""
+        """Return the values of the parameters that `predicate` binds."""
         return {
             f"{name}_{position}": value
             for name, bound in (("slice_lower", piece.lower), ("slice_upper", piece.upper))
@@ -91,12 +91,12 @@ class Slicing:
         return "(" + " OR ".join(chains) + ")"
 
     def to_json(self) -> dict[str, Any]:
-        """The slicing as JSON-ready values."""
+        """Return the slicing as JSON-ready values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Slicing:
-        """The slicing that `to_json` wrote."""
+        """Return the slicing that `to_json` wrote."""
         slices = tuple(
             Slice(item["index"], _key(item["lower"]), _key(item["upper"]), item["bucket"])
             for item in document["slices"]
@@ -105,17 +105,17 @@ class Slicing:
 
 
 def has_place(sql: str) -> bool:
-    """Whether the query says where a slice's predicate belongs; a comment says nothing."""
+    """Whether the query has a place for a slice's predicate outside comments."""
     return SLICE_PLACEHOLDER.search(without_comments(sql)) is not None
 
 
 def place(sql: str, slicing: Slicing, piece: Slice) -> str:
-    """The query restricted to one slice: each `{slice}`, or `{slice:alias}`, becomes its predicate."""
+    """Restrict the query to a slice: its predicate replaces each `{slice}` or `{slice:alias}`."""
     return SLICE_PLACEHOLDER.sub(lambda match: f"({slicing.predicate(piece, match[1] or '')})", sql)
 
 
 def unsliced(sql: str) -> str:
-    """The query over all slices at once."""
+    """Return the query over all slices at once."""
     return SLICE_PLACEHOLDER.sub(EVERYTHING, sql)
 
 
@@ -127,14 +127,13 @@ def cut(
     pinned: Mapping[str, object] | None = None,
     keys: Sequence[str] = (),
 ) -> Slicing:
-    """Cuts a table into slices of about `slice_rows` rows.
+    """Cut a table into slices of about `slice_rows` rows.
 
     Args:
-        client: where the table is.
+        client: connected to the table's database.
         table: the base table of the query, `table` or `database.table`.
-        slice_rows: the number of rows aimed at; a slice never gets so small that slicing reads more
-            than about a tenth more than one piece would.
-        pinned: columns that the query holds equal to a value, such as the snapshot's date.
+        slice_rows: the desired rows per slice; slices get larger if all together would read a tenth more than one.
+        pinned: columns that the query fixes to a value, such as the snapshot's date.
         keys: the entity key, for a table whose sorting key does not help.
 
     Raises:
@@ -142,58 +141,58 @@ def cut(
     """
     if slice_rows < 1:
         raise UsageError("A slice needs at least one row", found=slice_rows, allowed="slice_rows >= 1")
-    found = describe(client, table)
-    if found is None:
+    described = describe(client, table)
+    if described is None:
         raise UsageError(
             f"The base table {table} does not exist in {client.endpoint.database}",
-            next_step="create it, or name another in the pipeline's source.table",
+            next_step="create it, or name another table in the pipeline's source.table",
         )
     pinned = dict(pinned or {})
     for name in pinned:
-        if found.column(name) is None:
-            raise UsageError(f"The pinned column {name} is not one of {table}", found=name)
-    index = _index(client, table, found)
-    columns = _range_columns(found, index, pinned)
+        if described.column(name) is None:
+            raise UsageError(f"The table {table} has no pinned column {name}", found=name)
+    index = _index(client, table, described)
+    columns = _range_columns(described, index, pinned)
     if columns:
         within = {name: pinned[name] for name in index if name in pinned}
         leading = {name: pinned[name] for name in itertools.takewhile(lambda name: name in pinned, index)}
-        # ClickHouse leaves the later columns out of the index where the first ones are all but unique.
-        marks = _marks(client, table, found, columns, within) or _marks(client, table, found, columns, leading)
+        # ClickHouse leaves later columns out of the index if the first columns are almost unique.
+        marks = _marks(client, table, described, columns, within) or _marks(client, table, described, columns, leading)
         if any(mark[3] for mark in marks):
-            return _from_marks(columns, bound_types(found, columns), marks, slice_rows)
-    return _without_index(client, table, found, keys, pinned, slice_rows)
+            return _from_marks(columns, bound_types(described, columns), marks, slice_rows)
+    return _without_index(client, table, described, keys, pinned, slice_rows)
 
 
-def _index(client: Client, table: str, found: Table) -> tuple[str, ...]:
-    """The columns of the primary index: those of the sorting key, or the first of them by PRIMARY KEY."""
-    if not found.engine.endswith("MergeTree"):
+def _index(client: Client, table: str, described: Table) -> tuple[str, ...]:
+    """Return the columns of the primary index: the sorting key, or the part of it that PRIMARY KEY names."""
+    if not described.engine.endswith("MergeTree"):
         return ()
     database, name = locate(client, table)
     primary = client.value(
         "SELECT primary_key FROM system.tables WHERE database = {database:String} AND name = {name:String}",
         {"database": database, "name": name},
     )
-    return found.sorting_key[: len(split_expressions(primary))]
+    return described.sorting_key[: len(split_expressions(primary))]
 
 
 def _range_columns(table: Table, index: Sequence[str], pinned: Mapping[str, object]) -> tuple[str, ...]:
-    """The index's columns that a range can be cut on: plain, never NULL or NaN, after pinned ones."""
+    """Return the index columns behind the pinned ones that a range can use: plain, never NULL or NaN."""
     unpinned = itertools.dropwhile(lambda name: name in pinned, index)
     usable = itertools.takewhile(lambda name: name not in pinned and orders(table, name), unpinned)
     return tuple(usable)
 
 
 def _marks(
-    client: Client, table: str, found: Table, columns: Sequence[str], pinned: Mapping[str, object]
+    client: Client, table: str, described: Table, columns: Sequence[str], pinned: Mapping[str, object]
 ) -> list[tuple[Key, int, str, bool]]:
-    """The primary index's entries, in key order.
+    """Return the entries of the primary index, in the order of the key.
 
-    Each is the key at a granule's start, the granule's rows, its part, and whether the key is text that
-    can be bound: a String may hold any bytes.
+    An entry is the key at a granule's start, the granule's rows, its part, and whether the key can be bound
+    as text: a String may contain any bytes.
     """
     database, name = locate(client, table)
-    condition, values = _pinned_condition(found, pinned)
-    texts = bound_texts(found, columns)
+    condition, values = _pinned_condition(described, pinned)
+    texts = bound_texts(described, columns)
     order = ", ".join(identifier(column) for column in columns)
     rows = client.rows(
         f"SELECT {texts}, rows_in_granule, part_name, isValidUTF8(concat({texts}, ''))"
@@ -209,12 +208,12 @@ def _from_marks(
 ) -> Slicing:
     rows = sum(mark[1] for mark in marks)
     parts = len({mark[2] for mark in marks})
-    count = max(1, min(-(-rows // slice_rows), len(marks) // (GRANULES_A_SLICE * parts)))
+    count = max(1, min(-(-rows // slice_rows), len(marks) // (GRANULES_PER_SLICE * parts)))
     bounds: list[Key] = []
     passed = 0
     for key, granule, _, is_text in marks:
         is_due = is_text and len(bounds) < count - 1 and passed >= rows * (len(bounds) + 1) / count
-        # Rows with one key stay in one slice.
+        # Rows with the same key stay in one slice.
         if is_due and key != (bounds[-1] if bounds else marks[0][0]):
             bounds.append(key)
         passed += granule
@@ -230,38 +229,37 @@ def _ranges(
 
 
 def _without_index(
-    client: Client, table: str, found: Table, keys: Sequence[str], pinned: Mapping[str, object], slice_rows: int
+    client: Client, table: str, described: Table, keys: Sequence[str], pinned: Mapping[str, object], slice_rows: int
 ) -> Slicing:
-    """Quantiles of the entity key where it can be compared, else a hash of it; no key means one piece."""
-    where, values = _pinned_condition(found, pinned)
+    """Cut by quantiles of the entity key, or by its hash if it cannot be compared."""
+    where, values = _pinned_condition(described, pinned)
     rows = int(client.value(f"SELECT count() FROM {identifier(table)} WHERE {where}", values))
     count = -(-rows // slice_rows)
     names = tuple(keys)
     if count <= 1 or not names:
         return Slicing("whole", (), (), (Slice(0),), rows)
-    if all(orders(found, name) for name in names):
-        bounds = _sampled_bounds(client, table, found, names, where, values, rows, count)
+    if all(orders(described, name) for name in names):
+        bounds = _sampled_bounds(client, table, bound_texts(described, names), names, where, values, rows, count)
         if bounds:
-            return _ranges("quantiles", names, bound_types(found, names), bounds, rows)
+            return _ranges("quantiles", names, bound_types(described, names), bounds, rows)
     return Slicing("hash", names, ("String",) * len(names), tuple(Slice(i, bucket=i) for i in range(count)), rows)
 
 
-def _pinned_condition(found: Table, pinned: Mapping[str, object]) -> tuple[str, dict[str, object]]:
-    conditions = [f"{identifier(name)} = {{pin_{i}:{plain_types(found, [name])[0]}}}" for i, name in enumerate(pinned)]
+def _pinned_condition(table: Table, pinned: Mapping[str, object]) -> tuple[str, dict[str, object]]:
+    conditions = [f"{identifier(name)} = {{pin_{i}:{plain_types(table, [name])[0]}}}" for i, name in enumerate(pinned)]
     return " AND ".join(conditions) or EVERYTHING, {f"pin_{i}": value for i, value in enumerate(pinned.values())}
 
 
 def _sampled_bounds(
     client: Client,
     table: str,
-    found: Table,
+    texts: str,
     names: Key,
     where: str,
     values: Mapping[str, object],
     rows: int,
     count: int,
 ) -> list[Key]:
-    texts = bound_texts(found, names)
     order = ", ".join(identifier(name) for name in names)
     every = max(1, rows // SAMPLED_KEYS)
     sample = client.rows(

@@ -1,4 +1,4 @@
-"""Any SQL as a Ray Data dataset, read in parallel slices and in bounded blocks."""
+"""Read any SQL as a Ray Data dataset, in parallel slices and bounded blocks."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from raypipe.errors import UsageError
 
 log = logging.getLogger(__name__)
 
-# Ray Data holds a few blocks per reading task in memory; ClickHouse's own batches are usually below this.
+# Ray Data keeps a few blocks per reading task in memory; ClickHouse's own batches are usually smaller.
 BLOCK_BYTES = 64 * 1024 * 1024
-# Ray Data would run the task of a worker that died anew, without limit, and keep the blocks that it had handed out:
-# it takes a second run for the first one's twin. ClickHouse's threads yield a slice's rows in another order each
-# time, so that the kept blocks and the new ones together have rows twice and lack others. An error is better.
+# Ray Data would repeat the task of a dead worker without limit, keep the blocks that it had already handed out, and
+# expect the same blocks again. ClickHouse returns a slice's rows in another order each time, so the kept and the new
+# blocks together would contain some rows twice and lack others. An error is better.
 ONCE = {"max_retries": 0}
 
 
 class SlicedQuery(Datasource):
-    """A query cut into slices, one Ray Data read task each.
+    """A query cut into slices, with a Ray Data read task per slice.
 
     Args:
-        endpoint: where the query runs; every read task makes a client of its own.
-        sql: the query, with `{slice}` where the slice's predicate belongs.
-        slicing: how the base table is cut.
+        endpoint: the ClickHouse; every read task makes a client of its own.
+        sql: the query, with `{slice}` in place of the slice's predicate.
+        slicing: the slices of the base table.
         parameters: the query's other bound values.
         settings: ClickHouse settings of the query.
     """
@@ -57,17 +57,17 @@ class SlicedQuery(Datasource):
         self._settings = dict(settings)
 
     def get_name(self) -> str:
-        """The name that Ray's progress bar shows."""
+        """Return the name for Ray's progress bar."""
         return "ClickHouse"
 
     def estimate_inmemory_data_size(self) -> int | None:
-        """Not known without reading."""
+        """Return None: the size is unknown before reading."""
         return None
 
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: object = None
     ) -> list[ReadTask]:
-        """A read task a slice; `parallelism` is Ray's wish, the slicing decides."""
+        """Return a read task per slice; Ray's `parallelism` has no influence."""
         return [ReadTask(self._reader(piece), _UNKNOWN, None, per_task_row_limit) for piece in self._slicing.slices]
 
     def _reader(self, piece: Slice) -> functools.partial[Iterator[pa.Table]]:
@@ -89,7 +89,7 @@ def _read(
                 empty = False
                 yield block
         if empty:
-            # Ray Data needs the schema of an empty slice too.
+            # Ray Data needs the schema of an empty slice, too.
             yield schema.empty_table()
 
 
@@ -110,36 +110,36 @@ def read_sql(
     slice_rows: int = 250_000,
     settings: Mapping[str, Any] | None = None,
 ) -> ray.data.Dataset:
-    """A query as a Ray Data dataset, streamed from ClickHouse in parallel.
+    """Return a query as a Ray Data dataset, streamed from ClickHouse in parallel.
 
-    With `{slice}` in the query (or `{slice:alias}`, to qualify the columns) and `table` naming the table
-    whose rows it restricts, the read is cut along that table's primary index: each task reads its own
-    granules and nothing else, whatever filters, joins or sub-queries stand around it. Without it, `keys`
-    cut the result by a hash, which runs the query once a task; with neither, one task streams it all.
+    With `{slice}` in the query (or `{slice:alias}`, to qualify the columns) and `table`, the table whose rows
+    it restricts, the read follows that table's primary index: each task reads only its own granules, whatever
+    filters, joins or subqueries surround the place. Otherwise `keys` cut the result by a hash, which runs the
+    query once per task; without keys, a single task streams everything.
 
-    A slice is read once: when its worker dies, such as for its memory, the read fails with Ray's error.
+    A slice is read once: if its worker dies, for example for lack of memory, the read fails with Ray's error.
 
     Args:
         sql: a SELECT; values are bound as `{name:Type}`.
-        endpoint: where it runs.
-        table: the table that `{slice}` cuts.
+        endpoint: the ClickHouse.
+        table: the table that `{slice}` restricts.
         keys: columns that identify a row of the table, or of the result.
-        pinned: columns of `table` that the query holds equal to a value, such as the date.
+        pinned: columns of `table` that the query fixes to a value, such as the date.
         parameters: the values of the bound parameters.
-        slice_rows: the rows of `table` a task reads, roughly.
+        slice_rows: the rows of `table` per task, roughly.
         settings: ClickHouse settings.
 
     Raises:
-        UsageError: `{slice}` without `table`, or the other way round.
-        ServerError: while reading: the server's own error, from the task that met it.
-        ray.exceptions.RayError: while reading: a worker or its node died.
+        UsageError: `{slice}` without `table`, or `table` without `{slice}`.
+        ServerError: while reading, the server's own error.
+        ray.exceptions.RayError: while reading, a worker or its node died.
     """
     marked = has_place(sql)
     if marked != (table is not None):
         raise UsageError(
-            "A query is read in slices when it says where and of what",
+            "A query that is read in slices needs both `{slice}` and `table`",
             found="{slice} without table" if marked else f"table={table!r} but no {{slice}} in the query",
-            allowed="both of `{slice}` in the query and `table`, or neither",
+            allowed="`{slice}` in the query and `table`, or neither",
         )
     values = dict(parameters or {})
     with Client(endpoint) as client:
@@ -150,7 +150,7 @@ def read_sql(
     log.info("reading in %d slices by %s", len(slicing.slices), slicing.method)
     source = SlicedQuery(endpoint, sql, slicing, values, settings or {})
     with warnings.catch_warnings():
-        # Retries have no parameter of their own.
+        # Ray has no other parameter for retries.
         warnings.simplefilter("ignore", RayDeprecationWarning)
         dataset: ray.data.Dataset = ray.data.read_datasource(
             source, override_num_blocks=len(slicing.slices), ray_remote_args=ONCE
@@ -161,7 +161,7 @@ def read_sql(
 def _hashed(
     client: Client, sql: str, parameters: Mapping[str, Any], keys: tuple[str, ...], slice_rows: int
 ) -> tuple[str, Slicing]:
-    """A query without a place for the slice, cut by a hash of its result's key."""
+    """Cut a query without `{slice}` by a hash of its result's key."""
     whole = Slicing("whole", (), (), (Slice(0),))
     if not keys:
         return sql, whole

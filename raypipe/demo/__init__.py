@@ -1,4 +1,4 @@
-"""The synthetic publisher: a database with a known truth, to try raypipe on and to test it against."""
+"""Build the synthetic publisher: a database with a known truth, to try raypipe and to test it."""
 
 from raypipe.demo.publisher import Summary, build
 

@@ -1,4 +1,4 @@
-"""What a demo is to hold: its people, its days, its snapshots, and the values its statements bind."""
+"""Plan a demo: its readers, days and snapshots, and the values that its statements bind."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 from raypipe.errors import UsageError
 
 ACTIVE_DAYS = 30
-# Twice the window that content features look back: what is learned from past days needs its own history.
+# Twice the window of the content features: snapshots of past days need their own history.
 EVENT_DAYS = 60
 EVENT_READERS = 200_000
 NO_DATE = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to be built; refuses what cannot be."""
+class DemoPlan:
+    """The size and the days of a demo; values that cannot be built are refused."""
 
     users: int
     days: int
@@ -34,11 +34,8 @@ class Plan:
         _at_least("seed", self.seed, 0)
         _at_least("snapshot_every", self.snapshot_every, 1)
         if self.drift_on is not None and not self.first_date <= self.drift_on <= self.last_date:
-            raise UsageError(
-                "The drift begins outside the days of the demo",
-                found=self.drift_on,
-                allowed=f"{self.first_date} to {self.last_date}",
-            )
+            days = f"{self.first_date} to {self.last_date}"
+            raise UsageError("The drift begins outside the days of the demo", found=self.drift_on, allowed=days)
 
     @property
     def first_date(self) -> date:
@@ -47,19 +44,19 @@ class Plan:
 
     @property
     def snapshots(self) -> tuple[date, ...]:
-        """The days of customer_user_features, oldest first; each has a whole window of activity before it."""
+        """The snapshots of customer_user_features, oldest first; each has a whole window of activity before it."""
         earliest = self.first_date + timedelta(days=ACTIVE_DAYS - 1)
         count = (self.last_date - earliest).days // self.snapshot_every + 1
         return tuple(self.last_date - timedelta(days=n * self.snapshot_every) for n in reversed(range(count)))
 
     @property
     def months(self) -> tuple[tuple[date, date], ...]:
-        """The days cut into calendar months, so that an insert of sessions stays in one monthly partition."""
+        """The days by calendar month, so that an insert of sessions stays in one monthly partition."""
         return tuple(_months(self.first_date, self.last_date))
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """What the statements may bind."""
+        """The values that the statements may bind."""
         return {
             "seed": self.seed,
             "users": self.users,

@@ -1,13 +1,13 @@
-"""Writes the synthetic publisher, inside ClickHouse, from numbers and a seed.
+"""Write the synthetic publisher inside ClickHouse, from numbers and a seed.
 
-Nothing but statements leaves this process. Everything random is a hash of the seed and a row's own numbers,
-so that the same arguments give the same rows whatever the threads and blocks were.
+Only statements leave this process. Every random value is a hash of the seed and the row's own numbers, so the
+same arguments give the same rows, whatever the threads and blocks.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import Any
 from raypipe.artifact.contract import describe_query
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier, load, load_all
-from raypipe.demo.plan import EVENT_DAYS, Plan
+from raypipe.demo.plan import EVENT_DAYS, DemoPlan
 from raypipe.errors import DataError
+from raypipe.progress import Progress
 from raypipe.project import shipped
 
 MARK = "demo_truth"
@@ -43,8 +44,7 @@ FILLED_TABLES = (
     "customer_session_summary_daily",
     "customer_user_features",
 )
-# Two insert threads and blocks of a million rows give few parts; every month of a table with monthly
-# partitions may be touched at once.
+# Two insert threads and blocks of a million rows give few parts. An insert may write every monthly partition at once.
 SETTINGS = {
     "max_partitions_per_insert_block": 0,
     "max_insert_threads": 2,
@@ -53,12 +53,10 @@ SETTINGS = {
     "max_bytes_before_external_group_by": 4 << 30,
 }
 
-Progress = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class Summary:
-    """What `build` wrote: people, sessions, rows of customer_events, the days covered and the time it took."""
+    """The number of readers, sessions and events that `build` wrote, the days covered and the time taken."""
 
     users: int
     sessions: int
@@ -81,32 +79,31 @@ def build(
     written_at: datetime | None = None,
     progress: Progress | None = None,
 ) -> Summary:
-    """Fills the database with a synthetic publisher; the tables must exist (`raypipe migrate`).
+    """Fill the database with a synthetic publisher; the publisher's tables must exist.
 
-    Sessions cover all the days, events the last 30 of them and at most about 200,000 readers. A snapshot of
-    customer_user_features is computed for the last date and every `snapshot_every` days before it, with
-    the statement of the `features` pipeline. The latent truth goes to the demo_… tables.
+    Sessions cover all days, events the last 60 days and at most about 200,000 readers. A snapshot of
+    customer_user_features is computed for the last date and every `snapshot_every` days before it, with the
+    statement of the daily features. The latent truth goes to the demo_… tables.
 
     Args:
-        client: whose endpoint names the database.
-        users: people; about one in twelve reads two brands and so is two rows of demo_truth.
+        client: its endpoint names the database.
+        users: the number of readers; about one in twelve reads two brands and has two rows in demo_truth.
         days: days with sessions, at least 30.
         seed: the same seed (and days, users, last_date, written_at) gives the same rows.
-        last_date: the last day with sessions; yesterday in UTC if not given. The tables' TTL counts from
-            `written_at`, not from here.
-        drift_on: from this day on engagement scores are three quarters of what they were, and a third of
-            the sessions moves to mobile.
+        last_date: the last day with sessions; None for yesterday in UTC. The tables' TTL counts from `written_at`.
+        drift_on: from this day on, engagement scores drop to three quarters, and a third of the sessions moves to
+            mobile.
         snapshot_every: days between snapshots.
-        replace: empties the tables of an earlier demo first.
-        written_at: what created_at and updated_at say; now if not given.
-        progress: called with a line before each step.
+        replace: whether to empty the tables of an earlier demo first.
+        written_at: the value of created_at and updated_at; None for now.
+        progress: called with the step before it begins.
 
     Raises:
         UsageError: an argument cannot be used.
-        DataError: tables are missing, or hold rows and may not be replaced.
+        DataError: tables are missing, or contain rows that may not be replaced.
     """
     started = time.monotonic()
-    plan = Plan(
+    plan = DemoPlan(
         users,
         days,
         seed,
@@ -115,20 +112,22 @@ def build(
         snapshot_every,
         (written_at or datetime.now(UTC)).replace(tzinfo=None, microsecond=0),
     )
-    say = progress or _silent
     _make_room(client, replace)
-    _fill(client, plan, say)
+    _fill(client, plan, progress or _silent)
     sessions, events = (
         int(client.value(f"SELECT count() FROM {table}")) for table in ("customer_sessions", "customer_events")
     )
     return Summary(users, sessions, events, plan.first_date, plan.last_date, round(time.monotonic() - started, 3))
 
 
-def _fill(client: Client, plan: Plan, say: Progress) -> None:
+def _fill(client: Client, plan: DemoPlan, progress: Progress) -> None:
+    def say(step: str) -> None:
+        progress(step, 0, 0)
+
     for step, file in (
         ("settings and truth", "settings.sql"),
         ("reference tables", "reference.sql"),
-        ("people and accounts", "people.sql"),
+        ("readers and accounts", "people.sql"),
         ("articles", "articles.sql"),
         ("older versions of some rows", "doubled.sql"),
     ):
@@ -166,33 +165,31 @@ def _folder() -> Path:
 
 
 def _make_room(client: Client, replace: bool) -> None:
-    """Creates the truth tables in an empty database; empties those of an earlier demo when that is asked for."""
+    """Create the truth tables in an empty database; with `replace`, empty the tables of an earlier demo."""
     database = client.endpoint.database
-    found = {
-        str(name): int(rows or 0)
-        for name, rows in client.rows("SELECT name, total_rows FROM system.tables WHERE database = currentDatabase()")
-    }
-    missing = [table for table in FILLED_TABLES if table not in found]
+    query = "SELECT name, total_rows FROM system.tables WHERE database = currentDatabase()"
+    counts = {str(name): int(rows or 0) for name, rows in client.rows(query)}
+    missing = [table for table in FILLED_TABLES if table not in counts]
     if missing:
         raise DataError(
             f"The database {database} lacks tables that the demo fills",
             found=", ".join(missing),
-            next_step="run `raypipe migrate` first",
+            next_step="fill it with the command `raypipe demo`, which creates the tables",
         )
-    occupied = [table for table in FILLED_TABLES if found[table]]
-    if occupied and not (replace and MARK in found):
+    occupied = [table for table in FILLED_TABLES if counts[table]]
+    if occupied and not (replace and MARK in counts):
         raise DataError(
             f"The database {database} is not empty",
-            found=", ".join(f"{table} ({found[table]:,} rows)" for table in occupied[:5]),
-            allowed="an empty database, or one that an earlier demo filled when replacing is asked for",
-            next_step="add --replace to write the demo anew" if MARK in found else "name another database in the URL",
+            found=", ".join(f"{table} ({counts[table]:,} rows)" for table in occupied[:5]),
+            allowed="an empty database, or with --replace the database of an earlier demo",
+            next_step="add --replace to write the demo again" if MARK in counts else "name another database in the URL",
         )
-    # The mark is emptied last: a demo cut short while it is replaced can still be replaced.
-    for table in (*FILLED_TABLES, *reversed([table for table in TRUTH_TABLES if table in found])):
-        if found[table]:
+    # The mark is emptied last, so that an interrupted replacement can be repeated.
+    for table in (*FILLED_TABLES, *reversed([table for table in TRUTH_TABLES if table in counts])):
+        if counts[table]:
             client.run(f"TRUNCATE TABLE {identifier(table)}")
     _run(client, "truth_tables.sql", {})
 
 
-def _silent(_: str) -> None:
+def _silent(_stage: str, _done: int, _total: int) -> None:
     return None

@@ -1,4 +1,4 @@
-"""How close a demo's models come to the best that can be reached: the very test rows, scored by the latent truth.
+"""Compare a demo's models with the best possible: the same test rows, scored by the latent truth.
 
 version → the snapshots of its fit → its test rows with the truth's scores → the same metrics
 """
@@ -33,7 +33,7 @@ from raypipe.registry.aliases import CHAMPION
 from raypipe.registry.record import NOT_FITTED, Registered
 from raypipe.registry.training_runs import newest
 
-# What is compared, and whether more of it is better.
+# The metrics to compare, and whether more is better.
 COMPARED = {"auc": True, "rmse": False, "precision": True, "ndcg": True}
 
 
@@ -42,13 +42,13 @@ class Reached:
     """One metric of a version on its test rows.
 
     Attributes:
-        test_date: the snapshot of these rows; of a recommender the last of the days that were read in.
-        rows: how many they are; of a recommender the readers.
-        metric: a name of `COMPARED`.
-        model: its value and interval (`value`, `low`, `high`).
-        baseline: the name of the best of the baselines, '' where there is none.
-        baseline_value: what that reaches.
-        best: what the latent truth reaches on the same rows; of an RMSE it is the noise.
+        test_date: the snapshot of the test rows; for a recommender, the last of its test days.
+        rows: the number of test rows; for a recommender, of readers.
+        metric: a name in `COMPARED`.
+        model: the version's value and interval (`value`, `low`, `high`).
+        baseline: the name of the strongest baseline, '' if there is none.
+        baseline_value: its value.
+        best: the value of the latent truth on the same rows; for an RMSE, the noise.
     """
 
     pipeline: str
@@ -64,27 +64,27 @@ class Reached:
 
 
 def require_demo(client: Client) -> None:
-    """Refuses a database whose truth nobody knows.
+    """Refuse a database without a known truth.
 
     Raises:
-        DataError: it is not that of a demo.
+        DataError: the database is not a demo's.
     """
     if tables.describe(client, MARK) is None:
         raise DataError(
-            f"The database {client.endpoint.database} is no demo, so that nobody knows what can be reached there",
+            f"The database {client.endpoint.database} is not a demo, so the best reachable model is unknown",
             found=f"no table {MARK}",
-            next_step="name a demo's database with --url, or fill one with `raypipe demo`",
+            next_step="name a demo's database with --url, or create a demo with `raypipe demo`",
         )
 
 
 def measure(client: Client, loaded: Loaded) -> list[Reached]:
-    """A pipeline's champion, or its latest version where there is none, beside the best that can be reached.
+    """Compare a pipeline's champion, or else its latest version, with the best possible on its test rows.
 
-    Nothing where no version was fitted, or the pipeline has nothing that the truth could tell better.
+    The result is empty if no version was fitted, or the latent truth has no score for the pipeline.
 
     Args:
-        client: of a demo's database.
-        loaded: the pipeline's config; the split is taken from there.
+        client: connected to a demo's database.
+        loaded: the pipeline's config, which has the split.
     """
     pipeline, config = loaded.config.pipeline, loaded.config
     statement, version = best_reachable(pipeline), _version(client, pipeline)
@@ -100,16 +100,16 @@ def measure(client: Client, loaded: Loaded) -> list[Reached]:
 
 
 def _version(client: Client, pipeline: str) -> Registered | None:
-    fitted = [one for one in models.list_models(client, pipeline) if one.status not in NOT_FITTED]
+    fitted = [version for version in models.list_models(client, pipeline) if version.status not in NOT_FITTED]
     return models.find_alias(client, pipeline, CHAMPION) or next(iter(fitted), None)
 
 
 def _reached(version: Registered, day: date, rows: int, metric: str, best: float | None) -> Reached:
     evaluation = version.evaluation
     known = {
-        name: float(found[metric]["value"])
-        for name, found in evaluation["baselines"].items()
-        if (found.get(metric) or {}).get("value") is not None
+        name: float(values[metric]["value"])
+        for name, values in evaluation["baselines"].items()
+        if (values.get(metric) or {}).get("value") is not None
     }
     strongest = (max if COMPARED[metric] else min)(known, key=lambda name: known[name]) if known else ""
     return Reached(
@@ -127,8 +127,8 @@ def _reached(version: Registered, day: date, rows: int, metric: str, best: float
 
 
 def _scored(client: Client, recipe: Recipe, statement: Statement) -> tuple[int, dict[str, float | None]]:
-    """The number of test rows, and the metric of their labels under the truth's scores."""
-    snapshot = next(one for one in recipe.snapshots if "test" in one.parts)
+    """Return the number of test rows, and the metric of their labels under the truth's scores."""
+    snapshot = next(snapshot for snapshot in recipe.snapshots if "test" in snapshot.parts)
     keys = ", ".join(identifier(key) for key in recipe.keys)
     table = client.table(
         f"SELECT toFloat64(score) AS score, toFloat64(label) AS label\n"
@@ -147,21 +147,21 @@ def _scored(client: Client, recipe: Recipe, statement: Statement) -> tuple[int, 
 
 
 def _listed(client: Client, recipe: Recipe, statement: Statement) -> tuple[int, dict[str, float | None]]:
-    """The number of test readers, and the quality of their lists by the truth."""
+    """Return the number of test readers, and the quality of the truth's lists for them."""
     since = recipe.test_date - timedelta(days=fit.test_days(recipe))
     table = client.table(
         statement.text, {**recipe.snapshots[-1].parameters, "date": since, "until": recipe.test_date}
     ).combine_chunks()
     if not table.num_rows:
-        raise DataError("No reader of the demo read anything new in the test days", found=f"{since} and after")
+        raise DataError("No reader of the demo read a new article in the test days", found=f"{since} and after")
     listed, wanted = (table.column(name).combine_chunks() for name in ("articles", "wanted"))
     held, lists = _held(listed, wanted)
-    found = ranking.evaluate(lists, held, 0, k=fit.K, resamples=0)
-    return table.num_rows, {name: found[name]["value"] for name in ("precision", "ndcg")}
+    quality = ranking.evaluate(lists, held, 0, k=fit.K, resamples=0)
+    return table.num_rows, {name: quality[name]["value"] for name in ("precision", "ndcg")}
 
 
 def _held(listed: pa.ListArray, wanted: pa.ListArray) -> tuple[HeldOut, Any]:
-    """What each reader has to find, and the lists as positions, (readers, K), -1 where one is shorter."""
+    """Return the held-out readings, and the lists as positions: (readers, K), -1 behind the end of a list."""
     ids = pc.unique(pa.concat_arrays([listed.flatten(), wanted.flatten()]))
     readers, lengths = len(wanted), pc.list_value_length(wanted).to_numpy()
     items = positions_of(wanted.flatten(), ids)

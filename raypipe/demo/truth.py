@@ -1,4 +1,4 @@
-"""What nobody can do better on a demo: statements that rank, or list, by the latent truth."""
+"""Find the statement that scores a demo's entities by the latent truth."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from raypipe.project import shipped
 
 
 def best_reachable(pipeline: str) -> Statement | None:
-    """The statement that scores a pipeline's entities by the latent truth; None where there is none."""
+    """Return the statement that scores a pipeline's entities by the latent truth, or None."""
     path = shipped() / "sql" / "demo" / f"best_reachable_{pipeline}.sql"
     return load(path) if path.exists() else None

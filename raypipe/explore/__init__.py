@@ -1,1 +1,1 @@
-"""Profile any ClickHouse database: its tables, their quality, and how they relate."""
+"""Profile any ClickHouse database: its tables, their quality and their relationships."""

@@ -1,22 +1,24 @@
-"""How strongly a table's numeric columns move together."""
+"""Correlate a table's numeric columns."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from raypipe.explore.facts import Column, Correlations
+from raypipe.explore.facts import ColumnProfile, Correlations
 from raypipe.explore.kinds import FLAG, NUMBER
 from raypipe.explore.names import identifies
 from raypipe.explore.questions import Questions
-from raypipe.explore.sample import Source
+from raypipe.explore.sample import RowSource
 
 MOST_COLUMNS = 24
 FEWEST_ROWS = 10
 
 
-def correlate(questions: Questions, source: Source, columns: Sequence[Column], rows: int) -> Correlations | None:
-    """Pearson's correlations of the first columns that vary, identifiers left out; None with fewer than two.
+def correlate(
+    questions: Questions, source: RowSource, columns: Sequence[ColumnProfile], rows: int
+) -> Correlations | None:
+    """Compute Pearson's correlations of the first columns that vary, without identifiers; None for fewer than two.
 
     A missing or infinite number counts as its column's mean, which draws the coefficient towards zero.
     """
@@ -36,7 +38,6 @@ def correlate(questions: Questions, source: Source, columns: Sequence[Column], r
     )
 
 
-def _varies(column: Column) -> bool:
-    if column.kind not in (NUMBER, FLAG) or column.mean is None or not column.deviation:
-        return False
-    return not identifies(column.column)
+def _varies(column: ColumnProfile) -> bool:
+    is_number = column.kind in (NUMBER, FLAG) and column.mean is not None
+    return is_number and bool(column.deviation) and not identifies(column.column)

@@ -1,4 +1,4 @@
-"""Where the boxes and lines of the relationship diagram go: tables that others refer to stand on the left."""
+"""Lay out the relationship diagram: tables that others refer to stand on the left."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Line:
-    """All references from one table to another: an SVG path, what they are, and whether every one holds."""
+    """All references from one table to another: an SVG path, their title, and whether all of them hold."""
 
     child: str
     parent: str
@@ -49,7 +49,7 @@ class Diagram:
 
 
 def draw(relations: Sequence[Relation]) -> Diagram:
-    """The references of which the data knows at least one value; tables without any are left out."""
+    """Draw the references with at least one known value; tables without references are left out."""
     held = [relation for relation in relations if relation.coverage]
     parents: dict[str, set[str]] = {}
     for relation in held:
@@ -79,10 +79,10 @@ def draw(relations: Sequence[Relation]) -> Diagram:
 
 
 def _layers(parents: Mapping[str, set[str]]) -> list[list[str]]:
-    """Each table one layer after the last of those that it refers to; a circle is cut where it is met."""
+    """Place each table a layer behind the tables that it refers to; a circle is cut at its last reference."""
     depth: dict[str, int] = {}
     for start in sorted(parents):
-        # Its own stack: a chain of tables may be longer than Python's.
+        # A stack of its own: a chain of tables may be longer than Python's stack.
         stack, open_ = [start], set()
         while stack:
             table = stack[-1]
@@ -102,7 +102,7 @@ def _layers(parents: Mapping[str, set[str]]) -> list[list[str]]:
 
 
 def _untangle(layers: list[list[str]], parents: Mapping[str, set[str]]) -> None:
-    """Orders each layer by where its neighbours stand on average (the barycentre heuristic of Sugiyama et al. 1981)."""
+    """Order each layer by the mean place of its neighbours (barycentre heuristic, Sugiyama et al. 1981)."""
     neighbours: dict[str, set[str]] = {table: set(of) for table, of in parents.items()}
     for table, of in parents.items():
         for parent in of:
@@ -121,13 +121,13 @@ def _untangle(layers: list[list[str]], parents: Mapping[str, set[str]]) -> None:
 
 
 def _places(layer: Sequence[str]) -> dict[str, float]:
-    """Each table's place in its layer, from 0 to 1."""
+    """Return each table's place in its layer, from 0 to 1."""
     return {table: number / max(1, len(layer) - 1) for number, table in enumerate(layer)}
 
 
-def _line(these: Sequence[Relation], boxes: Mapping[str, Box]) -> Line:
-    """The line of all references from one table to another."""
-    child, parent = these[0].table, these[0].parent
+def _line(relations: Sequence[Relation], boxes: Mapping[str, Box]) -> Line:
+    """Return the line of all references from a table to its parent."""
+    child, parent = relations[0].table, relations[0].parent
     start, end = boxes[child], boxes[parent]
     x1, y1 = start.x, start.y + BOX_HEIGHT / 2
     x2, y2 = end.x + end.width, end.y + BOX_HEIGHT / 2
@@ -135,9 +135,9 @@ def _line(these: Sequence[Relation], boxes: Mapping[str, Box]) -> Line:
     path = f"M{x1:.1f},{y1:.1f} C{x1 - bend:.1f},{y1:.1f} {x2 + bend:.1f},{y2:.1f} {x2:.1f},{y2:.1f}"
     title = "\n".join(
         f"{child}.{relation.column} → {parent}.{relation.parent_column}: {share(relation.coverage)} of values"
-        for relation in these
+        for relation in relations
     )
-    return Line(child, parent, path, title, all((relation.coverage or 0) >= HOLDS for relation in these))
+    return Line(child, parent, path, title, all((relation.coverage or 0) >= HOLDS for relation in relations))
 
 
 def _short(name: str) -> str:

@@ -1,20 +1,20 @@
-"""What a profile says; `asdict` of a Report is the document that `raypipe explore --json` prints."""
+"""The content of a profile: `asdict` of a DatabaseProfile is the document of `raypipe explore --json`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Which rows of a table its columns were judged by.
+    """The rows of a table that its columns were judged by.
 
     Attributes:
         method: `whole`, `granules`, `first rows` or `none`.
-        rows: how many were read.
-        share: of the table's rows; None where the table's number is unknown.
-        about: the same in words, with what it means for the figures.
+        rows: the number of rows read.
+        share: of the table's rows; None if their number is unknown.
+        about: a description in words, with the consequences for the figures.
     """
 
     method: str
@@ -25,7 +25,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts in bins of equal width from low to high, and of what lies outside; times count in seconds or days."""
+    """Counts in bins of equal width from low to high, and outside; times are in seconds or days."""
 
     low: float
     high: float
@@ -36,34 +36,31 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Value:
-    """A value, cut after 200 characters, and the rows of the sample that have it."""
+    """A value, cut after 200 characters, and its number of rows in the sample."""
 
     value: str
     rows: int
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnProfile:
     """A column, judged by the table's sample.
 
     Attributes:
-        column: the name.
-        type: as ClickHouse writes it.
         kind: number, flag, text, time, list or other.
         default_kind: '', DEFAULT, MATERIALIZED or ALIAS.
         bytes: compressed size in the whole table.
         nulls: rows that are NULL.
-        sentinel: the value that may stand for missing, such as `0`; '' where the type has none.
-        sentinels: rows that have it.
+        sentinel: the value that may mean missing, such as `0`; '' if the type has none.
+        sentinels: rows with that value.
         not_finite: rows that are NaN or infinite.
-        distinct: different values, estimated to about 1 %; None where they cannot be counted.
-        low, high: the smallest and the largest value, of times without the sentinel; of texts the lengths in bytes, of
-            lists in items.
+        distinct: different values, estimated to about 1 %; None if they cannot be counted.
+        low, high: the extremes: of times without the sentinel, of texts the lengths in bytes, of lists in items.
         mean, deviation: of finite numbers; of texts and lists of their lengths.
         quantiles: 1, 25, 50, 75 and 99 % of finite numbers, estimated.
         histogram: of numbers and times.
-        values: the ten most frequent, where there are at most 10,000 different ones.
-        error: why there is less than there could be.
+        values: the ten most frequent, if there are at most 10,000 different values.
+        error: the reason why figures are missing.
     """
 
     column: str
@@ -88,17 +85,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Key:
-    """Columns that might identify a row, and how far the data agrees.
+    """Columns that might identify a row, and the evidence in the data.
 
     Attributes:
         columns: names or expressions.
-        sorting: whether it is the table's sorting key.
+        sorting: whether this is the table's sorting key.
         keys: the different keys examined.
-        repeated: keys that more than one row has.
+        repeated: keys with more than one row.
         rows: the rows of the keys examined.
-        unique: whether no key examined has two rows.
+        unique: whether every key examined has a single row.
         one_in: every n-th key was examined, with all its rows; 1 for all.
-        whole: whether they were looked for in the whole table, not in its sample alone.
+        whole: whether the whole table was searched, not only its sample.
     """
 
     columns: tuple[str, ...]
@@ -113,14 +110,14 @@ class Key:
 
 @dataclass(frozen=True)
 class Correlations:
-    """Pearson's correlations of numeric columns: a square matrix in their order; None where a column is constant."""
+    """Pearson's correlations of numeric columns as a square matrix; None for a constant column."""
 
     columns: tuple[str, ...]
     matrix: tuple[tuple[float | None, ...], ...]
 
 
 @dataclass(frozen=True)
-class Target:
+class LabelBalance:
     """A column of zeros and ones, and the share of ones among the rows that are not NULL."""
 
     column: str
@@ -131,7 +128,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Hazard:
-    """Something that misleads whoever reads the table unaware."""
+    """A property that misleads unsuspecting readers of the table."""
 
     hazard: str
     columns: tuple[str, ...]
@@ -140,7 +137,7 @@ class Hazard:
 
 @dataclass(frozen=True)
 class Failure:
-    """What could not be found out, and why."""
+    """A question without an answer, and the reason."""
 
     what: str
     error: str
@@ -155,8 +152,8 @@ class Newest:
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table, a view or a dictionary; figures that nobody knows are None."""
+class TableProfile:
+    """A table, a view or a dictionary; unknown figures are None."""
 
     table: str
     engine: str
@@ -170,10 +167,10 @@ class Table:
     sorting_key: tuple[str, ...]
     sample: Sample
     newest: Newest | None = None
-    columns: tuple[Column, ...] = ()
+    columns: tuple[ColumnProfile, ...] = ()
     keys: tuple[Key, ...] = ()
     correlations: Correlations | None = None
-    targets: tuple[Target, ...] = ()
+    targets: tuple[LabelBalance, ...] = ()
     hazards: tuple[Hazard, ...] = ()
     errors: tuple[Failure, ...] = ()
     seconds: float = 0.0
@@ -181,17 +178,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Relation:
-    """A column that seems to name rows of another table, and how far the data agrees.
+    """A column that seems to refer to rows of another table, and the evidence in the data.
 
     Attributes:
-        table, column: where the reference stands.
-        parent, parent_column: what it refers to.
         values: the different values looked up, without NULL and the sentinel.
         known: those that the parent has.
-        rows: the rows of the sample that have these values.
+        rows: the rows of the sample with these values.
         known_rows: those whose value the parent has.
-        coverage: known of values; None where nothing could be looked up.
-        error: why there is no answer.
+        coverage: known divided by values; None if no value could be looked up.
+        error: the reason why there is no answer.
     """
 
     table: str
@@ -208,13 +203,13 @@ class Relation:
 
 @dataclass(frozen=True)
 class Limits:
-    """What bounds the work.
+    """The bounds of the work.
 
     Attributes:
-        sample_rows: a larger table is judged by about so many rows.
-        sample_bytes: a table that is larger than this, uncompressed, is judged by rows of about that size.
-        columns_per_query: columns of a large table that are aggregated at once.
-        table_seconds: what a table may take in all; the rest of its questions is given up.
+        sample_rows: a larger table is judged by about this number of rows.
+        sample_bytes: a larger table, uncompressed, is judged by rows of about this size.
+        columns_per_query: columns of a large table that one query aggregates.
+        table_seconds: the time for a table; its remaining questions are dropped.
         query_seconds: max_execution_time of a query.
         query_bytes: max_memory_usage of a query.
     """
@@ -228,14 +223,14 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Report:
-    """A database's profile."""
+class DatabaseProfile:
+    """The profile of a database."""
 
     database: str
     server: str
     taken_at: datetime
     limits: Limits
-    tables: tuple[Table, ...]
+    tables: tuple[TableProfile, ...]
     relations: tuple[Relation, ...] = ()
     errors: tuple[Failure, ...] = ()
-    seconds: float = field(default=0.0)
+    seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""Numbers, sizes and shares as people read them."""
+"""Format numbers, sizes and shares for readers."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def number(value: float | None) -> str:
-    """A number as people read it; – where there is none."""
+    """Format a number; – for None."""
     if value is None:
         return "–"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def size(value: int | None) -> str:
-    """Bytes in the unit that leaves few digits."""
+    """Format bytes in the unit with the fewest digits."""
     if value is None:
         return "–"
     amount = float(value)
-    for unit in UNITS:
-        if amount < 1024 or unit == UNITS[-1]:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+    unit = 0
+    while amount >= 1024 and unit < len(UNITS) - 1:
         amount /= 1024
-    raise AssertionError("unreachable: the last unit takes all")
+        unit += 1
+    return f"{amount:.1f} {UNITS[unit]}" if unit else f"{amount:.0f} B"
 
 
 def share(part: float | None, whole: float | None = 1.0) -> str:
-    """A share as a percentage; never rounded to 0 or 100 % where it is neither."""
+    """Format a share as a percentage, never rounded to 0 or 100 % unless it is exactly that."""
     if part is None or not whole:
         return "–"
     percent = 100 * part / whole

@@ -1,4 +1,4 @@
-"""Which columns seem to name rows of another table, guessed from names, types and keys; `relations` asks the data."""
+"""Guess from names, types and keys which columns refer to another table; `relations` asks the data."""
 
 from __future__ import annotations
 
@@ -6,47 +6,47 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from raypipe.clickhouse.types import bare
-from raypipe.explore.facts import Relation, Table
+from raypipe.explore.facts import Relation, TableProfile
 from raypipe.explore.kinds import NUMBER, TEXT, kind_of
 from raypipe.explore.names import identifies, singular, words
 
-# Names that identify a row of their own table, or of whichever table they are qualified by.
+# Names that identify a row of their own table, or of the table in front of them.
 GENERIC = {("id",), ("uuid",), ("guid",), ("key",), ("code",)}
 
 
 @dataclass(frozen=True)
 class _Parent:
-    """A column that can be referred to, and whether the table is named for what it identifies."""
+    """A column that others can refer to, and whether the table is named after it."""
 
-    table: Table
+    table: TableProfile
     column: str
     type: str
     words: tuple[str, ...]
     named: bool
 
 
-def guess(tables: Sequence[Table]) -> list[Relation]:
-    """The references that names suggest, in the tables' order.
+def guess(tables: Sequence[TableProfile]) -> list[Relation]:
+    """Return the references that names suggest, in the order of the tables.
 
-    A parent is a table of which a single column identifies a row, because it is the sorting key or because it proved
-    unique. A column refers to it when its name is the key's (`brand_id`), ends with it (`preferred_brand_id`,
-    `parent_brand_id`), or is the table's name before a generic key (`user_id` for `users.id`). Of several parents the
-    table named for the key wins; of two tables that could refer to each other the smaller one refers.
+    A parent is a table in which a single column identifies a row, because it is the sorting key or proved unique. A
+    column refers to it if its name equals the key's (`brand_id`), ends with it (`preferred_brand_id`), or is the
+    table's name before a generic key (`user_id` for `users.id`). Among several parents the table that is named after
+    the key wins; if two tables could refer to each other, the smaller table refers.
     """
     parents = [parent for table in tables for parent in _parents(table)]
-    found = [
+    relations = [
         Relation(table.table, column.column, parent.table.table, parent.column)
         for table in tables
         for column in table.columns
         if identifies(column.column) and column.default_kind != "ALIAS"
         for parent in _best(table, column.column, column.type, parents)
     ]
-    known = set(found)
+    known = set(relations)
     rows = {table.table: table.rows or 0 for table in tables}
-    return [relation for relation in found if not _reversed(relation, known, rows)]
+    return [relation for relation in relations if not _reversed(relation, known, rows)]
 
 
-def _parents(table: Table) -> Iterator[_Parent]:
+def _parents(table: TableProfile) -> Iterator[_Parent]:
     single = [key.columns[0].strip("`") for key in table.keys if len(key.columns) == 1 and (key.unique or key.sorting)]
     if len(table.sorting_key) == 1:
         single.append(table.sorting_key[0].strip("`"))
@@ -60,12 +60,12 @@ def _parents(table: Table) -> Iterator[_Parent]:
         else:
             stem = tuple(singular(word) for word in own[:-1])
             named = name[-len(stem) :] == stem
-            # A unique column alone, such as an external id, is no table's key unless the table is named for it.
+            # A column that is merely unique, such as an external id, is not a key unless the table is named after it.
             if named or table.sorting_key == (column.column,):
                 yield _Parent(table, column.column, column.type, own, named)
 
 
-def _best(child: Table, column: str, type_: str, parents: Sequence[_Parent]) -> list[_Parent]:
+def _best(child: TableProfile, column: str, type_: str, parents: Sequence[_Parent]) -> list[_Parent]:
     own = words(column)
     fitting = [
         parent
@@ -74,7 +74,7 @@ def _best(child: Table, column: str, type_: str, parents: Sequence[_Parent]) -> 
         and own[-len(parent.words) :] == parent.words
         and _comparable(type_, parent.type)
     ]
-    # A table may refer to itself only by another name than its key's: parent_category_id.
+    # A table may refer to itself only by a name other than its key's: parent_category_id.
     longest = max((len(parent.words) for parent in fitting), default=0)
     fitting = [parent for parent in fitting if len(parent.words) == longest]
     named = [parent for parent in fitting if parent.named]
@@ -83,18 +83,17 @@ def _best(child: Table, column: str, type_: str, parents: Sequence[_Parent]) -> 
     return named or fitting
 
 
-def _comparable(one: str, other: str) -> bool:
-    """Whether values of the two types can be equal: both numbers, or both texts (a UUID in a String included)."""
-    kinds = {kind_of(one), kind_of(other)}
-    return kinds in ({NUMBER}, {TEXT}) and not any(
-        bare(type_).startswith(("Float", "Decimal")) for type_ in (one, other)
-    )
+def _comparable(type_: str, parent_type: str) -> bool:
+    """Whether values of the two types can be equal: both numbers, or both texts (also a UUID in a String)."""
+    types = (type_, parent_type)
+    fractions = any(bare(each).startswith(("Float", "Decimal")) for each in types)
+    return {kind_of(each) for each in types} in ({NUMBER}, {TEXT}) and not fractions
 
 
-def _reversed(relation: Relation, found: Set[Relation], rows: Mapping[str, int]) -> bool:
-    """Whether the opposite reference was found too, and is the likelier one."""
+def _reversed(relation: Relation, known: Set[Relation], rows: Mapping[str, int]) -> bool:
+    """Whether the opposite reference is known, too, and more likely."""
     opposite = Relation(relation.parent, relation.parent_column, relation.table, relation.column)
-    if opposite not in found:
+    if opposite not in known:
         return False
     mine, others = (rows[relation.table], relation.table), (rows[relation.parent], relation.parent)
     return mine > others

@@ -1,4 +1,4 @@
-"""What misleads a reader of a table: engines that change rows behind one's back, and columns that say nothing."""
+"""Find what misleads readers of a table: engines that change rows, and columns without information."""
 
 from __future__ import annotations
 
@@ -6,35 +6,36 @@ import re
 from collections.abc import Iterator, Sequence
 
 from raypipe.clickhouse.tables import split_expressions
-from raypipe.explore.facts import Column, Hazard, Key
-from raypipe.explore.inventory import Stands
+from raypipe.explore.facts import ColumnProfile, Hazard, Key, TableProfile
 from raypipe.explore.kinds import FLAG, NUMBER
 from raypipe.explore.names import identifies, words
 
-# A column with one of these words in its name is not a quantity that adds up over rows …
+# A column with such a word in its name is not a quantity that adds up over rows …
 STATISTICS = ("avg", "average", "mean", "median", "mode", "min", "max", "std", "stddev", "variance", "quantile")
 SHARES = ("rate", "ratio", "share", "pct", "percent", "percentage", "probability", "confidence", "unique", "distinct")
 PROPERTIES = ("score", "rank", "index", "depth", "age", "position", "order", "version", "level", "is", "has", "price")
 MEASUREMENTS = ("speed", "duration", "latency", "temperature", "latitude", "longitude", "lat", "lon")
 MOMENTS = ("hour", "minute", "weekday", "day", "month", "year")
 NOT_ADDITIVE = frozenset((*STATISTICS, *SHARES, *PROPERTIES, *MEASUREMENTS, *MOMENTS))
-# … unless it begins or ends with one of these: total_duration_sec and order_count add up.
+# … unless it begins or ends with such a word: total_duration_sec and order_count add up.
 ADDITIVE = frozenset({"total", "sum", "count", "num", "n"})
-# What may follow an engine's arguments; each may have parentheses of its own.
+# These may follow an engine's arguments, each with parentheses of its own.
 _CLAUSE = re.compile(r" (?:PARTITION BY|PRIMARY KEY|ORDER BY|SAMPLE BY|TTL|SETTINGS) ")
 
 
-def find(stands: Stands, columns: Sequence[Column], keys: Sequence[Key], rows: int) -> list[Hazard]:
-    """The hazards of a table, the gravest first; `rows` were read for its columns."""
-    return [*_summing(stands, columns), *_repeated(stands.engine, keys), *_empty(columns, rows)]
+def find(
+    table: TableProfile, engine_full: str, columns: Sequence[ColumnProfile], keys: Sequence[Key], rows: int
+) -> list[Hazard]:
+    """Return the hazards of a table, the gravest first; `rows` is the number of rows read."""
+    return [*_summing(table, engine_full, columns), *_repeated(table.engine, keys), *_empty(columns, rows)]
 
 
-def _summing(stands: Stands, columns: Sequence[Column]) -> Iterator[Hazard]:
-    engine = stands.engine
+def _summing(table: TableProfile, engine_full: str, columns: Sequence[ColumnProfile]) -> Iterator[Hazard]:
+    engine = table.engine
     if not engine.endswith("SummingMergeTree"):
         return
-    keys = {expression.strip("`") for expression in (*stands.sorting_key, *split_expressions(stands.partition_key))}
-    listed = summed_columns(stands.engine_full)
+    keys = {expression.strip("`") for expression in (*table.sorting_key, *split_expressions(table.partition_key))}
+    listed = summed_columns(engine_full)
     outside = [column for column in columns if column.column not in keys and column.default_kind != "ALIAS"]
     summed = [
         column.column
@@ -46,31 +47,28 @@ def _summing(stands: Stands, columns: Sequence[Column]) -> Iterator[Hazard]:
         yield Hazard(
             "summed averages",
             wrong,
-            f"{engine} adds these up like counts when it merges rows of a key: an average becomes a sum. "
+            f"{engine} adds these up like counts when it merges rows of a key, so an average becomes a sum. "
             "Group by the key when reading, and weight averages by their counts",
         )
     kept = tuple(column.column for column in outside if column.column not in summed and identifies(column.column))
     if kept:
-        yield Hazard(
-            "arbitrary values",
-            kept,
-            f"{engine} keeps any one of the merged rows' values of these: they identify no row",
-        )
+        message = f"{engine} keeps an arbitrary value of the merged rows: these columns identify no row"
+        yield Hazard("arbitrary values", kept, message)
 
 
 def summed_columns(engine_full: str) -> frozenset[str]:
-    """The columns that a SummingMergeTree's arguments name; empty where it sums all that are numbers."""
+    """Return the columns in a SummingMergeTree's arguments; empty if it sums all numbers."""
     head = _CLAUSE.split(engine_full, maxsplit=1)[0]
     if "(" not in head:
         return frozenset()
     arguments = split_expressions(head[head.index("(") + 1 : head.rindex(")")])
-    # A replicated engine names its path and its replica first.
+    # A replicated engine names its path and replica first.
     named = [argument for argument in arguments if not argument.startswith("'")]
     return frozenset(name.strip("`") for argument in named for name in split_expressions(argument))
 
 
 def adds_up(name: str) -> bool:
-    """Whether a column of this name is a quantity of which the sum over rows makes sense."""
+    """Whether the sum over rows of a column with this name makes sense."""
     own = words(name)
     if identifies(name):
         return False
@@ -83,9 +81,9 @@ def _repeated(engine: str, keys: Sequence[Key]) -> Iterator[Hazard]:
     for key in keys:
         if not key.sorting or not key.repeated:
             continue
-        share = f"{key.repeated:,} of {key.keys:,} keys examined stand in more than one row"
+        share = f"{key.repeated:,} of {key.keys:,} keys examined have more than one row"
         if any(word in engine for word in ("Replacing", "Collapsing", "Coalescing")):
-            message = f"{share}: read FINAL, or a JOIN on the key doubles rows"
+            message = f"{share}: read with FINAL, or a JOIN on the key repeats rows"
         elif "Summing" in engine or "Aggregating" in engine:
             message = f"{share}: group by the key when reading"
         else:
@@ -93,15 +91,15 @@ def _repeated(engine: str, keys: Sequence[Key]) -> Iterator[Hazard]:
         yield Hazard("repeated keys", key.columns, message)
 
 
-def _empty(columns: Sequence[Column], rows: int) -> Iterator[Hazard]:
+def _empty(columns: Sequence[ColumnProfile], rows: int) -> Iterator[Hazard]:
     never = tuple(column.column for column in columns if rows and _filled(column, rows) == 0)
     if never:
         yield Hazard("never filled", never, "every row read is NULL or has the type's default")
     constant = tuple(column.column for column in columns if column.distinct == 1 and column.column not in never)
     if constant and rows > 1:
-        yield Hazard("constant", constant, "every row read that is not NULL has the same value")
+        yield Hazard("constant", constant, "all rows read that are not NULL have the same value")
 
 
-def _filled(column: Column, rows: int) -> int:
-    """Rows with a value that does not stand for missing."""
+def _filled(column: ColumnProfile, rows: int) -> int:
+    """Return the number of rows with a value that does not mean missing."""
     return rows if column.nulls is None else rows - column.nulls - (column.sentinels or 0)

@@ -1,101 +1,92 @@
-"""What stands in a database, from its system tables alone; nothing is read of the tables themselves."""
+"""List the tables of a database from its system tables alone; no table itself is read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import load
-from raypipe.clickhouse.tables import describe_all
+from raypipe.clickhouse.tables import Table, describe_all
 from raypipe.errors import ServerError, UsageError
-from raypipe.explore.facts import Column, Failure
+from raypipe.explore.facts import ColumnProfile, Failure, Sample, TableProfile
 from raypipe.explore.kinds import kind_of, sentinel
 from raypipe.explore.questions import brief
 from raypipe.project import shipped
 
 MOST_NAMED = 20
+UNREAD = Sample("none", 0, None, "")
+Rows = dict[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
-class Stands:
-    """A table as the server describes it; the figures as in `facts.Table`."""
+class Described:
+    """A table as the server describes it, before any row is read."""
 
-    table: str
-    engine: str
+    profile: TableProfile
     engine_full: str
-    comment: str
-    rows: int | None
-    bytes: int | None
-    bytes_uncompressed: int | None
-    parts: int | None
-    written_at: datetime | None
-    partition_key: str
-    sorting_key: tuple[str, ...]
-    columns: tuple[Column, ...]
 
 
-def take(client: Client, names: Sequence[str] = ()) -> tuple[list[Stands], list[Failure]]:
-    """Every table of the client's database, or those named, by name; and what the server would not tell.
+def take(client: Client, names: Sequence[str] = ()) -> tuple[list[Described], list[Failure]]:
+    """List every table of the client's database, or the named tables, and the questions without an answer.
 
     Raises:
-        UsageError: a table that was named does not exist.
+        UsageError: a named table does not exist.
     """
-    described = describe_all(client)
-    unknown = sorted(set(names) - described.keys())
+    tables = describe_all(client)
+    unknown = sorted(set(names) - tables.keys())
     if unknown:
-        more = f" and {len(described) - MOST_NAMED} more" if len(described) > MOST_NAMED else ""
+        more = f" and {len(tables) - MOST_NAMED} more" if len(tables) > MOST_NAMED else ""
         raise UsageError(
             f"The database {client.endpoint.database} has no such table",
             found=", ".join(unknown),
-            allowed=", ".join(sorted(described)[:MOST_NAMED]) + more or "nothing: the database is empty",
+            allowed=", ".join(sorted(tables)[:MOST_NAMED]) + more or "nothing: the database is empty",
             next_step="correct --table, or leave it out for every table",
         )
     failed: list[Failure] = []
-    sizes = {row[0]: row[1:] for row in _asked(client, "sizes.sql", failed)}
-    told = {row[0]: row[1:] for row in _asked(client, "tables.sql", failed)}
-    column_bytes = {(table, name): int(size or 0) for table, name, size in _asked(client, "column_sizes.sql", failed)}
-    found = []
-    for name, table in sorted(described.items()):
-        if names and name not in names:
-            continue
-        comment, rows, size = told.get(name, ("", table.total_rows, None))
-        in_parts, uncompressed, parts, written_at = sizes.get(name, (None, None, None, None))
-        columns = tuple(
-            Column(
-                column.name,
-                column.type,
-                kind_of(column.type),
-                column.default_kind,
-                column_bytes.get((name, column.name), 0),
-                sentinel=sentinel(column.type),
-            )
-            for column in table.columns
-            if column.default_kind != "EPHEMERAL"
-        )
-        found.append(
-            Stands(
-                name,
-                table.engine,
-                table.engine_full,
-                comment,
-                rows,
-                size if in_parts is None else in_parts,
-                uncompressed,
-                parts,
-                written_at,
-                table.partition_key,
-                table.sorting_key,
-                columns,
-            )
-        )
-    return found, failed
+    sizes = {row[0]: row[1:] for row in _rows(client, "sizes.sql", failed)}
+    comments = {row[0]: row[1:] for row in _rows(client, "tables.sql", failed)}
+    column_bytes = {(table, name): int(size or 0) for table, name, size in _rows(client, "column_sizes.sql", failed)}
+    chosen = sorted(name for name in tables if not names or name in names)
+    return [_described(tables[name], sizes, comments, column_bytes) for name in chosen], failed
 
 
-def _asked(client: Client, file: str, failed: list[Failure]) -> list[tuple[Any, ...]]:
-    """The rows of a question about the whole database; without the grant the report does without its answer."""
+def _described(table: Table, sizes: Rows, comments: Rows, column_bytes: dict[tuple[str, str], int]) -> Described:
+    name = table.name
+    comment, rows, size = comments.get(name, ("", table.total_rows, None))
+    in_parts, uncompressed, parts, written_at = sizes.get(name, (None, None, None, None))
+    columns = tuple(
+        ColumnProfile(
+            column.name,
+            column.type,
+            kind_of(column.type),
+            column.default_kind,
+            column_bytes.get((name, column.name), 0),
+            sentinel=sentinel(column.type),
+        )
+        for column in table.columns
+        if column.default_kind != "EPHEMERAL"
+    )
+    profile = TableProfile(
+        table=name,
+        engine=table.engine,
+        comment=comment,
+        rows=rows,
+        bytes=size if in_parts is None else in_parts,
+        bytes_uncompressed=uncompressed,
+        parts=parts,
+        written_at=written_at,
+        partition_key=table.partition_key,
+        sorting_key=table.sorting_key,
+        sample=UNREAD,
+        columns=columns,
+    )
+    return Described(profile, table.engine_full)
+
+
+def _rows(client: Client, file: str, failed: list[Failure]) -> list[tuple[Any, ...]]:
+    """Return the rows of a query about the whole database; without the grant, note the failure."""
     statement = load(shipped() / "sql" / "explore" / file)
     try:
         return client.rows(statement.text, {"database": client.endpoint.database})

@@ -1,18 +1,18 @@
-"""Which columns identify a row, tried on the data: the sorting key, and columns that look unique in the sample."""
+"""Try on the data which columns identify a row: the sorting key, and columns that look unique in the sample."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from raypipe.clickhouse.statements import load, quoted
-from raypipe.explore.facts import Column, Failure, Key
+from raypipe.explore.facts import ColumnProfile, Failure, Key
 from raypipe.explore.kinds import NUMBER, TEXT
 from raypipe.explore.names import identifies
 from raypipe.explore.questions import Questions, Unanswered
-from raypipe.explore.sample import Plan
+from raypipe.explore.sample import ReadPlan
 from raypipe.project import shipped
 
-# `distinct` is an estimate; what comes as close as this is counted exactly.
+# `distinct` is an estimate; a column this close to unique is counted exactly.
 NEARLY_ALL = 0.95
 MOST_CANDIDATES = 4
 FRACTIONS = ("Float", "BFloat", "Decimal")
@@ -20,23 +20,23 @@ FRACTIONS = ("Float", "BFloat", "Decimal")
 
 def examine(
     questions: Questions,
-    plan: Plan,
+    plan: ReadPlan,
     sorting_key: Sequence[str],
-    columns: Sequence[Column],
+    columns: Sequence[ColumnProfile],
     rows: int | None,
     sampled: int,
     errors: list[Failure],
 ) -> list[Key]:
-    """The keys that were tried; those without an answer are noted among the errors.
+    """Return the keys that were tried; a key without an answer is noted among the errors.
 
-    A sample of rows would miss the second row of a key. Of a large table every n-th key is taken instead, by its
-    hash, with all its rows wherever they are.
+    A sample of rows would miss the second row of a key. For a large table, every n-th key by hash is examined
+    instead, with all its rows.
     """
-    found: list[Key] = []
+    examined: list[Key] = []
     sampling = plan.whole != plan.source
     one_in = max(1, -(-(rows or 0) // questions.limits.sample_rows)) if sampling else 1
     tried = [tuple(sorting_key)] if sorting_key else []
-    # Of a large table a whole column is read for each, so only what is meant to identify a row is worth it.
+    # In a large table each candidate costs a whole column, so only names of identifiers are worth it.
     tried += [
         (name,)
         for name in candidates(columns, sampled)
@@ -46,14 +46,14 @@ def examine(
         sorting = columns_of_key == tuple(sorting_key) and columns_of_key is tried[0]
         expressions = columns_of_key if sorting else [f"t.{quoted(name)}" for name in columns_of_key]
         try:
-            found.append(_key(questions, plan, columns_of_key, expressions, sorting, one_in))
+            examined.append(_key(questions, plan, columns_of_key, expressions, sorting, one_in))
         except Unanswered as error:
             errors.append(Failure(f"whether {', '.join(columns_of_key)} is unique", error.problem))
-    return found
+    return examined
 
 
-def candidates(columns: Sequence[Column], rows: int) -> list[str]:
-    """Columns with about as many values as the sample has rows, those named like an identifier first."""
+def candidates(columns: Sequence[ColumnProfile], rows: int) -> list[str]:
+    """Return columns with about as many values as the sample has rows, names of identifiers first."""
     unique = [
         column.column
         for column in columns
@@ -67,7 +67,7 @@ def candidates(columns: Sequence[Column], rows: int) -> list[str]:
 
 
 def _key(
-    questions: Questions, plan: Plan, names: Sequence[str], expressions: Sequence[str], sorting: bool, one_in: int
+    questions: Questions, plan: ReadPlan, names: Sequence[str], expressions: Sequence[str], sorting: bool, one_in: int
 ) -> Key:
     statement = load(shipped() / "sql" / "explore" / "repeated.sql")
     ((keys, repeated, rows),) = questions.rows(
@@ -82,5 +82,5 @@ def _key(
 
 
 def _plain(expression: str) -> str:
-    """A sorting key's expression as a column's name, as far as it is one."""
+    """Return the name of a column in a sorting key without its quotes."""
     return expression.strip("`")

@@ -1,4 +1,4 @@
-"""What kind of values a column holds, as far as its ClickHouse type tells."""
+"""Derive the kind of a column's values from its ClickHouse type."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _KINDS = (
 
 
 def kind_of(type_: str) -> str:
-    """One of the kinds above; what has no order and no equality worth counting is `other`."""
+    """Return the kind of a type; types without useful order and equality are `other`."""
     inner = bare(type_)
     return next((kind for kind, pattern in _KINDS if pattern.match(inner)), OTHER)
 
 
 def sentinel(type_: str) -> str:
-    """The value that stands for missing where nothing is NULL, as people write it; '' for a type that has none.
+    """Return the value that may mean missing in a column without NULL, in words; '' if the type has none.
 
     It is the type's default: 0, an empty text or list, 1970-01-01, the nil UUID. The default of an Enum or a Bool is
-    a value like any other.
+    an ordinary value.
     """
     inner = bare(type_)
     kind = kind_of(inner)

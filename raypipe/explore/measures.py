@@ -1,4 +1,4 @@
-"""What one aggregate query tells of a table's columns: missing values, distinct ones, ranges and moments."""
+"""Measure a table's columns by aggregates: missing and distinct values, ranges and moments."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from raypipe.clickhouse.statements import literal
 from raypipe.clickhouse.types import bare
-from raypipe.explore.facts import Column
+from raypipe.explore.facts import ColumnProfile
 from raypipe.explore.kinds import FLAG, LIST, NUMBER, OTHER, TEXT, TIME, kind_of, sentinel
 from raypipe.explore.questions import Questions, Unanswered
-from raypipe.explore.sample import Source
+from raypipe.explore.sample import RowSource
 
 LEVELS = (0.01, 0.25, 0.5, 0.75, 0.99)
-# A table whose sample is smaller is asked for all its columns at once.
+# A smaller sample is aggregated over all columns at once.
 FEW_ROWS = 100_000
 MANY_COLUMNS = 40
 _NO_NUMBER = "CAST(NULL, 'Nullable(Float64)')"
@@ -23,24 +23,26 @@ _NO_NUMBER = "CAST(NULL, 'Nullable(Float64)')"
 
 @dataclass(frozen=True)
 class Measured:
-    """A column's facts, and the range of its numbers for a histogram; nan where it has none."""
+    """A column's profile, and the range of its numbers for a histogram; nan without a range."""
 
-    column: Column
+    column: ColumnProfile
     low: float = math.nan
     high: float = math.nan
 
 
-def measure(questions: Questions, source: Source, columns: Sequence[Column], rows: int) -> list[Measured]:
-    """The columns with what can be told of them; one that fails says why and holds up no other."""
+def measure(questions: Questions, source: RowSource, columns: Sequence[ColumnProfile], rows: int) -> list[Measured]:
+    """Return the columns with their figures; a column that fails has an error and does not stop the others."""
     per_query = MANY_COLUMNS if rows <= FEW_ROWS else questions.limits.columns_per_query
-    telling = [column for column in columns if column.kind != OTHER] if rows else []
-    found: dict[str, Measured] = {}
-    for start in range(0, len(telling), per_query):
-        found.update(_together(questions, source, telling[start : start + per_query]))
-    return [found.get(column.column, Measured(column)) for column in columns]
+    measurable = [column for column in columns if column.kind != OTHER] if rows else []
+    measured: dict[str, Measured] = {}
+    for start in range(0, len(measurable), per_query):
+        measured.update(_together(questions, source, measurable[start : start + per_query]))
+    return [measured.get(column.column, Measured(column)) for column in columns]
 
 
-def _together(questions: Questions, source: Source, columns: Sequence[Column]) -> Iterator[tuple[str, Measured]]:
+def _together(
+    questions: Questions, source: RowSource, columns: Sequence[ColumnProfile]
+) -> Iterator[tuple[str, Measured]]:
     expressions = ", ".join(aggregates(f"v{number}", column.type) for number, column in enumerate(columns))
     try:
         ((rows, *answers),) = questions.rows(
@@ -48,7 +50,7 @@ def _together(questions: Questions, source: Source, columns: Sequence[Column]) -
         )
     except Unanswered as error:
         if len(columns) > 1:
-            # One of them may be at fault; alone, only that one fails.
+            # A single column may be at fault; alone, only that column fails.
             for column in columns:
                 yield from _together(questions, source, [column])
             return
@@ -59,7 +61,7 @@ def _together(questions: Questions, source: Source, columns: Sequence[Column]) -
 
 
 def missing(value: str, type_: str) -> str:
-    """A predicate: the value is the one that may stand for missing; false for types without one."""
+    """Return a predicate for the value that may mean missing; false for types without such a value."""
     kind = sentinel(type_)
     default = f"defaultValueOfTypeName({literal(bare(type_))})"
     if not kind:
@@ -73,7 +75,7 @@ def missing(value: str, type_: str) -> str:
 
 
 def aggregates(value: str, type_: str) -> str:
-    """A tuple: nulls, sentinels, not finite, distinct, low, high, mean, deviation, quantiles, lowest, highest."""
+    """Return SQL for nulls, sentinels, not finite, distinct, low, high, mean, deviation, quantiles, lowest, highest."""
     kind = kind_of(type_)
     head = f"countIf(isNull({value})), countIf({missing(value, type_)})"
     if kind in (NUMBER, FLAG):
@@ -100,8 +102,8 @@ def aggregates(value: str, type_: str) -> str:
     )
 
 
-def exact_times(questions: Questions, whole: Source, columns: Sequence[Column]) -> list[Column]:
-    """The columns with the extremes of times from every row: a sample would miss the newest."""
+def exact_times(questions: Questions, whole: RowSource, columns: Sequence[ColumnProfile]) -> list[ColumnProfile]:
+    """Return the columns with the extremes of times over all rows: a sample would miss the newest."""
     times = [column for column in columns if column.kind == TIME and column.low is not None]
     if not times:
         return list(columns)
@@ -112,29 +114,31 @@ def exact_times(questions: Questions, whole: Source, columns: Sequence[Column]) 
         wanted += [_moment(f"{extreme}({value}, {filled})", column.type) for extreme in ("minIf", "maxIf")]
     relation = whole.relation([column.column for column in times])
     (ends,) = questions.rows(f"SELECT {', '.join(wanted)} FROM {relation}")
-    found = dict(zip((column.column for column in times), zip(ends[::2], ends[1::2], strict=True), strict=True))
+    extremes = {column.column: ends[2 * number : 2 * number + 2] for number, column in enumerate(times)}
     return [
-        replace(column, low=found[column.column][0], high=found[column.column][1]) if column.column in found else column
+        replace(column, low=extremes[column.column][0], high=extremes[column.column][1])
+        if column.column in extremes
+        else column
         for column in columns
     ]
 
 
 def _moment(value: str, type_: str) -> str:
-    """The time as text; a DateTime without a zone is UTC here, whatever the server's zone is."""
+    """Return SQL for a time as text; a DateTime without a zone counts as UTC, whatever the server's zone."""
     return f"toString({value}, 'UTC')" if bare(type_).startswith("DateTime") else f"toString({value})"
 
 
-def _read(column: Column, rows: int, answer: Sequence[Any]) -> Measured:
+def _read(column: ColumnProfile, rows: int, answer: Sequence[Any]) -> Measured:
     nulls, sentinels, not_finite, distinct, low, high, mean, deviation, quantiles, lowest, highest = answer
     known = replace(
         column,
         nulls=int(nulls),
         sentinels=int(sentinels) if sentinel(column.type) else None,
         not_finite=int(not_finite) if column.kind == NUMBER else None,
-        # The estimate may pass the number of rows.
+        # The estimate may exceed the number of rows.
         distinct=None if distinct is None else min(int(distinct), rows - int(nulls)),
     )
-    # An aggregate over nothing yields a default, which would read like a value.
+    # An aggregate over no rows returns a default, which would look like a value.
     left_out = not_finite if column.kind in (NUMBER, FLAG) else sentinels if column.kind == TIME else 0
     if rows - nulls - left_out <= 0:
         return Measured(known)

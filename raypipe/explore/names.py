@@ -1,4 +1,4 @@
-"""What a column's or a table's name tells: its words, and whether it names a thing rather than a quantity."""
+"""Split names of columns and tables into words, and recognise names of identifiers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 IDENTIFIERS = frozenset({"id", "uuid", "guid", "key", "code", "ref", "sku", "isbn", "fk"})
 
-# Between brand and Id, HTTP and Status, top and 10; underscores and whatever is no letter separate besides.
+# Between brand and Id, HTTP and Status, top and 10; underscores and other non-letters separate, too.
 _BOUNDARY = re.compile(
     r"(?<=[^\W_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])|[\W_]+"
 )
@@ -14,12 +14,12 @@ _PLURALS = ((re.compile(r"ies\Z"), "y"), (re.compile(r"(s|x|z|ch|sh)es\Z"), r"\1
 
 
 def words(name: str) -> tuple[str, ...]:
-    """The words of `brand_id`, `brandId` or `BrandID`, in lower case."""
+    """Return the words of `brand_id`, `brandId` or `BrandID` in lower case."""
     return tuple(word.lower() for word in _BOUNDARY.split(name) if word)
 
 
 def singular(word: str) -> str:
-    """The word without an English plural's ending."""
+    """Return the word without an English plural's ending."""
     for pattern, ending in _PLURALS:
         if pattern.search(word):
             return pattern.sub(ending, word)
@@ -28,4 +28,4 @@ def singular(word: str) -> str:
 
 def identifies(name: str) -> bool:
     """Whether the name ends like an identifier's."""
-    return words(name)[-1:] != () and words(name)[-1] in IDENTIFIERS
+    return bool(IDENTIFIERS.intersection(words(name)[-1:]))

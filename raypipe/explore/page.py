@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: no script, no network, plots as SVG inside."""
+"""Write the profile as a self-contained HTML page: no script, no network, plots as inline SVG."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from raypipe.errors import ConfigError
 from raypipe.explore import diagram, plots
-from raypipe.explore.facts import Report, Table
+from raypipe.explore.facts import DatabaseProfile, TableProfile
 from raypipe.explore.figures import number, share, size
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def render(report: Report) -> str:
-    """The page. Whatever comes from the database is escaped, and the page forbids scripts besides.
+def render(report: DatabaseProfile) -> str:
+    """Return the page; values from the database are escaped, and the page forbids scripts.
 
     Raises:
         ConfigError: Jinja is not installed.
@@ -33,12 +33,12 @@ def render(report: Report) -> str:
 
 
 def require() -> None:
-    """Refuses before any work where the page could not be written at its end."""
+    """Refuse before any work if the page could not be rendered afterwards."""
     _environment()
 
 
-def failures(table: Table) -> list[tuple[str, str]]:
-    """What of a table could not be found out, and why."""
+def failures(table: TableProfile) -> list[tuple[str, str]]:
+    """Return a table's questions without an answer, with the reasons."""
     return [
         *((failure.what, failure.error) for failure in table.errors),
         *((f"column {column.column}", column.error) for column in table.columns if column.error),
@@ -46,7 +46,7 @@ def failures(table: Table) -> list[tuple[str, str]]:
 
 
 def _environment() -> Environment:
-    # Only the page needs it, so it is an extra.
+    # Only the page needs Jinja, so it is an extra.
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:

@@ -1,7 +1,7 @@
-"""Where the marks of a plot go. The page's template draws them, so that one mechanism escapes all text.
+"""Place the marks of a plot; the page's template draws them, so that a single mechanism escapes all text.
 
-A database has thousands of columns. A bar chart of twenty rectangles is two kilobytes of SVG, where a plotting library
-takes ten or more, tens of milliseconds a plot, and itself as a dependency.
+A database has thousands of columns. A bar chart of twenty rectangles takes two kilobytes of SVG; a plotting library
+would take ten or more, tens of milliseconds per plot, and another dependency.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from raypipe.clickhouse.types import bare
-from raypipe.explore.facts import Column, Correlations
+from raypipe.explore.facts import ColumnProfile, Correlations
 from raypipe.explore.kinds import TIME
 
 WIDTH, HEIGHT = 160.0, 36.0
@@ -21,7 +21,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Rectangle:
-    """A mark, in pixels from the plot's upper left; the title is what a pointer over it shows."""
+    """A mark, in pixels from the plot's upper left corner, with the title for a pointer over it."""
 
     x: float
     y: float
@@ -31,8 +31,8 @@ class Rectangle:
     fill: str = ""
 
 
-def bars(column: Column) -> list[Rectangle]:
-    """A column's histogram; nothing where it has none. The outermost bars, narrow ones, are what lies outside."""
+def bars(column: ColumnProfile) -> list[Rectangle]:
+    """Return the bars of a column's histogram; the first and the last bar count the values outside."""
     histogram = column.histogram
     if histogram is None or not histogram.counts:
         return []
@@ -53,7 +53,7 @@ def bars(column: Column) -> list[Rectangle]:
             round(number * wide, 1),
             round(HEIGHT * (1 - count / tallest), 1),
             round(wide - 1, 1),
-            # A few rows beside millions should still be seen.
+            # A few rows beside millions should remain visible.
             round(max(1.0, HEIGHT * count / tallest), 1),
             f"{title}: {count:,} rows",
             "outside" if number in (0, len(named) - 1) else "",
@@ -63,8 +63,8 @@ def bars(column: Column) -> list[Rectangle]:
     ]
 
 
-def edge(value: float, column: Column) -> str:
-    """A histogram's edge as people write it."""
+def edge(value: float, column: ColumnProfile) -> str:
+    """Format the edge of a histogram's bin."""
     if column.kind != TIME:
         return f"{value:.4g}"
     days = bare(column.type) in ("Date", "Date32")
@@ -76,7 +76,7 @@ def edge(value: float, column: Column) -> str:
 
 
 def cells(correlations: Correlations) -> list[Rectangle]:
-    """The lower triangle of a correlation matrix: blue for positive, red for negative, the paler the weaker."""
+    """Return the lower triangle of a correlation matrix: blue for positive, red for negative, pale for weak."""
     names = correlations.columns
     return [
         Rectangle(
@@ -94,7 +94,7 @@ def cells(correlations: Correlations) -> list[Rectangle]:
 
 
 def strongest(correlations: Correlations, most: int = 10, least: float = 0.3) -> list[tuple[str, str, float]]:
-    """The pairs of columns that move together most, in either direction."""
+    """Return the pairs of columns with the strongest correlation, of either sign."""
     pairs = [
         (name, correlations.columns[other], value)
         for row, name in enumerate(correlations.columns)

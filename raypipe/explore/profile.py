@@ -1,4 +1,4 @@
-"""A database's profile: its inventory, each table on its own, then how the tables hang together."""
+"""Profile a database: its inventory, each table, then the relationships of the tables."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from raypipe.clickhouse.client import Client
 from raypipe.explore import inventory, tables
-from raypipe.explore.facts import Limits, Relation, Report, Table
+from raypipe.explore.facts import DatabaseProfile, Limits, Relation, TableProfile
 from raypipe.explore.guesses import guess
 from raypipe.explore.questions import Questions
 from raypipe.explore.relations import verify
-from raypipe.explore.sample import Plan
+from raypipe.explore.sample import ReadPlan
 from raypipe.progress import Progress
 
 
@@ -25,52 +25,53 @@ def profile(
     taken_at: datetime,
     limits: Limits | None = None,
     progress: Progress | None = None,
-) -> Report:
-    """The profile of the client's database. Reads only; a table that fails is reported, and the rest goes on.
+) -> DatabaseProfile:
+    """Profile the client's database without writing to it; a table that fails is reported and skipped.
 
     Args:
-        client: whose endpoint names the database.
+        client: its endpoint names the database.
         names: only these tables, and the references among them; every table if empty.
-        taken_at: when, with a zone.
-        limits: what bounds the work; `Limits()` if not given.
-        progress: called with a stage, what is done of it and the total.
+        taken_at: the time of the profile, with a zone.
+        limits: the bounds of the work; None for `Limits()`.
+        progress: called after each table and each reference.
 
     Raises:
-        UsageError: a table that was named does not exist.
-        Unreachable: the server went away.
+        UsageError: a named table does not exist.
+        Unreachable: the server no longer answers.
     """
     started = time.monotonic()
     limits = limits or Limits()
     report = progress or _silent
-    standing, errors = inventory.take(client, names)
-    found: dict[str, Table] = {}
-    plans: dict[str, Plan] = {}
-    for done, one in enumerate(standing):
-        report("tables", done, len(standing))
-        found[one.table], plan = tables.examine(client, one, limits, taken_at)
+    described, errors = inventory.take(client, names)
+    profiles: dict[str, TableProfile] = {}
+    plans: dict[str, ReadPlan] = {}
+    for done, table in enumerate(described):
+        report("tables", done, len(described))
+        name = table.profile.table
+        profiles[name], plan = tables.examine(client, table, limits, taken_at)
         if plan is not None:
-            plans[one.table] = plan
-    report("tables", len(standing), len(standing))
-    guessed = guess(list(found.values()))
+            plans[name] = plan
+    report("tables", len(described), len(described))
+    guessed = guess(list(profiles.values()))
     relations: list[Relation] = []
     for relation in guessed:
         report("relations", len(relations), len(guessed))
-        relations.append(verify(Questions(client, limits), relation, found, plans))
+        relations.append(verify(Questions(client, limits), relation, profiles, plans))
     report("relations", len(guessed), len(guessed))
-    return Report(
+    return DatabaseProfile(
         database=client.endpoint.database,
         server=client.version,
         taken_at=taken_at,
         limits=limits,
-        tables=tuple(found.values()),
+        tables=tuple(profiles.values()),
         relations=tuple(relations),
         errors=tuple(errors),
         seconds=round(time.monotonic() - started, 3),
     )
 
 
-def document(report: Report) -> dict[str, Any]:
-    """The report as one document, laid out as `facts` says."""
+def document(report: DatabaseProfile) -> dict[str, Any]:
+    """Return the profile as a JSON-ready document."""
     return asdict(report)
 
 

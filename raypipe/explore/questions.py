@@ -1,4 +1,4 @@
-"""Queries on a database of which nothing is known: each bounded in time and memory, a table's together too."""
+"""Query an unknown database, with bounds on the time and memory of each query and each table."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ LONGEST_ERROR = 300
 
 
 class Unanswered(RaypipeError):
-    """A question about a table has no answer: it was refused, failed, or took too much; others may have one."""
+    """A question about a table has no answer: it was refused, failed, or took too long."""
 
 
 class Questions:
-    """What may be asked of one table, until its time is up.
+    """The queries on a table, until its time is up.
 
     Args:
-        client: whose database holds the table.
-        limits: what a query and the whole table may take.
+        client: connected to the table's database.
+        limits: the bounds of a query and of the whole table.
     """
 
     def __init__(self, client: Client, limits: Limits) -> None:
@@ -32,32 +32,32 @@ class Questions:
 
     @property
     def seconds(self) -> float:
-        """Since the first question could be asked."""
+        """The time since the questions began."""
         return time.monotonic() - self._started
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """A query's rows.
+        """Return a query's rows.
 
         Raises:
             Unanswered: it was refused, failed, took too long or too much memory, or the table's time is up.
-            Unreachable: the server is gone; no other question makes sense.
+            Unreachable: the server is gone, so further questions are pointless.
         """
         left = self.limits.table_seconds - self.seconds
         if left <= 0:
-            raise Unanswered(f"not asked: the {self.limits.table_seconds} s of the table were over")
+            raise Unanswered(f"not asked: the {self.limits.table_seconds} s of the table had passed")
         settings = {
             "max_execution_time": math.ceil(min(left, self.limits.query_seconds)),
             "max_memory_usage": self.limits.query_bytes,
             "max_bytes_before_external_group_by": self.limits.query_bytes // 4,
-            # An overflow breaks the query off instead of giving a part of the answer for the whole.
+            # An overflow fails the query; a part of the answer would look like the whole.
             "timeout_overflow_mode": "throw",
-            # A table that lies elsewhere is asked once too: the server's own retries outlast the time limit.
+            # The server's own retries on a remote table would outlast the time limit.
             "http_max_tries": 1,
         }
         try:
             return self._client.rows(sql, settings=settings, attempts=1)
         except Unreachable as error:
-            # Raises when the server is gone for good; otherwise this question alone has failed.
+            # Raises if the server is gone for good; otherwise only this question has failed.
             self._client.value("SELECT 1")
             raise Unanswered(brief(error)) from error
         except RaypipeError as error:
@@ -65,6 +65,6 @@ class Questions:
 
 
 def brief(error: RaypipeError) -> str:
-    """An error in a line: the server's words where it has some."""
+    """Return an error in one line, in the server's words if it has any."""
     text = " ".join(str(error.problem if error.found is None else error.found).split())
     return text if len(text) <= LONGEST_ERROR else text[:LONGEST_ERROR] + "…"

@@ -1,4 +1,4 @@
-"""Looks up in the data whether a guessed reference holds."""
+"""Verify a guessed reference in the data."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import replace
 
 from raypipe.clickhouse.statements import literal, load, quoted
 from raypipe.clickhouse.types import bare
-from raypipe.explore.facts import Relation, Table
+from raypipe.explore.facts import Relation, TableProfile
 from raypipe.explore.measures import missing
 from raypipe.explore.questions import Questions, Unanswered
-from raypipe.explore.sample import Plan
+from raypipe.explore.sample import ReadPlan
 from raypipe.project import shipped
 
-# So many different values are looked up at most, chosen by their hash.
+# The maximum number of different values to look up, chosen by hash.
 MOST_VALUES = 20_000
 NO_VALUES = "the column has no values to look up"
 NIL = "00000000-0000-0000-0000-000000000000"
 
 
 def verify(
-    questions: Questions, relation: Relation, tables: Mapping[str, Table], plans: Mapping[str, Plan]
+    questions: Questions, relation: Relation, tables: Mapping[str, TableProfile], plans: Mapping[str, ReadPlan]
 ) -> Relation:
-    """The relation with its coverage, or why there is none."""
+    """Return the relation with its coverage, or with the reason for its absence."""
     if relation.table not in plans or relation.parent not in plans:
         return replace(relation, error="one of the tables was not read")
     if not tables[relation.table].sample.rows:
@@ -31,7 +31,7 @@ def verify(
         next(column for column in tables[table].columns if column.column == name)
         for table, name in ((relation.table, relation.column), (relation.parent, relation.parent_column))
     )
-    # The same type is compared as it is, which lets the parent's primary index find the values.
+    # Equal types are compared without a cast, so that the parent's primary index helps.
     same = bare(child.type) == bare(parent.type)
     statement = load(shipped() / "sql" / "explore" / "coverage.sql")
     sql = statement.render(
@@ -47,9 +47,8 @@ def verify(
     if not values:
         return replace(relation, error=NO_VALUES)
     if known < values and plans[relation.parent].method == "first rows":
-        return replace(
-            relation, error=f"only the first rows of {relation.parent} were searched, and not all stood there"
-        )
+        reason = f"only the first rows of {relation.parent} were searched, and they lack some values"
+        return replace(relation, error=reason)
     return replace(
         relation,
         values=int(values),
@@ -61,7 +60,7 @@ def verify(
 
 
 def _value(column: str, type_: str, same: bool) -> str:
-    """The column without LowCardinality; NULL becomes the value that stands for missing."""
+    """Return SQL for the column without LowCardinality, with NULL as the value that means missing."""
     name = f"t.{quoted(column)}"
     if same:
         return f"ifNull({name}, defaultValueOfTypeName({literal(bare(type_))}))"

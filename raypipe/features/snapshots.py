@@ -12,7 +12,7 @@ from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Owner
 from raypipe.clickhouse.schema.leftovers import leftovers
-from raypipe.data.days import last_day_over, require_over
+from raypipe.data.days import last_ended_day, require_ended
 from raypipe.errors import Busy, DataError, UsageError
 from raypipe.features import day as days
 from raypipe.features import record, sources
@@ -120,10 +120,10 @@ def _newest(client: Client, run_at: datetime, timezone: str) -> date:
     covered = sources.days(client, sources.SESSIONS, timezone)
     if covered is None:
         raise DataError(f"{sources.SESSIONS} is empty")
-    return min(covered[1], last_day_over(run_at, timezone))
+    return min(covered[1], last_ended_day(run_at, timezone))
 
 
 def _require_past(since: date, until: date, run_at: datetime, timezone: str) -> None:
     if since > until:
         raise UsageError("The first day is after the last", found=f"{since} to {until}", allowed="--from before --date")
-    require_over(until, run_at, timezone, "Features are as of the end of a day")
+    require_ended(until, run_at, timezone, "Features are as of the end of a day")

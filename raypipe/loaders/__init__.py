@@ -1,1 +1,1 @@
-"""Load features into a notebook and save its predictions."""
+"""Load tables into a notebook, and save predictions made there."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from raypipe.artifact.package import load_card
 from raypipe.clickhouse.client import Client
-from raypipe.config.schema import Monitor
+from raypipe.config.shared import Monitor
 from raypipe.monitor import drift, record
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest

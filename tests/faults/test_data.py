@@ -513,7 +513,7 @@ def add_snapshot(night: Night, day: date) -> None:
 
 def test_a_snapshot_that_is_late_is_refused_with_those_there_are_and_scored_once_it_came(night: Night) -> None:
     before = night.content()
-    with pytest.raises(UsageError, match="no snapshot of the date asked for") as refused:
+    with pytest.raises(UsageError, match="no snapshot of this date") as refused:
         night.plan(day=LATE)
     assert refused.value.exit_code == 2
     assert DAY.isoformat() in str(refused.value)

@@ -287,7 +287,7 @@ def test_the_newest_day_is_that_of_the_newest_ad_event_of_a_day_that_is_over(pla
 def test_a_day_that_is_not_over_is_refused(place: Place, ahead: int) -> None:
     # In a zone where it is not yet today when it is in UTC.
     today = datetime.now(ZoneInfo("Pacific/Honolulu")).date()
-    with pytest.raises(UsageError, match="this one is not over"):
+    with pytest.raises(UsageError, match="has not ended"):
         place.run(today + timedelta(days=ahead), "timezone=Pacific/Honolulu")
     assert place.left() == {table: [] for table in LEFT}
 

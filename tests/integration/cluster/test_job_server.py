@@ -140,7 +140,7 @@ def test_a_folder_that_the_server_does_not_take_is_told_with_what_to_leave_out(j
 @pytest.mark.parametrize("takes", [(500, 200), (200, 500)])
 def test_a_server_that_does_not_take_a_job_is_named(jobs: JobServer, asked: Request, takes: tuple[int, int]) -> None:
     jobs.takes = takes
-    with pytest.raises(ClusterError, match=f"{jobs.address} did not take the job") as refused:
+    with pytest.raises(ClusterError, match=f"{jobs.address} did not accept the job") as refused:
         job_server.connect(jobs.address, {}).submit(asked)
     assert "status code 500" in str(refused.value)
 
@@ -179,7 +179,7 @@ def test_a_log_that_breaks_off_now_and_then_is_not_given_up(jobs: JobServer) -> 
 
 def test_a_server_that_fails_for_long_is_given_up_and_the_job_is_not(jobs: JobServer) -> None:
     jobs.states = [500]
-    with pytest.raises(ClusterError, match=f"Lost sight of the job {JOB}") as lost:
+    with pytest.raises(ClusterError, match=f"Lost contact with the job {JOB}") as lost:
         followed(jobs)
     assert "status 500: no such luck" in str(lost.value)
     assert f"`ray job status {JOB} --address {jobs.address}`" in str(lost.value)

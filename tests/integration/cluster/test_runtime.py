@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,8 +43,55 @@ def test_without_leaving_it_out_ray_starts_a_dashboard_that_nobody_asked_for() -
 
 
 def test_a_ray_that_cannot_leave_it_out_starts_all_the_same() -> None:
-    missing = "runtime.services = object()"
+    missing = "from raypipe.cluster import quirks; quirks.services = object()"
     assert "/dashboard/dashboard.py" in children(f"{missing}; session.ready()")
+
+
+FAILING = """
+import logging, os, sys
+from raypipe.cluster import runtime
+from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.config.shared import RayConfig
+from raypipe.errors import ClusterError
+
+class Repair(logging.Handler):
+    def emit(self, record):
+        print("warned:", record.getMessage())
+        if {repaired}:
+            del os.environ["RAY_TMPDIR"]
+
+logging.getLogger("raypipe").addHandler(Repair())
+# Ray's sockets have paths of 107 bytes at most.
+os.environ["RAY_TMPDIR"] = sys.argv[1]
+with runtime.session(Endpoint.parse("http://default@127.0.0.1:1/default"), RayConfig(cpus=1)) as session:
+    try:
+        session.ready()
+        print("nodes", runtime.node_cpus(1))
+    except ClusterError as error:
+        print("error:", error)
+"""
+
+
+def failing(folder: Path, *, repaired: bool) -> str:
+    """The output of a program whose first start of Ray fails."""
+    unusable = folder / ("x" * 100)
+    unusable.mkdir()
+    program = [sys.executable, "-c", FAILING.format(repaired=repaired), str(unusable)]
+    return subprocess.run(program, capture_output=True, text=True, check=True, cwd=Path.cwd()).stdout
+
+
+def test_a_start_that_fails_is_tried_once_more(tmp_path: Path) -> None:
+    output = failing(tmp_path, repaired=True)
+    assert output.count("warned: Ray did not start: ") == 1
+    assert "nodes [1]" in output
+
+
+def test_a_ray_that_does_not_start_is_an_error_with_the_load_of_the_machine(tmp_path: Path) -> None:
+    output = failing(tmp_path, repaired=False)
+    assert output.count("warned: Ray did not start: ") == 1
+    assert "error: Ray did not start on this machine in 2 attempts\n  found: " in output
+    assert re.search(r"; load \d+\.\d on \d+ CPUs\n", output)
+    assert "raypipe doctor" in output
 
 
 CPUS = """

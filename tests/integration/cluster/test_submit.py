@@ -182,7 +182,12 @@ class TestAddress:
         thread.start()
         try:
             address = f"http://127.0.0.1:{other.server_port}"
-            refused(shell, shell.submit("--", "run", "churn", at=address), 1, f"No Ray job server answers at {address}")
+            refused(
+                shell,
+                shell.submit("--", "run", "churn", at=address),
+                1,
+                f"The server at {address} is not a Ray job server",
+            )
         finally:
             other.shutdown()
             thread.join()

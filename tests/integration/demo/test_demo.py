@@ -93,7 +93,7 @@ def test_a_database_that_is_no_demo_is_never_emptied(empty: Client) -> None:
 def test_missing_tables_are_named(client: Client) -> None:
     with pytest.raises(DataError, match="lacks tables") as refused:
         build(client, **SMALL)
-    assert "raypipe migrate" in str(refused.value)
+    assert "raypipe demo" in str(refused.value)
 
 
 def test_sessions_stay_within_their_days(empty: Client) -> None:

@@ -277,5 +277,5 @@ def test_a_database_that_is_no_demo_is_refused(database: Endpoint) -> None:
         env={"RAYPIPE_URL": str(database), "RAYPIPE_PASSWORD_FILE": database.password_file or ""},
     )
     assert json.loads(result.stdout)["error"]["code"] == result.exit_code == 1
-    assert "is no demo" in result.stderr
+    assert "is not a demo" in result.stderr
     assert "raypipe demo" in result.stderr

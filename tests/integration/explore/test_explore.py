@@ -16,7 +16,7 @@ from raypipe.clickhouse.embedded import open_embedded
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.errors import Unreachable, UsageError
 from raypipe.explore import page
-from raypipe.explore.facts import Column, Limits, Report, Table
+from raypipe.explore.facts import ColumnProfile, DatabaseProfile, Limits, TableProfile
 from raypipe.explore.profile import document, profile
 from raypipe.explore.questions import Questions, Unanswered
 
@@ -69,11 +69,11 @@ ODD = [
 ]
 
 
-def tables(report: Report) -> dict[str, Table]:
+def tables(report: DatabaseProfile) -> dict[str, TableProfile]:
     return {table.table: table for table in report.tables}
 
 
-def columns(table: Table) -> dict[str, Column]:
+def columns(table: TableProfile) -> dict[str, ColumnProfile]:
     return {column.column: column for column in table.columns}
 
 
@@ -85,7 +85,7 @@ def ask_for(seconds: float, questions: Questions) -> None:
 
 
 @pytest.fixture(scope="module")
-def odd(endpoint: Endpoint) -> Iterator[tuple[Endpoint, Report]]:
+def odd(endpoint: Endpoint) -> Iterator[tuple[Endpoint, DatabaseProfile]]:
     name = "raypipe_test_explore_odd"
     with Client(endpoint) as admin:
         admin.run(f"DROP DATABASE IF EXISTS {name} SYNC")
@@ -101,11 +101,13 @@ def odd(endpoint: Endpoint) -> Iterator[tuple[Endpoint, Report]]:
 
 
 @pytest.fixture(scope="module")
-def everything(odd: tuple[Endpoint, Report]) -> dict[str, Column]:
+def everything(odd: tuple[Endpoint, DatabaseProfile]) -> dict[str, ColumnProfile]:
     return columns(tables(odd[1])["everything"])
 
 
-def test_every_table_is_in_the_report_and_only_what_cannot_be_read_has_errors(odd: tuple[Endpoint, Report]) -> None:
+def test_every_table_is_in_the_report_and_only_what_cannot_be_read_has_errors(
+    odd: tuple[Endpoint, DatabaseProfile],
+) -> None:
     found = tables(odd[1])
     assert len(found) == 15
     assert {name for name, table in found.items() if table.errors} == {"broken_view", "words"}
@@ -115,7 +117,7 @@ def test_every_table_is_in_the_report_and_only_what_cannot_be_read_has_errors(od
     assert odd[1].errors == ()
 
 
-def test_a_column_that_cannot_be_computed_fails_alone(everything: dict[str, Column]) -> None:
+def test_a_column_that_cannot_be_computed_fails_alone(everything: dict[str, ColumnProfile]) -> None:
     assert {name for name, column in everything.items() if column.error} == {"broken"}
     assert "no such luck" in everything["broken"].error
 
@@ -151,12 +153,12 @@ def test_a_column_that_cannot_be_computed_fails_alone(everything: dict[str, Colu
     ],
 )
 def test_columns_of_every_kind_have_their_facts(
-    everything: dict[str, Column], name: str, facts: dict[str, object]
+    everything: dict[str, ColumnProfile], name: str, facts: dict[str, object]
 ) -> None:
     assert {fact: getattr(everything[name], fact) for fact in facts} == pytest.approx(facts)
 
 
-def test_histograms_count_every_value_once_and_no_missing_time(everything: dict[str, Column]) -> None:
+def test_histograms_count_every_value_once_and_no_missing_time(everything: dict[str, ColumnProfile]) -> None:
     for name, rows in (("id", 100), ("nullable", 90), ("day", 75), ("moment", 90), ("f", 50)):
         histogram = everything[name].histogram
         assert histogram is not None
@@ -178,54 +180,54 @@ def test_an_outlier_does_not_flatten_a_histogram(client: Client) -> None:
     assert histogram.below + sum(histogram.counts) + histogram.above == 1001
 
 
-def test_frequent_values_are_counted(everything: dict[str, Column]) -> None:
+def test_frequent_values_are_counted(everything: dict[str, ColumnProfile]) -> None:
     assert [(value.value, value.rows) for value in everything["s"].values] == [("b", 35), ("c", 35), ("", 30)]
     assert [value.rows for value in everything["u8"].values] == [50, 50]
     assert len(everything["id"].values) == 10
 
 
-def test_balance_is_told_of_columns_of_zeros_and_ones_alone(odd: tuple[Endpoint, Report]) -> None:
+def test_balance_is_told_of_columns_of_zeros_and_ones_alone(odd: tuple[Endpoint, DatabaseProfile]) -> None:
     found = {target.column: target.share for target in tables(odd[1])["everything"].targets}
     assert found == {"u8": 0.5, "flag": 0.2}
 
 
-def test_an_empty_table_is_described_and_not_judged(odd: tuple[Endpoint, Report]) -> None:
+def test_an_empty_table_is_described_and_not_judged(odd: tuple[Endpoint, DatabaseProfile]) -> None:
     nothing = tables(odd[1])["nothing"]
     assert (nothing.rows, nothing.sample.rows, nothing.keys, nothing.hazards, nothing.errors) == (0, 0, (), (), ())
     assert [column.nulls for column in nothing.columns] == [None, None, None]
 
 
-def test_a_view_is_read_as_far_as_the_limit(odd: tuple[Endpoint, Report]) -> None:
+def test_a_view_is_read_as_far_as_the_limit(odd: tuple[Endpoint, DatabaseProfile]) -> None:
     few, many = (tables(odd[1])[name] for name in ("few", "many"))
     assert (few.rows, few.sample.method, few.sample.rows) == (10, "whole", 10)
     assert (many.rows, many.sample.method, many.sample.rows) == (None, "first rows", 10_000)
     assert "not a random sample" in many.sample.about
 
 
-def test_what_is_only_written_and_never_stored_is_no_column(odd: tuple[Endpoint, Report]) -> None:
+def test_what_is_only_written_and_never_stored_is_no_column(odd: tuple[Endpoint, DatabaseProfile]) -> None:
     assert columns(tables(odd[1])["kept"]).keys() == {"a"}
 
 
-def test_a_view_without_its_table_says_so(odd: tuple[Endpoint, Report]) -> None:
+def test_a_view_without_its_table_says_so(odd: tuple[Endpoint, DatabaseProfile]) -> None:
     (failure,) = tables(odd[1])["broken_view"].errors
     assert failure.what == "reading"
     assert "gone" in failure.error
 
 
-def test_names_and_values_of_any_letters_are_read(odd: tuple[Endpoint, Report]) -> None:
+def test_names_and_values_of_any_letters_are_read(odd: tuple[Endpoint, DatabaseProfile]) -> None:
     found = tables(odd[1])
     assert columns(found["it's.a\\table"])["a"].low == "7"
     assert columns(found[EVIL])[EVIL].values[0].value == EVIL
     assert columns(found["bytes"])["raw"].high == "3"
 
 
-def test_the_page_of_the_odd_database_holds_no_script(odd: tuple[Endpoint, Report]) -> None:
+def test_the_page_of_the_odd_database_holds_no_script(odd: tuple[Endpoint, DatabaseProfile]) -> None:
     html = page.render(odd[1])
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert "<script" not in html
 
 
-def test_what_changes_a_database_is_not_needed(odd: tuple[Endpoint, Report]) -> None:
+def test_what_changes_a_database_is_not_needed(odd: tuple[Endpoint, DatabaseProfile]) -> None:
     with Client(odd[0], settings={"readonly": 2}) as client:
         report = profile(client, ["everything", "few"], taken_at=TAKEN_AT)
     assert [table.errors for table in report.tables] == [(), ()]
@@ -293,10 +295,10 @@ def test_a_key_may_be_of_columns_with_any_names(client: Client) -> None:
     ]
 
 
-def test_a_view_with_parameters_is_described_and_not_read(odd: tuple[Endpoint, Report]) -> None:
+def test_a_view_with_parameters_is_described_and_not_read(odd: tuple[Endpoint, DatabaseProfile]) -> None:
     asking = tables(odd[1])["asking"]
     assert (asking.columns, asking.errors) == ((), ())
-    assert "shows no columns, as a view with parameters" in asking.sample.about
+    assert "shows no columns; it is a view with parameters" in asking.sample.about
 
 
 def test_a_keys_second_row_is_found_wherever_it_is(client: Client) -> None:
@@ -396,7 +398,7 @@ def test_a_table_on_another_system_that_does_not_answer_holds_up_nothing(client:
 
 
 def test_a_tables_questions_end_with_its_time(client: Client) -> None:
-    with pytest.raises(Unanswered, match="not asked: the 0 s of the table were over"):
+    with pytest.raises(Unanswered, match="not asked: the 0 s of the table had passed"):
         Questions(client, Limits(table_seconds=0)).rows("SELECT 1")
 
 
@@ -432,17 +434,17 @@ def test_a_table_that_does_not_exist_is_refused_by_name(client: Client) -> None:
 
 
 @pytest.fixture(scope="module")
-def published(publisher: Endpoint) -> Report:
+def published(publisher: Endpoint) -> DatabaseProfile:
     with Client(publisher) as client:
         return profile(client, taken_at=TAKEN_AT, limits=replace(PATIENT, sample_rows=50_000))
 
 
-def test_nothing_of_the_publisher_fails(published: Report) -> None:
+def test_nothing_of_the_publisher_fails(published: DatabaseProfile) -> None:
     assert {table.table: page.failures(table) for table in published.tables if page.failures(table)} == {}
     assert published.errors == ()
 
 
-def test_the_publishers_references_all_hold(published: Report) -> None:
+def test_the_publishers_references_all_hold(published: DatabaseProfile) -> None:
     held = {(one.table, one.column, one.parent) for one in published.relations if one.coverage and one.coverage >= 0.99}
     assert held >= {
         ("brands", "company_id", "companies"),
@@ -460,7 +462,7 @@ def test_the_publishers_references_all_hold(published: Report) -> None:
     assert refuted == {("editorial_articles", "external_article_id"), ("editorial_content_events", "event_id")}
 
 
-def test_the_publishers_hazards_are_told(published: Report) -> None:
+def test_the_publishers_hazards_are_told(published: DatabaseProfile) -> None:
     found = {(table.table, hazard.hazard): hazard.columns for table in published.tables for hazard in table.hazards}
     assert found["brands", "repeated keys"] == ("brand_id",)
     assert found["customer_session_summary_daily", "summed averages"] == (
@@ -473,7 +475,7 @@ def test_the_publishers_hazards_are_told(published: Report) -> None:
     assert ("editorial_article_performance", "repeated keys") in found
 
 
-def test_the_publishers_page_is_one_file_with_its_plots(published: Report, tmp_path: Path) -> None:
+def test_the_publishers_page_is_one_file_with_its_plots(published: DatabaseProfile, tmp_path: Path) -> None:
     html = page.render(published)
     assert html.count("<svg") > 100
     assert 'src="' not in html

@@ -37,7 +37,7 @@ from raypipe.demo import build
 from raypipe.errors import Busy, DataError, UsageError
 from raypipe.features import catalogue, record, snapshots, swap
 from raypipe.features import day as days
-from raypipe.loaders.load import load_user_features
+from raypipe.loaders.loaders import load_user_features
 from raypipe.project import shipped
 
 PUBLISHER_SCHEMA = Path(__file__).parents[2] / "publisher" / "schema.sql"
@@ -719,7 +719,7 @@ def test_a_day_that_the_sessions_do_not_reach_is_refused_with_those_they_do(demo
 
 
 def test_a_day_that_is_not_over_is_refused(demo: Client) -> None:
-    with pytest.raises(UsageError, match="not over"):
+    with pytest.raises(UsageError, match="has not ended"):
         compute(demo, LAST, run_at=datetime(2026, 1, 31, 23, 59, tzinfo=UTC))
     with pytest.raises(UsageError, match="after the last"):
         compute(demo, DAY, first=LAST)

@@ -22,7 +22,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import identifier, load, load_all
 from raypipe.errors import DataError, ServerError, UsageError
-from raypipe.loaders import load as loaders
+from raypipe.loaders import loaders, save
 from raypipe.project import shipped
 
 DAY = date(2026, 1, 31)
@@ -398,7 +398,7 @@ PREDICTIONS = pa.table(
 def test_saved_predictions_are_there_once_with_everything_that_names_them(writer: Client) -> None:
     at = datetime(2026, 2, 1, 3, 0, tzinfo=UTC)
     with Client(writer.endpoint, {"session_timezone": "Asia/Tokyo"}) as elsewhere:
-        batch = loaders.save_predictions(elsewhere, PREDICTIONS, "m1", "churn", DAY, predicted_at=at)
+        batch = save.save_predictions(elsewhere, PREDICTIONS, "m1", "churn", DAY, predicted_at=at)
     found = writer.rows(
         "SELECT brand_id, entity_id, entity_type, model_id, prediction_type, prediction_date, prediction_value, "
         "prediction_probability, prediction_class, toUnixTimestamp(predicted_at), batch_id "
@@ -413,18 +413,18 @@ def test_saved_predictions_are_there_once_with_everything_that_names_them(writer
 
 
 def test_the_same_predictions_are_not_written_twice_whatever_their_order(writer: Client) -> None:
-    loaders.save_predictions(writer, PREDICTIONS, "m1", "churn", DAY)
+    save.save_predictions(writer, PREDICTIONS, "m1", "churn", DAY)
     with pytest.raises(UsageError, match="already"):
-        loaders.save_predictions(writer, PREDICTIONS.sort_by([("brand_id", "descending")]), "m1", "churn", DAY)
+        save.save_predictions(writer, PREDICTIONS.sort_by([("brand_id", "descending")]), "m1", "churn", DAY)
     assert writer.value("SELECT count() FROM ml_model_predictions") == 2
 
 
 def test_a_time_without_its_zone_and_a_number_that_would_be_another_are_not_saved(writer: Client) -> None:
     with pytest.raises(UsageError, match="no zone"):
-        loaders.save_predictions(writer, PREDICTIONS, "m1", "churn", DAY, predicted_at=datetime(2026, 2, 1))
+        save.save_predictions(writer, PREDICTIONS, "m1", "churn", DAY, predicted_at=datetime(2026, 2, 1))
     large = PREDICTIONS.append_column("prediction_value", pa.array([1, 2**53 + 1], pa.int64()))
     with pytest.raises(DataError, match="prediction_value holds values that cannot be saved"):
-        loaders.save_predictions(writer, large, "m1", "churn", DAY)
+        save.save_predictions(writer, large, "m1", "churn", DAY)
     assert writer.value("SELECT count() FROM ml_model_predictions") == 0
 
 
@@ -433,7 +433,7 @@ def test_predictions_that_were_deleted_can_be_saved_again(writer: Client) -> Non
     writer.run("ALTER TABLE ml_model_predictions MODIFY SETTING non_replicated_deduplication_window = 100")
     writer.run("ALTER TABLE ml_model_predictions MODIFY COLUMN created_at DateTime DEFAULT toDateTime('2098-01-01')")
     at = datetime(2026, 2, 1, tzinfo=UTC)
-    batch = loaders.save_predictions(writer, PREDICTIONS, "m1", "churn", DAY, predicted_at=at)
+    batch = save.save_predictions(writer, PREDICTIONS, "m1", "churn", DAY, predicted_at=at)
     writer.run("DELETE FROM ml_model_predictions WHERE batch_id = {batch:String}", {"batch": batch})
-    assert loaders.save_predictions(writer, PREDICTIONS, "m1", "churn", DAY, predicted_at=at) == batch
+    assert save.save_predictions(writer, PREDICTIONS, "m1", "churn", DAY, predicted_at=at) == batch
     assert writer.value("SELECT count() FROM ml_model_predictions") == 2

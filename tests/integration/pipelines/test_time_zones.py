@@ -91,7 +91,7 @@ def rows_of(client: Client, zone: str, pipeline: str, file: str) -> dict[tuple[A
 def test_what_happens_after_midnight_is_the_label_s_and_no_feature_knows_of_it(client: Client, zone: str) -> None:
     read_twice(client, zone)
     # A second earlier the day is not over.
-    with pytest.raises(UsageError, match="not over"):
+    with pytest.raises(UsageError, match="has not ended"):
         compute(client, zone, DAY, midnight(zone) - timedelta(seconds=1))
     assert compute(client, zone) == DAY
     ((sessions, first, last, idle, active, engagement, text),) = client.rows(

@@ -16,7 +16,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import load, load_all
 from raypipe.errors import ConfigError, DataError, GateRefused
-from raypipe.loaders.predictions import save_predictions
+from raypipe.loaders.save import save_predictions
 from raypipe.project import shipped
 from raypipe.score import mapping, prepare, publish, runs
 from raypipe.score.manifest import Target

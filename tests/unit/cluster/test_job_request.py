@@ -115,7 +115,7 @@ def test_a_variable_that_cannot_be_sent_is_refused(given: str) -> None:
 def test_a_url_with_a_password_is_refused_and_not_repeated(
     words: tuple[str, ...], sent: dict[str, str], nobody: dict[str, str]
 ) -> None:
-    with pytest.raises(UsageError, match="carries a password") as refusal:
+    with pytest.raises(UsageError, match="contains a password") as refusal:
         refuse_secrets(request(*words, variables=sent), nobody)
     assert SECRET not in str(refusal.value)
 
@@ -138,7 +138,7 @@ def test_a_package_index_with_a_password_is_refused_and_so_is_a_secret_in_a_requ
 ) -> None:
     lock = tmp_path / "requirements.lock"
     lock.write_text(f"--index-url https://u:{SECRET}@packages.example/simple\na==1\n")
-    with pytest.raises(UsageError, match=rf"A URL in {lock} carries a password") as refusal:
+    with pytest.raises(UsageError, match=rf"A URL in {lock} contains a password") as refusal:
         refuse_secrets(request(requirements=lock), nobody)
     assert SECRET not in str(refusal.value)
     lock.write_text(f"a @ https://packages.example/{SECRET}/a.whl\n")

@@ -11,7 +11,7 @@ from raypipe.errors import ClusterError, UsageError
 
 def test_the_address_of_a_job_server_is_refused_with_the_command_for_it() -> None:
     address = "http://127.0.0.1:8265"
-    with pytest.raises(UsageError, match="job server is not that of a Ray cluster") as refused:
+    with pytest.raises(UsageError, match="belongs to a job server") as refused:
         runtime._connect(address, None)
     assert f"`raypipe submit {address}`" in str(refused.value)
 

@@ -88,8 +88,8 @@ def test_a_pipeline_without_labelled_rows_is_refused(compare: Compare, configs: 
     ("models", "problem"),
     [
         ([], "baselines.models must not be empty"),
-        ([*MODELS, *MODELS], "baselines.models names two models alike"),
-        ([{"name": "champion"}], "baselines.models.0.name is what something else in the comparison is called"),
+        ([*MODELS, *MODELS], "baselines.models gives two models the same name"),
+        ([{"name": "champion"}], "baselines.models.0.name is the name of another entry in the comparison"),
         ([{"class": "a:B"}], "baselines.models.0.name is required"),
         ([{"name": "a", "roundz": 3}], "baselines.models.0.roundz is an unknown key; did you mean rounds?"),
     ],

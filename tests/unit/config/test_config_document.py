@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,42 @@ def test_a_mapping_with_merged_keys_may_be_used_again() -> None:
     assert document.root.plain()["z"] == {"a": 2}
 
 
+def test_the_first_of_several_merged_mappings_wins_and_the_mappings_own_keys_win_over_all() -> None:
+    document = parse("x: &x {a: 1, b: 1}\ny: &y {a: 2, b: 2, c: 2}\nz: {<<: [*x, *y], b: 3}", "a.yaml")
+    assert document.problems == ()
+    assert document.root.plain()["z"] == {"a": 1, "b": 3, "c": 2}
+
+
+def test_a_merged_value_that_is_not_a_mapping_is_refused_with_its_line() -> None:
+    assert problems("x: &x [1]\ny:\n  <<: 2")[0].startswith("a.yaml:3  y merges a value that is not a mapping")
+
+
+LEVELS = "\n".join(f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]" for before, name in pairwise("abcdefgh"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a: &a [x, x, x]\n{LEVELS}",
+        f"a: &a {{x: 1, y: 2, z: 3}}\n{LEVELS.replace('[', '{<<: [').replace(']', '], own: *a}')}\ni: [*h, *h]",
+    ],
+    ids=["lists", "merges"],
+)
+def test_aliases_that_expand_to_millions_of_values_are_refused_at_once_with_their_line(text: str) -> None:
+    started = time.perf_counter()
+    (problem,) = problems(text)
+    assert time.perf_counter() - started < 1
+    assert problem == "a.yaml:6 has aliases that expand to too many values\n    allowed: 50,000"
+
+
+def test_a_file_of_many_values_without_aliases_is_read() -> None:
+    assert len(parse(f"a: [{', '.join(['1'] * 10_000)}]", "a.yaml").root.plain()["a"]) == 10_000
+
+
+def test_nesting_without_end_is_refused() -> None:
+    assert "nested too deeply" in problems("[" * 5_000)[0]
+
+
 def test_an_alias_to_its_own_parent_is_refused() -> None:
     assert "contains itself" in problems("a: &a\n  b: *a")[0]
 
@@ -85,8 +123,8 @@ def test_the_name_of_an_unknown_alias_stays_unsaid() -> None:
     assert problems("password: *hunter2") == ["a.yaml:1 is not YAML: found undefined alias"]
 
 
-def test_a_key_that_is_no_word_is_refused() -> None:
-    assert problems("1: a") == ["a.yaml:1 has a key that is no word\n    found: 1\n    allowed: words; quote a number"]
+def test_a_key_that_is_not_text_is_refused() -> None:
+    assert problems("1: a") == ["a.yaml:1 has a key that is not text\n    found: 1\n    allowed: text; quote a number"]
 
 
 def test_a_file_without_keys_is_refused(tmp_path: Path) -> None:

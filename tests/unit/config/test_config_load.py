@@ -144,7 +144,7 @@ def test_an_override_into_an_empty_list_is_told(load: Load, pipeline: dict[str, 
 
 def test_a_mistake_in_the_environment_names_the_variable(load: Load) -> None:
     message = refused(load, environ={"RAYPIPE_URL": "clickhouse.example"})
-    assert "RAYPIPE_URL  connection.url is no address of a ClickHouse" in message
+    assert "RAYPIPE_URL  connection.url is not a ClickHouse address" in message
     assert "clickhouse.example" in message
 
 
@@ -163,10 +163,10 @@ def test_every_problem_of_every_source_is_told_at_once(load: Load, configs: Path
         "configs/base.yaml:3  score.slice_rows must be a whole number",
         "configs/visits.yaml:24  modle is an unknown key; did you mean model?",
         "configs/visits.yaml:7  entity.id is not one of entity.keys",
-        "configs/visits.yaml:16  features.0 a label leaks into the features",
+        "configs/visits.yaml:16  features.0 leaks the label",
         "configs/visits.yaml  publish is required",
         "--set  split.seed must be greater than or equal to 0",
-        "RAYPIPE_URL  connection.url is no address",
+        "RAYPIPE_URL  connection.url is not a ClickHouse address",
     ):
         assert line in message, line
 
@@ -187,7 +187,7 @@ def test_an_unknown_key_does_not_hide_a_broken_rule(load: Load, pipeline: dict[s
 
 def test_a_wrong_choice_tells_the_nearest(load: Load) -> None:
     message = refused(load, "label.kind=binray")
-    assert "label.kind is none of its choices; did you mean binary?\n      found: 'binray'" in message
+    assert "label.kind is not a valid choice; did you mean binary?\n      found: 'binray'" in message
     assert "allowed: binary, number" in message
 
 
@@ -233,7 +233,7 @@ def test_a_secret_under_any_key_is_refused_and_unsaid(load: Load, pipeline: dict
 def test_a_password_in_yaml_is_told_where_it_belongs(load: Load, pipeline: dict[str, Any]) -> None:
     pipeline["connection"] = {"password": SECRET}
     message = refused(load)
-    assert "is a secret, which never stands in a configuration" in message
+    assert "is a secret, and a configuration never contains secrets" in message
     assert "RAYPIPE_PASSWORD" in message
 
 
@@ -253,14 +253,14 @@ def test_a_password_in_the_url_is_refused_and_masked(load: Load, address: str) -
         refused(load, environ={"RAYPIPE_URL": address}),
         refused(load, url=address),
     ):
-        assert "connection.url carries a password or a key" in message
+        assert "connection.url contains a password or a key" in message
         assert "***" in message
         assert SECRET not in message
 
 
 def test_a_password_in_a_url_without_a_scheme_is_masked(load: Load) -> None:
     message = refused(load, url=f"me:{SECRET}@host:8123/db")
-    assert "connection.url is no address of a ClickHouse\n      found: me:***@host:8123/db" in message
+    assert "connection.url is not a ClickHouse address\n      found: me:***@host:8123/db" in message
     assert SECRET not in message
 
 
@@ -273,7 +273,7 @@ def test_a_password_in_the_place_of_the_section_is_masked(load: Load, pipeline: 
 
 def test_a_key_in_the_artifacts_address_is_refused_and_masked(load: Load) -> None:
     message = refused(load, f"artifacts=s3://key:{SECRET}@bucket/path")
-    assert "artifacts carries a password or a key" in message
+    assert "artifacts contains a password or a key" in message
     assert SECRET not in message
 
 

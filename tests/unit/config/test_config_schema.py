@@ -11,7 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from raypipe.config import Loaded, json_schema
 from raypipe.config import schema as sections
-from raypipe.config.schema import Feature, ModelConfig, PipelineConfig
+from raypipe.config.features import Feature
+from raypipe.config.model import ModelConfig
+from raypipe.config.schema import PipelineConfig
 from raypipe.errors import ConfigError
 
 Load = Callable[..., Loaded]
@@ -85,7 +87,7 @@ def test_the_threshold_is_a_rule_or_a_goal(load: Load, override: str, value: obj
     [
         ((), "evaluate.persistence needs a label that is a number"),
         (("label=null",), "evaluate.persistence needs a label that is a number"),
-        (NUMBER, "evaluate.persistence is no feature of kind number"),
+        (NUMBER, "evaluate.persistence is not a feature of kind number"),
     ],
 )
 def test_persistence_is_a_number_that_the_model_sees(load: Load, overrides: tuple[str, ...], expected: str) -> None:
@@ -104,40 +106,40 @@ def test_an_address_is_a_server_or_an_embedded_path(load: Load, url: str) -> Non
     ("override", "expected"),
     [
         ("features=[sessions, sessions]", "features.1 names a feature twice"),
-        ("entity.keys=[user_id, user_id]", "entity.keys names something twice"),
+        ("entity.keys=[user_id, user_id]", "entity.keys repeats a value"),
         ("entity.id=account_id", "entity.id is not one of entity.keys"),
         ("carry=[tier, user_id]", "carry.1 names a key"),
         ("features=[]", "features must not be empty"),
         ("publish=[]", "publish must not be empty"),
-        ("label.never_features=[sessions]", "features.0 a label leaks into the features"),
-        ("features=[label]", "features.0 a label leaks into the features"),
+        ("label.never_features=[sessions]", "features.0 leaks the label"),
+        ("features=[label]", "features.0 leaks the label"),
         ("label.horizon_days=null", "label.horizon_days is required, as source.date_column is set"),
         ("source.date_column=null", "label.horizon_days needs snapshots, but source.date_column is null"),
-        ("levels.1.below=0.4", "levels.1.below is not above the cut before it"),
-        ("levels.1.below=0.9", "levels.1.below leaves the highest scores without a level"),
-        ("levels.1.name=low", "levels names a level twice"),
+        ("levels.1.below=0.4", "levels.1.below is not above the level before it"),
+        ("levels.1.below=0.9", "levels.1.below gives the highest scores no level"),
+        ("levels.1.name=low", "levels gives two levels the same name"),
         (
             "split={test_share: 0.6, validation_share: 0.4}",
             "split.test_share and validation_share leave no training rows",
         ),
         ("split.test_share=0", "split.test_share must be greater than 0"),
-        ("features.1.monotone=1", "features.1.monotone belongs to numbers"),
-        ("features.0={name: a, vocabulary: 5}", "features.0.vocabulary belongs to categories"),
-        ("features.0={name: a, encode: ordinal}", "features.0.encode belongs to categories"),
-        ("features.0={name: a, missing: [0, x]}", "features.0.missing.1 is no number"),
-        ("features.1.missing=[0]", "features.1.missing.0 is no string"),
-        ("features.0='a b'", "features.0 is not written as it must be"),
-        ("source.table=a.b.c", "source.table is not written as it must be"),
-        ("source.table='a; DROP TABLE b'", "source.table is not written as it must be"),
-        ("publish.0.sql=../secret.sql", "publish.0.sql is not written as it must be"),
-        ("publish.0.sql=/etc/x.sql", "publish.0.sql is not written as it must be"),
-        ("model.class=xgboost", "model.class is not written as it must be"),
-        ("evaluate.threshold={precision: 80}", "evaluate.threshold is no way to choose a threshold"),
+        ("features.1.monotone=1", "features.1.monotone applies only to numbers"),
+        ("features.0={name: a, vocabulary: 5}", "features.0.vocabulary applies only to categories"),
+        ("features.0={name: a, encode: ordinal}", "features.0.encode applies only to categories"),
+        ("features.0={name: a, missing: [0, x]}", "features.0.missing.1 is not a number"),
+        ("features.1.missing=[0]", "features.1.missing.0 is not a string"),
+        ("features.0='a b'", "features.0 has the wrong form"),
+        ("source.table=a.b.c", "source.table has the wrong form"),
+        ("source.table='a; DROP TABLE b'", "source.table has the wrong form"),
+        ("publish.0.sql=../secret.sql", "publish.0.sql has the wrong form"),
+        ("publish.0.sql=/etc/x.sql", "publish.0.sql has the wrong form"),
+        ("model.class=xgboost", "model.class has the wrong form"),
+        ("evaluate.threshold={precision: 80}", "evaluate.threshold is not a way to choose a threshold"),
         ("ads={window_days: 7, test_days: 7}", "ads.test_days leaves no days to learn from"),
-        ("ads.click=ad_impression", "ads.click is the impression's event as well"),
-        ("ads.context=[device, device]", "ads.context names something twice"),
+        ("ads.click=ad_impression", "ads.click equals ads.impression"),
+        ("ads.context=[device, device]", "ads.context repeats a value"),
         ("ads.context=[]", "ads.context must not be empty"),
-        ("ads.context=[hour]", "ads.context.0 is none of its choices"),
+        ("ads.context=[hour]", "ads.context.0 is not a valid choice"),
         ("evaluate.metric=rmse", "evaluate.metric does not fit the label"),
         ("label.kind=number", "evaluate.metric does not fit the label"),
         ("label={kind: number, horizon_days: 7}", "evaluate.metric does not fit the label"),
@@ -146,9 +148,9 @@ def test_an_address_is_a_server_or_an_embedded_path(load: Load, url: str) -> Non
         ("score.chunk_rows=2000000", "score.chunk_rows must be less than or equal to 1000000"),
         ("score.max_rejected=.nan", "score.max_rejected must be a finite number"),
         ("timezone=Mars/Olympus", "timezone is not a known time zone"),
-        ("connection.url=ftp://host/db", "connection.url is no address of a ClickHouse"),
-        ("connection.url=http://host:99999/db", "connection.url is no address of a ClickHouse"),
-        ("connection.url='chdb:'", "connection.url is no address of a ClickHouse"),
+        ("connection.url=ftp://host/db", "connection.url is not a ClickHouse address"),
+        ("connection.url=http://host:99999/db", "connection.url is not a ClickHouse address"),
+        ("connection.url='chdb:'", "connection.url is not a ClickHouse address"),
     ],
 )
 def test_what_breaks_a_rule_is_refused(load: Load, override: str, expected: str) -> None:
@@ -173,12 +175,12 @@ def test_a_value_of_another_type_is_not_converted(load: Load, value: str) -> Non
 def test_alternatives_of_one_value_are_one_problem(load: Load) -> None:
     message = refused(load, "features.0={name: a, missing: [[1]]}")
     assert "has 1 problem\n" in message
-    assert "features.0.missing.0 must be a whole number or a number or a text" in message
+    assert "features.0.missing.0 must be a whole number or a number or text" in message
 
 
 def test_a_pipeline_does_not_take_the_name_of_raypipes_own_sql(load: Load, pipeline: dict[str, Any]) -> None:
     pipeline["pipeline"] = "shared"
-    assert "is a name that raypipe uses itself" in refused(load)
+    assert "is reserved by raypipe" in refused(load)
 
 
 def test_python_code_names_the_class_by_its_field() -> None:

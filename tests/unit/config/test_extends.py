@@ -139,7 +139,7 @@ def test_a_file_that_cannot_be_extended_is_told(load: Load, shared: Path, pipeli
             "configs/shared/days.yaml:1  features.1.vocab is an unknown key; did you mean vocabulary?",
         ),
         ("{plan: {vocab: 3}}", "definitions.plan.vocab is an unknown key"),
-        ("{plan: {kind: word}}", "definitions.plan.kind is none of its choices"),
+        ("{plan: {kind: word}}", "definitions.plan.kind is not a valid choice"),
         ("{plan: category}", "definitions.plan must be a mapping"),
         ("[plan]", "definitions must be a mapping of features"),
     ],

@@ -16,7 +16,7 @@ SERVER = {"RAYPIPE_URL": "https://u@x/d"}
 
 
 def test_a_relative_database_and_relative_artifacts() -> None:
-    with pytest.raises(UsageError, match=r"embedded engine .* vanish") as refusal:
+    with pytest.raises(UsageError, match=r"embedded engine's data would vanish") as refusal:
         load_shared(CONFIGS, environ=JOB)
     assert "RAYPIPE_URL" in str(refusal.value)
     with pytest.raises(UsageError, match=r"models .* vanish") as refusal:

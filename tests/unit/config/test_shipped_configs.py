@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft7Validator
 
 from raypipe.config import json_schema, list_pipelines, load_pipeline, load_shared
-from raypipe.config.schema import SharedConfig
+from raypipe.config.shared import SharedConfig
 from raypipe.models.protocol import FitSpec, Matrix, load_family
 from raypipe.project import shipped
 from raypipe.sweep.space import axes

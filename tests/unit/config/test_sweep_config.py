@@ -58,9 +58,9 @@ def test_an_editor_knows_a_space(searched: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("key", "dimension", "expected"),
     [
-        ("model.params.eta", 0.1, "is no range of values"),
-        ("model.params.eta", {"uniform": [0, 1]}, "is no range of values"),
-        ("model.params.eta", {"log": [0.1, 1], "int": [1, 2]}, "is no range of values"),
+        ("model.params.eta", 0.1, "is not a range of values"),
+        ("model.params.eta", {"uniform": [0, 1]}, "is not a range of values"),
+        ("model.params.eta", {"log": [0.1, 1], "int": [1, 2]}, "is not a range of values"),
         ("model.params.eta", {"float": [0.3, 0.1]}, "the lowest first"),
         ("model.params.eta", {"float": [0.3]}, "two numbers"),
         ("model.params.eta", {"log": [0, 0.3]}, "a lowest above 0"),
@@ -71,15 +71,15 @@ def test_an_editor_knows_a_space(searched: dict[str, Any]) -> None:
         ("model.params.depth", {"int": [2.5, 8]}, "two whole numbers"),
         ("model.params.depth", {"choice": [2]}, "at least two values"),
         ("model.params.depth", {"choice": [2, 2]}, "each once"),
-        ("model.params.depth", {"subset": ["a", "b"]}, "a subset for features.drop alone"),
-        ("model.rounds", {"float": [10, 20]}, "whole numbers from 1 on"),
+        ("model.params.depth", {"subset": ["a", "b"]}, "a subset only for features.drop"),
+        ("model.rounds", {"float": [10, 20]}, "whole numbers of at least 1"),
         ("model.balance", {"choice": ["none", "all"]}, "a choice of none, scale_pos_weight"),
-        ("model.workers", {"int": [1, 4]}, "is nothing that a sweep can vary"),
-        ("model.params.", {"int": [1, 4]}, "is nothing that a sweep can vary"),
+        ("model.workers", {"int": [1, 4]}, "cannot be varied by a sweep"),
+        ("model.params.", {"int": [1, 4]}, "cannot be varied by a sweep"),
         ("features.drop", {"int": [1, 4]}, "subset"),
-        ("features.drop", {"subset": ["sesions"]}, "names no feature"),
-        ("features.drop", {"subset": ["sessions", "tier"]}, "may leave no feature at all"),
-        ("parameters.months", {"int": [1, 4]}, "is no parameter of features.sql"),
+        ("features.drop", {"subset": ["sesions"]}, "names an unknown feature"),
+        ("features.drop", {"subset": ["sessions", "tier"]}, "could drop every feature"),
+        ("parameters.months", {"int": [1, 4]}, "is not a parameter of features.sql"),
     ],
 )
 def test_a_space_that_cannot_be_searched_is_refused_where_it_stands(
@@ -131,7 +131,7 @@ def test_a_model_of_a_matrix_replaces_the_parameters_of_the_pipelines_own(config
     ("content", "expected"),
     [
         ({"brands": ["b1"]}, "pipelines is required"),
-        ({"pipelines": ["churn", "churn"]}, "names something twice"),
+        ({"pipelines": ["churn", "churn"]}, "repeats a value"),
         ({"pipelines": ["churn"], "brand": ["b1"]}, "did you mean brands"),
         ({"pipelines": ["churn"], "horizons": [0]}, "horizons.0"),
     ],
@@ -151,7 +151,7 @@ def test_a_matrix_of_too_many_cells_is_refused(tmp_path: Path) -> None:
 
 def test_a_matrix_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
     written(tmp_path, pipelines=["churn"])
-    with pytest.raises(UsageError, match="no such matrix") as caught:
+    with pytest.raises(UsageError, match="does not exist") as caught:
         load_matrix(tmp_path / "martix.yaml")
     assert "matrix.yaml" in str(caught.value)
 

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from raypipe.data.days import end_of_day, last_day_over
+from raypipe.data.days import end_of_day, last_ended_day
 from raypipe.project import shipped
 
 DAY = date(2026, 1, 31)
@@ -22,13 +22,13 @@ OTHERS = ("demo", "schema")
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Auckland", "America/Los_Angeles"])
 def test_a_day_is_over_from_its_last_midnight_on(zone: str) -> None:
     end = end_of_day(DAY, zone).astimezone(UTC)
-    assert last_day_over(end, zone) == DAY
-    assert last_day_over(end - timedelta(seconds=1), zone) == DAY - timedelta(days=1)
+    assert last_ended_day(end, zone) == DAY
+    assert last_ended_day(end - timedelta(seconds=1), zone) == DAY - timedelta(days=1)
 
 
-def test_of_one_moment_the_last_day_over_depends_on_the_zone() -> None:
+def test_of_one_moment_the_last_ended_day_depends_on_the_zone() -> None:
     at = datetime(2026, 1, 31, 11, tzinfo=UTC)
-    assert [last_day_over(at, zone).day for zone in ("Pacific/Auckland", "UTC")] == [31, 30]
+    assert [last_ended_day(at, zone).day for zone in ("Pacific/Auckland", "UTC")] == [31, 30]
 
 
 def test_no_query_of_a_pipeline_cuts_days_in_a_zone_of_its_own() -> None:

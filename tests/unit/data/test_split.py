@@ -10,6 +10,7 @@ from raypipe.data.split import choose_dates, resolve_date
 from raypipe.errors import DataError, UsageError
 
 LAST = date(2026, 1, 31)
+HORIZON = timedelta(days=30)
 WEEKLY = [LAST - timedelta(days=7 * i) for i in reversed(range(16))]
 
 
@@ -20,10 +21,10 @@ def test_the_test_is_the_newest_snapshot_whose_label_is_known() -> None:
 def test_no_label_of_the_training_reaches_into_the_test() -> None:
     dates = choose_dates(WEEKLY, LAST, 30, 3)
     assert len(dates.train) == 3
-    assert all(dates.until(day) <= dates.test for day in dates.train)
+    assert all(day + HORIZON <= dates.test for day in dates.train)
     # A week later its label would look past the test's snapshot.
-    assert dates.until(dates.train[-1] + timedelta(days=7)) > dates.test
-    assert dates.until(dates.test) <= LAST
+    assert dates.train[-1] + timedelta(days=7) + HORIZON > dates.test
+    assert dates.test + HORIZON <= LAST
 
 
 def test_a_label_that_ends_on_the_very_day_is_known() -> None:
@@ -71,7 +72,7 @@ def test_latest_passes_over_a_snapshot_that_looks_unfinished_and_says_so(
 
 
 def test_a_date_without_a_snapshot_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match="no snapshot of the date") as refused:
+    with pytest.raises(UsageError, match="no snapshot of this date") as refused:
         resolve_date(ROWS, date(2026, 1, 20), "t")
     assert refused.value.found == "2026-01-20"
     assert "2026-01-17, 2026-01-24" in str(refused.value.allowed)

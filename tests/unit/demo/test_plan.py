@@ -5,10 +5,10 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from raypipe.demo.plan import EVENT_READERS, Plan
+from raypipe.demo.plan import EVENT_READERS, DemoPlan
 from raypipe.errors import UsageError
 
-PLAN = Plan(
+PLAN = DemoPlan(
     users=1_000,
     days=120,
     seed=1,

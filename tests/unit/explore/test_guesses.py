@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from raypipe.explore.facts import Column, Key, Sample, Table
+from raypipe.explore.facts import ColumnProfile, Key, Sample, TableProfile
 from raypipe.explore.guesses import guess
 from raypipe.explore.kinds import kind_of
 from raypipe.explore.names import identifies, singular, words
@@ -19,8 +19,8 @@ def table(
     sorting_key: tuple[str, ...] = (),
     unique: tuple[str, ...] = (),
     rows: int = 9,
-) -> Table:
-    return Table(
+) -> TableProfile:
+    return TableProfile(
         table=name,
         engine="MergeTree",
         comment="",
@@ -32,12 +32,12 @@ def table(
         partition_key="",
         sorting_key=sorting_key,
         sample=Sample("whole", rows, 1.0, ""),
-        columns=tuple(Column(column, type_, kind_of(type_)) for column, type_ in columns.items()),
+        columns=tuple(ColumnProfile(column, type_, kind_of(type_)) for column, type_ in columns.items()),
         keys=tuple(Key((column,), False, rows, 0, rows, True, 1, True) for column in unique),
     )
 
 
-def guessed(*tables: Table) -> list[str]:
+def guessed(*tables: TableProfile) -> list[str]:
     return [f"{one.table}.{one.column} > {one.parent}.{one.parent_column}" for one in guess(tables)]
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from raypipe.explore.facts import Column, Key
+from raypipe.explore.facts import ColumnProfile, Key, TableProfile
 from raypipe.explore.hazards import adds_up, find, summed_columns
-from raypipe.explore.inventory import Stands
+from raypipe.explore.inventory import UNREAD
 from raypipe.explore.kinds import kind_of
 
 COLUMNS = {
@@ -21,37 +21,39 @@ COLUMNS = {
 }
 
 
-def stands(engine: str, arguments: str = "") -> Stands:
-    columns = tuple(Column(name, type_, kind_of(type_)) for name, type_ in COLUMNS.items())
+def table(engine: str) -> TableProfile:
+    columns = tuple(ColumnProfile(name, type_, kind_of(type_)) for name, type_ in COLUMNS.items())
+    return TableProfile(
+        "t", engine, "", 9, None, None, None, None, "toYYYYMM(day)", ("day", "article_id"), UNREAD, columns=columns
+    )
+
+
+def blamed(engine: str, arguments: str = "", keys: tuple[Key, ...] = ()) -> dict[str, tuple[str, ...]]:
     full = (
         f"{engine}{arguments} PARTITION BY toYYYYMM(day) ORDER BY (day, article_id) SETTINGS index_granularity = 8192"
     )
-    return Stands("t", engine, full, "", 9, None, None, None, None, "toYYYYMM(day)", ("day", "article_id"), columns)
-
-
-def found(engine: str, arguments: str = "", keys: tuple[Key, ...] = ()) -> dict[str, tuple[str, ...]]:
-    table = stands(engine, arguments)
-    return {hazard.hazard: hazard.columns for hazard in find(table, table.columns, keys, 9)}
+    hazards = find(table(engine), full, table(engine).columns, keys, 9)
+    return {hazard.hazard: hazard.columns for hazard in hazards}
 
 
 @pytest.mark.parametrize("engine", ["SummingMergeTree", "ReplicatedSummingMergeTree", "SharedSummingMergeTree"])
 def test_a_summing_table_adds_up_averages_rates_and_ids(engine: str) -> None:
-    assert found(engine) == {
+    assert blamed(engine) == {
         "summed averages": ("avg_time_on_page_sec", "bounce_rate", "author_number_id"),
         "arbitrary values": ("performance_id",),
     }
 
 
 def test_columns_that_the_engine_was_not_told_to_sum_are_not_blamed() -> None:
-    assert found("SummingMergeTree", "((total_views, bounce_rate))") == {
+    assert blamed("SummingMergeTree", "((total_views, bounce_rate))") == {
         "summed averages": ("bounce_rate",),
         "arbitrary values": ("performance_id", "author_number_id"),
     }
 
 
 def test_other_engines_sum_nothing() -> None:
-    assert found("MergeTree") == {}
-    assert found("ReplacingMergeTree", "(day)") == {}
+    assert blamed("MergeTree") == {}
+    assert blamed("ReplacingMergeTree", "(day)") == {}
 
 
 @pytest.mark.parametrize(
@@ -95,22 +97,22 @@ def test_a_name_tells_whether_a_sum_makes_sense(name: str, sums: bool) -> None:
 
 def test_keys_in_several_rows_are_a_hazard_where_the_engine_would_merge_them() -> None:
     key = Key(("day", "article_id"), True, 100, 7, 110, False, 1, True)
-    assert found("ReplacingMergeTree", keys=(key,)) == {"repeated keys": ("day", "article_id")}
-    assert "repeated keys" in found("CoalescingMergeTree", keys=(key,))
-    assert "repeated keys" in found("SummingMergeTree", keys=(key,))
-    assert found("MergeTree", keys=(key,)) == {}
+    assert blamed("ReplacingMergeTree", keys=(key,)) == {"repeated keys": ("day", "article_id")}
+    assert "repeated keys" in blamed("CoalescingMergeTree", keys=(key,))
+    assert "repeated keys" in blamed("SummingMergeTree", keys=(key,))
+    assert blamed("MergeTree", keys=(key,)) == {}
 
 
 def test_columns_without_a_value_and_with_a_single_one_are_told_apart() -> None:
     columns = [
-        Column("empty", "String", "text", nulls=0, sentinels=9, distinct=1),
-        Column("null", "Nullable(UInt8)", "number", nulls=9, sentinels=0, distinct=0),
-        Column("both", "Nullable(UInt8)", "number", nulls=4, sentinels=5, distinct=1),
-        Column("same", "String", "text", nulls=4, sentinels=0, distinct=1),
-        Column("list", "Array(UInt8)", "list", nulls=0, sentinels=9),
-        Column("varied", "UInt8", "number", nulls=0, sentinels=3, distinct=2),
-        Column("unknown", "JSON", "other"),
+        ColumnProfile("empty", "String", "text", nulls=0, sentinels=9, distinct=1),
+        ColumnProfile("null", "Nullable(UInt8)", "number", nulls=9, sentinels=0, distinct=0),
+        ColumnProfile("both", "Nullable(UInt8)", "number", nulls=4, sentinels=5, distinct=1),
+        ColumnProfile("same", "String", "text", nulls=4, sentinels=0, distinct=1),
+        ColumnProfile("list", "Array(UInt8)", "list", nulls=0, sentinels=9),
+        ColumnProfile("varied", "UInt8", "number", nulls=0, sentinels=3, distinct=2),
+        ColumnProfile("unknown", "JSON", "other"),
     ]
-    hazards = {hazard.hazard: hazard.columns for hazard in find(stands("MergeTree"), columns, (), 9)}
+    hazards = {hazard.hazard: hazard.columns for hazard in find(table("MergeTree"), "MergeTree", columns, (), 9)}
     assert hazards == {"never filled": ("empty", "null", "both", "list"), "constant": ("same",)}
-    assert find(stands("MergeTree"), columns, (), 0) == []
+    assert find(table("MergeTree"), "MergeTree", columns, (), 0) == []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from raypipe.explore.facts import Column
+from raypipe.explore.facts import ColumnProfile
 from raypipe.explore.keys import candidates
 
 
-def column(name: str, type_: str = "String", kind: str = "text", distinct: int | None = 100, nulls: int = 0) -> Column:
-    return Column(name, type_, kind, nulls=nulls, distinct=distinct)
+def column(
+    name: str, type_: str = "String", kind: str = "text", distinct: int | None = 100, nulls: int = 0
+) -> ColumnProfile:
+    return ColumnProfile(name, type_, kind, nulls=nulls, distinct=distinct)
 
 
 def test_columns_with_about_as_many_values_as_rows_are_tried_identifiers_first() -> None:

@@ -11,19 +11,19 @@ import pytest
 
 from raypipe.explore import page
 from raypipe.explore.facts import (
-    Column,
+    ColumnProfile,
     Correlations,
+    DatabaseProfile,
     Failure,
     Hazard,
     Histogram,
     Key,
+    LabelBalance,
     Limits,
     Newest,
     Relation,
-    Report,
     Sample,
-    Table,
-    Target,
+    TableProfile,
     Value,
 )
 
@@ -46,9 +46,9 @@ class Read(HTMLParser):
         self.text += data
 
 
-def report(word: str) -> Report:
+def report(word: str) -> DatabaseProfile:
     """A report in which every text that a database can choose is the word."""
-    column = Column(
+    column = ColumnProfile(
         word,
         word,
         "number",
@@ -66,7 +66,7 @@ def report(word: str) -> Report:
         values=(Value(word, 2),),
         error=word,
     )
-    table = Table(
+    table = TableProfile(
         table=word,
         engine=word,
         comment=word,
@@ -82,7 +82,7 @@ def report(word: str) -> Report:
         columns=(column,),
         keys=(Key((word,), True, 9, 1, 10, False, 2, True),),
         correlations=Correlations((word, "b"), ((1.0, 0.5), (0.5, 1.0))),
-        targets=(Target(word, 10, 4, 0.4),),
+        targets=(LabelBalance(word, 10, 4, 0.4),),
         hazards=(Hazard("constant", (word,), word),),
         errors=(Failure(word, word),),
     )
@@ -91,7 +91,7 @@ def report(word: str) -> Report:
         Relation(child.table, word, word, word, 5, 4, 10, 9, 0.8),
         Relation(word, word, child.table, word, error=word),
     )
-    return Report(
+    return DatabaseProfile(
         word, word, datetime(2026, 1, 31, tzinfo=UTC), Limits(), (table, child), relations, (Failure(word, word),)
     )
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from raypipe.explore import plots
-from raypipe.explore.facts import Column, Correlations, Histogram
+from raypipe.explore.facts import ColumnProfile, Correlations, Histogram
 
-AGE = Column("age", "UInt8", "number", histogram=Histogram(0.0, 4.0, (5, 0, 10, 1), below=0, above=2))
+AGE = ColumnProfile("age", "UInt8", "number", histogram=Histogram(0.0, 4.0, (5, 0, 10, 1), below=0, above=2))
 
 
 def test_a_bars_height_is_its_share_of_the_tallest() -> None:
@@ -44,7 +44,7 @@ def test_a_column_without_a_histogram_has_no_bars() -> None:
     ],
 )
 def test_an_edge_is_written_for_people(kind: str, type_: str, value: float, text: str) -> None:
-    assert plots.edge(value, Column("c", type_, kind)) == text
+    assert plots.edge(value, ColumnProfile("c", type_, kind)) == text
 
 
 def test_a_matrix_is_drawn_below_its_diagonal_without_what_is_unknown() -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from raypipe.explore.facts import Column, Newest, Target, Value
+from raypipe.explore.facts import ColumnProfile, LabelBalance, Newest, Value
 from raypipe.explore.tables import newest, targets
 
 TAKEN_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
-def moment(name: str, high: str | None, kind: str = "time") -> Column:
-    return Column(name, "DateTime", kind, high=high)
+def moment(name: str, high: str | None, kind: str = "time") -> ColumnProfile:
+    return ColumnProfile(name, "DateTime", kind, high=high)
 
 
-def flags(type_: str, kind: str, *values: tuple[str, int]) -> Column:
-    return Column("c", type_, kind, values=tuple(Value(value, rows) for value, rows in values))
+def flags(type_: str, kind: str, *values: tuple[str, int]) -> ColumnProfile:
+    return ColumnProfile("c", type_, kind, values=tuple(Value(value, rows) for value, rows in values))
 
 
 def test_the_newest_time_is_that_of_the_column_which_is_nearest_to_the_report_and_not_after_it() -> None:
@@ -31,8 +31,8 @@ def test_the_newest_time_is_that_of_the_column_which_is_nearest_to_the_report_an
 
 
 def test_a_column_of_zeros_and_ones_has_a_balance() -> None:
-    assert targets([flags("UInt8", "number", ("0", 6), ("1", 2))]) == [Target("c", 8, 2, 0.25)]
-    assert targets([flags("Bool", "flag", ("true", 3))]) == [Target("c", 3, 3, 1.0)]
+    assert targets([flags("UInt8", "number", ("0", 6), ("1", 2))]) == [LabelBalance("c", 8, 2, 0.25)]
+    assert targets([flags("Bool", "flag", ("true", 3))]) == [LabelBalance("c", 3, 3, 1.0)]
 
 
 def test_other_columns_have_none() -> None:

@@ -1,7 +1,7 @@
-"""Loaders: the publisher's tables as Arrow tables, joined, named and ready for a notebook.
+"""Load the publisher's tables as Arrow tables, joined, with names, ready for a notebook.
 
-Days are cut in the zone given (UTC by default), never in the server's. Reference tables are read as of their
-newest version; sums and averages are put together by key, whether ClickHouse has merged its parts or not.
+Days begin and end in the given zone (UTC by default), never in the server's. Reference tables are read in their
+newest version; sums and averages are computed by key, whether or not ClickHouse has merged its parts.
 """
 
 from __future__ import annotations
@@ -17,16 +17,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, load
 from raypipe.data.days import as_day
 from raypipe.errors import UsageError
-from raypipe.loaders.predictions import save_predictions
 from raypipe.project import shipped
-
-__all__ = [
-    "load_daily_metrics",
-    "load_interactions",
-    "load_session_features",
-    "load_user_features",
-    "save_predictions",
-]
 
 DAY = timedelta(days=1)
 NEAREST_SNAPSHOTS = 5
@@ -43,16 +34,16 @@ def load_user_features(
     content_days: int = 30,
     timezone: str = "UTC",
 ) -> pa.Table:
-    """A snapshot of customer_user_features with the names of its ids and what its users read.
+    """Load a snapshot of customer_user_features with the names of its ids and the reading of its users.
 
     Args:
-        client: where to read.
-        feature_date: the snapshot; the newest one when left out.
+        client: the database.
+        feature_date: the snapshot; None for the newest.
         brand_id: only the users of this brand.
-        limit: only so many users, those with the most sessions.
+        limit: the maximum number of users, the most sessions first.
         names: add `brand_name` and `brand_code` (of `brand_id`), `preferred_brand_name`, `category_name`,
-            `device_type_name`, `os_name`, `browser_name`, `country_name` and `city_name`; '' where the
-            reference table does not know the id.
+            `device_type_name`, `os_name`, `browser_name`, `country_name` and `city_name`; '' if the
+            reference table lacks the id.
         content: add, from editorial_content_events of the `content_days` days up to and including the
             snapshot, `articles_viewed`, `unique_authors_followed` and `categories_engaged` (distinct ids),
             `total_article_views` (views by all readers of those articles in those days) and
@@ -66,14 +57,14 @@ def load_user_features(
         per session, rates from 0 to 1, `has_*` and `active_*` 0 or 1.
 
     Raises:
-        UsageError: there is no snapshot of that date, none of that brand, or an argument makes no sense.
+        UsageError: there is no snapshot of that date or brand, or an argument is out of range.
     """
     day = _latest_snapshot(client) if feature_date is None else as_day("feature_date", feature_date)
     wanted = _Selection(day, brand_id, limit, names, content, content_days, timezone)
-    found = client.table(wanted.sql("user_features.sql"), wanted.parameters)
-    if found.num_rows == 0:
+    features = client.table(wanted.sql("user_features.sql"), wanted.parameters)
+    if features.num_rows == 0:
         raise _no_rows(client, day, brand_id)
-    return found
+    return features
 
 
 def load_session_features(
@@ -87,51 +78,51 @@ def load_session_features(
     content_days: int = 30,
     timezone: str = "UTC",
 ) -> pa.Table:
-    """What load_user_features returns, computed on the fly from every session up to the end of a day.
+    """Compute the result of load_user_features from every session up to the end of a day.
 
-    For comparison, and for a day without a snapshot: it reads the whole of customer_sessions, many times the
-    work of reading a snapshot. The columns that other models write (`churn_risk_score`, `churn_probability`,
-    `ml_features`) are not among its columns.
+    Use it for comparison, or for a day without a snapshot: it reads all of customer_sessions, many times the
+    work of reading a snapshot. It lacks the columns that other models write (`churn_risk_score`,
+    `churn_probability`, `ml_features`).
 
     Args:
-        client: where to read.
-        feature_date: the day; that of the newest session when left out.
-        brand_id: as in load_user_features, and so are the other arguments.
-        limit: only so many users, those with the most sessions.
+        client: the database.
+        feature_date: the day; None for the day of the newest session.
+        brand_id: as in load_user_features, like the other arguments.
+        limit: the maximum number of users, the most sessions first.
         names: add the names of the ids.
-        content: add what the users read.
+        content: add the reading of the users.
         content_days: the length of the content window in days.
-        timezone: the zone in which all days are cut.
+        timezone: the zone of all days.
 
     Returns:
         One row per (company_id, brand_id, user_id) with a session, the most sessions first.
 
     Raises:
-        UsageError: there is no session to compute from, or an argument makes no sense.
+        UsageError: there is no session to compute from, or an argument is out of range.
     """
     day = _last_session(client, timezone) if feature_date is None else as_day("feature_date", feature_date)
     wanted = _Selection(day, brand_id, limit, names, content, content_days, timezone)
-    found = client.table(wanted.sql("session_features.sql"), wanted.parameters)
-    if found.num_rows == 0:
+    features = client.table(wanted.sql("session_features.sql"), wanted.parameters)
+    if features.num_rows == 0:
         raise UsageError(
-            "No session of a known reader to compute features from",
+            "There is no session of a known reader to compute features from",
             found=f"feature_date {day}" + (f", brand_id {brand_id}" if brand_id else ""),
             allowed="a day on or after the first row of customer_sessions, and a brand that occurs there",
         )
-    return found
+    return features
 
 
 def load_daily_metrics(client: Client, brand_id: str, start: date | str, end: date | str) -> pa.Table:
-    """A brand's day totals from customer_session_summary_daily, for time series.
+    """Load a brand's daily totals from customer_session_summary_daily.
 
     Args:
-        client: where to read.
+        client: the database.
         brand_id: the brand.
         start: the first day.
         end: the last day.
 
     Returns:
-        One row per day that has one, in order: `date`, `total_sessions`, `total_users` (added up over countries,
+        One row per day with sessions, in order: `date`, `total_sessions`, `total_users` (added up over countries,
         devices, tiers and segments, so a reader in two of them counts twice), `avg_session_duration_sec` and
         `avg_events_per_session` (weighted by sessions; NULL without sessions), `total_article_views`,
         `total_video_plays`, `total_newsletter_signups`, `total_ad_clicks`.
@@ -152,15 +143,15 @@ def load_interactions(
     *,
     timezone: str = "UTC",
 ) -> pa.Table:
-    """Who did what with which article, from editorial_content_events; anonymous events are left out.
+    """Load the events of known readers with articles from editorial_content_events, counted by type.
 
     Args:
-        client: where to read.
+        client: the database.
         start: the first day.
         end: the last day.
         brand_id: only this brand.
-        event_types: only these, such as `("view", "share")`.
-        timezone: the zone in which the days are cut.
+        event_types: only these types, such as `("view", "share")`.
+        timezone: the zone of the days.
 
     Returns:
         One row per (`brand_id`, `user_id`, `article_id`, `event_type`), ordered by them, with `interactions`
@@ -180,7 +171,7 @@ def load_interactions(
 
 @dataclass(frozen=True)
 class _Selection:
-    """Which users' features to load, and with what beside them."""
+    """The users whose features to load, and the columns to add."""
 
     day: date
     brand_id: str | None
@@ -193,18 +184,18 @@ class _Selection:
     def __post_init__(self) -> None:
         for name, number in (("limit", self.limit), ("content_days", self.content_days)):
             if number is not None and number < 1:
-                raise UsageError(f"{name} makes no sense", found=number, allowed="1 or more")
+                raise UsageError(f"{name} is out of range", found=number, allowed="1 or more")
 
     def sql(self, source: str) -> str:
-        """The source's SELECT, wrapped in one that adds names, one that adds content, and one that orders."""
+        """Return the source's SELECT inside SELECTs that add names, add content, and sort."""
         limit = "" if self.limit is None else "LIMIT {limit:UInt64}"
         users = sql = _sql(source).render(brand=_brand(self.brand_id), limit=limit)
         if self.names:
             sql = _sql("names.sql").render(features=sql)
         if self.content:
-            # Only the events of the users asked for are aggregated; without a limit that is nearly everybody.
-            asked = f" AND user_id IN (SELECT user_id FROM ({users}))" if limit else ""
-            sql = _sql("content.sql").render(features=sql, users=f"{_brand(self.brand_id)} AND user_id != ''{asked}")
+            # Without a limit almost all users are wanted, so a filter would not pay.
+            wanted = f" AND user_id IN (SELECT user_id FROM ({users}))" if limit else ""
+            sql = _sql("content.sql").render(features=sql, users=f"{_brand(self.brand_id)} AND user_id != ''{wanted}")
         return _sql("in_order.sql").render(features=sql)
 
     @property
@@ -225,7 +216,7 @@ def _latest_snapshot(client: Client) -> date:
     if latest is None:
         raise UsageError(
             "customer_user_features holds no snapshot",
-            next_step="compute one with `raypipe features --date D`, or use load_session_features",
+            next_step="compute a snapshot with `raypipe features --date D`, or use load_session_features",
         )
     assert isinstance(latest, date)
     return latest
@@ -240,7 +231,7 @@ def _last_session(client: Client, timezone: str) -> date:
 
 
 def _no_rows(client: Client, day: date, brand_id: str | None) -> UsageError:
-    """Why a snapshot yields nothing: there is none of that day, or it does not hold the brand."""
+    """Explain an empty result: there is no snapshot of the day, or it lacks the brand."""
     nearest = client.rows(_sql("snapshots.sql").text, {"date": day, "count": NEAREST_SNAPSHOTS})
     dates = [row[0] for row in nearest]
     if day in dates:
@@ -265,7 +256,7 @@ def _period(start: date | str, end: date | str) -> tuple[date, date]:
 
 
 def _brand(brand_id: str | None) -> str:
-    # A predicate only where there is one: `x = '' OR brand_id = x` would not prune.
+    # No predicate without a brand: `x = '' OR brand_id = x` would not prune.
     return "1" if brand_id is None else "brand_id = {brand:String}"
 
 

@@ -1,4 +1,4 @@
-"""Predictions made outside a pipeline, checked and written to ml_model_predictions once."""
+"""Check predictions made outside a pipeline, and write them to ml_model_predictions exactly once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OPTIONAL = {
 }
 TYPES = {**dict.fromkeys(KEYS, pa.string()), **SCORES, **OPTIONAL}
 SHARES = ("prediction_probability", "prediction_confidence")
-# One insert is one block, and only a block is written whole or not at all.
+# An insert of this size is one block, and only a block is written whole or not at all.
 MOST_ROWS = 1_000_000
 
 
@@ -41,30 +41,30 @@ def save_predictions(
     entity_type: str = "user",
     predicted_at: datetime | None = None,
 ) -> str:
-    """Writes predictions made ad hoc to ml_model_predictions, all of them or none, and never twice.
+    """Write predictions to ml_model_predictions: all or none, and never twice.
 
-    The batch's id is a hash of the rows (in any order) and of everything that names them. After an error of
-    the network call this again: it writes what is missing or says that the batch is there.
+    The batch's id is a hash of the rows (in any order) and of the arguments. After a network error, call this
+    again: it writes the rows, or reports that the batch exists.
 
     Args:
-        client: where to write.
-        predictions: one row an entity, at most a million. Required: `company_id`, `brand_id`, `entity_id`
-            (text) and one of `prediction_probability` (0 to 1) and `prediction_value`; a missing value is the
+        client: the database.
+        predictions: one row per entity, at most a million. Required: `company_id`, `brand_id`, `entity_id`
+            (text), and `prediction_probability` (0 to 1) or `prediction_value`, which defaults to the
             probability. Optional: `prediction_confidence` (0 to 1), `prediction_class`, and `input_features`
             and `metadata` (JSON).
         model_id: the model's id in ml_model_registry.
-        prediction_type: what is predicted, such as `churn`.
+        prediction_type: the subject of the prediction, such as `churn`.
         prediction_date: the day that the predictions are about.
-        entity_type: what an entity is.
-        predicted_at: the time of the prediction, with its zone; now, when left out. Not part of the id.
+        entity_type: the kind of entity.
+        predicted_at: the time of the prediction, with its zone; None for now. Not part of the id.
 
     Returns:
         The batch_id of the written rows.
 
     Raises:
-        UsageError: these very predictions are saved already, or an argument is empty.
-        DataError: a column is missing, unknown or of a wrong type; a NULL, a number that is not finite or
-            outside 0 to 1, or an entity that stands twice.
+        UsageError: these predictions exist already, or an argument is empty.
+        DataError: a column is missing, unknown or of a wrong type; a value is NULL, not finite or out of
+            range; or an entity occurs twice.
     """
     for name, value in (("model_id", model_id), ("prediction_type", prediction_type), ("entity_type", entity_type)):
         if not value:
@@ -78,10 +78,10 @@ def save_predictions(
     saved = load(shipped() / "sql" / "loaders" / "saved_batch.sql").text
     if client.value(saved, where):
         raise UsageError(
-            f"These predictions are in {TARGET} already",
+            f"These predictions exist in {TARGET} already",
             found=f"batch_id {batch}",
             allowed="predictions that differ in a row, the model, the type or the date",
-            next_step="nothing: they were saved by an earlier call",
+            next_step="nothing: an earlier call saved them",
         )
     constants = {
         "model_id": pa.scalar(model_id),
@@ -96,43 +96,43 @@ def save_predictions(
     for name, scalar in constants.items():
         rows = rows.append_column(name, pa.repeat(scalar, rows.num_rows))
     rows = rows.append_column("prediction_id", pa.array(_ids(batch, rows), pa.string()))
-    # The batch is known not to be there: a token of its own keeps ClickHouse from dropping the block because it
-    # remembers the same rows from before they were deleted. (`insert_deduplicate = 0` no longer does it in 26.x.)
+    # The batch does not exist. A new token keeps ClickHouse from dropping the block as a repetition of rows that were
+    # deleted since. (`insert_deduplicate = 0` no longer does that in 26.x.)
     fresh = {"insert_deduplication_token": uuid.uuid4().hex}
     client.insert(TARGET, rows, columns=rows.column_names, settings=fresh)
     written = client.value(saved, where)
     if written != rows.num_rows:
         raise DataError(
-            f"{TARGET} does not hold the batch that was just written",
+            f"{TARGET} lacks rows of the batch that was just written",
             found=f"{written} rows under batch_id {batch}",
             allowed=f"{rows.num_rows} rows",
-            next_step="look for a second writer of the same predictions; delete the batch and save it again",
+            next_step="find out what else writes these predictions; then delete the batch and save it again",
         )
     return batch
 
 
 def _checked(predictions: pa.Table) -> pa.Table:
-    """The predictions with the target's types, or the first thing that is wrong with them."""
+    """Return the predictions with the target's types, or refuse them for the first fault."""
     names = predictions.column_names
     unknown, missing = sorted(set(names) - set(TYPES)), [key for key in KEYS if key not in names]
     if unknown or missing or len(set(names)) != len(names) or not set(SCORES) & set(names):
         raise DataError(
-            "The predictions do not have the columns of a prediction",
+            "The predictions have the wrong columns",
             found=", ".join(names),
             allowed=f"{', '.join(KEYS)}, {' or '.join(SCORES)}, and optionally {', '.join(OPTIONAL)}",
         )
     if not 0 < predictions.num_rows <= MOST_ROWS:
         raise DataError(
-            "A batch of predictions has a wrong number of rows",
+            "The batch has the wrong number of rows",
             found=predictions.num_rows,
             allowed=f"1 to {MOST_ROWS}",
-            next_step="save larger populations in parts, or score them with `raypipe score`",
+            next_step="save a larger population in parts, or score it with `raypipe score`",
         )
     rows = pa.table({name: _column(name, predictions[name]) for name in names})
     distinct = rows.select(KEYS).group_by(list(KEYS)).aggregate([]).num_rows
     if distinct != rows.num_rows:
         raise DataError(
-            "An entity stands more than once in the predictions",
+            "An entity occurs more than once in the predictions",
             found=f"{rows.num_rows} rows, {distinct} distinct ({', '.join(KEYS)})",
         )
     if "prediction_value" not in names:
@@ -149,7 +149,7 @@ def _column(name: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
         raise DataError(f"The column {name} has the wrong type", found=values.type, allowed=wanted)
     _refuse(name, pc.is_null(values), values, "a value in every row")
     if name == "entity_id":
-        _refuse(name, pc.equal(values.cast(wanted), ""), values, "an id in every row: '' is the anonymous reader")
+        _refuse(name, pc.equal(values.cast(wanted), ""), values, "an id in every row; '' is the anonymous reader")
     if name in SHARES:
         inside = pc.and_(pc.greater_equal(values, 0), pc.less_equal(values, 1))
         _refuse(name, pc.invert(inside), values, "a share from 0 to 1")
@@ -168,13 +168,13 @@ def _refuse(name: str, wrong: pa.ChunkedArray, values: pa.ChunkedArray, allowed:
     if first >= 0:
         raise DataError(
             f"The column {name} holds values that cannot be saved",
-            found=f"{values[first].as_py()!r} in row {first}; {pc.sum(wrong).as_py()} such rows",
+            found=f"{values[first].as_py()!r} in row {first}; {pc.sum(wrong).as_py()} rows in all",
             allowed=allowed,
         )
 
 
 def _digest(rows: pa.Table, *names: object) -> str:
-    """A hash of the rows' content, whatever their order, chunks and text encoding."""
+    """Hash the content of the rows, independent of their order, chunks and text encoding."""
     digest = hashlib.sha256(repr([str(name) for name in names]).encode())
     ordered = rows.sort_by([(key, "ascending") for key in KEYS])
     for name in sorted(ordered.column_names):

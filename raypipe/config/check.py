@@ -1,4 +1,4 @@
-"""A tree of values checked against the schema; what is wrong becomes problems that name file and line."""
+"""Check a tree of values against a section; problems name file and line."""
 
 from __future__ import annotations
 
@@ -16,21 +16,32 @@ from raypipe.config.problems import Key, Problem, nearest, shown
 S = TypeVar("S", bound=Section)
 
 _SECRET = re.compile(r"(?i)pass|pwd|secret|token")
+_MUST_BE = "must be "
+# Pydantic's words, and raypipe's.
+_WORDS = {
+    "Input should be ": _MUST_BE,
+    "a valid tuple": "a list",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid string": "text (quote it)",
+    "a valid boolean": "true or false",
+    "a valid dictionary": "a mapping",
+}
 
 
-def validate(kind: type[S], root: Node) -> tuple[S | None, list[Problem]]:
-    """The section that the tree describes, or None and everything that is wrong with it."""
+def check(kind: type[S], root: Node) -> tuple[S | None, list[Problem]]:
+    """Return the section that the tree describes, or None and every problem."""
     data = root.plain()
     config, errors = _attempt(kind, data)
     unknown = [error for error in errors if error["type"] == "extra_forbidden"]
     if unknown:
-        # Rules between keys are checked once the keys are known, so the known ones get a second look.
+        # Pydantic checks rules between keys only once all keys are known, so the known keys get a second look.
         for error in unknown:
             _drop(data, error["loc"])
         errors = unknown + _attempt(kind, data)[1]
     schema = kind.model_json_schema(by_alias=True, mode="validation") if errors else {}
     problems = [problem for error in errors for problem in _problems(error, root, schema)]
-    return (config, []) if not errors else (None, _one_a_value(problems))
+    return (config, []) if not errors else (None, _joined(problems))
 
 
 def _attempt(kind: type[S], data: Any) -> tuple[S | None, list[Any]]:
@@ -49,37 +60,30 @@ def _drop(data: Any, path: tuple[Key, ...]) -> None:
 
 def _problems(error: Mapping[str, Any], root: Node, schema: Mapping[str, Any]) -> Iterator[Problem]:
     path: tuple[Key, ...] = error["loc"]
+    node, walked = root.nearest(path)
     if error["type"] == "breach":
-        for entry in error["ctx"]["breaches"]:
-            breach = Breach(**entry)
-            yield _broken(root, breach.at if breach.top else (*path, *breach.at), breach)
+        for breach in (Breach(**entry) for entry in error["ctx"]["breaches"]):
+            at = breach.at if breach.top else (*path, *breach.at)
+            yield Problem(root.nearest(at)[0].place, at, breach.message, breach.found, breach.allowed)
     elif error["type"] == "extra_forbidden":
-        yield _unknown(root, path, schema)
+        yield _unknown(node.place, path, schema)
     elif error["type"] == "missing":
-        node, _ = root.nearest(path)
         yield Problem(node.place, path, "is required", "nothing")
     else:
-        node, walked = root.nearest(path)
         message, allowed = _explained(error)
         yield Problem(node.place, walked or path, message, shown(node.plain()), allowed)
 
 
-def _broken(root: Node, path: tuple[Key, ...], breach: Breach) -> Problem:
-    node, _ = root.nearest(path)
-    return Problem(node.place, path, breach.message, breach.found, breach.allowed)
-
-
-def _unknown(root: Node, path: tuple[Key, ...], schema: Mapping[str, Any]) -> Problem:
-    node, _ = root.nearest(path)
+def _unknown(place: str, path: tuple[Key, ...], schema: Mapping[str, Any]) -> Problem:
     key = str(path[-1])
     if _SECRET.search(key):
         allowed = "a password in the variable RAYPIPE_PASSWORD, or in a file named by connection.password_file"
-        return Problem(node.place, path, "is a secret, which never stands in a configuration", "***", allowed)
+        return Problem(place, path, "is a secret, and a configuration never contains secrets", "***", allowed)
     known = _known_keys(schema, path[:-1])
     meant = nearest(key, known)
     message = f"is an unknown key; did you mean {meant}?" if meant else "is an unknown key"
-    # The value stays unsaid: under a misspelt key it may be a secret.
-    return Problem(node.place, path, message, allowed=", ".join(known))
+    # The value is not shown: under a misspelt key it may be a secret.
+    return Problem(place, path, message, allowed=", ".join(known))
 
 
 def _known_keys(schema: Mapping[str, Any], path: tuple[Key, ...]) -> list[str]:
@@ -91,7 +95,7 @@ def _known_keys(schema: Mapping[str, Any], path: tuple[Key, ...]) -> list[str]:
 
 
 def _resolved(part: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The object or list that a part of a JSON Schema stands for."""
+    """Return the object or list that a part of a JSON Schema stands for."""
     if "$ref" in part:
         return _resolved(schema["$defs"][part["$ref"].rpartition("/")[2]], schema)
     choices = [_resolved(choice, schema) for choice in part.get("anyOf", ())]
@@ -99,40 +103,28 @@ def _resolved(part: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str
 
 
 def _explained(error: Mapping[str, Any]) -> tuple[str, str | None]:
-    """What pydantic found wrong, in this project's words: a message and what is allowed."""
+    """Return pydantic's complaint in raypipe's words, and what is allowed."""
     context = error.get("ctx", {})
     match error["type"]:
         case "literal_error":
             choices = str(context["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
             meant = nearest(str(error["input"]), choices)
-            message = f"is none of its choices; did you mean {meant}?" if meant else "is none of its choices"
+            message = f"is not a valid choice; did you mean {meant}?" if meant else "is not a valid choice"
             return message, ", ".join(choices)
         case "string_pattern_mismatch":
-            return "is not written as it must be", PATTERNS.get(context["pattern"], context["pattern"])
+            return "has the wrong form", PATTERNS.get(context["pattern"], context["pattern"])
         case "too_short":
             return "must not be empty", None
         case "string_too_short":
-            return "must not be empty", "a text, or the key left out"
+            return "must not be empty", "text, or no such key"
     text = re.sub(r" or instance of \w+", "", str(error["msg"]))
     for pydantic, ours in _WORDS.items():
         text = text.replace(pydantic, ours)
     return text, None
 
 
-_MUST_BE = "must be "
-_WORDS = {
-    "Input should be ": _MUST_BE,
-    "a valid tuple": "a list",
-    "a valid integer": "a whole number",
-    "a valid number": "a number",
-    "a valid string": "a text (quote it)",
-    "a valid boolean": "true or false",
-    "a valid dictionary": "a mapping",
-}
-
-
-def _one_a_value(problems: list[Problem]) -> list[Problem]:
-    """The problems, with those that the alternatives of one value have joined into one."""
+def _joined(problems: list[Problem]) -> list[Problem]:
+    """Join the problems that the alternatives of one value have, so that each value has one problem."""
     joined: dict[tuple[str, tuple[Key, ...], str], Problem] = {}
     for problem in problems:
         at = (problem.place, problem.path, _MUST_BE if problem.message.startswith(_MUST_BE) else problem.message)

@@ -12,7 +12,8 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.data.days import as_day
 from raypipe.errors import DataError, UsageError
-from raypipe.loaders import load
+from raypipe.loaders import loaders
+from raypipe.loaders.save import save_predictions
 
 DAY = date(2026, 1, 31)
 
@@ -47,7 +48,7 @@ def predictions(**columns: Any) -> pa.Table:
 
 def save(client: Offline, rows: pa.Table, **arguments: Any) -> str:
     named = {"model_id": "m1", "prediction_type": "churn", "prediction_date": DAY, **arguments}
-    return load.save_predictions(client, rows, **named)
+    return save_predictions(client, rows, **named)
 
 
 @pytest.mark.parametrize("text", ["2026-01-32", "yesterday", ""])
@@ -63,13 +64,13 @@ def test_a_moment_is_not_a_day() -> None:
 
 def test_a_period_that_ends_before_it_starts_is_refused() -> None:
     with pytest.raises(UsageError, match="before the start"):
-        load.load_interactions(Offline(), "2026-01-31", "2026-01-30")
+        loaders.load_interactions(Offline(), "2026-01-31", "2026-01-30")
 
 
 @pytest.mark.parametrize("argument", [{"limit": 0}, {"content_days": 0}])
 def test_a_number_below_one_is_refused(argument: dict[str, int]) -> None:
     with pytest.raises(UsageError, match=next(iter(argument))):
-        load.load_user_features(Offline(), DAY, **argument)
+        loaders.load_user_features(Offline(), DAY, **argument)
 
 
 def test_the_same_rows_in_another_order_and_encoding_are_the_same_batch() -> None:
@@ -125,9 +126,9 @@ def test_every_row_gets_an_id_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"entity_id": None}, "columns of a prediction"),
-        ({"prediction_probability": None}, "columns of a prediction"),
-        ({"churn": [0.1, 0.2]}, "columns of a prediction"),
+        ({"entity_id": None}, "wrong columns"),
+        ({"prediction_probability": None}, "wrong columns"),
+        ({"churn": [0.1, 0.2]}, "wrong columns"),
         ({"entity_id": [1, 2]}, "entity_id has the wrong type"),
         ({"prediction_probability": ["0.1", "0.2"]}, "prediction_probability has the wrong type"),
         ({"prediction_probability": [0.5, float("nan")]}, "prediction_probability holds values"),
@@ -149,7 +150,7 @@ def test_predictions_that_are_none_are_refused_unsent(columns: dict[str, Any], m
 
 
 def test_a_refusal_names_the_first_wrong_row_and_their_number() -> None:
-    with pytest.raises(DataError, match="nan in row 1; 1 such rows"):
+    with pytest.raises(DataError, match="nan in row 1; 1 rows in all"):
         save(Offline(), predictions(prediction_probability=[0.5, float("nan")]))
 
 
