@@ -44,6 +44,6 @@ def demo(
                 last_date=last,
                 drift_on=drift,
                 replace=replace,
-                progress=lambda message: progress(message, 0, 0),
+                progress=progress,
             )
     options.show(vars(summary), output.pairs, "demo publisher", {**vars(summary), "next": "raypipe run churn"})

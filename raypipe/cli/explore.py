@@ -77,11 +77,7 @@ def _write(file: Path, html: str) -> None:
         ) from error
 
 
-<<<<<<< HEAD
-def _print(report: Report, page_file: Path | None) -> None:
-=======
-def _show(report: DatabaseProfile, page_file: Path | None) -> None:
->>>>>>> base
+def _print(report: DatabaseProfile, page_file: Path | None) -> None:
     rows = [
         (
             table.table,
