@@ -193,7 +193,6 @@ def endpoint_of(connection: Connection, *, check: bool = True) -> Iterator[Endpo
 def needed_tables(options: Options) -> Needed:
     """Return the tables that the configured pipelines need."""
     pipelines = [options.load(name) for name in list_pipelines(options.config)]
-    return needed(
-        {table for loaded in pipelines for table in loaded.tables()},
-        {path for loaded in pipelines for path in loaded.sql_files()},
-    )
+    # The commands of a pipeline report its missing files.
+    files = {path for loaded in pipelines for path in loaded.sql_files() if path.is_file()}
+    return needed({table for loaded in pipelines for table in loaded.tables()}, files)
