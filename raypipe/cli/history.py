@@ -30,8 +30,14 @@ def history(
     moment = None if at is None else _parse_time(at)
     with options.client() as client:
         periods = aliases.history(client, pipeline, alias, moment)
-        if not periods:
-            options.require_pipeline(pipeline)
+    if not periods:
+        options.require_pipeline(pipeline)
+        if alias and moment is None:
+            raise UsageError(
+                f"{pipeline} has no alias {alias!r}",
+                allowed="champion, challenger or previous, once a version has it",
+                next_step=f"`raypipe models history {pipeline}` shows every alias",
+            )
     documents = [
         {
             "alias": period.assignment.alias,

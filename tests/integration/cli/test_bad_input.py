@@ -67,8 +67,7 @@ class Project:
         path.write_text(text.replace(old, new, 1))
 
     def run(self, *arguments: str, **environment: str) -> Result:
-        command, *rest = arguments
-        named = [command, *rest, "--config", str(self.folder / "configs")]
+        named = [*arguments, "--config", str(self.folder / "configs")]
         return CliRunner().invoke(app, named, prog_name="raypipe", env={**self.environment, **environment})
 
 
@@ -182,6 +181,10 @@ class TestConfig:
     def test_an_unknown_pipeline_in_a_list(self, project: Project, command: str) -> None:
         refused(project.run(command, "chrun", "--json"), 2, "'chrun'", PIPELINES)
 
+    def test_an_unknown_alias_in_the_history(self, project: Project) -> None:
+        result = project.run("models", "history", "churn", "--alias", "chmpion", "--json")
+        refused(result, 2, "'chmpion'", "champion", "raypipe models history churn")
+
     def test_a_folder_that_does_not_exist(self, project: Project) -> None:
         result = replace(project, folder=project.folder / "elsewhere").run("plan", "churn", "--json")
         refused(result, 2, "elsewhere/configs", "--config")
@@ -292,6 +295,15 @@ def fittable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestModels:
+    def test_a_setting_without_effect(self, project: Project) -> None:
+        for command in ("plan", "score"):
+            result = project.run(command, "churn", "--set", "model.params.max_dept=4", "--json")
+            refused(result, 2, "does not read model.params.max_dept", "fit, sweep, run, nightly")
+
+    def test_a_misspelt_parameter_of_a_fit_before_anything_is_read(self, project: Project) -> None:
+        result = project.run("fit", "churn", "--set", "model.params.max_dept=4", "--json")
+        refused(result, 2, "max_dept", "model.params")
+
     def test_a_reference_that_names_no_model(self, project: Project) -> None:
         for command in ("plan", "score"):
             result = project.run(command, "churn", "--model", "20200101.000000.000000", "--json")
