@@ -1,4 +1,4 @@
-"""Bad input: it ends with an error that names the thing and the next step, and leaves the database as it was."""
+"""Bad input ends with an error that names the next step, and leaves the database as it was."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def observer(registered_model: Any) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def before(observer: Client) -> dict[str, tuple[int, int]]:
-    """What the database holds before the first test."""
+    """Return the content of the database before the first test."""
     return content(observer)
 
 

@@ -23,7 +23,7 @@ NOWHERE = "http://127.0.0.1:9/nobody"
 
 @pytest.fixture
 def configs(tmp_path: Path) -> Path:
-    """Two pipelines on a server that nothing answers for, so that only what is refused at once ends with code 2."""
+    """Two pipelines on an address without an answer, so that code 2 means a refusal before connecting."""
     folder = tmp_path / "configs"
     folder.mkdir()
     (folder / "base.yaml").write_text(f"connection: {{url: '{NOWHERE}'}}")
