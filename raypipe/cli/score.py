@@ -21,11 +21,7 @@ SHOWN_DRIFT = 3
 
 @command(RESUMABLE, reads="score")
 def score(
-    options: Options,
-    pipeline: Pipeline,
-    date: Date = LATEST,
-    model: Model = "champion",
-    take_over: TakeOver = False,
+    options: Options, pipeline: Pipeline, date: Date = LATEST, model: Model = "champion", take_over: TakeOver = False
 ) -> None:
     """Score a whole population and publish it, all or nothing.
 
@@ -54,13 +50,7 @@ def show_score(options: Options, scored: ScoreResult, seconds: float) -> None:
 def score_document(
     scored: ScoreResult | AdsOutcome, seconds: float, scoring_seconds: float | None = None
 ) -> dict[str, Any]:
-    """Return the JSON of a published run.
-
-    Args:
-        scored: the run.
-        seconds: the whole command's.
-        scoring_seconds: the run's own, where the command did more than score.
-    """
+    """Return the JSON of a published run; `scoring_seconds` are the run's own in a command that also fits."""
     run = scored.outcome.run
     return {
         "run_id": run.run_id,

@@ -38,14 +38,12 @@ def refuse_unread(command: str, overrides: Iterable[str]) -> None:
     for key in keys_of(overrides):
         if command not in READS or key.partition(".")[0] not in PipelineConfig.model_fields or reads(command, key):
             continue
-        others = [name for name in READS if reads(name, key)]
+        others = ", ".join(name for name in READS if reads(name, key))
         raise UsageError(
             f"`raypipe {command}` does not read {key}, so --set has no effect",
             found=f"--set {key}",
             allowed=f"keys of {', '.join((*COMMON, *READS[command]))}",
-            next_step=f"give it to a command that reads it: {', '.join(others)}"
-            if others
-            else f"leave --set {key} out",
+            next_step=f"give it to a command that reads it: {others}" if others else f"leave --set {key} out",
         )
 
 

@@ -71,9 +71,8 @@ def submit(
     stop = f"`{server.tool('stop', name)}` stops it"
     output.tell(f"submitted {name}; {stop}")
     options.after_interrupt = f"the job goes on; `{server.tool('logs --follow', name)}` shows it, {stop}"
-    state = (
-        None if no_wait else job_log.follow(server, name, partial(_write, sys.stderr if options.json else sys.stdout))
-    )
+    log = sys.stderr if options.json else sys.stdout
+    state = None if no_wait else job_log.follow(server, name, partial(_write, log))
     _show(options, request, server, state, time.perf_counter() - started)
 
 
