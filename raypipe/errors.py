@@ -14,8 +14,6 @@ RaypipeError            exit 1
 └── GateRefused         exit 3   a check says that publishing would be wrong
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -38,7 +38,7 @@ def _print(comparison: Comparison) -> None:
     # A comparison from the database has its metrics in another order.
     measured = {name for model in comparison.models for name in model.metrics or ()} | {comparison.metric}
     names = [name for name in dict.fromkeys((comparison.metric, *METRICS)) if name in measured]
-    rows = [[model.name, *_metrics(model, names), _seconds(model), _difference(model)] for model in comparison.models]
+    rows = [[model.name, *_metrics(model, names), *_gain(model)] for model in comparison.models]
     where = f"tested on {comparison.rows['test']:,} rows of {comparison.test_date}"
     against = f"champion {comparison.champion}" if comparison.champion else "no champion"
     output.say(
@@ -54,9 +54,6 @@ def _metrics(model: Compared, names: list[str]) -> list[str]:
     return [cell(model.metrics.get(name), interval=name == names[0]) for name in names]
 
 
-def _difference(model: Compared) -> str:
-    return cell(model.difference, digits="+.4f") if model.difference else ""
-
-
-def _seconds(model: Compared) -> str:
-    return "" if model.seconds is None else f"{model.seconds:.1f}"
+def _gain(model: Compared) -> tuple[str, str]:
+    seconds = "" if model.seconds is None else f"{model.seconds:.1f}"
+    return seconds, cell(model.difference, digits="+.4f") if model.difference else ""

@@ -1,7 +1,5 @@
 """`raypipe config show` and `raypipe config schema`."""
 
-from __future__ import annotations
-
 import typer
 
 from raypipe.cli import output

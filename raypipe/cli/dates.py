@@ -1,7 +1,5 @@
 """Dates on the command line."""
 
-from __future__ import annotations
-
 from datetime import date
 
 from raypipe.errors import UsageError

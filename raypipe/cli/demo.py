@@ -1,7 +1,5 @@
 """`raypipe demo`."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 import typer

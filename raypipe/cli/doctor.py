@@ -1,7 +1,5 @@
 """`raypipe doctor`."""
 
-from __future__ import annotations
-
 import typer
 
 from raypipe import doctor as examination

@@ -1,7 +1,5 @@
 """`raypipe models export`."""
 
-from __future__ import annotations
-
 import typer
 
 from raypipe.cli import output

@@ -6,7 +6,7 @@ import logging
 import select
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -83,19 +83,14 @@ class Root(TyperGroup):
             if not hasattr(error, "show") or not hasattr(error, "format_message"):
                 raise
             error.show()
-            if wants_json(words):
+            # Behind `--` stands another command.
+            if "--json" in words[: words.index("--") if "--" in words else None]:
                 context: Any = getattr(error, "ctx", None)
                 command = context.command_path if context else "raypipe"
                 misused = UsageError(error.format_message(), next_step=f"`{command} --help` lists the arguments")
                 output.emit(misused.to_json())
             raise SystemExit(UsageError.exit_code) from None
         raise SystemExit(code or 0)
-
-
-def wants_json(words: Sequence[str]) -> bool:
-    """Tell whether a command line asks for JSON; behind `--` stands another command's."""
-    own = words[: words.index("--")] if "--" in words else words
-    return "--json" in own
 
 
 def _output_is_read() -> bool:

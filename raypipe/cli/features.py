@@ -1,7 +1,5 @@
 """`raypipe features`."""
 
-from __future__ import annotations
-
 import time
 from datetime import UTC, datetime
 

@@ -1,7 +1,5 @@
 """`raypipe models history`."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import typer

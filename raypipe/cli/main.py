@@ -1,7 +1,5 @@
 """The `raypipe` command: the commands of this folder, by group."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The way a metric is shown: its value, and its interval where there is one."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

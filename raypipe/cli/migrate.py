@@ -1,7 +1,5 @@
 """`raypipe migrate`."""
 
-from __future__ import annotations
-
 import typer
 
 from raypipe.cli import failures, output

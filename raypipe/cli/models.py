@@ -1,7 +1,5 @@
 """`raypipe models`: the list of versions, and the group of the commands on versions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import typer

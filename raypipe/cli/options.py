@@ -1,7 +1,5 @@
 """The options that commands share, and the decorator that supplies them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The output of commands: one JSON document or tables on stdout; progress and messages on stderr."""
 
-from __future__ import annotations
-
 import json
 import math
 import sys

@@ -1,15 +1,10 @@
 """`raypipe plan`."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raypipe.cli import output
 from raypipe.cli.dates import LATEST, parse_date
 from raypipe.cli.options import Date, Model, Options, Pipeline, command
-
-if TYPE_CHECKING:
-    from raypipe.score.plan import Plan
 
 
 @command(reads="plan")
@@ -25,30 +20,25 @@ def plan(options: Options, pipeline: Pipeline, date: Date = LATEST, model: Model
         from raypipe.score.plan import plan as planned_run
 
         planned = planned_run(endpoint, loaded, day, model)
-    document = plan_document(planned)
+    manifest = planned.manifest
+    document: dict[str, Any] = {
+        "pipeline": manifest.pipeline,
+        "date": manifest.date,
+        "model_version": manifest.model_version,
+        "rows": manifest.source_rows,
+        "parts": planned.parts,
+        "slices": len(manifest.slicing.slices),
+        "slices_by": manifest.slicing.method,
+        "copied_first": planned.population.copied,
+        "chunk_rows": manifest.chunk_rows,
+        "targets": dict(planned.methods),
+        "levels": [name for name, _ in manifest.levels],
+        "explained_rows": min(manifest.explain_rows, manifest.source_rows),
+        "missing_grants": None if planned.lacking is None else [str(grant) for grant in planned.lacking],
+    }
     lacking = document["missing_grants"]
     shown = {
         "targets": [f"{table} by {method.upper()} PARTITION" for table, method in planned.methods.items()],
         "missing_grants": "unknown: the server does not know CHECK GRANT" if lacking is None else lacking or "none",
     }
     options.show(document, output.pairs, "plan", {**document, **shown})
-
-
-def plan_document(plan: Plan) -> dict[str, Any]:
-    """Return the JSON of a plan."""
-    manifest = plan.manifest
-    return {
-        "pipeline": manifest.pipeline,
-        "date": manifest.date,
-        "model_version": manifest.model_version,
-        "rows": manifest.source_rows,
-        "parts": plan.parts,
-        "slices": len(manifest.slicing.slices),
-        "slices_by": manifest.slicing.method,
-        "copied_first": plan.population.copied,
-        "chunk_rows": manifest.chunk_rows,
-        "targets": dict(plan.methods),
-        "levels": [name for name, _ in manifest.levels],
-        "explained_rows": min(manifest.explain_rows, manifest.source_rows),
-        "missing_grants": None if plan.lacking is None else [str(grant) for grant in plan.lacking],
-    }

@@ -1,7 +1,5 @@
 """`raypipe models promote`."""
 
-from __future__ import annotations
-
 import getpass
 
 import typer

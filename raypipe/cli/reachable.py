@@ -1,7 +1,5 @@
 """`raypipe reachable`."""
 
-from __future__ import annotations
-
 from raypipe.cli import output
 from raypipe.cli.metrics import cell
 from raypipe.cli.options import Options, command

@@ -1,7 +1,5 @@
 """`raypipe resume`."""
 
-from __future__ import annotations
-
 import time
 
 import typer

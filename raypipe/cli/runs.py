@@ -1,7 +1,5 @@
 """`raypipe runs`."""
 
-from __future__ import annotations
-
 from raypipe.cli import output
 from raypipe.cli.options import Limit, Only, Options, command
 from raypipe.score import runs as records

@@ -1,7 +1,5 @@
 """`raypipe server`."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The sections of the configuration that each command reads, so that a --set without effect is refused."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from raypipe.config.schema import PipelineConfig

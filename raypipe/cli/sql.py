@@ -1,7 +1,5 @@
 """`raypipe sql`."""
 
-from __future__ import annotations
-
 import re
 
 import typer

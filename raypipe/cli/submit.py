@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -72,7 +72,7 @@ def submit(
     output.tell(f"submitted {name}; {stop}")
     options.after_interrupt = f"the job goes on; `{server.tool('logs --follow', name)}` shows it, {stop}"
     log = sys.stderr if options.json else sys.stdout
-    state = None if no_wait else job_log.follow(server, name, partial(_write, log))
+    state = None if no_wait else job_log.follow(server, name, partial(print, end="", flush=True, file=log))
     _show(options, request, server, state, time.perf_counter() - started)
 
 
@@ -141,8 +141,3 @@ def _usable(command: Sequence[str]) -> tuple[str, ...]:
         problem = f"The job's command `{path}` has unusable arguments"
         raise UsageError(problem, found=error.format_message(), next_step=f"`{path} --help`") from error
     return words
-
-
-def _write(stream: TextIO, text: str) -> None:
-    stream.write(text)
-    stream.flush()

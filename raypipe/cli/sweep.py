@@ -1,7 +1,5 @@
 """`raypipe sweep`."""
 
-from __future__ import annotations
-
 import re
 import secrets
 import shlex

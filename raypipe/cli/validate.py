@@ -1,7 +1,5 @@
 """`raypipe validate`, and the output of validations."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

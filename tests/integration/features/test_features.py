@@ -538,7 +538,7 @@ def test_what_goes_to_disk_gives_the_same(demo: Client, monkeypatch: pytest.Monk
 KILLED = """
 import os, signal, sys
 from datetime import UTC, date, datetime
-from raypipe import snapshots
+from raypipe.features import snapshots
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 
@@ -831,5 +831,5 @@ def test_the_command_says_as_json_what_its_page_shows(demo: Client) -> None:
 def test_the_command_shows_a_table_and_refuses_with_a_code(demo: Client) -> None:
     result = said(demo)
     assert (result.exit_code, "filled" in result.stdout) == (0, True), result.stderr
-    assert said(demo, "--date", "2026-02-01").exit_code == 1
+    assert said(demo, "--date", "2026-02-01").exit_code == 2
     assert said(demo, "--date", "2026-01-31", "--from", "2026-02-01").exit_code == 2
