@@ -55,9 +55,7 @@ class RaypipeError(Exception):
         """Return the error's document for --json; `code` is the exit code."""
         parts = {"found": self.found, "allowed": self.allowed}
         texts = {name: None if value is None else str(value) for name, value in parts.items()}
-        return {
-            "error": {"problem": self.problem, **texts, "next_step": self.next_step, "code": self.exit_code},
-        }
+        return {"error": {"problem": self.problem, **texts, "next_step": self.next_step, "code": self.exit_code}}
 
     def __reduce__(self) -> tuple[object, ...]:
         # Ray pickles exceptions across processes; keyword-only arguments need this help.

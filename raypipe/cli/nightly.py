@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -18,8 +18,6 @@ from raypipe.features import snapshots
 
 if TYPE_CHECKING:
     from raypipe.night import Step
-
-T = TypeVar("T")
 
 
 @command(RESUMABLE, reads="nightly")
@@ -74,7 +72,7 @@ def _print(steps: Sequence[Step], seconds: float) -> None:
             output.say(f"{step.pipeline} {step.status}: {step.reason}")
 
 
-def _shared(values: Mapping[T, str], problem: str, key: str) -> T | None:
+def _shared(values: Mapping[Any, str], problem: str, key: str) -> Any:
     """Return the only value of a key, by the pipelines that have it; None where no pipeline does.
 
     Raises:

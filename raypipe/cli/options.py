@@ -37,9 +37,7 @@ Url = Annotated[
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override a config value, such as model.params.max_depth=4. May be repeated."
-    ),
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a config value: model.rounds=100. May be repeated."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; messages go to stderr.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and more of the log.")]
@@ -47,19 +45,11 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="The pipeline's name: churn is configs/churn.yaml.")]
 Only = Annotated[str | None, typer.Argument(metavar="PIPELINE", help="Restrict the command to this pipeline.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="The most rows to list, newest first.")]
-AsOf = Annotated[
-    str,
-    typer.Option("--as-of", metavar="DATE", help="The last day whose data may be used: YYYY-MM-DD, or latest."),
-]
+AsOf = Annotated[str, typer.Option("--as-of", metavar="DATE", help="The last day to use: YYYY-MM-DD, or latest.")]
 Date = Annotated[str, typer.Option("--date", metavar="DATE", help="The snapshot: YYYY-MM-DD, or latest.")]
 Model = Annotated[str, typer.Option("--model", metavar="REF", help="A version, an alias such as champion, or latest.")]
-Version = Annotated[
-    str,
-    typer.Argument(metavar="VERSION", help="A version, an alias such as challenger, or latest; see `raypipe models`."),
-]
-ChangedContract = Annotated[
-    bool, typer.Option("--changed-contract", help="Accept that it reads other columns than the champion.")
-]
+Version = Annotated[str, typer.Argument(metavar="VERSION", help="A version, an alias such as challenger, or latest.")]
+ChangedContract = Annotated[bool, typer.Option("--changed-contract", help="Accept other columns than the champion's.")]
 TakeOver = Annotated[bool, typer.Option("--take-over", help="Take the lock of a run that is certainly dead.")]
 
 
@@ -143,12 +133,9 @@ Command = Callable[..., None]
 
 
 def command(after_interrupt: str = "", *, needs_database: bool = True, reads: str = "") -> Callable[..., Command]:
-    """Give a command the shared options, and turn its errors into a message and an exit code.
-
-    The function gets them as its first argument, an `Options`.
+    """Pass the shared options to a command as an `Options`, and turn its errors into messages and exit codes.
 
     Args:
-        after_interrupt: the next step after a Ctrl-C.
         needs_database: whether the command takes --config and --url.
         reads: the command's entry in `settings.READS`, for a command that takes --set.
     """

@@ -30,11 +30,8 @@ def reachable(options: Options) -> None:
             next_step="`raypipe nightly`, or `raypipe run churn`",
         )
     rows = [
-        (
-            *(result.pipeline, result.metric, cell(result.model), result.baseline_value),
-            *(result.baseline, result.best, result.rows),
-        )
-        for result in results
+        (line.pipeline, line.metric, cell(line.model), line.baseline_value, line.baseline, line.best, line.rows)
+        for line in results
     ]
     columns = ("pipeline", "metric", "model", "strongest baseline", "", "best possible", "test rows")
     document = {"models": [vars(result) for result in results]}

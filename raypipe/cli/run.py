@@ -10,7 +10,7 @@ from raypipe.cli.dates import LATEST, parse_date
 from raypipe.cli.failures import tolerated
 from raypipe.cli.fit import fit_document, print_fit, print_metrics
 from raypipe.cli.options import Date, Options, Pipeline, command
-from raypipe.cli.score import RESUMABLE, monitoring_document, print_score, score_document
+from raypipe.cli.score import RESUMABLE, monitored_document, print_score
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import load
@@ -56,9 +56,8 @@ def run(options: Options, pipeline: Pipeline, date: Date = LATEST) -> None:
             seconds = time.perf_counter() - started
             _warn_of_settings(options, pipeline, result)
             document = {
-                **score_document(result.score, seconds, result.scoring_seconds),
+                **monitored_document(result.score, seconds, result.scoring_seconds),
                 "fit": fit_document(result.fit) if result.fit else None,
-                "monitoring": monitoring_document(result.score),
                 "validated": validate.document(result.validation),
             }
             options.show(document, _print, endpoint, result, document, options.url)

@@ -43,8 +43,16 @@ def score(
 
 def show_score(options: Options, scored: ScoreResult, seconds: float) -> None:
     """Print a published run."""
-    document = {**score_document(scored, seconds), "monitoring": monitoring_document(scored)}
+    document = monitored_document(scored, seconds)
     options.show(document, print_score, scored, document)
+
+
+def monitored_document(scored: ScoreResult, seconds: float, scoring_seconds: float | None = None) -> dict[str, Any]:
+    """Return the JSON of a published run, with its drift."""
+    drift = scored.drift
+    monitoring = {"data_drift_score": drift.worst, "score_drift": drift.score}
+    names = {"warnings": list(drift.warnings), "alerts": list(drift.alerts)}
+    return {**score_document(scored, seconds, scoring_seconds), "monitoring": {**monitoring, **names}}
 
 
 def score_document(
@@ -65,17 +73,6 @@ def score_document(
         "rows_per_second": round(run.rows_published / max(scoring_seconds or seconds, 1e-9), 1),
         "time": runs.timings(run),
         "peak_mb": scored.outcome.peak_mb,
-    }
-
-
-def monitoring_document(scored: ScoreResult) -> dict[str, Any]:
-    """Return the JSON of a run's drift."""
-    drift = scored.drift
-    return {
-        "data_drift_score": drift.worst,
-        "score_drift": drift.score,
-        "warnings": list(drift.warnings),
-        "alerts": list(drift.alerts),
     }
 
 
