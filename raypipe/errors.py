@@ -1,8 +1,8 @@
-"""The errors a user of raypipe can meet, each saying what to do next.
+"""The errors that a user of raypipe can meet, each with the next step.
 
 RaypipeError            exit 1
-├── UsageError          exit 2   an argument that cannot be used
-├── ConfigError         exit 2   a config file or a contract that cannot be used
+├── UsageError          exit 2   an unusable argument, or a name that does not exist
+├── ConfigError         exit 2   an unusable config file or contract
 ├── ServerError         exit 1   ClickHouse refused or failed; carries its error code
 │   ├── Unreachable              nothing answers at the address
 │   ├── Denied                   wrong password or a missing grant
@@ -10,11 +10,9 @@ RaypipeError            exit 1
 ├── DataError           exit 1   the data is not what the contract says
 ├── ModelError          exit 1   an artifact or a registered model cannot be used
 ├── ClusterError        exit 1   a Ray cluster does not answer, or does not accept the user
-├── Busy                exit 1   somebody else holds the lock
+├── Busy                exit 1   another run or process holds the lock
 └── GateRefused         exit 3   a check says that publishing would be wrong
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,10 +22,10 @@ class RaypipeError(Exception):
     """An error whose message names the thing, the value found, what is allowed and the next step.
 
     Args:
-        problem: one sentence that names the thing which is wrong.
-        found: the value that was found, if one was.
-        allowed: what would have been accepted.
-        next_step: what the reader should do now.
+        problem: one sentence that says what happened.
+        found: the value that caused it, if there is one.
+        allowed: the values that are accepted.
+        next_step: what the user should do now.
     """
 
     exit_code = 1
@@ -53,6 +51,12 @@ class RaypipeError(Exception):
                 lines.append(f"  {label}: {value}")
         return "\n".join(lines)
 
+    def to_json(self) -> dict[str, object]:
+        """Return the error's document for --json; `code` is the exit code."""
+        parts = {"found": self.found, "allowed": self.allowed}
+        texts = {name: None if value is None else str(value) for name, value in parts.items()}
+        return {"error": {"problem": self.problem, **texts, "next_step": self.next_step, "code": self.exit_code}}
+
     def __reduce__(self) -> tuple[object, ...]:
         # Ray pickles exceptions across processes; keyword-only arguments need this help.
         return (_rebuild, (type(self), self.problem, self.__dict__))
@@ -66,7 +70,7 @@ def _rebuild(kind: type[RaypipeError], problem: str, state: dict[str, object]) -
 
 
 class UsageError(RaypipeError):
-    """A command-line argument or a call's argument cannot be used."""
+    """An argument cannot be used, or names something that does not exist."""
 
     exit_code = 2
 
@@ -123,7 +127,7 @@ class GateRefused(RaypipeError):
 
 @contextmanager
 def advised(next_step: str) -> Iterator[None]:
-    """Inside, an error that knows no next step gets this one: often only the caller knows what was meant."""
+    """Add a next step to an error from inside that has none; often only the caller knows the user's intention."""
     try:
         yield
     except RaypipeError as error:

@@ -42,10 +42,14 @@ FEATURES = snapshots.PIPELINE
 
 @dataclass(frozen=True)
 class NightResult:
-    """A night of one pipeline: its fit (None if no fit was due), its run, and its validated earlier predictions."""
+    """A night of one pipeline: its fit (None if no fit was due), its run, and its validated earlier predictions.
+
+    `scoring_seconds` are the run's own, without the fit.
+    """
 
     fit: FitResult | None
     score: ScoreResult
+    scoring_seconds: float
     validation: ValidationResult
 
 
@@ -71,9 +75,11 @@ def run_pipeline(endpoint: Endpoint, loaded: Loaded, day: date | None, progress:
                 found=fitted.fitted.decision.reason,
                 next_step=f"improve it, or publish it all the same: `raypipe score {pipeline} --model latest`",
             )
+        started = time.perf_counter()
         scored = score(endpoint, loaded, day, CHAMPION, progress)
+        seconds = time.perf_counter() - started
     with Client(endpoint) as client:
-        return NightResult(fitted, scored, validate_newest(client, loaded, progress))
+        return NightResult(fitted, scored, seconds, validate_newest(client, loaded, progress))
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class Step:
         status: `refused` by a gate, or `failed` with an error.
         run_id: the run that published, the `batch_id` of its rows; None without one.
         date: the snapshot; None if none was reached.
-        rows: rows published, users with features, or models compared.
+        rows_published: rows published, users with features, or models compared.
         reason: the reason of a refusal or failure; otherwise empty.
     """
 
@@ -92,7 +98,7 @@ class Step:
     status: Literal["done", "refused", "failed"]
     run_id: str | None = None
     date: date | None = None
-    rows: int = 0
+    rows_published: int = 0
     seconds: float = 0.0
     reason: str = ""
 
@@ -138,14 +144,14 @@ def _build_features(endpoint: Endpoint, day: date | None, timezone: str, progres
     with Client(endpoint) as client:
         now = datetime.now(UTC).replace(microsecond=0)
         days = snapshots.compute(client, day, run_at=now, timezone=timezone, progress=progress).days
-    return Step(FEATURES, "done", date=days[-1].date, rows=sum(built.rows for built in days))
+    return Step(FEATURES, "done", date=days[-1].date, rows_published=sum(built.rows for built in days))
 
 
 def _publish(endpoint: Endpoint, loaded: Loaded, day: date | None, progress: Progress) -> Step:
     config = loaded.config
     if config.baselines is not None:
         compared = require_complete(compare(endpoint, loaded, day, progress))
-        return Step(config.pipeline, "done", date=day, rows=compared)
+        return Step(config.pipeline, "done", date=day, rows_published=compared)
     if config.ads is not None:
         run = ads.run_ads(endpoint, loaded, day, progress).outcome.run
     else:

@@ -1,7 +1,5 @@
 """The callback that long work reports its progress to."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 # Called with the stage, the units that are done and the units in all; both are 0 where nothing can be counted.

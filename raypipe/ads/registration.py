@@ -34,9 +34,12 @@ def version(client: Client, spec: PolicySpec, events: AdEvents, root: str) -> tu
     environment = registration.environment()
     # The format takes part, so that an artifact of an earlier format is never taken for this version's.
     text = json.dumps([files.FORMAT, events.sha256, asdict(spec), environment], sort_keys=True, default=str)
-    number = f"{spec.window.day:%Y%m%d}.{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    known = next((model for model in models.list_models(client, spec.pipeline) if model.version == number), None)
-    attempt = registration.Attempt(number, _training_run(spec, number))
+    content = hashlib.sha256(text.encode()).hexdigest()[:12]
+    versions = models.list_models(client, spec.pipeline)
+    known = next((model for model in versions if model.version.endswith(content)), None)
+    started_at = datetime.now(UTC)
+    number = known.version if known else f"{started_at:%Y%m%d.%H%M%S}.{content}"
+    attempt = registration.Attempt(number, _training_run(spec, number, started_at))
     with nullcontext() if known else registration.recorded(client, attempt):
         fitted = fit_policy(events, spec)
         evaluation = json.dumps(fitted.evaluation, indent=1, sort_keys=True).encode()
@@ -49,18 +52,23 @@ def version(client: Client, spec: PolicySpec, events: AdEvents, root: str) -> tu
 def promote(client: Client, model: Registered, reason: str) -> Registered:
     """Make a version the champion, unless the champion is this version or belongs to a later day."""
     champion = models.find_alias(client, model.pipeline, aliases.CHAMPION)
-    if champion is None or (champion.version != model.version and champion.version[:8] <= model.version[:8]):
+    if champion is None or (champion.version != model.version and _day(champion) <= _day(model)):
         return registration.promote(client, model, reason)
     return model
 
 
-def _training_run(spec: PolicySpec, number: str) -> TrainingRun:
+def _day(model: Registered) -> str:
+    """Return the last day of a version's window."""
+    return str(model.metadata["date"])
+
+
+def _training_run(spec: PolicySpec, number: str, started_at: datetime) -> TrainingRun:
     window = spec.window
     return TrainingRun(
         run_id=f"{spec.pipeline}_fit_{secrets.token_hex(4)}",
         model_id=model_id(spec.pipeline, number),
         name=f"{spec.pipeline} {number}",
-        started_at=datetime.now(UTC),
+        started_at=started_at,
         hyperparameters={**window.settings.model_dump(mode="json"), "seed": spec.seed},
         training_source=f"{spec.source} @ {window.since}…{window.day}",
         test_source=f"the last {window.settings.test_days} days of it",

@@ -36,7 +36,7 @@ class ArtifactFolder:
 
     uri: str
     name: str
-    size: int
+    bytes: int
     written_at: datetime | None
 
 

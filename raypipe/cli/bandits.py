@@ -1,10 +1,15 @@
-"""What `raypipe run` prints of a bandit: a document for scripts, the policy of each context for people."""
+"""The output of a bandit: a JSON document, or the policy of each context as a table."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from raypipe.cli import output, results
+from raypipe.cli import output
+from raypipe.cli.failures import tolerated
+from raypipe.cli.fit import version_document
+from raypipe.cli.metrics import cell
+from raypipe.cli.options import Options
+from raypipe.cli.score import score_document
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import load
@@ -13,27 +18,19 @@ from raypipe.score.runs import Run
 
 if TYPE_CHECKING:
     from raypipe.ads.ads import PublishedPolicy
-    from raypipe.ads.off_policy import Estimate, OffPolicy
+    from raypipe.ads.off_policy import OffPolicy
 
 NAMES = ("company_name", "brand_name", "device_type_name", "category_name")
+SHOWN = ("arm", "impressions", "clicks", "revenue", "expected", "best", "share")
 
 
 def document(published: PublishedPolicy, seconds: float) -> dict[str, Any]:
-    """The JSON of a published policy."""
-    fitted, events, version = published.fitted, published.events, published.version
+    """Return the JSON of a published policy."""
+    fitted, events = published.fitted, published.events
+    metrics = {"test": fitted.evaluation["test"], "baselines": fitted.evaluation["baselines"]}
     return {
-        **results.score_document(published, seconds),
-        "fit": {
-            "pipeline": version.pipeline,
-            "model_version": version.version,
-            "model_id": version.model_id,
-            "status": version.status,
-            "metrics": {"test": fitted.evaluation["test"], "baselines": fitted.evaluation["baselines"]},
-            "decision": fitted.decision.to_json(),
-            "warnings": list(fitted.warnings),
-            "artifact_sha256": version.artifact_sha256,
-            "seconds": round(fitted.seconds, 3),
-        },
+        **score_document(published, seconds, seconds - fitted.seconds),
+        "fit": version_document(published.version, fitted, metrics),
         "monitoring": {
             "data_drift_score": max(published.drift.values(), default=0.0),
             "events": events.events,
@@ -64,19 +61,19 @@ def document(published: PublishedPolicy, seconds: float) -> dict[str, Any]:
     }
 
 
-def show(endpoint: Endpoint, loaded: Loaded, published: PublishedPolicy, seconds: float, json: bool) -> None:
-    """Prints a published policy."""
-    if json:
-        output.emit(document(published, seconds))
-        return
+def show(options: Options, endpoint: Endpoint, loaded: Loaded, published: PublishedPolicy, seconds: float) -> None:
+    """Print a published policy."""
+    options.show(document(published, seconds), _print, endpoint, loaded, published, seconds)
+
+
+def _print(endpoint: Endpoint, loaded: Loaded, published: PublishedPolicy, seconds: float) -> None:
     run = published.outcome.run
-    with results.as_far_as_it_can_be_read():
+    with tolerated():
         _print_arms(endpoint, loaded, run)
     if published.fitted.value is not None:
         _print_value(published.fitted.value)
     output.say(published.fitted.decision.reason)
-    for warning in published.fitted.warnings:
-        output.say(f"warning: {warning}")
+    output.warn(published.fitted.warnings)
     events = published.events
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(events.unusable.items()))
     output.say(f"{events.events:,} ad events, {events.skipped:,} skipped{f' ({reasons})' if reasons else ''}")
@@ -86,55 +83,30 @@ def show(endpoint: Endpoint, loaded: Loaded, published: PublishedPolicy, seconds
 def _print_arms(endpoint: Endpoint, loaded: Loaded, run: Run) -> None:
     report = load(loaded.sql(f"{run.pipeline}/report.sql"))
     with Client(endpoint) as client:
-        columns, found = client.named_rows(report.text, {"run_id": run.run_id, "date": run.date})
-    rows = [dict(zip(columns, row, strict=True)) for row in found]
+        columns, values = client.named_rows(report.text, {"run_id": run.run_id, "date": run.date})
+    rows = [dict(zip(columns, row, strict=True)) for row in values]
+    for row in rows:
+        row["expected"] = cell({"value": row["expected"], "low": row["low"], "high": row["high"]})
     used = [name for name in NAMES if any(row[name] for row in rows)]
-    output.table(
-        (
-            *(name.removesuffix("_name") for name in used),
-            "arm",
-            "impressions",
-            "clicks",
-            "revenue",
-            "expected",
-            "95 %",
-            "best",
-            "share",
-            "",
-        ),
-        [[*(row[name] for name in used), *_arm(row)] for row in rows],
-        f"{run.pipeline} {run.model_version}: expected revenue an impression",
-    )
+    names = [*(name.removesuffix("_name") for name in used), *SHOWN, ""]
+    shown = [[*(row[name] for name in (*used, *SHOWN)), _note(row)] for row in rows]
+    output.table(names, shown, f"{run.pipeline} {run.model_version}: expected revenue per impression")
 
 
-def _arm(row: dict[str, Any]) -> list[object]:
-    span = f"{row['low']:.4f} – {row['high']:.4f}"
+def _note(row: dict[str, Any]) -> str:
     note = "recommended" if row["is_recommended"] else ""
-    note += f" ({row['status']})" if row["status"] != "learned" else ""
-    return [
-        *(row[name] for name in ("arm", "impressions", "clicks", "revenue", "expected")),
-        span,
-        row["best"],
-        row["share"],
-        note,
-    ]
+    return f"{note} ({row['status']})" if row["status"] != "learned" else note
 
 
 def _print_value(value: OffPolicy) -> None:
-    rows = [
-        ("shown", *_cells(value.logging)),
-        ("policy, IPS", *_cells(value.ips)),
-        ("policy, SNIPS", *_cells(value.snips)),
-        ("difference", *_cells(value.gain)),
-    ]
-    title = (
-        f"revenue an impression on the test days: {value.impressions:,} impressions, {value.effective:,.0f} effective,"
+    lines = {
+        "shown": value.logging,
+        "policy, IPS": value.ips,
+        "policy, SNIPS": value.snips,
+        "difference": value.gain,
+    }
+    output.say(
+        f"revenue per impression on the test days: {value.impressions:,} impressions, {value.effective:,.0f} effective,"
         f" propensities {value.propensities}"
     )
-    output.say(title)
-    output.table(("", "value", "95 %"), rows)
-
-
-def _cells(estimate: Estimate) -> tuple[str, str]:
-    span = "" if estimate.low is None or estimate.high is None else f"{estimate.low:+.5f} – {estimate.high:+.5f}"
-    return f"{estimate.value:+.5f}", span
+    output.table(("", "value"), [(name, cell(vars(estimate), digits="+.5f")) for name, estimate in lines.items()])

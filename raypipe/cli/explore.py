@@ -1,77 +1,55 @@
-"""The command that profiles a database."""
-
-from __future__ import annotations
+"""`raypipe explore`."""
 
 import os
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from raypipe.cli import output
-from raypipe.cli.options import Config, Debug, Json, Url, client_of
+from raypipe.cli.options import Options, command
 from raypipe.errors import RaypipeError, UsageError
 from raypipe.explore import page
 from raypipe.explore.facts import DatabaseProfile, Limits
 from raypipe.explore.figures import size
 from raypipe.explore.profile import profile
 
-app = typer.Typer()
-
 SAMPLE_ROWS = Limits().sample_rows
 
 
-@app.command()
+@command()
 def explore(
-    table: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--table", metavar="TABLE", help="Only this table, and references among those named. May be repeated."
-        ),
-    ] = None,
-    sample_rows: Annotated[
-        int,
-        typer.Option("--sample-rows", min=1000, metavar="N", help="A larger table is judged by about N of its rows."),
-    ] = SAMPLE_ROWS,
-    page_file: Annotated[
-        Path | None,
-        typer.Option("--output", metavar="FILE", help="Write the whole report there, as one HTML page."),
-    ] = None,
-    config: Config = None,
-    url: Url = None,
-    json: Json = False,
-    debug: Debug = False,
+    options: Options,
+    table: list[str] | None = typer.Option(None, metavar="TABLE", help="Profile this table alone. May be repeated."),
+    sample_rows: int = typer.Option(SAMPLE_ROWS, min=1000, metavar="N", help="Sample about N rows of a larger table."),
+    page_file: Path | None = typer.Option(None, "--output", metavar="FILE", help="Write the report as one HTML page."),
 ) -> None:
-    """Profile every table of the database: rows, missing values, ranges, keys, relationships, hazards.
+    """Profile every table: ranges, gaps, keys, relations, hazards.
 
-    Reads only, each query bounded in time and memory. A table that cannot be read is reported, and the rest goes on.
+    It only reads, and each query is bounded in time and memory. A table that cannot be read is reported, and the others
+    are profiled all the same.
 
     Example: raypipe explore --output report.html
     """
-    with output.reported(debug):
-        if page_file is not None:
-            _require_writable(page_file)
-            page.require()
-        with client_of(config, url) as client, output.progress() as progress:
-            found = profile(
-                client,
-                table or (),
-                taken_at=datetime.now(UTC),
-                limits=Limits(sample_rows=sample_rows),
-                progress=progress,
-            )
-        if page_file is not None:
-            _write(page_file, page.render(found))
-        if json:
-            output.emit(asdict(found))
-        else:
-            _show(found, page_file)
+    if page_file is not None:
+        _require_writable(page_file)
+        page.require()
+    with options.client() as client, output.progress() as progress:
+        report = profile(
+            client,
+            table or (),
+            taken_at=datetime.now(UTC),
+            limits=Limits(sample_rows=sample_rows),
+            progress=progress,
+        )
+    if page_file is not None:
+        _write(page_file, page.render(report))
+    options.show(asdict(report), _print, report, page_file)
 
 
 def _require_writable(file: Path) -> None:
-    """Refuses before the work what would fail after it."""
+    """Refuse a file that could not be written at the end."""
     is_new = not os.path.lexists(file)
     try:
         with file.open("a", encoding="utf-8"):
@@ -92,13 +70,13 @@ def _write(file: Path, html: str) -> None:
         file.write_text(html, encoding="utf-8")
     except OSError as error:
         raise RaypipeError(
-            "The report could not be written to its end",
+            "The report was not written completely",
             found=f"{file}: {error.strerror}",
             next_step="free some space and repeat the command, or name another file with --output",
         ) from error
 
 
-def _show(report: DatabaseProfile, page_file: Path | None) -> None:
+def _print(report: DatabaseProfile, page_file: Path | None) -> None:
     rows = [
         (
             table.table,
@@ -114,10 +92,10 @@ def _show(report: DatabaseProfile, page_file: Path | None) -> None:
     ]
     names = ("table", "engine", "rows", "size", "columns", "newest value", "read", "hazards")
     output.table(names, rows, title=f"{report.database}, {report.seconds:.1f} s")
-    held = sum(1 for relation in report.relations if relation.coverage)
-    output.say(f"{held} of {len(report.relations)} references guessed have values that are known to the other table")
-    failed = [(table.table, what, why) for table in report.tables for what, why in page.failures(table)]
+    covered = sum(1 for relation in report.relations if relation.coverage)
+    output.say(f"{covered} of {len(report.relations)} guessed references have values that the other table knows")
+    failed = [(table.table, subject, reason) for table in report.tables for subject, reason in page.failures(table)]
     failed += [("", failure.what, failure.error) for failure in report.errors]
     if failed:
-        output.table(("table", "not found out", "why"), failed)
+        output.table(("table", "unknown", "reason"), failed)
     output.say(f"report: {page_file}" if page_file else "next: raypipe explore --output report.html")

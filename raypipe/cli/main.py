@@ -1,39 +1,45 @@
-"""The `raypipe` command."""
+"""The `raypipe` command: the commands of this folder, by group."""
 
-from __future__ import annotations
-
-from typing import Annotated
+from importlib import import_module
+from typing import Any
 
 import typer
 
 from raypipe import __version__
-from raypipe.cli import (
-    data,
-    explore,
-    features,
-    jobs,
-    listing,
-    models,
-    night,
-    output,
-    reaching,
-    scoring,
-    sweep,
-    validating,
-)
+from raypipe.cli import failures, output
+
+# A command is the function, or the group, of its name in the file of its name.
+COMMANDS = {
+    "Prepare": ("demo", "migrate", "features", "config"),
+    "Fit": ("fit", "sweep", "models"),
+    "Score": ("plan", "score", "run", "resume", "rollback"),
+    "Look": ("runs", "validate", "reachable", "explore", "sql"),
+    "Operate": ("nightly", "doctor", "submit", "server"),
+}
+
+
+class Grouped(failures.Root):
+    """The `raypipe` command, whose help lists each command of a group in one whole line."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands into the help."""
+        for group, names in COMMANDS.items():
+            with formatter.section(group):
+                formatter.write_dl([(name, str(self.commands[name].help).splitlines()[0]) for name in names])
+
 
 app = typer.Typer(
+    cls=Grouped,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
     help="Fit, score and publish models over ClickHouse with Ray, exactly once.\n\n"
     "Begin with `raypipe demo`, then `raypipe run churn`. Exit codes: 0 done, 1 failed, 2 unusable arguments or config,"
-    " 3 a gate refused.",
+    " 3 a gate refused, 130 interrupted.",
 )
-for part in (data, explore, features, scoring, sweep, night, validating, reaching, jobs, listing, models):
-    app.registered_commands += part.app.registered_commands
-    app.registered_groups += part.app.registered_groups
+for name in (name for names in COMMANDS.values() for name in names):
+    part = getattr(import_module(f"raypipe.cli.{name}"), name)
+    app.add_typer(part, name=name) if isinstance(part, typer.Typer) else app.command()(part)
 
 
 def _version(wanted: bool) -> None:
@@ -44,13 +50,11 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     pass
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     app(prog_name="raypipe")

@@ -1,16 +1,16 @@
-"""The options that commands share, and the connection and config they lead to."""
+"""The options that commands share, and the decorator that supplies them."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import date
+from dataclasses import dataclass, replace
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from raypipe.cli import failures, output, settings
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
 from raypipe.clickhouse.endpoint import Endpoint
@@ -18,10 +18,6 @@ from raypipe.clickhouse.schema.needed import Needed, needed
 from raypipe.config.load import Loaded, list_pipelines, load_pipeline, load_shared
 from raypipe.config.shared import Connection
 from raypipe.errors import UsageError
-
-LATEST = "latest"
-# The range of ClickHouse's Date.
-FIRST_DATE, LAST_DATE = date(1970, 1, 1), date(2149, 6, 6)
 
 Config = Annotated[
     Path | None,
@@ -39,132 +35,149 @@ Url = Annotated[
         help="http(s)://user@host:port/database, or chdb:PATH. Default: RAYPIPE_URL, then the config.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; messages go to stderr.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and more of the log.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override a config value, such as model.params.max_depth=4. May be repeated."
-    ),
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a config value: model.rounds=100. May be repeated."),
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; messages go to stderr.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and more of the log.")]
+
 Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="The pipeline's name: churn is configs/churn.yaml.")]
-Only = Annotated[str | None, typer.Argument(metavar="PIPELINE", help="Only of this pipeline.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most, newest first.")]
-AsOf = Annotated[
-    str,
-    typer.Option("--as-of", metavar="DATE", help="The last day whose data may be used: YYYY-MM-DD, or latest."),
-]
+Only = Annotated[str | None, typer.Argument(metavar="PIPELINE", help="Restrict the command to this pipeline.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="The most rows to list, newest first.")]
+AsOf = Annotated[str, typer.Option("--as-of", metavar="DATE", help="The last day to use: YYYY-MM-DD, or latest.")]
 Date = Annotated[str, typer.Option("--date", metavar="DATE", help="The snapshot: YYYY-MM-DD, or latest.")]
 Model = Annotated[str, typer.Option("--model", metavar="REF", help="A version, an alias such as champion, or latest.")]
-Version = Annotated[
-    str,
-    typer.Argument(metavar="VERSION", help="A version, an alias such as challenger, or latest, as `models` lists it."),
-]
-ChangedContract = Annotated[
-    bool, typer.Option("--changed-contract", help="It may read other columns than the champion.")
-]
-TakeOver = Annotated[bool, typer.Option("--take-over", help="Take the lock of a run that is surely dead.")]
+Version = Annotated[str, typer.Argument(metavar="VERSION", help="A version, an alias such as challenger, or latest.")]
+ChangedContract = Annotated[bool, typer.Option("--changed-contract", help="Accept other columns than the champion's.")]
+TakeOver = Annotated[bool, typer.Option("--take-over", help="Take the lock of a run that is certainly dead.")]
 
 
-def parse_date(text: str, option: str = "--date") -> date | None:
-    """A date from the command line; None means the newest.
+@dataclass
+class Options:
+    """The shared options of one call of a command.
 
-    Raises:
-        UsageError: the text is neither YYYY-MM-DD nor `latest`, or ClickHouse has no such date.
+    Attributes:
+        overrides: the values of --set.
+        after_interrupt: the next step after a Ctrl-C; a command may change it on its way.
+        has_printed: whether the JSON document is out, so that an error prints no second one.
     """
-    return None if text == LATEST else _date(text, option, f", or {LATEST}", f"leave {option} out for the newest")
+
+    config: Path | None = None
+    url: str | None = None
+    overrides: tuple[str, ...] = ()
+    json: bool = False
+    debug: bool = False
+    after_interrupt: str = ""
+    has_printed: bool = False
+
+    def show(self, document: Mapping[str, Any], printer: Callable[..., None], *arguments: Any) -> None:
+        """Print the command's result: the document for --json, else what the printer makes of its arguments."""
+        if not self.json:
+            printer(*arguments)
+            return
+        output.emit(document)
+        self.has_printed = True
+
+    @contextmanager
+    def endpoint(self, *, check: bool = True) -> Iterator[Endpoint]:
+        """Connect to the ClickHouse of a command that has no pipeline; `check` requires its database."""
+        with endpoint_of(load_shared(self.config, self.url).connection, check=check) as endpoint:
+            yield endpoint
+
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        """Open a client for a command that has no pipeline."""
+        with self.endpoint() as endpoint, Client(endpoint) as client:
+            yield client
+
+    def load(self, pipeline: str) -> Loaded:
+        """Load a pipeline's configuration."""
+        return load_pipeline(pipeline, self.config, self.overrides, url=self.url)
+
+    @contextmanager
+    def pipeline(self, name: str, *, ads: bool = False, baselines: bool = False) -> Iterator[tuple[Endpoint, Loaded]]:
+        """Load a pipeline's configuration and connect to its ClickHouse.
+
+        Raises:
+            UsageError: the command is not for a pipeline of ads, or not for a comparison.
+        """
+        loaded = self.load(name)
+        if loaded.config.ads is not None and not ads:
+            raise UsageError(
+                f"{name} learns and scores in one step, so it has no separate steps",
+                found="a config with a section ads",
+                next_step=f"`raypipe run {name}`",
+            )
+        if loaded.config.baselines is not None and not baselines:
+            raise UsageError(
+                f"{name} compares models and publishes no scores",
+                found="a config with a section baselines",
+                next_step=f"`raypipe run {name}`, or this command with {loaded.config.baselines.of}",
+            )
+        with endpoint_of(loaded.config.connection) as endpoint:
+            yield endpoint, loaded
+
+    def require_pipeline(self, name: str | None) -> None:
+        """Refuse a name that neither the database nor the configuration knows."""
+        known = list_pipelines(self.config)
+        if name is not None and name not in known:
+            raise UsageError(
+                f"There is no pipeline {name!r}, and the database has nothing under this name",
+                allowed=", ".join(known),
+                next_step="correct the name; `raypipe config show` lists the pipelines",
+            )
 
 
-def parse_day(text: str, option: str) -> date:
-    """A date from the command line where `latest` would mean nothing.
+Command = Callable[..., None]
 
-    Raises:
-        UsageError: the text is not YYYY-MM-DD, or ClickHouse has no such date.
+
+def command(after_interrupt: str = "", *, needs_database: bool = True, reads: str = "") -> Callable[..., Command]:
+    """Pass the shared options to a command as an `Options`, and turn its errors into messages and exit codes.
+
+    Args:
+        needs_database: whether the command takes --config and --url.
+        reads: the command's entry in `settings.READS`, for a command that takes --set.
     """
-    return _date(text, option, "", f"leave {option} out")
+    shared = [*([_option("config", Config), _option("url", Url)] if needs_database else ())]
+    shared += [*([_option("overrides", Set)] if reads else ()), _option("json", Json), _option("debug", Debug)]
+
+    def decorate(function: Command) -> Command:
+        own = [*signature(function, eval_str=True).parameters.values()][1:]
+
+        @wraps(function)
+        def run(**values: Any) -> None:
+            given = {option.name: values.pop(option.name) for option in shared}
+            given["overrides"] = tuple(given.get("overrides") or ())
+            options = Options(after_interrupt=after_interrupt, **given)
+            with failures.reported(options):
+                settings.refuse_unread(reads, options.overrides)
+                function(options, **values)
+
+        # Typer reads a command's options from its signature.
+        parameters = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in (*own, *shared)]
+        run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
 
 
-def _date(text: str, option: str, others: str, without: str) -> date:
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        day = None
-    # Python also reads 20260131 and 2026-W05-6.
-    if day is None or day.isoformat() != text or not FIRST_DATE <= day <= LAST_DATE:
-        raise UsageError(
-            f"{option} is not a date that can be used",
-            found=text,
-            allowed=f"YYYY-MM-DD from {FIRST_DATE} to {LAST_DATE}{others}",
-            next_step=f"write it as {date(2026, 1, 31)}, or {without}",
-        )
-    return day
+def _option(name: str, annotation: Any) -> Parameter:
+    default = False if annotation in (Json, Debug) else None
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 @contextmanager
 def endpoint_of(connection: Connection, *, check: bool = True) -> Iterator[Endpoint]:
-    """The ClickHouse that a config or the command line names."""
+    """Connect to the ClickHouse of a configuration."""
     with connected(connection.url, connection.password_file, connection.ca_file, check=check) as endpoint:
         yield replace(endpoint, cluster=connection.cluster)
 
 
-@contextmanager
-def client_of(config: Path | None, url: str | None) -> Iterator[Client]:
-    """A client for a command that has no pipeline."""
-    with endpoint_of(load_shared(config, url).connection) as endpoint, Client(endpoint) as client:
-        yield client
-
-
-def needed_of(config: Path | None, url: str | None) -> Needed:
-    """Return the tables that the configured pipelines need.
-
-    Raises:
-        ConfigError: the configuration of a pipeline has problems.
-    """
-    pipelines = [load_pipeline(name, config, url=url) for name in list_pipelines(config)]
-    return needed(
-        {table for loaded in pipelines for table in loaded.tables()},
-        {path for loaded in pipelines for path in loaded.sql_files()},
-    )
-
-
-@contextmanager
-def pipeline_of(
-    name: str,
-    config: Path | None,
-    url: str | None,
-    overrides: list[str] | None,
-    *,
-    bandits: bool = False,
-    comparisons: bool = False,
-) -> Iterator[tuple[Endpoint, Loaded]]:
-    """A pipeline's config, and the ClickHouse that it names.
-
-    Raises:
-        UsageError: the pipeline is a bandit, and the command is not for `bandits`, or likewise for `comparisons`.
-    """
-    loaded = load_pipeline(name, config, overrides or (), url=url)
-    if loaded.config.ads is not None and not bandits:
-        raise UsageError(
-            f"{name} learns and scores at once, so there is nothing to do in steps",
-            found="a config with a section ads",
-            next_step=f"`raypipe run {name}`",
-        )
-    if loaded.config.baselines is not None and not comparisons:
-        raise UsageError(
-            f"{name} compares models and scores nobody",
-            found="a config with a section baselines",
-            next_step=f"`raypipe run {name}`, or this command with {loaded.config.baselines.of}",
-        )
-    with endpoint_of(loaded.config.connection) as endpoint:
-        yield endpoint, loaded
-
-
-def require_pipeline(name: str | None, config: Path | None) -> None:
-    """Tells a pipeline of which there is nothing yet from one that does not exist."""
-    known = list_pipelines(config)
-    if name is not None and name not in known:
-        raise UsageError(
-            f"There is no pipeline {name!r}, and nothing of it in the database",
-            allowed=", ".join(known),
-            next_step="correct the name; `raypipe config show` lists the pipelines",
-        )
+def needed_tables(options: Options) -> Needed:
+    """Return the tables that the configured pipelines need."""
+    pipelines = [options.load(name) for name in list_pipelines(options.config)]
+    # The commands of a pipeline report its missing files.
+    files = {path for loaded in pipelines for path in loaded.sql_files() if path.is_file()}
+    return needed({table for loaded in pipelines for table in loaded.tables()}, files)

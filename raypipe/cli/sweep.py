@@ -1,6 +1,4 @@
-"""The command that searches for a better configuration."""
-
-from __future__ import annotations
+"""`raypipe sweep`."""
 
 import re
 import secrets
@@ -8,115 +6,86 @@ import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from raypipe.cli import output
-from raypipe.cli.metrics import WITH_INTERVAL
-from raypipe.cli.options import LATEST, AsOf, Config, Debug, Json, Set, Url, endpoint_of, parse_date, pipeline_of
+from raypipe.cli import failures, output
+from raypipe.cli.dates import LATEST, parse_date
+from raypipe.cli.metrics import WITH_INTERVAL, cell
+from raypipe.cli.options import AsOf, Options, command, endpoint_of
 from raypipe.errors import UsageError
 
-# Of the metrics that a table shows besides the one that decides.
+# Metrics that a table shows besides the metric that decides.
 SHOWN = ("auc", "log_loss", "brier", "rmse", "mae", "r2")
 
-# Ray comes along with `raypipe.sweep`, so that `--help` and the other commands stay quick.
-app = typer.Typer()
 
-
-@app.command()
+@command(reads="sweep")
 def sweep(
-    pipeline: Annotated[
-        str | None, typer.Argument(metavar="PIPELINE", help="The pipeline's name: churn is configs/churn.yaml.")
-    ] = None,
-    matrix: Annotated[
-        Path | None,
-        typer.Option("--matrix", metavar="FILE", help="Instead of PIPELINE: a YAML file that crosses several."),
-    ] = None,
-    trials: Annotated[
-        int | None, typer.Option("--trials", min=1, metavar="N", help="Configurations to try. Default: sweep.trials.")
-    ] = None,
-    resume: Annotated[
-        str | None, typer.Option("--resume", metavar="NAME", help="Go on with a sweep that was stopped or killed.")
-    ] = None,
+    options: Options,
+    pipeline: str | None = typer.Argument(None, metavar="PIPELINE", help="The pipeline to search for."),
+    matrix: Path | None = typer.Option(None, metavar="FILE", help="A YAML file that crosses several pipelines."),
+    trials: int | None = typer.Option(None, min=1, metavar="N", help="Configurations to try. Default: sweep.trials."),
+    resume: str | None = typer.Option(None, metavar="NAME", help="Continue a sweep that was stopped or killed."),
     as_of: AsOf = LATEST,
-    config: Config = None,
-    url: Url = None,
-    overrides: Set = None,
-    json: Json = False,
-    debug: Debug = False,
 ) -> None:
-    """Search for a better configuration of a pipeline, and register the best as a candidate.
+    """Search for a better configuration; register the best as a candidate.
 
-    `sweep.space` in the pipeline's config says what is varied. Trials see training and validation rows only; the best
-    and the pipeline's own configuration are compared once, on the test snapshot. Ctrl-C keeps what is finished.
+    `sweep.space` in the pipeline's config lists the values to vary. Trials see training and validation rows alone; the
+    best configuration and the pipeline's own are compared once, on the test snapshot. Ctrl-C keeps finished trials.
 
     Example: raypipe sweep churn --trials 20
     """
     if (pipeline is None) == (matrix is None):
-        with output.reported(debug):
-            raise UsageError(
-                "A sweep is of one pipeline or of one matrix",
-                found="neither" if pipeline is None else "both",
-                allowed="raypipe sweep churn, or raypipe sweep --matrix configs/sweeps/demo.yaml",
-            )
-    named = resume or _new_name(str(pipeline or Path(str(matrix)).stem))
-    again = _again(pipeline, matrix, trials, config, url, overrides, named)
-    with output.reported(debug, f"`{again}` goes on with what is finished"):
-        day = parse_date(as_of, "--as-of")
-        changes = [*(overrides or ()), *([f"sweep.trials={trials}"] if trials else ())]
-        if matrix is not None:
-            document = _matrix(matrix, named, config, url, changes, day, bool(resume))
-            _show_matrix(document, json)
-            if document["failed"]:
-                raise typer.Exit(output.FAILED)
-            return
-        with pipeline_of(str(pipeline), config, url, changes) as (endpoint, loaded), output.progress() as progress:
-            from raypipe.sweep import sweep
+        raise UsageError(
+            "A sweep needs a pipeline or a matrix, and not both",
+            found="neither" if pipeline is None else "both",
+            allowed="raypipe sweep churn, or raypipe sweep --matrix configs/sweeps/demo.yaml",
+            next_step="name one pipeline, or one file with --matrix",
+        )
+    name = resume or _new_name(str(pipeline or Path(str(matrix)).stem))
+    options.after_interrupt = f"`{_again(options, pipeline, matrix, trials, name)}` continues with the finished trials"
+    day = parse_date(as_of, "--as-of")
+    options.overrides += (f"sweep.trials={trials}",) if trials else ()
+    if matrix is not None:
+        document = _matrix(options, matrix, name, day, bool(resume))
+        options.show(document, _print_matrix, document)
+        if document["failed"]:
+            raise typer.Exit(failures.FAILED)
+        return
+    with options.pipeline(str(pipeline)) as (endpoint, loaded), output.progress() as progress:
+        # Ray comes along; `--help` and other commands stay quick without it.
+        from raypipe.sweep.sweep import sweep_pipeline
 
-            progress(f"sweep {named}", 0, 0)
-            document = sweep.sweep_pipeline(endpoint, loaded, named, progress, as_of=day, resume=bool(resume))
-        if json:
-            output.emit(document)
-        else:
-            _show(document)
+        progress(f"sweep {name}", 0, 0)
+        document = sweep_pipeline(endpoint, loaded, name, progress, as_of=day, resume=bool(resume))
+    options.show(document, _print, document)
 
 
-def _again(
-    pipeline: str | None,
-    matrix: Path | None,
-    trials: int | None,
-    config: Path | None,
-    url: str | None,
-    overrides: Sequence[str] | None,
-    name: str,
-) -> str:
-    """The command that goes on: a sweep goes on with the values that it began with, and no others."""
-    given = [("--matrix", matrix), ("--trials", trials), ("--config", config), ("--url", url)]
+def _again(options: Options, pipeline: str | None, matrix: Path | None, trials: int | None, name: str) -> str:
+    """Return the command that continues a sweep: it repeats the values that the sweep began with."""
+    given = [("--matrix", matrix), ("--trials", trials), ("--config", options.config), ("--url", options.url)]
     words = [part for option, value in given if value is not None for part in (option, str(value))]
-    words += [part for value in overrides or () for part in ("--set", value)]
+    words += [part for value in options.overrides for part in ("--set", value)]
     return shlex.join(["raypipe", "sweep", *([pipeline] if pipeline else []), *words, "--resume", name])
 
 
-def _matrix(
-    path: Path, name: str, config: Path | None, url: str | None, changes: Sequence[str], day: date | None, resume: bool
-) -> dict[str, Any]:
+def _matrix(options: Options, path: Path, name: str, day: date | None, resume: bool) -> dict[str, Any]:
     from raypipe.sweep import matrix
 
-    cells = matrix.load_cells(path, config, changes, url)
-    connection = cells[0][1].config.connection
-    with endpoint_of(connection) as endpoint, output.progress() as progress:
+    cells = matrix.load_cells(path, options.config, options.overrides, options.url)
+    with endpoint_of(cells[0][1].config.connection) as endpoint, output.progress() as progress:
         progress(f"sweep {name}", 0, 0)
         return matrix.sweep_matrix(endpoint, cells, name, progress, as_of=day, resume=resume)
 
 
-def _new_name(what: str) -> str:
-    # Names of tables are made of it.
-    plain = re.sub(r"[^A-Za-z0-9_]", "_", what)
+def _new_name(subject: str) -> str:
+    # Names of tables contain it.
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", subject)
     return f"{plain}_{datetime.now(UTC):%Y%m%d}_{secrets.token_hex(4)}"
 
 
-def _show(document: Mapping[str, Any]) -> None:
+def _print(document: Mapping[str, Any]) -> None:
     best, default, metric = document["best"], document["default"], document["metric"]
     shown = [metric, *(name for name in SHOWN if name in best["test"] and name != metric)]
     rows: list[list[object]] = [["default (test)", *_cells(default["test"], shown)]]
@@ -125,64 +94,46 @@ def _show(document: Mapping[str, Any]) -> None:
         rows.append(["best (validation)", *_cells(best["validation"], shown)])
     trials = document["trials"]
     counts = f"{trials['done']} trials, {trials['stopped_early']} stopped early, {trials['failed']} failed"
-    title = f"{document['sweep']}: {counts}"
-    output.table(["", *shown], rows, title)
+    output.table(["", *shown], rows, f"{document['sweep']}: {counts}")
     if best["is_default"]:
         output.say("no trial was better than the pipeline's own configuration; nothing was registered")
         return
     output.table(("best", "value"), list(best["values"].items()))
     if default["not_in_space"]:
-        output.say(f"the pipeline's own configuration lies outside of the space: {', '.join(default['not_in_space'])}")
+        output.say(f"the pipeline's own configuration lies outside the space: {', '.join(default['not_in_space'])}")
     output.say(document["comparison"]["reason"])
     output.say(document["decision"]["reason"])
-    for warning in document["warnings"]:
-        output.say(f"warning: {warning}")
+    output.warn(document["warnings"])
     if document["model_version"]:
         output.say(f"registered as {document['model_version']}, a candidate; the champion stays")
 
 
-def _show_matrix(document: Mapping[str, Any], json: bool) -> None:
-    if json:
-        output.emit(document)
-        return
-    rows = [_row(cell) for cell in document["cells"]]
+def _print_matrix(document: Mapping[str, Any]) -> None:
+    rows = [_row(item) for item in document["cells"]]
     columns = ("cell", "trials", "metric", "default (test)", "best (test)", "difference", "candidate")
     output.table(columns, rows, f"{document['sweep']}: {len(rows)} cells in {document['seconds']:.0f} s")
-    for cell in document["cells"]:
-        if cell["error"]:
-            output.say(f"{cell['cell']} failed: {cell['error']}")
+    for item in document["cells"]:
+        if item["error"]:
+            output.say(f"{item['cell']} failed: {item['error']}")
 
 
-def _row(cell: Mapping[str, Any]) -> list[object]:
-    found = cell["result"]
-    if found is None:
-        return [cell["cell"], "failed", "", "", "", "", ""]
-    metric, best = found["metric"], found["best"]
-    compared = found["comparison"]
-    difference = "the default is the best" if compared is None else _span(compared["difference"], compared)
-    return [
-        cell["cell"],
-        found["trials"]["done"],
-        metric,
-        *_cells(found["default"]["test"], [metric]),
-        *_cells(best["test"], [metric]),
-        difference,
-        found["model_version"] or "",
-    ]
+def _row(item: Mapping[str, Any]) -> list[object]:
+    result = item["result"]
+    if result is None:
+        return [item["cell"], "failed", "", "", "", "", ""]
+    metric, comparison = result["metric"], result["comparison"]
+    difference = "the default is the best"
+    if comparison is not None:
+        difference = cell({**comparison, "value": comparison["difference"]})
+    tests = (result["default"]["test"], result["best"]["test"])
+    measured = [text for test in tests for text in _cells(test, [metric])]
+    return [item["cell"], result["trials"]["done"], metric, *measured, difference, result["model_version"] or ""]
 
 
 def _cells(metrics: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    return [_cell(metrics.get(name), name == names[0] or name in WITH_INTERVAL) for name in names]
-
-
-def _cell(found: Any, with_interval: bool) -> str:
-    if isinstance(found, Mapping):
-        value = found.get("value")
-        return "–" if value is None else _span(value, found) if with_interval else f"{value:.4f}"
-    return "–" if found is None else f"{found:.4f}"
-
-
-def _span(value: float, bounds: Mapping[str, Any]) -> str:
-    if bounds.get("low") is None:
-        return f"{value:.4f}"
-    return f"{value:.4f} [{bounds['low']:.4f}, {bounds['high']:.4f}]"
+    shown = []
+    for name in names:
+        metric = metrics.get(name)
+        measured = metric if isinstance(metric, Mapping) else {"value": metric}
+        shown.append(cell(measured, interval=name == names[0] or name in WITH_INTERVAL))
+    return shown

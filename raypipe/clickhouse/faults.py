@@ -81,6 +81,7 @@ _CODE = re.compile(r"Code:\s*(\d+)")
 _NAME = re.compile(r"\(([A-Z][A-Z_]{3,})\)")
 # What the driver puts around the server's words, and the parser's list of all that could have stood there.
 _WRAPPING = re.compile(r"^Received ClickHouse exception, code: \d+, server response: | \(for url \S+\)\Z")
+_OBJECT = re.compile(r"<[^>]* object at 0x[0-9a-f]+>(, |: )?")
 _EXPECTATIONS = re.compile(r" Expected one of: .{200,}(?= \(SYNTAX_ERROR\))", re.DOTALL)
 
 
@@ -114,7 +115,7 @@ def translate(error: Exception, where: str) -> RaypipeError:
         if isinstance(error, (DriverError, HTTPError, OSError)):
             return Unreachable(
                 f"No usable answer from ClickHouse at {where}",
-                found=text,
+                found=_reason(error),
                 allowed="ClickHouse's HTTP protocol: port 8123, or 8443 with https",
                 next_step="check that the server is up and that the URL names its HTTP port; `raypipe doctor` tests it",
             )
@@ -130,10 +131,23 @@ def translate(error: Exception, where: str) -> RaypipeError:
     return failed
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     """The server's own words, without what the driver wraps them in."""
     text = _WRAPPING.sub("", str(error).strip()) or type(error).__name__
     return _EXPECTATIONS.sub("", text)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the operating system's own words where a connection failed, instead of urllib3's objects."""
+    text = _words(error)
+    while cause := getattr(error, "reason", None) or error.__cause__ or error.__context__:
+        if not isinstance(cause, BaseException):
+            break
+        error = cause
+        if isinstance(error, OSError) and error.strerror:
+            return error.strerror
+    # urllib3 puts its objects before the message: `<… object at 0x…>: Failed to resolve 'host'`.
+    return _OBJECT.sub("", str(error)) if "object at 0x" in text else text
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from raypipe.artifact.contract import describe_query
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import shards
-from raypipe.errors import DataError
+from raypipe.errors import DataError, UsageError
 from raypipe.features import sources, swap
 from raypipe.features.sources import SESSIONS, USER_FEATURES, statement
 from raypipe.features.swap import Place
@@ -84,7 +84,8 @@ def build(
         still_allowed: asked right before the swap; raises when another process has taken over.
 
     Raises:
-        DataError: there are no sessions to compute it from, or the rows that were made are not those expected.
+        UsageError: the sessions do not reach the day.
+        DataError: the rows that were made are not those expected.
         Busy: somebody else writes to the table; nothing was changed.
     """
     started = time.perf_counter()
@@ -151,7 +152,7 @@ def _count(client: Client, table: str, day: date) -> tuple[int, int]:
 def _require_sessions(client: Client, day: date, timezone: str) -> None:
     covered = sources.days(client, SESSIONS, timezone)
     if covered is None or not covered[0] <= day <= covered[1]:
-        raise DataError(
+        raise UsageError(
             f"The user features of {day} cannot be computed: {SESSIONS} does not reach that day",
             found=f"sessions from {covered[0]} to {covered[1]}" if covered else "no sessions",
             allowed="a day from the first to the last of them",

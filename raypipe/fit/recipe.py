@@ -21,6 +21,7 @@ from raypipe.data import split
 from raypipe.data.slices import unsliced
 from raypipe.errors import ConfigError
 from raypipe.evaluation.threshold import Objective
+from raypipe.models.protocol import load_family
 
 PARTS = ("train", "validation", "test")
 
@@ -105,9 +106,10 @@ def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
         as_of: the last day with usable data; None for the newest snapshot.
 
     Raises:
-        ConfigError: features.sql does not bind a parameter of the config.
+        ConfigError: the model's family does not know a parameter, or features.sql does not bind one of the config.
     """
     config = loaded.config
+    load_family(config.model.class_path).check(config.model.params)
     label = config.label
     features = load(loaded.sql(f"{config.pipeline}/features.sql"))
     unused = sorted(config.parameters.keys() - features.parameters)

@@ -183,6 +183,15 @@ class Family(Protocol):
     fitter: str = "raypipe.fit.labelled"
     tries: str = ""
 
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Refuse parameters that the family does not know, before any row is read.
+
+        A family that inherits this accepts every parameter.
+
+        Raises:
+            ConfigError: a name is unknown.
+        """
+
     def from_files(self, files: Mapping[str, bytes]) -> Model:
         """Load a model from the files that `Model.files` returned.
 

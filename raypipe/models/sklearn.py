@@ -63,6 +63,14 @@ class _SklearnFamily(MatrixFamily, ABC):
     # Parameters that raypipe does not pass on, and the advice to give.
     instead: ClassVar[Mapping[str, str]] = {}
 
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Refuse parameters that the estimator does not take.
+
+        Raises:
+            ConfigError: a name or the task is unknown, or scikit-learn is not installed.
+        """
+        self._chosen(params)
+
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[SklearnModel, History]:
         """Fit on one machine; the model's steps are filling and scaling, where needed, and the estimator.
 
@@ -72,9 +80,7 @@ class _SklearnFamily(MatrixFamily, ABC):
             ModelError: scikit-learn refused the parameters' values or the rows.
         """
         pipelines = library("sklearn.pipeline")
-        task, own = self._task(spec.params)
-        estimator_class = load_class(self.estimators[task], "the estimator")
-        require_parameters(own, estimator_class, ("task",), self.instead)
+        task, own, estimator_class = self._chosen(spec.params)
         labels, weights = _labels(train, task), _weights(train, task, spec, own)
         params = {**self._derived(spec), **own}
         with _refusals(), _blas_threads(spec.threads):
@@ -117,6 +123,14 @@ class _SklearnFamily(MatrixFamily, ABC):
         estimator.fit(x, y, sample_weight=weights)
         # Only iterative solvers count their steps.
         return History(len(x), int(np.max(getattr(estimator, "n_iter_", None) or 1)))
+
+    def _chosen(self, params: Mapping[str, Any]) -> tuple[str, dict[str, Any], type]:
+        """Return the task, the estimator's own parameters, and its class."""
+        library("sklearn")
+        task, own = self._task(params)
+        estimator_class = load_class(self.estimators[task], "the estimator")
+        require_parameters(own, estimator_class, ("task",), self.instead)
+        return task, own, estimator_class
 
     def _task(self, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         own = dict(params)

@@ -6,7 +6,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
@@ -39,6 +39,18 @@ class XGBoost(MatrixFamily):
     ray_backend = "ray.train.xgboost:XGBoostConfig"
     # XGBoost's wrappers for scikit-learn import both: a second and 90 MB per actor.
     scores_without = ("sklearn", "pandas")
+
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Refuse parameters that XGBoost does not use, by a fit on two rows.
+
+        Raises:
+            ConfigError: a name is unknown to the booster in use.
+        """
+        xgboost = _library()
+        rows = xgboost.DMatrix(np.zeros((2, 1), np.float32), label=[0, 1])
+        # An objective may refuse such rows; that says nothing about the names.
+        with _parameters_must_be_known(xgboost), suppress(xgboost.core.XGBoostError, ValueError, TypeError):
+            xgboost.train(dict(params), rows, num_boost_round=1)
 
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[XGBoostModel, History]:
         """Fit with early stopping; the model keeps the rounds up to the best round.

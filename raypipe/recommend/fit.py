@@ -31,7 +31,7 @@ from raypipe.recommend.catalogue import Catalogue
 from raypipe.recommend.evaluation import Holdout
 from raypipe.recommend.histories import INPUTS, Users
 from raypipe.recommend.hybrid import HybridModel
-from raypipe.recommend.parameters import HybridParameters
+from raypipe.recommend.parameters import TEST_DAYS, HybridParameters
 from raypipe.recommend.ranker import Ranker
 from raypipe.recommend.recommender import fit_recommender
 from raypipe.registry.record import Registered
@@ -39,7 +39,6 @@ from raypipe.registry.record import Registered
 Array = npt.NDArray[Any]
 
 METRIC = "ndcg"
-TEST_DAYS = "test_days"
 K = 10
 # Enough users for the distribution of scoring's rows, and for golden rows.
 SAMPLED_USERS = 20_000

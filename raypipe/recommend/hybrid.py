@@ -13,6 +13,7 @@ import pyarrow as pa
 from raypipe.errors import ModelError
 from raypipe.models.protocol import Answer, Family, FloatArray, Rows
 from raypipe.recommend.histories import INPUTS, Users
+from raypipe.recommend.parameters import TEST_DAYS, HybridParameters
 from raypipe.recommend.ranker import Ranker
 from raypipe.recommend.recommender import Recommender, from_files, to_files
 
@@ -25,6 +26,14 @@ class HybridRecommender(Family):
     format = "arrow"
     fitter = "raypipe.recommend.fit"
     explains = False
+
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Refuse parameters that the recommender does not take.
+
+        Raises:
+            ConfigError: a name is unknown, or a value cannot be used.
+        """
+        HybridParameters.from_mapping({name: value for name, value in params.items() if name != TEST_DAYS})
 
     def from_files(self, files: Mapping[str, bytes]) -> HybridModel:
         """Load the model in `items.arrow` and `recommender.json`."""

@@ -13,6 +13,9 @@ from raypipe.errors import ConfigError
 CONTENT_FIELDS = {"category_id": 1.0, "author_id": 0.5, "article_type": 0.25, "engagement_band": 0.25}
 EVENT_WEIGHTS = {"view": 1.0, "click": 2.0, "share": 3.0}
 
+# The parameter with the number of last days that a version is judged on.
+TEST_DAYS = "test_days"
+
 Amount = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Whole = Annotated[int, Field(strict=True, ge=0)]

@@ -117,7 +117,7 @@ def restore(client: Client, found: Reversal, reason: str, set_by: str, at: datet
     """Makes the version before champion again.
 
     Raises:
-        ModelError: the restored version is not registered any more.
+        UsageError: the restored version is not registered any more.
     """
     pipeline = found.outgoing.pipeline
     model = models.find(client, pipeline, found.restored.version)

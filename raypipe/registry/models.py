@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from raypipe.clickhouse.client import Client
-from raypipe.errors import ModelError, UsageError
+from raypipe.errors import UsageError
 from raypipe.registry import aliases
 from raypipe.registry.record import NOT_FITTED, PRODUCTION, STATUSES, ModelRecord, Registered
 from raypipe.registry.rows import SECONDS, epoch, json_text, parsed, seconds, size, statement, write
@@ -79,7 +79,7 @@ def find(client: Client, pipeline: str, reference: str) -> Registered:
     """A model version by its number, by an alias such as `champion`, or the `latest`.
 
     Raises:
-        ModelError: nothing is registered under the reference; the message lists what is.
+        UsageError: nothing is registered under the reference; the message lists what is.
     """
     versions = _versions(client, pipeline)
     if reference == aliases.LATEST:
@@ -93,7 +93,7 @@ def find(client: Client, pipeline: str, reference: str) -> Registered:
         return versions[alias.version]
     some = list(versions)[:SHOWN_VERSIONS]
     more = f" and {len(versions) - len(some)} more" if len(versions) > len(some) else ""
-    raise ModelError(
+    raise UsageError(
         f"{pipeline} has no model {reference!r}",
         found=f"versions {', '.join(some)}{more}" if versions else "no versions at all",
         allowed="a version, an alias that was assigned (champion), or latest",

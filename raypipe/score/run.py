@@ -97,6 +97,8 @@ def execute(
             outcome = _work(client, manifest, run, owner, scorer, progress, monitor)
         except BaseException as error:
             _record_failure(client, run, owner, error)
+            if isinstance(error, KeyboardInterrupt):
+                error.add_note(f"`raypipe resume {run.run_id}` finishes the run")
             raise
         _tidy(client, manifest, owner)
         return outcome

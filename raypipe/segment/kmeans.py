@@ -43,6 +43,15 @@ class KMeans(MatrixFamily):
     # Scoring never imports scikit-learn, but pyarrow would import pandas to read the golden rows.
     scores_without = ("pandas",)
 
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Refuse parameters that scikit-learn's KMeans does not take.
+
+        Raises:
+            ConfigError: a name is unknown, or scikit-learn is not installed.
+        """
+        own = {name: value for name, value in params.items() if name not in ("clusters", "words")}
+        require_parameters(own, library("sklearn.cluster").KMeans, ("clusters", "words"), _INSTEAD)
+
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[Clusters, History]:
         """Fit on one thread, so that the same seed gives the same centroids to the last bit.
 

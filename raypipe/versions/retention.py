@@ -25,7 +25,7 @@ ORPHAN_AGE = timedelta(days=1)
 class Removal:
     """An artifact to remove, with the bytes of its files."""
 
-    sha256: str
+    artifact_sha256: str
     uri: str
     bytes: int
 
@@ -89,7 +89,7 @@ def orphans(client: Client, root: str, now: datetime) -> list[ArtifactFolder]:
 
 def size(doomed: Sequence[Removal | ArtifactFolder]) -> int:
     """Return the bytes of artifacts and orphans."""
-    return sum(item.bytes if isinstance(item, Removal) else item.size for item in doomed)
+    return sum(item.bytes for item in doomed)
 
 
 def remove(doomed: Sequence[Removal | ArtifactFolder]) -> int:

@@ -54,7 +54,7 @@ class Restored:
 
     date: date
     run_id: str
-    rows: int
+    rows_published: int
     restores: str
     same_population: bool | None
 

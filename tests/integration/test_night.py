@@ -92,14 +92,14 @@ def test_a_pipeline_that_fails_does_not_stop_the_others_and_the_command_says_so(
                 " WHERE prediction_type = {name:String} AND prediction_date = {date:Date}",
                 {"name": name, "date": PUBLISHER_LAST_DATE},
             )
-            assert found == steps[name]["rows"] > 0
+            assert found == steps[name]["rows_published"] > 0
             assert steps[name]["date"] == document["date"]
             assert client.rows(
                 "SELECT DISTINCT batch_id FROM raypipe_current_predictions"
                 " WHERE prediction_type = {name:String} AND prediction_date = {date:Date}",
                 {"name": name, "date": PUBLISHER_LAST_DATE},
             ) == [(steps[name]["run_id"],)]
-    assert (steps["broken"]["run_id"], steps["broken"]["rows"]) == (None, 0)
+    assert (steps["broken"]["run_id"], steps["broken"]["rows_published"]) == (None, 0)
 
 
 def test_only_what_was_asked_for_runs_enabled_or_not(fitted_publisher: FittedPublisher, configs: Path) -> None:

@@ -64,7 +64,13 @@ def test_what_nobody_expected_fails_its_pipeline_alone_and_leaves_its_traceback_
 
     with caplog.at_level(logging.DEBUG, logger="raypipe"):
         step = _step("churn", work)
-    assert (step.pipeline, step.status, step.run_id, step.date, step.rows) == ("churn", "failed", None, None, 0)
+    assert (step.pipeline, step.status, step.run_id, step.date, step.rows_published) == (
+        "churn",
+        "failed",
+        None,
+        None,
+        0,
+    )
     assert step.reason == "an unexpected ZeroDivisionError: of a pipeline's own model"
     (record,) = caplog.records
     assert record.exc_info is not None

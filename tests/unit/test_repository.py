@@ -65,11 +65,11 @@ def commands() -> dict[str, set[str]]:
 
 
 def command_pages() -> tuple[str, dict[str, str]]:
-    """Return the text of docs/commands.md: the part for all commands, and each command's section."""
+    """Return the text of docs/commands.md on all commands, and the section of each command."""
     text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
-    common, *sections = re.split(r"^#+ ", text.removeprefix("# "), flags=re.MULTILINE)
-    named = (re.match(r"`(raypipe [a-z ]*[a-z])", section) for section in sections)
-    return common, {found[1]: section for found, section in zip(named, sections, strict=True) if found}
+    sections = re.split(r"^#+ ", text, flags=re.MULTILINE)
+    pages = {name[1]: section for section in sections if (name := re.match(r"`(raypipe [a-z ]*[a-z])", section))}
+    return "".join(section for section in sections if section not in pages.values()), pages
 
 
 def locked() -> dict[str, list[tuple[Version, Requirement]]]:

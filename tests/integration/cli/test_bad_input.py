@@ -1,4 +1,4 @@
-"""Test bad input: a helpful error, the right exit code, and an unchanged database."""
+"""Bad input ends with an error that names the next step, and leaves the database as it was."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from raypipe.fit import labelled, rivals, training_table
 from raypipe.fit import recipe as recipes
 from raypipe.models.protocol import FitSpec
 from raypipe.models.xgboost import XGBoost
-from raypipe.score import plan, score
+from raypipe.score import gate, plan, runs, score
 
 CANARY = "canary-hunter2"
 
@@ -66,8 +66,7 @@ class Project:
         path.write_text(text.replace(old, new, 1))
 
     def run(self, *arguments: str, **environment: str) -> Result:
-        command, *rest = arguments
-        named = [command, *rest, "--config", str(self.folder / "configs")]
+        named = [*arguments, "--config", str(self.folder / "configs")]
         return CliRunner().invoke(app, named, prog_name="raypipe", env={**self.environment, **environment})
 
 
@@ -115,10 +114,10 @@ def unchanged(observer: Client, before: dict[str, tuple[int, int]]) -> Iterator[
 
 
 def refused(result: Result, code: int, *named: str) -> str:
-    """Asserts that a command ended as bad input must, and that its error names each of these."""
+    """Assert that a command ended as bad input must, and that its error names each of these."""
     assert isinstance(result.exception, SystemExit), result.exception
     assert result.exit_code == code, result.stderr
-    assert result.stdout == ""
+    assert_error(result, code)
     error = result.stderr[result.stderr.index("error: ") :]
     assert "Traceback" not in result.stderr
     assert "unexpected" not in error
@@ -126,6 +125,15 @@ def refused(result: Result, code: int, *named: str) -> str:
     for name in named:
         assert name in error
     return error
+
+
+def assert_error(result: Result, code: int) -> None:
+    """Assert that stdout holds nothing but the JSON of the error, or nothing at all without --json."""
+    if result.stdout:
+        error = json.loads(result.stdout)["error"]
+        assert error.keys() == {"problem", "found", "allowed", "next_step", "code"}
+        assert error["code"] == code
+        assert error["problem"].splitlines()[0] in result.stderr
 
 
 pytestmark = pytest.mark.usefixtures("unchanged")
@@ -171,6 +179,10 @@ class TestConfig:
     @pytest.mark.parametrize("command", ["runs", "models"])
     def test_an_unknown_pipeline_in_a_list(self, project: Project, command: str) -> None:
         refused(project.run(command, "chrun", "--json"), 2, "'chrun'", PIPELINES)
+
+    def test_an_unknown_alias_in_the_history(self, project: Project) -> None:
+        result = project.run("models", "history", "churn", "--alias", "chmpion", "--json")
+        refused(result, 2, "'chmpion'", "champion", "raypipe models history churn")
 
     def test_a_folder_that_does_not_exist(self, project: Project) -> None:
         result = replace(project, folder=project.folder / "elsewhere").run("plan", "churn", "--json")
@@ -282,16 +294,25 @@ def fittable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestModels:
+    def test_a_setting_without_effect(self, project: Project) -> None:
+        for command in ("plan", "score"):
+            result = project.run(command, "churn", "--set", "model.params.max_dept=4", "--json")
+            refused(result, 2, "does not read model.params.max_dept", "fit, sweep, run, nightly")
+
+    def test_a_misspelt_parameter_of_a_fit_before_anything_is_read(self, project: Project) -> None:
+        result = project.run("fit", "churn", "--set", "model.params.max_dept=4", "--json")
+        refused(result, 2, "max_dept", "model.params")
+
     def test_a_reference_that_names_no_model(self, project: Project) -> None:
         for command in ("plan", "score"):
             result = project.run(command, "churn", "--model", "20200101.000000.000000", "--json")
-            refused(result, 1, "'20200101.000000.000000'", "20260131.000000.abcdef", "latest", "raypipe models")
+            refused(result, 2, "'20200101.000000.000000'", "20260131.000000.abcdef", "latest", "raypipe models")
 
     def test_no_champion(self, project: Project) -> None:
         shutil.copy(project.folder / "configs/churn.yaml", project.folder / "configs/other.yaml")
         shutil.copytree(project.folder / "sql/churn", project.folder / "sql/other")
         project.edit("configs/other.yaml", "pipeline: churn", "pipeline: other")
-        refused(project.run("score", "other", "--json"), 1, "other has no model 'champion'", "raypipe fit other")
+        refused(project.run("score", "other", "--json"), 2, "other has no model 'champion'", "raypipe fit other")
 
     @pytest.mark.parametrize("name", ["model.ubj", "contract.json", "golden.arrow", "manifest.json"])
     def test_an_artifact_with_a_flipped_byte(self, project: Project, registered_model: Any, name: str) -> None:
@@ -408,7 +429,8 @@ class TestServer:
     def test_a_password_file_that_is_missing_or_open_to_others(self, project: Project, tmp_path: Path) -> None:
         secret = tmp_path / "password"
         result = project.run("runs", "--json", RAYPIPE_PASSWORD_FILE=str(secret))
-        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.exit_code == 2
+        assert_error(result, 2)
         assert str(secret) in result.stderr
         secret.write_text(CANARY)
         secret.chmod(0o644)
@@ -497,7 +519,8 @@ class TestEmbedded:
     def test_a_folder_that_is_a_file(self, project: Project, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         result = project.run("runs", "--url", f"chdb:{tmp_path / 'file'}", "--json")
-        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.exit_code == 2
+        assert_error(result, 2)
         assert str(tmp_path / "file") in result.stderr
 
     def test_a_missing_extra(self, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -545,7 +568,8 @@ class TestDebug:
         self, project: Project
     ) -> None:
         result = project.run("plan", "chrun", "--json", "--debug")
-        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.exit_code == 2
+        assert_error(result, 2)
         assert "Traceback (most recent call last)" in result.stderr
         assert "error: There is no pipeline 'chrun'" in result.stderr
 
@@ -556,9 +580,28 @@ class TestDebug:
 
         monkeypatch.setattr(plan, "plan", broken)
         result = project.run("plan", "churn", "--json", *(["--debug"] if debug else []))
-        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.exit_code == 1
+        assert_error(result, 1)
         assert "unexpected ZeroDivisionError: oops" in result.stderr
         assert ("Traceback" in result.stderr, "--debug" in result.stderr) == (debug, not debug)
+
+    def test_ctrl_c_in_a_run_names_the_run_to_resume(
+        self, project: Project, observer: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(gate, "check", interrupted)
+        result = project.run("score", "churn", "--json")
+        assert result.exit_code == 130
+        (run,) = runs.listed(observer)
+        observer.run("TRUNCATE TABLE raypipe_runs")
+        for table in observer.rows(
+            "SELECT name FROM system.tables WHERE name LIKE {like:String}", {"like": f"%{run.run_id}%"}
+        ):
+            observer.run(f"DROP TABLE {identifier(table[0])}")
+        observer.run("TRUNCATE TABLE raypipe_slices")
+        assert json.loads(result.stdout)["error"]["next_step"] == f"`raypipe resume {run.run_id}` finishes the run"
 
     def test_ctrl_c_says_what_to_do_and_exits_with_130(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupted(*_: object, **__: object) -> None:
@@ -566,6 +609,7 @@ class TestDebug:
 
         monkeypatch.setattr(score, "score", interrupted)
         result = project.run("score", "churn", "--json")
-        assert (result.exit_code, result.stdout) == (130, "")
+        assert result.exit_code == 130
+        assert_error(result, 130)
         assert "raypipe runs" in result.stderr
         assert "Traceback" not in result.stderr

@@ -129,7 +129,7 @@ def test_every_model_is_a_candidate_with_its_features_and_its_run(document: dict
     registered = {model.version: model for model in models.list_models(reader, "baselines")}
     for name in FITTED:
         line = lines(document)[name]
-        found = registered[line["version"]]
+        found = registered[line["model_version"]]
         assert (found.status, found.is_active, found.model_id) == (CANDIDATE, False, line["model_id"])
         assert found.version.endswith(f".{name}")
         assert found.evaluation["test"]["auc"] == line["metrics"]["auc"]
@@ -183,7 +183,7 @@ def test_a_comparison_that_stands_is_not_made_again_by_a_run(project: Project, r
     assert project.document("run", "baselines", sets=("evaluate.bootstrap=10",)) == made
     assert training_runs(reader) == before
     nightly = project.document("nightly", "--only", "baselines", sets=("evaluate.bootstrap=10",))
-    assert [(step["pipeline"], step["status"], step["rows"]) for step in nightly["pipelines"]][1:] == [
+    assert [(step["pipeline"], step["status"], step["rows_published"]) for step in nightly["pipelines"]][1:] == [
         ("baselines", "done", 1)
     ]
     assert training_runs(reader) == before
@@ -204,7 +204,7 @@ def test_the_night_tells_of_a_model_that_failed(project: Project) -> None:
     result = project.run("nightly", "--only", "baselines", "--json", only=(BROKEN,))
     assert result.exit_code == 1
     step = json.loads(result.stdout)["pipelines"][1]
-    assert (step["pipeline"], step["status"], step["rows"]) == ("baselines", "failed", 0)
+    assert (step["pipeline"], step["status"], step["rows_published"]) == ("baselines", "failed", 0)
     assert "broken" in step["reason"]
     assert "leaves" in step["reason"]
 
@@ -237,7 +237,7 @@ def test_labels_of_one_class_end_the_comparison_and_are_recorded(project: Projec
     )
     registered = models.list_models(reader, "baselines")
     result = project.run("run", "baselines", "--json", sets=("baselines.of=leaving",))
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert json.loads(result.stdout)["error"]["code"] == result.exit_code == 1
     assert "The train part of the split: the rows hold a single class" in result.stderr
     assert "check labels.sql" in result.stderr
     last = [run for run in training_runs(reader) if run[0] == "baselines of leaving"][-1]
@@ -250,12 +250,12 @@ def test_labels_of_one_class_end_the_comparison_and_are_recorded(project: Projec
 @pytest.mark.parametrize("command", ["score", "plan"])
 def test_a_comparison_scores_nobody(project: Project, command: str) -> None:
     result = project.run(command, "baselines", "--json")
-    assert (result.exit_code, result.stdout) == (2, "")
+    assert json.loads(result.stdout)["error"]["code"] == result.exit_code == 2
     assert "`raypipe run baselines`" in result.stderr
 
 
 def test_a_pipeline_that_does_not_exist_is_refused(project: Project) -> None:
     result = project.run("run", "baselines", "--json", sets=("baselines.of=chrun",))
-    assert (result.exit_code, result.stdout) == (2, "")
+    assert json.loads(result.stdout)["error"]["code"] == result.exit_code == 2
     assert "baselines.of names a pipeline that does not exist" in result.stderr
     assert "'chrun'" in result.stderr

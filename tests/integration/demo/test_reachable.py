@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -275,6 +276,6 @@ def test_a_database_that_is_no_demo_is_refused(database: Endpoint) -> None:
         ["reachable", "--json"],
         env={"RAYPIPE_URL": str(database), "RAYPIPE_PASSWORD_FILE": database.password_file or ""},
     )
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert json.loads(result.stdout)["error"]["code"] == result.exit_code == 1
     assert "is not a demo" in result.stderr
     assert "raypipe demo" in result.stderr

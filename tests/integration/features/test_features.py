@@ -713,7 +713,7 @@ def test_an_exchange_that_would_cost_another_day_a_row_is_refused(client: Client
 
 @pytest.mark.parametrize("day", [date(2025, 12, 2), date(2026, 2, 1)])
 def test_a_day_that_the_sessions_do_not_reach_is_refused_with_those_they_do(demo: Client, day: date) -> None:
-    with pytest.raises(DataError, match="2025-12-03 to 2026-01-31"):
+    with pytest.raises(UsageError, match="2025-12-03 to 2026-01-31"):
         compute(demo, day)
     assert left_behind(demo) == set()
 
@@ -831,5 +831,5 @@ def test_the_command_says_as_json_what_its_page_shows(demo: Client) -> None:
 def test_the_command_shows_a_table_and_refuses_with_a_code(demo: Client) -> None:
     result = said(demo)
     assert (result.exit_code, "filled" in result.stdout) == (0, True), result.stderr
-    assert said(demo, "--date", "2026-02-01").exit_code == 1
+    assert said(demo, "--date", "2026-02-01").exit_code == 2
     assert said(demo, "--date", "2026-01-31", "--from", "2026-02-01").exit_code == 2

@@ -87,7 +87,7 @@ def test_only_the_newest_version_is_the_latest(registry: Client) -> None:
 
 def test_a_version_that_is_not_fitted_is_never_the_latest(registry: Client) -> None:
     _register(registry, "v2", 1, status=TRAINING, artifact_uri="")
-    with pytest.raises(ModelError, match="'latest'"):
+    with pytest.raises(UsageError, match="'latest'"):
         models.find(registry, "churn", "latest")
     _register(registry, "v1")
     _register(registry, "v3", 2, status=FAILED, artifact_uri="")
@@ -140,20 +140,20 @@ def test_production_is_reached_by_set_status_alone(registry: Client) -> None:
 
 def test_an_unknown_reference_lists_what_is_there(registry: Client) -> None:
     _register(registry, "v1")
-    with pytest.raises(ModelError, match="v9") as caught:
+    with pytest.raises(UsageError, match="v9") as caught:
         models.find(registry, "churn", "v9")
     assert "v1" in str(caught.value)
 
 
 @pytest.mark.parametrize("reference", ["champion", "latest", "v1"])
 def test_a_pipeline_without_models_says_what_to_do(registry: Client, reference: str) -> None:
-    with pytest.raises(ModelError, match="no versions at all"):
+    with pytest.raises(UsageError, match="no versions at all"):
         models.find(registry, "churn", reference)
 
 
 def test_a_reference_with_quotes_is_a_value_and_not_sql(registry: Client) -> None:
     _register(registry, "v1")
-    with pytest.raises(ModelError):
+    with pytest.raises(UsageError):
         models.find(registry, "churn", "x' OR '1'='1")
 
 

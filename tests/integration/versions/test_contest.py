@@ -147,7 +147,7 @@ def test_a_version_that_is_not_shown_to_be_better_stays_what_it_is(versions: Con
     assert versions.command("models", "promote", "leavers", GOOD, "--reason", "the first").exit_code == 0
     before = aliases.history(versions.client, "leavers")
     result = versions.command("models", "promote", "leavers", version, "--if-better")
-    assert (result.exit_code, result.stdout) == (3, "")
+    assert json.loads(result.stdout)["error"]["code"] == result.exit_code == 3
     assert "not better than the champion by more than noise" in result.stderr
     assert aliases.history(versions.client, "leavers") == before
     assert models.find(versions.client, "leavers", version).status == "CANDIDATE"
@@ -220,7 +220,7 @@ def test_a_fit_on_drifted_features_is_refused_with_the_difference_before_it_begi
     (versions.folder / "sql" / "leavers" / "features.sql").write_text(drifted)
     (versions.folder / "configs" / "leavers.yaml").write_text(CONFIG.replace("{name: noise}", "{name: hum}"))
     result = versions.command("fit", "leavers")
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert json.loads(result.stdout)["error"]["code"] == result.exit_code == 1
     difference = "visits: Float64 instead of UInt32; noise: missing instead of Float32; hum: added, Float32"
     assert difference in result.stderr
     assert "raypipe fit --changed-contract" in result.stderr

@@ -230,7 +230,7 @@ class TestRollback:
         assert life.aliases() == named == {"champion": FIRST}
         assert life.statuses() == {FIRST: "PRODUCTION", SECOND: "ARCHIVED", THIRD: "CANDIDATE"}
         (day,) = done["days"]
-        assert (day["date"], day["rows"], day["same_population"]) == (LATEST.isoformat(), 300, True)
+        assert (day["date"], day["rows_published"], day["same_population"]) == (LATEST.isoformat(), 300, True)
         assert runs.find(life.client, day["run_id"]).status == runs.PUBLISHED
         assert runs.find(life.client, day["restores"]).model_version == FIRST
         assert life.client.value("SELECT uniqExact(batch_id) FROM ml_model_predictions") == 1
@@ -344,7 +344,7 @@ class TestRollback:
             (day,) = replaced.done("rollback", "churn")["days"]
         finally:
             replaced.client.run("DELETE FROM customer_user_features WHERE user_id = 'late'")
-        assert (day["rows"], day["same_population"]) == (301, False)
+        assert (day["rows_published"], day["same_population"]) == (301, False)
 
     def test_a_version_promoted_meanwhile_is_not_overwritten(self, replaced: Life) -> None:
         def promote(stage: str, done: int, total: int) -> None:
@@ -380,7 +380,7 @@ class TestRollback:
             runs.save(replaced.client, moved, status=status)
         before = replaced.content()
         result = replaced.command("rollback", "churn")
-        assert (result.exit_code, result.stdout) == (2, "")
+        assert json.loads(result.stdout)["error"]["code"] == result.exit_code == 2
         for text in (f"The predictions of {gone} cannot be put back", EARLIER.isoformat(), "--alias-only"):
             assert text in result.stderr
         assert "--date" not in result.stderr
@@ -457,7 +457,7 @@ class TestBadInput:
 
     def refused(self, result: Result, code: int, *named: str) -> None:
         assert result.exit_code == code, result.stderr
-        assert result.stdout == ""
+        assert json.loads(result.stdout)["error"]["code"] == code
         assert "Traceback" not in result.stderr
         for name in named:
             assert name in result.stderr
@@ -470,7 +470,7 @@ class TestBadInput:
     def test_an_unknown_version(self, life: Life) -> None:
         for reference in ("v9", "challenger", "previous"):
             result = life.command("models", "promote", "churn", reference, "--reason", "x")
-            self.refused(result, 1, reference, FIRST, SECOND, "raypipe models")
+            self.refused(result, 2, reference, FIRST, SECOND, "raypipe models")
 
     @pytest.mark.usefixtures("unchanged")
     def test_an_unknown_pipeline(self, life: Life) -> None:
@@ -602,7 +602,7 @@ class TestAliases:
         life.promote(FIRST)
         life.promote(SECOND)
         listed = life.done("models", "churn")["models"]
-        assert {one["version"]: one["aliases"] for one in listed} == {
+        assert {model["model_version"]: model["aliases"] for model in listed} == {
             FIRST: ["previous"],
             SECOND: ["champion"],
             THIRD: [],

@@ -66,8 +66,11 @@ def exported(registry: Client, registered_model: RegisteredModel, store: str) ->
     command = ["models", "export", "churn", "champion", "--to", store, "--json"]
     result = CliRunner().invoke(app, command, prog_name="raypipe", env=known)
     assert result.exit_code == 0, result.stderr
-    document: dict[str, Any] = json.loads(result.stdout)
-    return document
+    document = json.loads(result.stdout)
+    assert document["pipeline"] == "churn"
+    assert document["model_version"] == registered_model.version
+    mlflow_names: dict[str, Any] = document["mlflow"]
+    return mlflow_names
 
 
 def test_an_exported_version_scores_in_mlflow_as_it_does_here(

@@ -122,7 +122,9 @@ def test_an_artifact_that_another_version_shares_stays(registry: Registry) -> No
     registry.register("w1", 9, content="v2", pipeline="clicks")
     done = registry.prune(keep=6)
     assert [model.version for model in done.versions] == ["v3", "v2", "v1"]
-    assert [one.sha256 for one in done.removed] == [models.find(registry.client, "churn", "v3").artifact_sha256]
+    assert [one.artifact_sha256 for one in done.removed] == [
+        models.find(registry.client, "churn", "v3").artifact_sha256
+    ]
     assert registry.there()[-2:] == ["v2", "v1"]
 
 
@@ -183,12 +185,12 @@ def test_a_pipeline_that_somebody_works_on_is_left_alone(registry: Registry) -> 
 def test_orphans_are_told_and_removed_only_when_asked_for_and_old(registry: Registry) -> None:
     files.save(registry.root, {"model.ubj": b"nobody's"})
     found = folders.artifact_folders(registry.root)
-    (stray,) = [folder for folder in found if folder.size > 0 and _is_stray(registry, folder.name)]
+    (stray,) = [folder for folder in found if folder.bytes > 0 and _is_stray(registry, folder.name)]
     assert retention.orphans(registry.client, registry.root, datetime.now(UTC)) == []
     later = datetime.now(UTC) + timedelta(days=2)
     assert retention.orphans(registry.client, registry.root, later) == [stray]
     assert registry.prune(keep=8, orphans=True).orphans == ()
-    assert retention.remove([stray]) == stray.size
+    assert retention.remove([stray]) == stray.bytes
     assert len(registry.there()) == 8
     assert retention.orphans(registry.client, registry.root, later) == []
 

@@ -37,7 +37,7 @@ def test_what_was_saved_is_found_with_its_size_and_age(root: str) -> None:
     saved = files.save(root, FILES)
     (found,) = folders.artifact_folders(root)
     assert (found.uri, found.name) == (saved.uri, saved.sha256)
-    assert found.size == folders.size(saved.uri) > sum(map(len, FILES.values()))
+    assert found.bytes == folders.size(saved.uri) > sum(map(len, FILES.values()))
     assert found.written_at is not None
     assert abs(found.written_at - datetime.now(UTC)) < timedelta(minutes=5)
 
@@ -71,6 +71,6 @@ def test_what_an_interrupted_save_left_is_listed(tmp_path: Path) -> None:
     (unfinished / "model.ubj").write_bytes(b"tre")
     os.utime(unfinished / "model.ubj", (0, 0))
     (found,) = folders.artifact_folders(str(tmp_path))
-    assert (found.size, found.written_at) == (3, datetime(1970, 1, 1, tzinfo=UTC))
+    assert (found.bytes, found.written_at) == (3, datetime(1970, 1, 1, tzinfo=UTC))
     assert folders.remove(found.uri)
     assert folders.artifact_folders(str(tmp_path)) == []

@@ -1,8 +1,9 @@
-"""Test the command line itself: `--help`, common options, and unusable arguments."""
+"""The surface of the command line: its help, its shared options, its completion and its usage errors."""
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 import raypipe
 from raypipe.cli import app
+from raypipe.cli.main import COMMANDS as GROUPS
 
 ROOT = typer.main.get_command(app)
 
@@ -79,12 +81,42 @@ def test_every_command_has_an_example(command: str) -> None:
     assert "Example: raypipe " in (COMMANDS[command].help or "")
 
 
-def test_the_help_lists_every_command_in_a_line() -> None:
+def test_the_help_lists_every_command_under_its_group_in_one_whole_line() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for name in {path.split()[0] for path in COMMANDS}:
-        assert re.search(rf"^  {name} +\S+", result.stdout, re.MULTILINE)
+    lines = result.stdout.splitlines()
+    assert [line for line in lines if re.fullmatch(r"[A-Z]\w+:", line)] == [
+        "Options:",
+        *(f"{group}:" for group in GROUPS),
+    ]
+    for group, names in GROUPS.items():
+        listed = lines[lines.index(f"{group}:") + 1 :]
+        for name, line in zip(names, listed, strict=False):
+            description = (ROOT.commands[name].help or "").splitlines()[0]
+            assert re.fullmatch(rf"  {name} +{re.escape(description)}", line)
+            assert len(line) <= 80
     assert "Exit codes" in result.stdout
+
+
+def test_every_command_is_in_one_group() -> None:
+    listed = [name for names in GROUPS.values() for name in names]
+    assert sorted(listed) == sorted({path.split()[0] for path in COMMANDS})
+
+
+def test_the_first_line_of_a_command_of_a_group_is_listed_whole() -> None:
+    for group in ("models", "config"):
+        text = run(group, "--help").stdout
+        for name, command in ROOT.commands[group].commands.items():
+            assert re.search(rf"^  {name} +{re.escape((command.help or '').splitlines()[0])}$", text, re.MULTILINE)
+
+
+def test_the_shell_completes_commands_and_options() -> None:
+    def completed(words: str) -> list[str]:
+        environment = {"_RAYPIPE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        return CliRunner().invoke(app, [], prog_name="raypipe", env=environment).stdout.split()
+
+    assert completed("raypipe re") == ["resume", "reachable"]
+    assert "--take-over" in completed("raypipe score --ta")
 
 
 def test_without_a_command_the_help_is_shown() -> None:
@@ -130,6 +162,33 @@ def test_arguments_that_cannot_be_used_are_named_on_stderr_alone(arguments: list
     assert (result.exit_code, result.stdout) == (2, "")
     assert named in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["scor"], "scor"),
+        (["score"], "PIPELINE"),
+        (["score", "churn", "--dat", "latest"], "--dat"),
+        (["demo", "--days", "90"], "91"),
+        (["demo", "--drift-on", "latest", "--url", NOWHERE], "--drift-on"),
+        (["models", "promote", "churn"], "VERSION"),
+        (["sweep"], "A sweep needs"),
+        ([], "--json"),
+    ],
+)
+def test_a_usage_error_is_one_json_document_too(arguments: list[str], problem: str) -> None:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 2
+    error = json.loads(result.stdout)["error"]
+    assert problem in error["problem"]
+    assert error["code"] == 2
+    assert error["next_step"]
+    assert problem in result.stderr
+
+
+def test_the_json_of_a_job_is_not_asked_for_by_its_command() -> None:
+    assert run("submit", "--no-such-option", "http://127.0.0.1:1", "--", "runs", "--json").stdout == ""
 
 
 def test_a_report_that_was_never_made_leaves_no_file(tmp_path: Path) -> None:

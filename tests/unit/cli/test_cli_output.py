@@ -1,4 +1,4 @@
-"""Test printed output: valid JSON, unchanged text, and the end of a command."""
+"""The output of commands: JSON that parses, text as it is, and the end of a command that fails."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from uuid import UUID
 import pytest
 import typer
 
-from raypipe.cli import output
-from raypipe.cli.options import parse_date
+from raypipe.cli import failures, output
+from raypipe.cli.dates import parse_date
+from raypipe.cli.options import Options
 from raypipe.errors import GateRefused, UsageError, advised
 
 Capture = pytest.CaptureFixture[str]
@@ -67,20 +68,26 @@ def test_a_long_line_is_not_broken(capsys: Capture) -> None:
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
-@pytest.mark.parametrize("debug", [False, True])
-@pytest.mark.parametrize(
+ENDINGS = pytest.mark.parametrize(
     ("error", "code", "text"),
     [
-        (UsageError("No such thing", found="x"), 2, "error: No such thing\n  found: x"),
+        (UsageError("No such thing", found=7), 2, "error: No such thing\n  found: 7"),
         (GateRefused("Not published"), 3, "error: Not published"),
         (ValueError("[b]oops"), 1, "error: an unexpected ValueError: [b]oops"),
         (KeyboardInterrupt(), 130, "interrupted; see there"),
     ],
 )
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@ENDINGS
 def test_an_error_ends_with_its_code_and_its_message_on_stderr(
     capsys: Capture, error: BaseException, code: int, text: str, debug: bool
 ) -> None:
-    with pytest.raises(SystemExit) as ended, output.reported(debug, "see there"):
+    with (
+        pytest.raises(SystemExit) as ended,
+        failures.reported(Options(debug=debug, after_interrupt="see there")),
+    ):
         raise error
     captured = capsys.readouterr()
     assert (ended.value.code, captured.out) == (code, "")
@@ -88,8 +95,46 @@ def test_an_error_ends_with_its_code_and_its_message_on_stderr(
     assert ("Traceback" in captured.err) == debug
 
 
+@ENDINGS
+def test_json_gets_a_document_of_the_error_and_stderr_the_message_all_the_same(
+    capsys: Capture, error: BaseException, code: int, text: str
+) -> None:
+    with (
+        pytest.raises(SystemExit),
+        failures.reported(Options(json=True, after_interrupt="see there")),
+    ):
+        raise error
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)["error"]
+    assert list(document) == ["problem", "found", "allowed", "next_step", "code"]
+    assert document["code"] == code
+    assert document["problem"] in text
+    assert document["found"] == ("7" if code == 2 else None)
+    assert text in captured.err
+
+
+def test_an_error_after_the_document_prints_no_second_one(capsys: Capture) -> None:
+    options = Options(json=True)
+    options.show({"url": "there"}, output.say, "there")
+    with pytest.raises(SystemExit), failures.reported(options):
+        raise UsageError("The engine has ended")
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"url": "there"}
+    assert "The engine has ended" in captured.err
+
+
+def test_an_interrupted_run_is_named_instead_of_the_general_advice(capsys: Capture) -> None:
+    interrupt = KeyboardInterrupt()
+    interrupt.add_note("`raypipe resume churn_1` finishes the run")
+    with pytest.raises(SystemExit), failures.reported(Options(json=True, after_interrupt="see there")):
+        raise interrupt
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["error"]["next_step"] == "`raypipe resume churn_1` finishes the run"
+    assert captured.err == "interrupted; `raypipe resume churn_1` finishes the run\n"
+
+
 def test_an_exit_that_a_command_chose_is_no_error(capsys: Capture) -> None:
-    with pytest.raises(typer.Exit) as ended, output.reported(False):
+    with pytest.raises(typer.Exit) as ended, failures.reported(Options()):
         raise typer.Exit(1)
     assert (ended.value.exit_code, capsys.readouterr().err) == (1, "")
 
@@ -100,12 +145,12 @@ def test_a_reader_that_has_gone_is_no_bug() -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        said = process.stderr.read()
-    assert (process.returncode, said) == (1, b"")
+        error = process.stderr.read()
+    assert (process.returncode, error) == (1, b"")
 
 
 def test_a_pipe_that_breaks_elsewhere_is_told(capsys: Capture) -> None:
-    with pytest.raises(SystemExit) as ended, output.reported(False):
+    with pytest.raises(SystemExit) as ended, failures.reported(Options()):
         raise BrokenPipeError("the engine has gone")
     assert ended.value.code == 1
     assert "an unexpected BrokenPipeError: the engine has gone" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Test the table that compares models on a terminal."""
+"""A comparison of models on a terminal and in JSON."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from raypipe.cli import comparisons
+from raypipe.cli.options import Options
 from raypipe.compare.comparison import Compared, Comparison
 
 FOREST = Compared(
@@ -31,7 +32,7 @@ def _of(*models: Compared, warnings: tuple[str, ...] = ()) -> Comparison:
 
 
 def test_a_line_has_its_metrics_in_order_its_seconds_and_what_it_gains(capsys: pytest.CaptureFixture[str]) -> None:
-    comparisons.show(_of(FOREST, warnings=("look [at] this",)), json=False)
+    comparisons.show(Options(), _of(FOREST, warnings=("look [at] this",)))
     printed = capsys.readouterr().out
     assert "baselines of churn: champion v1, fitted on 6,000 rows, tested on 2,500 rows of 2026-01-01" in printed
     line = next(line for line in printed.splitlines() if "forest" in line)
@@ -42,7 +43,7 @@ def test_a_line_has_its_metrics_in_order_its_seconds_and_what_it_gains(capsys: p
 
 def test_a_model_that_failed_has_its_line_its_error_and_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit) as ended:
-        comparisons.show(_of(FOREST, BROKEN), json=False)
+        comparisons.show(Options(), _of(FOREST, BROKEN))
     assert ended.value.exit_code == 1
     printed = capsys.readouterr()
     assert re.search(r"broken\W+failed", printed.out)
@@ -51,5 +52,11 @@ def test_a_model_that_failed_has_its_line_its_error_and_the_exit_code(capsys: py
 
 def test_a_comparison_of_nothing_but_failures_is_a_table_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit):
-        comparisons.show(_of(BROKEN), json=False)
+        comparisons.show(Options(), _of(BROKEN))
     assert re.search(r"broken\W+failed", capsys.readouterr().out)
+
+
+def test_the_version_of_a_model_has_the_name_that_it_has_in_every_document() -> None:
+    (model,) = comparisons.document(_of(BROKEN))["models"]
+    assert "model_version" in model
+    assert "version" not in model

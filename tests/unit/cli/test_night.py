@@ -1,4 +1,4 @@
-"""Test the refusals of `raypipe nightly` before it connects."""
+"""Nights that `raypipe nightly` refuses before it connects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOWHERE = "http://127.0.0.1:9/nobody"
 
 @pytest.fixture
 def configs(tmp_path: Path) -> Path:
-    """Provide two pipelines without a server, so that only an immediate refusal ends with code 2."""
+    """Two pipelines on an address without an answer, so that code 2 means a refusal before connecting."""
     folder = tmp_path / "configs"
     folder.mkdir()
     (folder / "base.yaml").write_text(f"connection: {{url: '{NOWHERE}'}}")

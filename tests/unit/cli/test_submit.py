@@ -1,10 +1,10 @@
-"""Test the exit codes of `raypipe submit`."""
+"""The exit code of `raypipe submit`."""
 
 from __future__ import annotations
 
 import pytest
 
-from raypipe.cli.jobs import _exit_code
+from raypipe.cli.submit import _exit_code
 from raypipe.cluster.job_server import State
 
 

@@ -11,6 +11,8 @@ from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 from urllib3.exceptions import ProtocolError
 
 from raypipe.clickhouse import faults
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.faults import repeat, translate, translated
 from raypipe.errors import ConfigError, DataError, Denied, ServerError, Transient, Unreachable
 
@@ -127,6 +129,22 @@ def test_a_drivers_error_becomes_raypipes_with_its_code_and_text(
     assert (found.code, found.found is not None) == (code, True)  # type: ignore[attr-defined]
     assert str(error) in str(found)
     assert WHERE in found.problem
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [("http://127.0.0.1:1", "Connection refused"), ("http://nowhere.invalid:8123", "Name or service not known")],
+)
+def test_an_address_without_an_answer_is_told_in_a_line_without_the_drivers_objects(url: str, reason: str) -> None:
+    endpoint = Endpoint(url, "default")
+    with pytest.raises(Unreachable) as failed, Client(endpoint) as client:
+        client.rows("SELECT 1")
+    assert url.removeprefix("http://") in failed.value.problem
+    assert "object at" not in str(failed.value)
+    assert "Max retries" not in str(failed.value)
+    if failed.value.found != reason:
+        # Resolvers differ in their words.
+        assert "\n" not in str(failed.value.found)
 
 
 def test_the_code_of_an_attribute_outweighs_the_text() -> None:

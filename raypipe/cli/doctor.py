@@ -1,0 +1,48 @@
+"""`raypipe doctor`."""
+
+import typer
+
+from raypipe import doctor as examination
+from raypipe.cli import failures, output
+from raypipe.cli.options import Options, command, needed_tables
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.connect import EMBEDDED
+from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.tables import describe
+from raypipe.config.load import load_shared
+
+_SHOWN = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
+
+
+@command()
+def doctor(
+    options: Options,
+    clean: bool = typer.Option(False, "--clean", help="Drop the tables and rows that dead runs left behind."),
+) -> None:
+    """Check whether a run would work; exit 1 when it would fail.
+
+    It checks the connection, version, grants, tables, leftovers, Ray, memory and disk. It changes nothing, except that
+    --clean drops what dead runs left behind.
+
+    Example: raypipe doctor --url https://scoring@clickhouse.example:8443/analytics
+    """
+    embedded = load_shared(options.config, options.url).connection.url.startswith(EMBEDDED)
+    with options.endpoint(check=False) as endpoint:
+        dropped = _clean(endpoint) if clean else ()
+        checks = examination.examine(endpoint, needed_tables(options), embedded=embedded)
+    rows = [(check.name, _SHOWN[check.status], check.detail, check.next_step) for check in checks]
+    document = {"checks": [vars(check) for check in checks], "dropped": dropped}
+    title = f"dropped: {', '.join(dropped) or 'nothing'}" if clean else None
+    options.show(document, output.table, ("check", "", "found", "next"), rows, title)
+    if any(check.status == "problem" for check in checks):
+        raise typer.Exit(failures.FAILED)
+
+
+def _clean(endpoint: Endpoint) -> tuple[str, ...]:
+    from raypipe.score.run import retire_superseded
+
+    with Client(endpoint) as client:
+        dropped = examination.clean(client)
+        if describe(client, "raypipe_runs") is None:
+            return dropped
+        return (*dropped, *(f"rows of {run_id}" for run_id in retire_superseded(client)))

@@ -1,0 +1,88 @@
+"""`raypipe nightly`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from raypipe.cli import failures, output
+from raypipe.cli.dates import LATEST, parse_date
+from raypipe.cli.options import Date, Options, command, endpoint_of
+from raypipe.cli.score import RESUMABLE
+from raypipe.config.load import list_pipelines, load_shared
+from raypipe.errors import GateRefused, UsageError
+from raypipe.features import snapshots
+
+if TYPE_CHECKING:
+    from raypipe.night import Step
+
+
+@command(RESUMABLE, reads="nightly")
+def nightly(
+    options: Options,
+    date: Date = LATEST,
+    only: list[str] | None = typer.Option(None, metavar="PIPELINE", help="Run this pipeline alone. May be repeated."),
+) -> None:
+    """Build the day's features, then run every enabled pipeline.
+
+    Pipelines run in dependency order: `enabled` and `after` in their configs say which run, and after which others.
+    A failed pipeline does not stop the others. The exit code is 1 when a pipeline failed, and 3 when a gate refused one
+    and none failed.
+
+    Example: raypipe nightly --date 2026-01-31
+    """
+    day = parse_date(date)
+    loaded = {name: options.load(name) for name in only or list_pipelines(options.config)}
+    chosen = {name: pipeline for name, pipeline in loaded.items() if only or pipeline.config.enabled}
+    shared = load_shared(options.config, options.url)
+    configs = {name: pipeline.config for name, pipeline in chosen.items()}
+    connections = {config.connection: name for name, config in configs.items()}
+    connection = _shared(connections, "name different connections", "connection") or shared.connection
+    # Labels and features of different zones would overlap.
+    zones = {config.timezone: name for name, config in configs.items() if snapshots.PIPELINE in config.after}
+    timezone = _shared(zones, "cut the days of one snapshot in different zones", "timezone") or shared.timezone
+    started = time.perf_counter()
+    with endpoint_of(connection) as endpoint, output.progress() as progress:
+        from raypipe import night
+
+        steps = list(night.run_night(endpoint, chosen, day, timezone, progress))
+    seconds = time.perf_counter() - started
+    document = {
+        "date": max((step.date for step in steps if step.date is not None), default=day),
+        "pipelines": [vars(step) for step in steps],
+        "failed": [step.pipeline for step in steps if step.status == "failed"],
+        "seconds": round(seconds, 3),
+    }
+    options.show(document, _print, steps, seconds)
+    statuses = {step.status for step in steps}
+    if "failed" in statuses:
+        raise typer.Exit(failures.FAILED)
+    if "refused" in statuses:
+        raise typer.Exit(GateRefused.exit_code)
+
+
+def _print(steps: Sequence[Step], seconds: float) -> None:
+    rows = [(step.pipeline, step.status, step.rows_published, step.seconds) for step in steps]
+    output.table(("pipeline", "", "rows", "seconds"), rows, f"the night in {seconds:.0f} s")
+    for step in steps:
+        if step.reason:
+            output.say(f"{step.pipeline} {step.status}: {step.reason}")
+
+
+def _shared(values: Mapping[Any, str], problem: str, key: str) -> Any:
+    """Return the only value of a key, by the pipelines that have it; None where no pipeline does.
+
+    Raises:
+        UsageError: the pipelines have several values.
+    """
+    if len(values) > 1:
+        raise UsageError(
+            f"The pipelines of a night {problem}",
+            found=", ".join(f"{name}: {getattr(value, 'url', value)}" for value, name in values.items()),
+            allowed=f"one {key}, in base.yaml",
+            next_step=f"remove `{key}` from the pipelines' files, or run each with --only",
+        )
+    return next(iter(values), None)

@@ -1,0 +1,108 @@
+"""`raypipe run`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from raypipe.cli import bandits, comparisons, output, settings, validate
+from raypipe.cli.dates import LATEST, parse_date
+from raypipe.cli.failures import tolerated
+from raypipe.cli.fit import fit_document, print_fit, print_metrics
+from raypipe.cli.options import Date, Options, Pipeline, command
+from raypipe.cli.score import RESUMABLE, monitored_document, print_score
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.statements import load
+from raypipe.project import shipped
+from raypipe.registry import models
+from raypipe.registry.record import Registered
+
+if TYPE_CHECKING:
+    from raypipe.night import NightResult
+    from raypipe.score.score import ScoreResult
+
+
+@command(RESUMABLE, reads="run")
+def run(options: Options, pipeline: Pipeline, date: Date = LATEST) -> None:
+    """Fit if there is no champion; then score, publish, measure drift.
+
+    A first version that is no better than the baselines is not published: exit code 3. A bandit, such as `ads`, learns
+    anew every night; a policy worse than the ads that were shown is not published. A comparison, such as `baselines`,
+    fits the models that were not compared with the champion yet.
+
+    Example: raypipe run churn --date 2026-01-31
+    """
+    day = parse_date(date)
+    started = time.perf_counter()
+    with options.pipeline(pipeline, ads=True, baselines=True) as (endpoint, loaded):
+        if loaded.config.ads is not None:
+            from raypipe.ads import ads
+
+            with output.progress() as progress:
+                published = ads.run_ads(endpoint, loaded, day, progress)
+            bandits.show(options, endpoint, loaded, published, time.perf_counter() - started)
+        elif loaded.config.baselines is not None:
+            from raypipe.compare.compare import compare
+
+            with output.progress() as progress:
+                comparison = compare(endpoint, loaded, day, progress)
+            comparisons.show(options, comparison)
+        else:
+            from raypipe import night
+
+            with output.progress() as progress:
+                result = night.run_pipeline(endpoint, loaded, day, progress)
+            seconds = time.perf_counter() - started
+            _warn_of_settings(options, pipeline, result)
+            document = {
+                **monitored_document(result.score, seconds, result.scoring_seconds),
+                "fit": fit_document(result.fit) if result.fit else None,
+                "validated": validate.document(result.validation),
+            }
+            options.show(document, _print, endpoint, result, document, options.url)
+
+
+def _warn_of_settings(options: Options, pipeline: str, result: NightResult) -> None:
+    """Name the values of --set that only a fit reads, after a run that fitted nothing."""
+    keys = settings.keys_of(options.overrides)
+    unread = [key for key in keys if not settings.reads("score", key) and not settings.reads("validate", key)]
+    if unread and result.fit is None:
+        output.tell(
+            f"warning: --set {', '.join(unread)} had no effect: {pipeline} has a champion, so nothing was fitted;"
+            f" `raypipe fit {pipeline}` fits with these values"
+        )
+
+
+def _print(endpoint: Endpoint, result: NightResult, document: dict[str, Any], url: str | None) -> None:
+    """Print a night of one pipeline, and the next steps."""
+    fitted, scored = result.fit, result.score
+    if fitted:
+        print_fit(fitted)
+    else:
+        with tolerated(), Client(endpoint) as client:
+            _print_registered(models.find(client, scored.manifest.pipeline, scored.manifest.model_version))
+    print_score(scored, document)
+    with tolerated(), Client(endpoint) as client:
+        _print_levels(client, scored)
+    if result.validation.validations:
+        validate.show(scored.manifest.pipeline, result.validation)
+    where, first = f" --url {url}" if url else "", scored.manifest.targets[0].table
+    output.say(f"next: raypipe runs{where}, raypipe models{where}, or")
+    output.say(f'      raypipe sql{where} "SELECT * FROM {first} LIMIT 5"')
+
+
+def _print_registered(version: Registered) -> None:
+    """Print the metrics that a version got when it was fitted."""
+    known: Any = version.evaluation
+    print_metrics(version, {"model (test)": known.get("test", {})}, known.get("baselines", {}))
+    output.say(f"fitted {version.created_at:%Y-%m-%d}; `raypipe fit {version.pipeline}` fits the next version")
+
+
+def _print_levels(client: Client, scored: ScoreResult) -> None:
+    """Print the published rows by level and brand, with the brands' names."""
+    if not scored.manifest.levels:
+        return
+    query = load(shipped() / "sql" / "shared" / "published_levels.sql")
+    rows = client.rows(query.text, {"run_id": scored.manifest.run_id, "run_at": scored.manifest.run_at})
+    output.table(("level", "brand", "users", "mean score"), rows, "levels")
