@@ -12,12 +12,11 @@ import typer
 
 from raypipe.cli import failures, output
 from raypipe.cli.dates import LATEST, parse_date
-from raypipe.cli.metrics import WITH_INTERVAL, cell
+from raypipe.cli.metrics import SUMMARY, WITH_INTERVAL, cell
 from raypipe.cli.options import AsOf, Options, command, endpoint_of
 from raypipe.errors import UsageError
 
 # Metrics that a table shows besides the metric that decides.
-SHOWN = ("auc", "log_loss", "brier", "rmse", "mae", "r2")
 
 
 @command(reads="sweep")
@@ -87,7 +86,7 @@ def _new_name(subject: str) -> str:
 
 def _print(document: Mapping[str, Any]) -> None:
     best, default, metric = document["best"], document["default"], document["metric"]
-    shown = [metric, *(name for name in SHOWN if name in best["test"] and name != metric)]
+    shown = [metric, *(name for name in SUMMARY if name in best["test"] and name != metric)]
     rows: list[list[object]] = [["default (test)", *_cells(default["test"], shown)]]
     if not best["is_default"]:
         rows.append(["best (test)", *_cells(best["test"], shown)])

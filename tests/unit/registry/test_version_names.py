@@ -12,7 +12,7 @@ from raypipe.fit import registration
 def test_a_version_is_named_by_the_moment_of_its_fit_so_that_names_sort_by_time() -> None:
     recipe = SimpleNamespace(
         pipeline="churn",
-        snapshots=(),
+        dates_of=lambda part: "",
         params={},
         rounds=1,
         balance="none",
