@@ -33,8 +33,8 @@ from raypipe.progress import Progress
 from raypipe.registry.record import Registered
 from raypipe.score import gate, prepare, runs
 from raypipe.score.ledger import Receipt
-from raypipe.score.manifest import Manifest, Target
-from raypipe.score.run import Outcome, execute
+from raypipe.score.manifest import Manifest, PublishTarget
+from raypipe.score.run import PublishedRun, execute
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class AdsOutcome:
     version: Registered
     fitted: FittedAds
     events: AdEvents
-    outcome: Outcome
+    outcome: PublishedRun[tuple[list[str], int]]
     tests: int
     drift: dict[str, float]
 
@@ -223,7 +223,7 @@ def _manifest(client: Client, loaded: Loaded, window: Window, version: Registere
         inputs=(),
         outputs=(),
         values={},
-        targets=tuple(Target(table, statement.text) for table, statement in targets),
+        targets=tuple(PublishTarget(table, statement.text) for table, statement in targets),
         snapshot=sums,
     )
 
@@ -262,25 +262,25 @@ def _publish(
         asdict(fitted.value) if fitted.value else {},
         fitted.warnings,
     )
-    earlier: list[str] = []
-    tests: list[int] = []
 
     def scorer(manifest: Manifest, slices: Sequence[Slice]) -> Iterator[Receipt]:
         for piece in slices:
             yield contexts.score(client, manifest, piece, policy, events.contexts)
 
-    def monitored(manifest: Manifest, written: Sequence[Receipt]) -> None:
-        earlier.extend(monitoring.written(client, night))
-        tests.append(arm_tests.write_tests(client, night, policy, events.contexts, events.users))
+    def monitor(manifest: Manifest, written: Sequence[Receipt]) -> tuple[list[str], int]:
+        earlier = monitoring.written(client, night)
+        tests = arm_tests.write_tests(client, night, policy, events.contexts, events.users)
         monitoring.write_monitoring(client, night, policy, health)
+        return earlier, tests
 
-    outcome = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitored)
+    outcome = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitor)
+    earlier, tests = outcome.measured
     try:
         monitoring.remove(client, night, earlier)
     except RaypipeError as error:
         # The predictions are published; the next run of the date removes these rows, too.
         log.warning("the run is published; the tests and monitoring of an earlier one were left: %s", error.problem)
-    return AdsOutcome(version, fitted, events, outcome, tests[0], drift)
+    return AdsOutcome(version, fitted, events, outcome, tests, drift)
 
 
 def _impressions(events: AdEvents, part: str) -> dict[str, dict[str, int]]:

@@ -66,7 +66,7 @@ def features(
         _show(outcome, time.perf_counter() - started, json)
 
 
-def _show(outcome: snapshots.Outcome, seconds: float, json: bool) -> None:
+def _show(outcome: snapshots.BuiltSnapshots, seconds: float, json: bool) -> None:
     if json:
         built = [vars(day) for day in outcome.days]
         output.emit({"days": built, "features": outcome.features, "seconds": round(seconds, 3)})

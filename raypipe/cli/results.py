@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from raypipe.fit.fit import FitResult
     from raypipe.monitor.drift import Drift
     from raypipe.night import NightResult
-    from raypipe.score.plan import Plan
+    from raypipe.score.plan import PlannedRun
     from raypipe.score.score import ScoreResult
 
 SHOWN_DRIFT = 3
 
 
-def plan_document(plan: Plan) -> dict[str, Any]:
+def plan_document(plan: PlannedRun) -> dict[str, Any]:
     """The JSON of a plan."""
     manifest = plan.manifest
     return {
@@ -95,7 +95,7 @@ def monitoring_document(scored: ScoreResult) -> dict[str, Any]:
     }
 
 
-def show_plan(plan: Plan, json: bool) -> None:
+def show_plan(plan: PlannedRun, json: bool) -> None:
     """Prints a plan."""
     document = plan_document(plan)
     if json:

@@ -24,6 +24,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.errors import UsageError
 from raypipe.registry import aliases
 from raypipe.registry import models as registry
+from raypipe.registry.record import Registered
 
 app = typer.Typer()
 
@@ -167,7 +168,7 @@ def _parse_time(text: str) -> datetime:
         ) from error
 
 
-def _auc(model: registry.Registered) -> str:
+def _auc(model: Registered) -> str:
     test = model.evaluation.get("test", {})
     value = test.get("auc", {}).get("value") if isinstance(test, dict) else None
     return f"{value:.4f}" if isinstance(value, float) else ""

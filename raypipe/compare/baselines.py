@@ -28,7 +28,7 @@ from raypipe.progress import Progress
 from raypipe.registry import models
 from raypipe.registry.aliases import CHAMPION
 from raypipe.registry.record import model_id
-from raypipe.registry.training_runs import Completed, Outcome, finish_run, newest
+from raypipe.registry.training_runs import CompletedRun, FitResult, finish_run, newest
 
 # run_type in ml_model_training_runs; test_metrics holds the comparison. sql/baselines/report.sql reads it.
 KIND = "comparison"
@@ -102,7 +102,7 @@ def _comparison(
                 lambda message: progress(message, 0, 0),
             )
             train, validation, test = (made.rows[part] for part in PARTS)
-            outcome = Outcome(train, validation, test, test_metrics=made.to_json())
+            outcome = FitResult(train, validation, test, test_metrics=made.to_json())
             finish_run(client, attempt.run, outcome, datetime.now(UTC))
     return made
 
@@ -117,7 +117,7 @@ def _settings(loaded: Loaded) -> Baselines:
     return loaded.config.baselines
 
 
-def _champion(client: Client, pipeline: str) -> tuple[Standing | None, Completed | None]:
+def _champion(client: Client, pipeline: str) -> tuple[Standing | None, CompletedRun | None]:
     """The champion of a pipeline, and the record of its fit where one is left."""
     found = models.find_alias(client, pipeline, CHAMPION)
     if found is None:
@@ -130,7 +130,7 @@ def _champion(client: Client, pipeline: str) -> tuple[Standing | None, Completed
     return replace(standing, rows=its_fit.rows, dates=its_fit.dates, seconds=its_fit.seconds), its_fit
 
 
-def _last_day(its_fit: Completed | None, horizon: int | None, wanted: date | None) -> date | None:
+def _last_day(its_fit: CompletedRun | None, horizon: int | None, wanted: date | None) -> date | None:
     """The last day that the champion's own labels look at, so that its snapshots are chosen, or an earlier."""
     if its_fit is None:
         return wanted

@@ -33,6 +33,11 @@ def last_day_over(moment: datetime, timezone: str) -> date:
     return moment.astimezone(_zone(timezone)).date() - timedelta(days=1)
 
 
+def today(timezone: str) -> date:
+    """Return the current day in a zone, an IANA name."""
+    return datetime.now(_zone(timezone)).date()
+
+
 def require_over(day: date, moment: datetime, timezone: str, what: str) -> None:
     """Refuses a day that has not ended at an aware moment, in a zone.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from raypipe.clickhouse.types import bare
+from raypipe.clickhouse.column_types import bare
 from raypipe.explore.facts import Relation, Table
 from raypipe.explore.kinds import NUMBER, TEXT, kind_of
 from raypipe.explore.names import identifies, singular, words

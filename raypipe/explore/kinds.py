@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from raypipe.clickhouse.types import bare
+from raypipe.clickhouse.column_types import bare
 
 NUMBER, FLAG, TEXT, TIME, LIST, OTHER = "number", "flag", "text", "time", "list", "other"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from raypipe.clickhouse.column_types import bare
 from raypipe.clickhouse.statements import literal, load, quoted
-from raypipe.clickhouse.types import bare
 from raypipe.explore.facts import Relation, Table
 from raypipe.explore.measures import missing
 from raypipe.explore.questions import Questions, Unanswered

@@ -22,7 +22,7 @@ from raypipe.fit.recipe import Champion, Recipe, recipe_of
 from raypipe.progress import Progress
 from raypipe.registry import models
 from raypipe.registry.aliases import CHAMPION
-from raypipe.registry.models import Registered
+from raypipe.registry.record import Registered
 
 
 @dataclass(frozen=True)

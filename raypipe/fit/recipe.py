@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from raypipe.clickhouse.statements import Statement, load
 from raypipe.config.load import Loaded
 from raypipe.config.schema import PipelineConfig
 from raypipe.data import split
+from raypipe.data.days import today
 from raypipe.errors import ConfigError
 from raypipe.evaluation.evaluate import Objective
 from raypipe.fit.training_table import Shares, Snapshot
@@ -135,7 +136,7 @@ def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
 def _snapshots(client: Client, config: PipelineConfig, as_of: date | None) -> tuple[tuple[Snapshot, ...], date]:
     source, horizon = config.source, config.label.horizon_days if config.label else None
     if source.date_column is None:
-        return _one_snapshot(config, as_of or datetime.now(UTC).date())
+        return _one_snapshot(config, as_of or today(config.timezone))
     found = split.snapshots(client, source.table, source.date_column)
     if horizon is None:
         return _one_snapshot(config, split.resolve_date(found, as_of, source.table))

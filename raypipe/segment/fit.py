@@ -28,7 +28,7 @@ from raypipe.fit.recipe import Champion, Recipe
 from raypipe.models.protocol import FitSpec, History, Matrix, load_family
 from raypipe.registry.rows import statement
 from raypipe.registry.training_runs import DATES
-from raypipe.registry.trials import Described, TrialRuns
+from raypipe.registry.trials import SweepDescription, TrialRuns
 from raypipe.segment.clusters import Clusters
 from raypipe.segment.kmeans import KMeans
 
@@ -186,7 +186,9 @@ def _runs(
 ) -> TrialRuns:
     source = f"{recipe.features_sql.source}{DATES}{recipe.snapshots[-1].date}"
     rows = len(parts["train"]), min(len(parts["validation"]), JUDGED_ROWS)
-    return TrialRuns(client, Described(name, recipe.pipeline, source, *rows, METRIC, True, trials), lambda *_: None)
+    return TrialRuns(
+        client, SweepDescription(name, recipe.pipeline, source, *rows, METRIC, True, trials), lambda *_: None
+    )
 
 
 def _tried(

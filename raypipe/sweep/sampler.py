@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from raypipe.registry.trials import Tried
+from raypipe.registry.trials import FinishedTrial
 
 
 class Watcher(Protocol):
@@ -49,7 +49,7 @@ class Search:
     first: Mapping[str, Any] | None
     most_rounds: int
     grace_rounds: int
-    over: Sequence[Tried] = ()
+    over: Sequence[FinishedTrial] = ()
     unfinished: Sequence[Mapping[str, Any]] = ()
 
     @property

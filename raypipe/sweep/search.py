@@ -15,7 +15,7 @@ from raypipe.errors import ModelError, RaypipeError
 from raypipe.fit.fitting import Fitted, fit_version
 from raypipe.fit.recipe import Champion, Recipe, labels_of
 from raypipe.progress import Progress
-from raypipe.registry.trials import Described, TrialRuns, Tried
+from raypipe.registry.trials import FinishedTrial, SweepDescription, TrialRuns
 from raypipe.sweep import space, trial
 from raypipe.sweep.sampler import Search
 
@@ -137,7 +137,7 @@ def search(
     own, outside = space.own_point(recipe, axes)
     most = space.most_rounds(recipe, axes)
     source = f"{recipe.features_sql.source} @ {', '.join(item.date.isoformat() for item in seen.snapshots)}"
-    described = Described(
+    described = SweepDescription(
         plan.name, recipe.pipeline, source, len(rows.train), len(rows.validation), plan.metric, higher, plan.trials
     )
     runs = TrialRuns(client, described, progress)
@@ -180,7 +180,9 @@ def _drop_tables(client: Client, name: str) -> None:
         client.run(f"DROP TABLE IF EXISTS {identifier(table)} SYNC")
 
 
-def _summed_up(found: Sequence[Tried], higher: bool, own: Mapping[str, Any], outside: tuple[str, ...]) -> Searched:
+def _summed_up(
+    found: Sequence[FinishedTrial], higher: bool, own: Mapping[str, Any], outside: tuple[str, ...]
+) -> Searched:
     usable = [one for one in found if not one.error]
     failed = [one for one in found if one.error]
     if not usable:

@@ -18,6 +18,7 @@ from raypipe.cluster import runtime
 from raypipe.config.load import Loaded
 from raypipe.config.schema import PipelineConfig
 from raypipe.data import split
+from raypipe.data.days import today
 from raypipe.data.slices import unsliced
 from raypipe.errors import ConfigError, UsageError
 from raypipe.fit import registration
@@ -233,7 +234,7 @@ def brand_called(brand: str, known: Sequence[str], named: Sequence[tuple[str, ..
 def _newest(client: Client, loaded: Loaded) -> date:
     source = loaded.config.source
     if source.date_column is None:
-        return datetime.now(UTC).date()
+        return today(loaded.config.timezone)
     return split.resolve_date(split.snapshots(client, source.table, source.date_column), None, source.table)
 
 

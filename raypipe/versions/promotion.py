@@ -18,7 +18,7 @@ from raypipe.data.slices import unsliced
 from raypipe.errors import DataError, GateRefused, ModelError, UsageError
 from raypipe.evaluation.decision import Decision
 from raypipe.fit.recipe import recipe_of
-from raypipe.registry import aliases, life, models
+from raypipe.registry import aliases, champion, models
 from raypipe.registry.aliases import CHAMPION, PREVIOUS
 from raypipe.registry.record import PRODUCTION, Registered
 from raypipe.score import prepare
@@ -94,7 +94,7 @@ def promote(
 
 def fitting_card(client: Client, loaded: Loaded, model: Registered) -> Card:
     """The verified card of a version whose contract fits today's features query."""
-    life.require_artifact(model)
+    models.require_artifact(model)
     card = load_card(model.artifact_uri, model.artifact_sha256)
     people = prepare.population(client, loaded, None)
     parameters = {**people.parameters, **card.contract.parameters}
@@ -104,11 +104,11 @@ def fitting_card(client: Client, loaded: Loaded, model: Registered) -> Card:
 
 def _settle(client: Client, model: Registered, standing: Registered | None, why: str, set_by: str) -> Registered:
     """The promotion itself, under the lock: only if what was looked at before it holds still."""
-    life.require_champion(client, model.pipeline, standing.version if standing else None)
+    champion.require_champion(client, model.pipeline, standing.version if standing else None)
     known = models.find(client, model.pipeline, model.version)
     # A prune that came between may have marked it.
-    life.require_artifact(known)
-    return life.promote(client, known, why, set_by, datetime.now(UTC))
+    models.require_artifact(known)
+    return champion.promote(client, known, why, set_by, datetime.now(UTC))
 
 
 def _require_same_contract(standing: Registered, model: Registered, card: Card) -> None:

@@ -15,9 +15,9 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.load import Loaded
 from raypipe.errors import Busy, UsageError
 from raypipe.progress import Progress
-from raypipe.registry import aliases, life, models
+from raypipe.registry import aliases, champion, models
 from raypipe.registry.aliases import CHAMPION
-from raypipe.registry.life import Reversal
+from raypipe.registry.champion import Reversal
 from raypipe.registry.record import Registered
 from raypipe.registry.rows import statement
 from raypipe.score import prepare, score
@@ -104,7 +104,7 @@ def rollback(
     """
     pipeline = loaded.config.pipeline
     with Client(endpoint) as client:
-        found = life.reversal(client, pipeline)
+        found = champion.reversal(client, pipeline)
         model = models.find(client, pipeline, found.restored.version)
         fitting_card(client, loaded, model)
         days = standing_days(client, found) if predictions else []
@@ -113,7 +113,7 @@ def rollback(
     restored = [_put_back(endpoint, loaded, model, day, progress, take_over) for day in days]
     with Client(endpoint) as client, lock.held(client, pipeline, take_over=take_over):
         _require_unchanged(client, found, predictions)
-        version = life.restore(client, found, reason, set_by, datetime.now(UTC))
+        version = champion.restore(client, found, reason, set_by, datetime.now(UTC))
     return RolledBack(version, found.outgoing.version, reason, tuple(restored))
 
 

@@ -1,8 +1,8 @@
-"""How a table that was there before differs from the one raypipe would have made, and whether that matters.
+"""Compare a publisher's table with the table that raypipe would have created.
 
-raypipe works on a publisher's tables as they are. A difference that only changes how is a note; one that would make a
-run fail or publish wrong rows is a problem. TTL, codecs, comments, settings and additional columns are the publisher's
-business and are not compared.
+raypipe works on a publisher's tables as they are. A difference is a problem where a run would fail or publish wrong
+rows, else a note. TTL, codecs, comments, settings and additional columns are the publisher's business and are not
+compared.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from raypipe.clickhouse.schema.ddl import Declaration
+from raypipe.clickhouse.column_types import bare
+from raypipe.clickhouse.schema.declarations import Declaration
 from raypipe.clickhouse.tables import Column, Table, split_expressions
-from raypipe.clickhouse.types import bare
 
 Severity = Literal["note", "problem"]
 
@@ -31,10 +31,10 @@ class Difference:
     Attributes:
         table: the table's name.
         what: the part that differs, such as `partition key` or `type of column score`.
-        found: as it is.
-        expected: as raypipe would have made it.
+        found: the publisher's.
+        expected: raypipe's own.
         severity: `problem` where a run would fail or publish wrong rows, `note` where it works.
-        consequence: what it means, in one sentence.
+        consequence: the effect on raypipe, in one sentence.
     """
 
     table: str
@@ -49,7 +49,7 @@ class Difference:
 
 
 def compare(found: Table, expected: Declaration) -> tuple[Difference, ...]:
-    """Every difference of an existing table from what is declared; () when there is none."""
+    """Return every difference between an existing table and its declaration."""
     if expected.is_view:
         return tuple(_view(found, expected))
     return (*_engine(found, expected), *_keys(found, expected), *_columns(found, expected))
@@ -57,7 +57,7 @@ def compare(found: Table, expected: Declaration) -> tuple[Difference, ...]:
 
 def _view(found: Table, expected: Declaration) -> Iterator[Difference]:
     if found.engine != "View":
-        yield Difference(found.name, "engine", found.engine, "View", "problem", "raypipe reads a view of its own here")
+        yield Difference(found.name, "engine", found.engine, "View", "problem", "raypipe needs its own view here")
 
 
 def _engine(found: Table, expected: Declaration) -> Iterator[Difference]:
@@ -67,12 +67,12 @@ def _engine(found: Table, expected: Declaration) -> Iterator[Difference]:
         consequence = f"raypipe reads and writes it as a {other}"
         yield Difference(found.name, "engine", shown, expected.table.engine_full, "problem", consequence)
     elif arguments != others:
-        consequence = "works; another row of a key counts as its newest"
+        consequence = "works; it may keep another row of a key as the newest"
         yield Difference(found.name, "engine", shown, expected.table.engine_full, "note", consequence)
 
 
 def _engine_parts(engine_full: str) -> tuple[str, tuple[str, ...]]:
-    """The engine's family and its arguments; a replicated table's path and replica do not count."""
+    """Return the engine's family and its arguments, without a replicated table's path and replica."""
     match = _ENGINE.match(engine_full)
     if match is None:
         return engine_full, ()
@@ -82,7 +82,7 @@ def _engine_parts(engine_full: str) -> tuple[str, tuple[str, ...]]:
 def _keys(found: Table, expected: Declaration) -> Iterator[Difference]:
     table = expected.table
     if split_expressions(found.partition_key) != split_expressions(table.partition_key):
-        moved = "works; a rerun is moved in before the earlier rows are deleted, so a reader can meet both for a moment"
+        moved = "works; a rerun adds its rows before it deletes the earlier ones, so a reader may briefly see both"
         consequence = moved if expected.is_published else "works"
         yield Difference(
             found.name, "partition key", _shown(found.partition_key), _shown(table.partition_key), "note", consequence
@@ -95,7 +95,7 @@ def _keys(found: Table, expected: Declaration) -> Iterator[Difference]:
             _shown(", ".join(found.sorting_key)),
             _shown(", ".join(table.sorting_key)),
             "problem" if merging else "note",
-            f"a {table.engine} merges rows by this key" if merging else "works; slices are cut from the key it has",
+            f"a {table.engine} merges rows by this key" if merging else "works; slices are cut from the table's key",
         )
 
 
@@ -103,7 +103,7 @@ def _columns(found: Table, expected: Declaration) -> Iterator[Difference]:
     for wanted in expected.table.columns:
         column = found.column(wanted.name)
         if column is None:
-            consequence = "queries that name it fail; add it, raypipe alters no table that was there before"
+            consequence = "queries that name it fail; add the column, since raypipe alters no existing table"
             yield Difference(found.name, f"column {wanted.name}", "missing", wanted.type, "problem", consequence)
             continue
         if column.type != wanted.type:
@@ -125,7 +125,7 @@ def _default(table: str, column: Column, wanted: Column) -> Iterator[Difference]
         consequence = "raypipe cannot write it"
     elif _CLOCK.match(wanted.default_expression) and not column.default_kind:
         severity = "problem"
-        consequence = "rows written without it are of 1970 and past any TTL at once"
+        consequence = "rows written without it are dated 1970, and any TTL deletes them at once"
     else:
         severity, consequence = "note", "works; rows written without it get another value"
     yield Difference(table, f"default of column {column.name}", _shown(has), _shown(wants), severity, consequence)
@@ -136,7 +136,7 @@ def _default_of(column: Column) -> str:
 
 
 def holds(found: str, expected: str) -> bool:
-    """Whether a column of type `found` can stand for one of type `expected`: the same values, or a wider range."""
+    """Return whether a column of type `found` holds every value of type `expected`."""
     found, expected = bare(found), bare(expected)
     if found == expected:
         return True

@@ -1,14 +1,13 @@
-"""Creates the tables that are missing; what exists is never altered, only compared."""
+"""Create the tables that are missing; existing tables are compared and never altered."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.schema.ddl import Declaration, declared
+from raypipe.clickhouse.schema.declarations import Declaration, declared
 from raypipe.clickhouse.schema.differences import Difference, compare
 from raypipe.clickhouse.schema.version import require_version
 from raypipe.clickhouse.statements import identifier
@@ -20,13 +19,13 @@ SYSTEM = "system"
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a migration did, or what it would do.
+class Migration:
+    """The changes of a migration, done or planned.
 
     Attributes:
         created: tables and views that were missing; in a plan, those that would be created.
-        present: those that stood already.
-        differences: how the present ones differ from raypipe's own DDL.
+        present: tables and views that existed already.
+        differences: between the existing tables and raypipe's own DDL.
     """
 
     created: tuple[str, ...]
@@ -35,28 +34,27 @@ class Report:
 
     @property
     def problems(self) -> tuple[Difference, ...]:
-        """The differences on which a run would fail."""
+        """Return the differences on which a run would fail."""
         return tuple(difference for difference in self.differences if difference.severity == "problem")
 
 
-def plan(client: Client) -> Report:
-    """What `migrate` would do on the client's database; changes nothing."""
+def plan(client: Client) -> Migration:
+    """Plan what `migrate` would do on the client's database; changes nothing."""
     require_version(client)
-    declarations = schema()
-    found = describe_all(client, names=[declaration.name for declaration in declarations])
-    return Report(
-        created=tuple(one.name for one in declarations if one.name not in found),
-        present=tuple(one.name for one in declarations if one.name in found),
-        differences=tuple(
-            difference for one in declarations if one.name in found for difference in compare(found[one.name], one)
-        ),
+    declarations = {declaration.name: declaration for declaration in schema()}
+    tables = describe_all(client, names=list(declarations))
+    present = tuple(name for name in declarations if name in tables)
+    return Migration(
+        created=tuple(name for name in declarations if name not in tables),
+        present=present,
+        differences=tuple(item for name in present for item in compare(tables[name], declarations[name])),
     )
 
 
-def migrate(client: Client) -> Report:
-    """Creates the missing tables and views in the client's database.
+def migrate(client: Client) -> Migration:
+    """Create the missing tables and views in the client's database.
 
-    May be repeated and may run twice at once: each statement creates only what is missing.
+    Each statement creates only a missing table, so this may be repeated and may run twice at once.
     """
     report = plan(client)
     for declaration in schema():
@@ -65,16 +63,16 @@ def migrate(client: Client) -> Report:
     return report
 
 
-def plan_at(endpoint: Endpoint) -> Report:
-    """As `plan`, also where the endpoint's database does not exist yet."""
+def plan_at(endpoint: Endpoint) -> Migration:
+    """Plan as `plan` does, also where the endpoint's database does not exist yet."""
     if not database_exists(endpoint):
-        return Report(tuple(declaration.name for declaration in schema()), (), ())
+        return Migration(tuple(declaration.name for declaration in schema()), (), ())
     with Client(endpoint) as client:
         return plan(client)
 
 
-def migrate_at(endpoint: Endpoint) -> Report:
-    """As `migrate`, after creating the endpoint's database where it is missing."""
+def migrate_at(endpoint: Endpoint) -> Migration:
+    """Migrate as `migrate` does, after creating the endpoint's database where it is missing."""
     if not database_exists(endpoint):
         with Client(replace(endpoint, database=SYSTEM)) as client:
             require_version(client)
@@ -84,7 +82,7 @@ def migrate_at(endpoint: Endpoint) -> Report:
 
 
 def database_exists(endpoint: Endpoint) -> bool:
-    """Whether the endpoint's database exists."""
+    """Return whether the endpoint's database exists."""
     with Client(replace(endpoint, database=SYSTEM)) as client:
         known = "SELECT count() FROM system.databases WHERE name = {name:String}"
         return bool(client.value(known, {"name": endpoint.database}))
@@ -92,9 +90,5 @@ def database_exists(endpoint: Endpoint) -> bool:
 
 @cache
 def schema() -> tuple[Declaration, ...]:
-    """The tables and views that raypipe works on, in the order in which they can be created."""
-    return declared(_folder())
-
-
-def _folder() -> Path:
-    return shipped() / "sql" / "schema"
+    """Return the tables and views that raypipe works on, in an order in which they can be created."""
+    return declared(shipped() / "sql" / "schema")

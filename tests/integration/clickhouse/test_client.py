@@ -60,7 +60,7 @@ def test_a_bound_instant_is_taken_in_its_own_zone(client: Client) -> None:
 
 
 def test_a_value_of_several_rows_is_refused(client: Client) -> None:
-    with pytest.raises(DataError, match="must yield one value"):
+    with pytest.raises(DataError, match="did not yield exactly one value"):
         client.value("SELECT number FROM numbers(2)")
 
 

@@ -11,10 +11,10 @@ from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.errors import ModelError, ServerError, UsageError
 from raypipe.evaluation.decision import Decision
 from raypipe.fit import registration
-from raypipe.registry import aliases, life, models, training_runs
+from raypipe.registry import aliases, champion, models, training_runs
 from raypipe.registry.features import FeatureRecord, record_features
 from raypipe.registry.record import ARCHIVED, CANDIDATE, FAILED, PRODUCTION, TRAINING, ModelRecord, Registered, model_id
-from raypipe.registry.training_runs import Outcome, TrainingRun
+from raypipe.registry.training_runs import FitResult, TrainingRun
 from raypipe.versions import retention
 
 AT = datetime(2026, 2, 1, 3, 4, 5, 678_900, tzinfo=UTC)
@@ -147,7 +147,7 @@ def test_an_unknown_reference_lists_what_is_there(registry: Client) -> None:
 
 @pytest.mark.parametrize("reference", ["champion", "latest", "v1"])
 def test_a_pipeline_without_models_says_what_to_do(registry: Client, reference: str) -> None:
-    with pytest.raises(ModelError, match="no versions at all"):
+    with pytest.raises(ModelError, match="no versions"):
         models.find(registry, "churn", reference)
 
 
@@ -208,7 +208,7 @@ def test_of_two_assignments_at_the_same_moment_every_reader_takes_the_same(regis
 def _champions(client: Client, *versions: str) -> None:
     known = {model.version: model for model in models.list_models(client, "churn")}
     for version in versions:
-        life.promote(client, known.get(version) or _register(client, version), "x", "a test", datetime.now(UTC))
+        champion.promote(client, known.get(version) or _register(client, version), "x", "a test", datetime.now(UTC))
 
 
 def _names(client: Client) -> dict[str, str]:
@@ -216,7 +216,7 @@ def _names(client: Client) -> dict[str, str]:
 
 
 def _roll_back(client: Client) -> None:
-    life.restore(client, life.reversal(client, "churn"), "x", "a test", datetime.now(UTC))
+    champion.restore(client, champion.reversal(client, "churn"), "x", "a test", datetime.now(UTC))
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_rollbacks_go_further_back_and_never_to_and_fro(
         _roll_back(registry)
         assert _names(registry)["champion"] == version
     with pytest.raises(UsageError, match="no previous version"):
-        life.reversal(registry, "churn")
+        champion.reversal(registry, "churn")
 
 
 def test_a_rollback_after_another_goes_on_where_that_one_was(registry: Client) -> None:
@@ -316,7 +316,7 @@ def _runs(client: Client) -> list[tuple[Any, ...]]:
 def test_a_run_that_ends_replaces_its_beginning(registry: Client) -> None:
     training_runs.start_run(registry, RUN)
     assert [row[0] for row in _runs(registry)] == ["RUNNING"]
-    training_runs.finish_run(registry, RUN, Outcome(training_rows=1_000), AT + timedelta(seconds=90))
+    training_runs.finish_run(registry, RUN, FitResult(training_rows=1_000), AT + timedelta(seconds=90))
     assert _runs(registry) == [("COMPLETED", 90, 1_000, "", json.dumps({"max_depth": 6}))]
 
 

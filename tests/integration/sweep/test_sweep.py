@@ -29,7 +29,7 @@ from raypipe.fit.recipe import Recipe
 from raypipe.project import shipped
 from raypipe.registry import models
 from raypipe.registry.record import model_id
-from raypipe.registry.trials import Tried
+from raypipe.registry.trials import FinishedTrial
 from raypipe.sweep import journal, matrix, space, sweep, trial, tuner
 from raypipe.sweep.sampler import Search
 from tests.conftest import PUBLISHER_DAYS, PUBLISHER_LAST_DATE, PUBLISHER_SEED, _fresh_database
@@ -244,11 +244,11 @@ WANTED = Search("churn_wanted", 12, None, 1, True, 7, {"model.params.eta": 0.5},
 AXES = space.axes({"model.params.eta": {"float": [0, 1]}})
 
 
-def tried(at: int, *metrics: float, error: str = "") -> Tried:
+def tried(at: int, *metrics: float, error: str = "") -> FinishedTrial:
     """A trial that reported so at 10, 30 and 90 rounds, as far as it came."""
     rungs = list(zip((10, 30, 90), metrics, strict=False))
     result = {"rounds": rungs[-1][0], "metric": metrics[-1], "metrics": {}, "final": len(metrics) == 3, "rungs": rungs}
-    return Tried(f"t{at}", {"model.params.eta": at / 10}, {} if error else result, error)
+    return FinishedTrial(f"t{at}", {"model.params.eta": at / 10}, {} if error else result, error)
 
 
 def suggested(wanted: Search, count: int) -> list[float]:
@@ -260,7 +260,9 @@ def suggested(wanted: Search, count: int) -> list[float]:
 def test_a_sweep_that_goes_on_tries_what_was_unfinished_first_and_nothing_twice() -> None:
     fresh = suggested(WANTED, 6)
     assert fresh[0] == 0.5
-    over = [Tried(f"t{at}", {"model.params.eta": eta}, tried(1, 0.7).result, "") for at, eta in enumerate(fresh[:3])]
+    over = [
+        FinishedTrial(f"t{at}", {"model.params.eta": eta}, tried(1, 0.7).result, "") for at, eta in enumerate(fresh[:3])
+    ]
     left = [{"model.params.eta": eta} for eta in fresh[3:5]]
     again = suggested(replace(WANTED, over=over, unfinished=left), 4)
     assert again[:2] == fresh[3:5]

@@ -31,7 +31,7 @@ from raypipe.models.protocol import FitSpec, Matrix
 from raypipe.models.xgboost import XGBoost
 from raypipe.project import shipped
 from raypipe.registry import aliases, models
-from raypipe.registry.models import ModelRecord
+from raypipe.registry.record import ModelRecord
 from raypipe.versions import evidence
 
 DAYS = [date(2026, 1, 3) + timedelta(days=7 * week) for week in range(5)]

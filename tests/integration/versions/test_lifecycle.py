@@ -30,9 +30,8 @@ from raypipe.fit import registration
 from raypipe.models.protocol import FitSpec, Matrix
 from raypipe.models.xgboost import XGBoost
 from raypipe.registry import aliases, models
-from raypipe.registry import life as registry_life
-from raypipe.registry.models import ModelRecord, Registered
-from raypipe.registry.record import model_id
+from raypipe.registry import champion as registry_champion
+from raypipe.registry.record import ModelRecord, Registered, model_id
 from raypipe.score import runs, score
 from raypipe.versions import promotion, retention, rollback
 from tests.integration.conftest import SNAPSHOTS, RegisteredModel
@@ -357,7 +356,7 @@ class TestRollback:
         assert replaced.aliases()["champion"] == THIRD
 
     def test_a_champion_that_published_anew_meanwhile_is_not_left_behind(self, replaced: Life) -> None:
-        found = registry_life.reversal(replaced.client, "churn")
+        found = registry_champion.reversal(replaced.client, "churn")
         with pytest.raises(Busy, match="published anew") as refused:
             rollback._require_unchanged(replaced.client, found, predictions=True)
         assert LATEST.isoformat() in str(refused.value)
@@ -366,7 +365,7 @@ class TestRollback:
     def test_a_champion_that_was_promoted_anew_meanwhile_is_noticed(self, life: Life) -> None:
         for version in (FIRST, SECOND):
             life.promote(version)
-        found = registry_life.reversal(life.client, "churn")
+        found = registry_champion.reversal(life.client, "churn")
         for version in (FIRST, SECOND):
             life.promote(version)
         with pytest.raises(Busy, match="became champion while it was rolled back"):
@@ -425,7 +424,7 @@ class TestHistory:
         first, second = (models.find(life.client, "churn", version) for version in (FIRST, SECOND))
         at = datetime(2026, 3, 29, 0, 59, 59, 999_998, tzinfo=UTC)
         for model in (first, second):
-            registry_life.promote(life.client, model, "x", "a test", at)
+            registry_champion.promote(life.client, model, "x", "a test", at)
         told = life.done("models", "history", "churn", "--alias", "champion")["history"]
         assert [one["since"] for one in told] == [
             "2026-03-29T00:59:59.999999+00:00",

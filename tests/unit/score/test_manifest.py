@@ -10,7 +10,7 @@ import pytest
 
 from raypipe.data.slices import Slice, Slicing
 from raypipe.errors import DataError
-from raypipe.score.manifest import Manifest, Target
+from raypipe.score.manifest import Manifest, PublishTarget
 
 MANIFEST = Manifest(
     run_id="churn_20260131_0a1b2c3d",
@@ -45,7 +45,7 @@ MANIFEST = Manifest(
     inputs=("history",),
     outputs=(("articles", "Array(String)"),),
     values={"names": ["a", "b"]},
-    targets=(Target("news.t", "SELECT 1"), Target("u", "SELECT '2'")),
+    targets=(PublishTarget("news.t", "SELECT 1"), PublishTarget("u", "SELECT '2'")),
     snapshot=None,
 )
 
@@ -74,7 +74,7 @@ def test_the_time_of_a_run_is_utc_whatever_zone_it_was_written_in() -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '"x"', "not json"])
 def test_a_text_that_is_no_manifest_is_refused(text: str) -> None:
-    with pytest.raises(DataError, match="cannot be read by this raypipe"):
+    with pytest.raises(DataError, match="cannot read the run's manifest"):
         Manifest.from_json(text)
 
 

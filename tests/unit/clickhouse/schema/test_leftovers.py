@@ -22,7 +22,7 @@ def test_a_published_run_is_over_at_once(status: str) -> None:
     assert leftover(status).is_over()
 
 
-@pytest.mark.parametrize("status", ["REFUSED", "FAILED"])
+@pytest.mark.parametrize("status", ["REFUSED", "FAILED", "INTERRUPTED"])
 def test_a_failed_run_may_be_resumed_for_a_day(status: str) -> None:
     assert not leftover(status, age=DAY - HOUR).is_over()
     assert leftover(status, age=DAY).is_over()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raypipe.clickhouse.types import bare
+from raypipe.clickhouse.column_types import bare
 
 
 def test_only_what_wraps_a_type_is_taken_off() -> None:
