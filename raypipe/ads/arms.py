@@ -93,7 +93,7 @@ def write_monitoring(client: Client, night: Night, policy: Policy, health: Healt
         "created_at": now,
         "updated_at": now,
     }
-    table.insert(client, row)
+    client.insert_rows(TABLE, [row])
     return identity
 
 

@@ -106,35 +106,26 @@ class Client:
         return str(self._driver.server_version)
 
     def rows(
-        self,
-        sql: str,
-        parameters: Parameters | None = None,
-        settings: QuerySettings | None = None,
-        *,
-        attempts: int = retry.ATTEMPTS,
+        self, sql: str, parameters: Parameters | None = None, settings: QuerySettings | None = None
     ) -> list[tuple[Any, ...]]:
         """Return the rows of a query's result as Python values; see `named_rows`."""
-        return self.named_rows(sql, parameters, settings, attempts=attempts)[1]
+        return self.named_rows(sql, parameters, settings)[1]
 
     def named_rows(
-        self,
-        sql: str,
-        parameters: Parameters | None = None,
-        settings: QuerySettings | None = None,
-        *,
-        attempts: int = retry.ATTEMPTS,
+        self, sql: str, parameters: Parameters | None = None, settings: QuerySettings | None = None
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Return the column names and the rows of a query's result, as Python values.
 
-        Pass `attempts=1` for a query with a time limit of its own, where a timeout is a result.
+        A query with a time limit of its own is not repeated, since a timeout is its result.
         """
+        options = dict(settings or {})
 
         def ask() -> tuple[list[str], list[tuple[Any, ...]]]:
             with translated(self._where):
-                result = self._driver.query(sql, parameters=bound(sql, parameters), settings=dict(settings or {}))
+                result = self._driver.query(sql, parameters=bound(sql, parameters), settings=options)
                 return list(result.column_names), [tuple(row) for row in result.result_rows]
 
-        return retry.repeat(ask, attempts=attempts)
+        return retry.repeat(ask, attempts=1 if "max_execution_time" in options else retry.ATTEMPTS)
 
     def value(self, sql: str, parameters: Parameters | None = None, settings: QuerySettings | None = None) -> Any:
         """Return the single value of a query that yields one row and one column."""
@@ -223,12 +214,10 @@ class Client:
         """Insert an Arrow table, `table` or `database.table`, as one request and one block.
 
         Args:
-            table: the target.
             data: at most about a million rows, all in one partition of the target, so that the insert
                 is applied whole or not at all.
             token: the deduplication token; with a token, the insert is repeated after errors that pass.
             columns: the target's columns that the data holds; the others get their defaults. None means every column.
-            settings: of this insert.
 
         Raises:
             DataError: the columns do not match, or a date is out of its column's range.

@@ -28,8 +28,6 @@ def connected(
         check: whether to check the server's version first.
 
     Raises:
-        Unreachable: nothing answers.
-        Denied: the password is wrong.
         UsageError: the URL or the database cannot be used.
     """
     if not url.startswith(EMBEDDED):

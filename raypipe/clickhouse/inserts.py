@@ -61,13 +61,7 @@ def require_names(table: str, columns: Sequence[str], given: Sequence[str]) -> N
 
 
 def require_ranges(table: str, data: pa.Table, types: Mapping[str, str]) -> None:
-    """Refuse dates and times that the table's types cannot hold.
-
-    Args:
-        table: the table's name, for the error.
-        data: the rows.
-        types: the ClickHouse type of each column.
-    """
+    """Refuse dates and times that the table's ClickHouse types, by column, cannot hold."""
     for name in data.schema.names:
         bounds = RANGES.get(bare(types.get(name, "")).partition("(")[0])
         if bounds is None or not pa.types.is_temporal(data.schema.field(name).type):

@@ -129,14 +129,14 @@ def _versions_owner(pipeline: str) -> str:
 
 
 @contextmanager
-def held(client: Client, pipeline: str, *, take_over: bool = False) -> Iterator[None]:
+def held(client: Client, pipeline: str, owner: Owner | None = None, *, take_over: bool = False) -> Iterator[None]:
     """Hold the lock: no run of the pipeline is at work, and no other process changes its versions.
 
     Raises:
         Busy: another owner holds the lock.
     """
-    # The name never changes, so that the lock of such a process that died on this host is taken silently.
-    owner = Owner.here(_versions_owner(pipeline))
+    # Without a run the name never changes, so that a lock is taken silently when its process died on this host.
+    owner = owner or Owner.here(_versions_owner(pipeline))
     acquire(client, pipeline, owner, take_over=take_over)
     try:
         yield

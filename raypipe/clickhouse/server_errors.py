@@ -88,17 +88,6 @@ def translate(error: Exception, where: str) -> ServerError:
     """Return the raypipe error for an error of the driver or the network; `where` names the address."""
     code = code_of(error)
     text = _server_text(error)
-    if code in DENIED:
-        denied = Denied(
-            f"ClickHouse at {where} refused access ({DENIED[code]})",
-            found=text,
-            allowed="a user with the grants of sql/grants.sql" if code == ACCESS_DENIED else None,
-            next_step="grant the missing privileges; `raypipe doctor` lists them"
-            if code == ACCESS_DENIED
-            else "check the user in the URL, and the password in RAYPIPE_PASSWORD or the file named by password_file",
-        )
-        denied.code = code
-        return denied
     if code is None:
         return Unreachable(
             f"No ClickHouse answers at {where}",
@@ -106,13 +95,23 @@ def translate(error: Exception, where: str) -> ServerError:
             allowed="ClickHouse's HTTP protocol: port 8123, or 8443 with https",
             next_step="check that the server is up and that the URL names its HTTP port; `raypipe doctor` tests it",
         )
-    kind = Transient if code in TRANSIENT else ServerError
-    name = _NAME.search(text)
-    failed = kind(
-        f"ClickHouse at {where} returned error {code}{f' ({name[1]})' if name else ''}",
-        found=text,
-        next_step=NEXT_STEPS.get(code, "wait a little, then repeat the command" if kind is Transient else None),
-    )
+    if code in DENIED:
+        failed: ServerError = Denied(
+            f"ClickHouse at {where} refused access ({DENIED[code]})",
+            found=text,
+            allowed="a user with the grants of sql/grants.sql" if code == ACCESS_DENIED else None,
+            next_step="grant the missing privileges; `raypipe doctor` lists them"
+            if code == ACCESS_DENIED
+            else "check the user in the URL, and the password in RAYPIPE_PASSWORD or the file named by password_file",
+        )
+    else:
+        kind = Transient if code in TRANSIENT else ServerError
+        name = _NAME.search(text)
+        failed = kind(
+            f"ClickHouse at {where} returned error {code}{f' ({name[1]})' if name else ''}",
+            found=text,
+            next_step=NEXT_STEPS.get(code, "wait a little, then repeat the command" if kind is Transient else None),
+        )
     failed.code = code
     return failed
 

@@ -78,13 +78,7 @@ def load_all(path: Path) -> list[Statement]:
 
 
 def _read(path: Path, folder: Path, chain: tuple[Path, ...]) -> list[Statement]:
-    """Return a file's statements with each `{include:…}` replaced.
-
-    Args:
-        path: the file.
-        folder: the project's folder of SQL, where the paths of includes begin.
-        chain: the files whose includes lead to this one.
-    """
+    """Return a file's statements with each `{include:…}` replaced; the files of `chain` led to this one."""
 
     def filled(match: re.Match[str]) -> str:
         name = match["include"]

@@ -41,10 +41,7 @@ class Table:
     """One table or view.
 
     Attributes:
-        name: without the database.
-        engine: such as `ReplacingMergeTree` or `View`.
         engine_full: the engine with its arguments, keys, TTL and settings.
-        columns: in the table's order.
         partition_key: the expression, '' without partitions.
         sorting_key: its expressions, () without one.
         settings: the settings in `engine_full`, string values without their quotes.

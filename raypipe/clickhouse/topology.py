@@ -63,10 +63,7 @@ class Topology:
         """Return the statement that creates a table of a run's own.
 
         Args:
-            table: its name.
             columns: their declarations in parentheses; '' where `tail` declares them.
-            order: the sorting key's expression.
-            partition: the partition key's expression.
             window: how many inserts its deduplication remembers.
             keep: whether an existing table of that name is kept.
             tail: the end of the statement, such as `EMPTY AS SELECT …`.
@@ -103,7 +100,6 @@ class Topology:
         """Return the statements that write a query's rows into a twin; on a cluster one per shard.
 
         Args:
-            twin: the table to fill.
             columns: the names of the columns that the query yields.
             sql: the query; on a cluster it reads the tables of the shard that it runs on.
             hosts: `host:port` of a replica of each shard.

@@ -10,9 +10,8 @@ from datetime import date, datetime
 from typing import Any
 
 from raypipe.artifact.contract import describe_query
+from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import identifier
-from raypipe.clickhouse.tables import shards
 from raypipe.errors import DataError
 from raypipe.features import sources, swap
 from raypipe.features.sources import SESSIONS, USER_FEATURES, statement
@@ -48,7 +47,6 @@ class BuiltDay:
         method: `replace`, `move` or `exchange`; '' where the day was present.
         unreadable: the number of rows with unreadable JSON, which was skipped, by `table.column`.
         warnings: gaps in the sources of its features.
-        seconds: wall time.
     """
 
     date: date
@@ -73,8 +71,6 @@ def build(
     """Build a day, whole or not at all; an existing day only gets its empty ml_features filled.
 
     Args:
-        client: the ClickHouse.
-        day: the snapshot.
         run_id: names the build's twin.
         run_at: the created_at and updated_at of the written rows.
         timezone: the zone in which days are cut, an IANA name.
@@ -86,7 +82,7 @@ def build(
         Busy: another writer changed the table; nothing was changed by this build.
     """
     started = time.perf_counter()
-    table = swap.require_target(client)
+    table = twins.require_swappable(client, USER_FEATURES)
     states = swap.states(client, USER_FEATURES)
     rows, unfilled = _count(client, USER_FEATURES, day)
     status = _status(rows, unfilled, replace)
@@ -137,9 +133,7 @@ def _select(from_sessions: bool) -> str:
 
 
 def _fill(client: Client, twin: str, sql: str, parameters: Mapping[str, Any]) -> None:
-    columns = ", ".join(identifier(name) for name in describe_query(client, sql, parameters))
-    for insert in client.topology.fill(twin, columns, sql, shards(client)):
-        client.run(insert, parameters, SETTINGS)
+    twins.fill(client, twin, describe_query(client, sql, parameters), sql, parameters, SETTINGS)
 
 
 def _count(client: Client, table: str, day: date) -> tuple[int, int]:

@@ -44,12 +44,10 @@ def compute(
     """Build the days from `first` to `last`, oldest first, each whole or not at all.
 
     Args:
-        client: the ClickHouse.
         last: the newest day; None for the newest day with sessions that has ended at `run_at`.
         first: the oldest day; None for `last` alone.
         run_at: the moment, UTC; only days that have ended by then are built.
         timezone: the zone in which days are cut, an IANA name.
-        progress: gets the stage, the units done and the units in all.
         replace: compute days that exist again.
 
     Raises:

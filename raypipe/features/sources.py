@@ -27,27 +27,12 @@ class SourceWindow:
     """The content of the sources in the 28 days up to and including a date.
 
     Attributes:
-        event_types: of customer_events, the most frequent first.
-        content_types: of editorial_content_events.
-        knows_sessions: whether customer_sessions has any row in the window.
+        parameters: the values that ml_features.sql binds: the most frequent event types, and which sources have rows.
         warnings: gaps that the features of this date will have.
     """
 
-    event_types: tuple[str, ...]
-    content_types: tuple[str, ...]
-    knows_sessions: bool
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """Return the parameters of ml_features.sql."""
-        return {
-            "event_types": list(self.event_types),
-            "content_types": list(self.content_types),
-            "knows_sessions": int(self.knows_sessions),
-            "knows_events": int(bool(self.event_types)),
-            "knows_content": int(bool(self.content_types)),
-        }
+    parameters: Mapping[str, Any]
+    warnings: tuple[str, ...]
 
 
 def statement(name: str) -> Statement:
@@ -81,7 +66,7 @@ def require_tables(client: Client) -> None:
 
 
 def days(client: Client, table: str, timezone: str) -> tuple[date, date] | None:
-    """Return the first and the last day, in a zone, on which a table has rows; None for an empty table."""
+    """Return the first and the last day of a table's rows in a zone; None for an empty table."""
     sql = statement("days").render(events=client.topology.everywhere(table), moment=MOMENTS[table])
     ((first, last),) = client.rows(sql, {"timezone": timezone})
     return None if first is None else (first, last)
@@ -92,13 +77,15 @@ def window(client: Client, day: date, timezone: str) -> SourceWindow:
     types = {table: _types(client, table, day, timezone) for table in (EVENTS, CONTENT)}
     counting = statement("sessions_in_window").render(sessions=client.topology.everywhere(SESSIONS))
     sessions = bool(client.value(counting, {"date": day, "timezone": timezone}))
+    parameters = {
+        "event_types": types[EVENTS][:MOST_TYPES],
+        "content_types": types[CONTENT][:MOST_TYPES],
+        "knows_sessions": int(sessions),
+        "knows_events": int(bool(types[EVENTS])),
+        "knows_content": int(bool(types[CONTENT])),
+    }
     known = {SESSIONS: sessions, **{table: bool(types[table]) for table in types}}
-    return SourceWindow(
-        tuple(types[EVENTS][:MOST_TYPES]),
-        tuple(types[CONTENT][:MOST_TYPES]),
-        sessions,
-        (*_gaps(client, day, timezone, known), *_too_many(types)),
-    )
+    return SourceWindow(parameters, (*_gaps(client, day, timezone, known), *_too_many(types)))
 
 
 def _types(client: Client, table: str, day: date, timezone: str) -> list[str]:

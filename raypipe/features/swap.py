@@ -12,10 +12,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 
+from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.tables import Table, describe, split_expressions
-from raypipe.errors import Busy, ConfigError, DataError, RaypipeError
-from raypipe.features.sources import USER_FEATURES, statement
+from raypipe.clickhouse.tables import Table, split_expressions
+from raypipe.errors import Busy, DataError, RaypipeError
+from raypipe.features.sources import statement
 
 # Partition keys with exactly one day per partition.
 DAILY = {"feature_date", "toYYYYMMDD(feature_date)", "toDate(feature_date)"}
@@ -36,7 +37,6 @@ class Place:
     """The place of a day in customer_user_features.
 
     Attributes:
-        table: customer_user_features.
         states: the state of each partition before the day was built, by partition id.
         occupied: whether the table has rows of the day.
     """
@@ -54,23 +54,6 @@ class Place:
         return EXCHANGE if self.occupied else MOVE
 
 
-def require_target(client: Client) -> Table:
-    """Return the description of customer_user_features.
-
-    Raises:
-        ConfigError: its partitions cannot be swapped.
-    """
-    table = describe(client, USER_FEATURES)
-    if table is None or not table.engine.endswith("MergeTree"):
-        raise ConfigError(
-            f"The partitions of {USER_FEATURES} cannot be swapped",
-            found=table.engine if table else "no such table",
-            allowed="an engine of the MergeTree family",
-            next_step="`raypipe migrate` creates the table where it is missing",
-        )
-    return table
-
-
 def states(client: Client, table: str) -> dict[str, PartitionState]:
     """Return a state per partition id that changes whenever the partition is written to."""
     sql = _STATES.format(parts=client.topology.system("parts"))
@@ -81,8 +64,7 @@ def states(client: Client, table: str) -> dict[str, PartitionState]:
 @contextmanager
 def scratch(client: Client, name: str, table: Table) -> Iterator[str]:
     """Yield an empty table like the target, and drop it at the end; only a killed process leaves it."""
-    client.run(client.topology.drop(name))
-    client.run(client.topology.twin(name, table.name, table.engine_full))
+    twins.create(client, name, table.name, table)
     try:
         yield name
     finally:
@@ -95,17 +77,15 @@ def put(client: Client, place: Place, twin: str, day: date, require_lock: Callab
     """Swap a filled twin's day in.
 
     Args:
-        client: the ClickHouse.
         place: the day's place, as it was before the twin was filled.
         twin: a table like the target with the rows of the day and no others.
-        day: the day.
         require_lock: called right before the swap; raises when another process has taken over.
 
     Raises:
         DataError: the day falls into several partitions, which cannot be swapped at once.
         Busy: another writer changed the partition meanwhile; nothing was changed.
     """
-    partition = _only_partition(client, place.table, twin)
+    partition = twins.only_partition(client, twin, place.table)
     if place.method != EXCHANGE:
         _swap(client, place, place.method, twin, partition, require_lock)
         return
@@ -134,18 +114,6 @@ def _swap(
     swap = client.topology.replace if method == REPLACE else client.topology.move
     for sql, settings in swap(place.table.name, twin, partition):
         client.run(sql, settings=settings)
-
-
-def _only_partition(client: Client, table: Table, twin: str) -> str:
-    partitions = list(states(client, twin))
-    if len(partitions) != 1:
-        raise DataError(
-            f"A day of {table.name} falls into several of its partitions, which cannot be swapped in at once",
-            found=f"{len(partitions)} partitions of {table.partition_key or 'no key'}",
-            allowed="a partition key of feature_date alone, such as feature_date or toYYYYMM(feature_date)",
-            next_step="compute the days into a table that `raypipe migrate` created",
-        )
-    return partitions[0]
 
 
 def _require_the_same_neighbours(client: Client, table: str, whole: str, partition: str, day: date) -> None:

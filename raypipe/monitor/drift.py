@@ -59,10 +59,8 @@ def measure(
     """Return the drift of a run from the histograms in its receipts.
 
     Args:
-        columns: the names of the matrix columns.
         feature_shares: the share of each bin at the fit, by column.
         score_shares: the share of each bin of the score at the fit.
-        histograms: each slice's counts.
         warning: the index from which a column is worth a look.
         alert: the index from which a column has shifted.
     """

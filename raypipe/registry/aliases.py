@@ -42,13 +42,6 @@ class Period:
     until: datetime | None
 
 
-def assign(
-    client: Client, pipeline: str, alias: str, model: Registered, reason: str, set_by: str, at: datetime
-) -> Alias:
-    """Point one alias to a model version; see `move`."""
-    return move(client, pipeline, {alias: model}, reason, set_by, at)[alias]
-
-
 def move(
     client: Client,
     pipeline: str,
@@ -60,10 +53,7 @@ def move(
     """Point several aliases to other versions at one moment: all of them or, where the insert fails, none.
 
     Args:
-        client: the registry's ClickHouse.
-        pipeline: each pipeline has its own aliases.
         moves: the new version by alias; None clears the alias.
-        reason: shown in the history.
         set_by: the user or program that decided.
         at: the moment, UTC; later where the clock lags behind the pipeline's latest assignment.
 
@@ -89,13 +79,8 @@ def move(
     return assignments
 
 
-def current(client: Client, pipeline: str, alias: str) -> Alias | None:
-    """Return the alias's current assignment, or None."""
-    return at_time(client, pipeline, alias, _FAR)
-
-
-def at_time(client: Client, pipeline: str, alias: str, at: datetime) -> Alias | None:
-    """Return the alias's assignment at a moment in UTC, or None."""
+def current(client: Client, pipeline: str, alias: str, at: datetime = _FAR) -> Alias | None:
+    """Return the alias's assignment now or at a moment in UTC; None where it names no version."""
     periods = history(client, pipeline, alias, at)
     return periods[0].assignment if periods and periods[0].assignment.version else None
 
@@ -110,8 +95,6 @@ def history(client: Client, pipeline: str, alias: str = "", at: datetime | None 
     """Return the assignments of a pipeline's aliases, newest first.
 
     Args:
-        client: the registry's ClickHouse.
-        pipeline: the pipeline.
         alias: only this alias; '' for all.
         at: only the assignments that counted at this moment, UTC; None for all.
     """

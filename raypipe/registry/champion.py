@@ -47,12 +47,7 @@ def promote(client: Client, model: Registered, reason: str, set_by: str, at: dat
 
 
 def require_champion(client: Client, pipeline: str, expected: str | None) -> None:
-    """Refuse to go on when the champion has changed since a decision began.
-
-    Args:
-        client: the registry's ClickHouse.
-        pipeline: the pipeline.
-        expected: the version that was champion when the decision began; None where there was none.
+    """Refuse to go on when the champion is no longer the expected version; None expects no champion.
 
     Raises:
         Busy: another process promoted or rolled back meanwhile.
@@ -70,7 +65,7 @@ def require_champion(client: Client, pipeline: str, expected: str | None) -> Non
 def challenge(client: Client, model: Registered, reason: str, set_by: str, at: datetime) -> None:
     """Make a version that did not beat the champion the `challenger`, where there is a champion."""
     if aliases.current(client, model.pipeline, CHAMPION) is not None:
-        aliases.assign(client, model.pipeline, CHALLENGER, model, reason, set_by, at)
+        aliases.move(client, model.pipeline, {CHALLENGER: model}, reason, set_by, at)
 
 
 def reversal(client: Client, pipeline: str) -> Reversal:
@@ -101,7 +96,7 @@ def _before(client: Client, outgoing: Alias, restored: Alias) -> Alias | None:
     for period in aliases.history(client, outgoing.pipeline, CHAMPION):
         if period.until is None or period.assignment.version != named.version:
             continue
-        previous = aliases.at_time(client, outgoing.pipeline, PREVIOUS, period.until - aliases.MICROSECOND)
+        previous = aliases.current(client, outgoing.pipeline, PREVIOUS, period.until - aliases.MICROSECOND)
         if previous is None or previous.version not in (outgoing.version, restored.version):
             return previous
         named = previous

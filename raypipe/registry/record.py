@@ -30,13 +30,10 @@ class ModelRecord:
     """A row of ml_model_registry.
 
     Attributes:
-        pipeline: the column `model_code`.
-        version: the column `model_version`.
         model_type: `classification` or `regression`.
         trained_at: the start of the fit, UTC.
         artifact_uri: empty for a fit that failed, as is artifact_sha256.
         training_source: the tables that the rows were read from.
-        environment: versions of the libraries, for reproduction.
         metrics: on training and validation rows.
         evaluation: on test rows, with baselines.
         metadata: further notes; artifact_sha256 and contract_sha256 are added.
@@ -62,9 +59,6 @@ class ModelRecord:
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     importance: Mapping[str, float] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    tags: tuple[str, ...] = ()
-    parent_model_id: str = ""
-    created_by: str = "raypipe"
 
     @property
     def model_id(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -46,7 +45,7 @@ def size(value: float) -> int:
 
 def json_text(value: object) -> str:
     """Return JSON for a String column; NaN and the infinities become null."""
-    return json.dumps(_finite(value), sort_keys=True)
+    return json.dumps(json.loads(json.dumps(value), parse_constant=lambda _: None), sort_keys=True)
 
 
 def parsed(text: str) -> dict[str, Any]:
@@ -56,13 +55,3 @@ def parsed(text: str) -> dict[str, Any]:
     except json.JSONDecodeError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(name): _finite(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value

@@ -29,11 +29,9 @@ class TrainingRun:
 
     Attributes:
         model_id: the id of the version that the fit creates.
-        name: a label for readers.
         started_at: UTC; part of the table's key.
         kind: `fit`, `sweep` …
         training_source: the table and snapshots that the training rows are read from.
-        created_by: the user or program that began it.
     """
 
     run_id: str
@@ -45,7 +43,6 @@ class TrainingRun:
     training_source: str = ""
     validation_source: str = ""
     test_source: str = ""
-    created_by: str = "raypipe"
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,6 @@ class CompletedRun:
 
     Attributes:
         sources: the tables and snapshots of the training, validation and test rows.
-        rows: the number of training, validation and test rows.
         seconds: the duration of the fit; 0 where the run created no version.
     """
 
@@ -155,7 +151,7 @@ def _row(
         "model_path": result.artifact_uri,
         "model_storage_url": result.artifact_uri,
         "error_message": error,
-        "created_by": run.created_by,
+        "created_by": "raypipe",
         "created_at": started,
         "updated_at": updated,
     }

@@ -44,9 +44,7 @@ class SweepDescription:
     """The values that the rows of all trials of a sweep share.
 
     Attributes:
-        sweep: its name.
         source: the source of the training and the validation rows.
-        metric: the metric that decides.
         higher: whether a higher value is better.
         trials: the number of trials in the whole sweep.
     """
@@ -66,7 +64,6 @@ class TrialRow:
     """A trial as it is read from its row.
 
     Attributes:
-        values: by dotted key.
         training: `rounds`, `stopped_early` and `rungs`.
         validation: every metric by name.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import Table
@@ -34,7 +35,7 @@ def close_earlier(client: Client, manifest: Manifest, target: PublishTarget) -> 
     The column is part of the target's sorting key, which cannot be updated. So a copy that is not current is written,
     then the row is deleted. Between the swap and this step, an entity has two current rows, never none.
     """
-    table = publish.require_target(client, target)
+    table = twins.require_swappable(client, target.table)
     names, day = [column.name for column in table.columns], day_column(table, target)
     current, keys = identifier(str(target.current)), ", ".join(identifier(name) for name in manifest.keys)
     condition, values = publish.mark(table, manifest)

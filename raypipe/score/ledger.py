@@ -20,15 +20,12 @@ class Receipt:
 
     Attributes:
         attempt: a random number in the slice's staged rows; rows of other attempts do not count.
-        rows_read: rows that the slice's query yielded.
         rows_staged: rows with a score, now in staging.
         rows_rejected: rows that could not be scored or have no key.
         checksum: the sum of the read rows' key hashes, modulo 2^64.
         staged_checksum: the sum over the staged rows.
-        chunks: the number of inserts.
         seconds: wall seconds spent on `read`, `predict` and `insert`.
         started_at: seconds since 1970, as is finished_at.
-        peak_mb: the actor's peak resident memory so far.
         histograms: counts per bin of the features (of a sample) and of the scores.
     """
 

@@ -6,11 +6,12 @@ cannot mix two plans in one run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from datetime import UTC, date, datetime
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from raypipe.data.days import end_of_day
 from raypipe.data.slices import Slicing
@@ -42,16 +43,15 @@ class Manifest:
         run_id: also the `batch_id` of the published rows.
         run_at: the run's timestamp, UTC, whole seconds; every published row has it.
         select: the compiled query, with `{slice}` in it.
-        select_parameters: the query's other bound values.
-        source_rows: the population's size when the run was planned.
         source_checksum: the sum of the population's key hashes, modulo 2^64, whatever the order.
         levels: name and upper bound of each level of the score, ascending; may be empty.
         inputs: columns of the query that the model gets unchanged.
-        timezone: the zone in which the run's date is cut, an IANA name.
         outputs: name and ClickHouse type of each column that the model returns beside the score.
         values: the model's values that publish statements may bind.
         snapshot: the run's own copy of the features query, or None.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
     run_id: str
     run_at: datetime
@@ -115,11 +115,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """Return the JSON text that `raypipe_runs` keeps."""
-        document = asdict(self)
-        document["run_at"] = self.run_at.isoformat()
-        document["date"] = self.date.isoformat()
-        document["select_parameters"] = {name: _plain(value) for name, value in self.select_parameters.items()}
-        return json.dumps(document)
+        return _JSON.dump_json(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -129,22 +125,12 @@ class Manifest:
             DataError: the text is not a manifest of this version of raypipe.
         """
         try:
-            document = json.loads(text)
-            known = {field.name for field in fields(cls)}
-            if set(document) != known:
-                raise KeyError(", ".join(sorted(known ^ set(document))))
-            document["run_at"] = datetime.fromisoformat(document["run_at"]).astimezone(UTC)
-            document["date"] = date.fromisoformat(document["date"])
-            document["slicing"] = Slicing.from_json(document["slicing"])
-            document["targets"] = tuple(PublishTarget(**item) for item in document["targets"])
-            document["levels"] = tuple((name, bound) for name, bound in document["levels"])
-            document["outputs"] = tuple((name, kind) for name, kind in document["outputs"])
-            for name in ("keys", "key_types", "carry", "carry_types", "inputs"):
-                document[name] = tuple(document[name])
-            return cls(**document)
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError("This version of raypipe cannot read the run's manifest", found=repr(error)) from error
+            return _JSON.validate_json(text)
+        except ValidationError as error:
+            fields = ", ".join(sorted({str(item["loc"][0]) for item in error.errors() if item["loc"]}))
+            raise DataError(
+                "This version of raypipe cannot read the run's manifest", found=fields or error.errors()[0]["msg"]
+            ) from error
 
 
-def _plain(value: object) -> object:
-    return value.isoformat() if isinstance(value, (date, datetime)) else value
+_JSON = TypeAdapter(Manifest)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from raypipe.artifact.package import load_package
-from raypipe.clickhouse import tables
+from raypipe.clickhouse import tables, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema import grants, migrate
@@ -48,6 +48,9 @@ def plan(endpoint: Endpoint, loaded: Loaded, day: date | None, reference: str) -
             manifest,
             population,
             tables.active_parts(client, loaded.config.source.table),
-            {target.table: publish.method(publish.require_target(client, target)) for target in manifest.targets},
+            {
+                target.table: publish.method(twins.require_swappable(client, target.table))
+                for target in manifest.targets
+            },
             grants.missing(client, needed),
         )

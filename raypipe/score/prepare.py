@@ -13,6 +13,7 @@ from typing import Any
 
 from raypipe.artifact.contract import Contract, describe_query
 from raypipe.artifact.package import Card
+from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.server_errors import STATEMENT
 from raypipe.clickhouse.statements import Statement, identifier, literal, load
@@ -36,7 +37,6 @@ class Population:
     """The entities to score: a date, and the features query that yields them.
 
     Attributes:
-        parameters: the values that the query binds.
         pinned: the base table's columns that the query compares with one value.
         copied: whether the query's result is copied to a table before it is cut into slices.
     """
@@ -82,11 +82,7 @@ def manifest(
     """Freeze a run.
 
     Args:
-        client: the run's ClickHouse.
-        loaded: the pipeline's config.
-        model: the version that scores.
         card: the description in its artifact.
-        population: the entities to score.
         write: whether the population may be copied; False changes nothing.
 
     Raises:
@@ -100,6 +96,7 @@ def manifest(
     with _blamed_on(population.features.source):
         contract.check(describe_query(client, unsliced(population.features.text), population.parameters))
     published = [(item, load(loaded.sql(item.sql))) for item in config.publish]
+    texts = "\x00".join([population.features.text, *(statement.text for _, statement in published)])
     run_id = f"{config.pipeline}_{population.date:%Y%m%d}_{secrets.token_hex(4)}"
     uncut = Manifest(
         run_id=run_id,
@@ -113,7 +110,7 @@ def manifest(
         artifact_uri=model.artifact_uri,
         artifact_sha256=model.artifact_sha256,
         contract_sha256=contract.sha256,
-        sql_sha256=_sha256(population.features.text, *(statement.text for _, statement in published)),
+        sql_sha256=hashlib.sha256(texts.encode()).hexdigest(),
         keys=contract.keys,
         key_types=contract.key_types,
         carry=contract.carry,
@@ -147,7 +144,7 @@ def manifest(
 
 
 def run_at(client: Client, pipeline: str) -> datetime:
-    """Return the time of a new run, in a whole second of its own: some targets tell runs apart by it."""
+    """Return the time of a new run, in a second of its own, since some targets tell runs apart by it."""
     now = datetime.now(UTC).replace(microsecond=0)
     seconds = client.value(
         "SELECT toUnixTimestamp64Micro(max(started_at)) FROM raypipe_runs WHERE pipeline = {pipeline:String}",
@@ -188,7 +185,7 @@ def _copied(client: Client, loaded: Loaded, uncut: Manifest, card: Card, populat
 
 def _require_publishable(client: Client, uncut: Manifest, target: PublishTarget, statement: Statement) -> None:
     """Refuse a publish statement that cannot run, before the run scores for it."""
-    table = publish.require_target(client, target)
+    table = twins.require_swappable(client, target.table)
     publish.mark(table, uncut)
     if target.current is not None:
         current_rows.day_column(table, target)
@@ -247,11 +244,3 @@ def _copy(client: Client, name: str, population: Population, contract: Contract)
     parameters = population.parameters
     client.run(client.topology.create(name, "", order=f"({order})", tail=f" EMPTY AS\n{select}"), parameters)
     client.run(f"INSERT INTO {identifier(name)}\n{select}", parameters)
-
-
-def _sha256(*texts: str) -> str:
-    digest = hashlib.sha256()
-    for text in texts:
-        digest.update(text.encode())
-        digest.update(b"\x00")
-    return digest.hexdigest()

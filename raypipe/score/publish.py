@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from raypipe.artifact.contract import describe_query
+from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, identifier
-from raypipe.clickhouse.tables import Table, describe, shards
+from raypipe.clickhouse.tables import Table
 from raypipe.config.publishing import PREDICTIONS
-from raypipe.errors import ConfigError, DataError, GateRefused
+from raypipe.errors import ConfigError, GateRefused
 from raypipe.score import publish_sql, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest, PublishTarget
@@ -34,22 +35,17 @@ IN_PARTITION = "_partition_id = {partition:String}"
 MARKS = ("batch_id", "created_at", "predicted_at", "model_version", "prediction_date", "assignment_date")
 
 
-def swaps_whole_runs(target: Table) -> bool:
-    """Return whether a partition of the target holds only the rows of one run key."""
+def method(target: Table) -> str:
+    """Return `replace` where a partition of the target holds only the rows of one run key, else `move`."""
     parts = _parts(target)
     # Where several pipelines share a table, a partition of the date alone holds rows of all of them.
     shared = target.column("prediction_type") is not None and "prediction_type" not in parts
-    return "prediction_date" in parts and parts <= RUN_CONSTANTS and not shared
+    return "replace" if "prediction_date" in parts and parts <= RUN_CONSTANTS and not shared else "move"
 
 
 def _parts(target: Table) -> set[str]:
     """Return the expressions of a table's partition key."""
     return {part.strip() for part in target.partition_key.strip("()").split(",")} - {""}
-
-
-def method(target: Table) -> str:
-    """Return the way to swap rows into a target without rows of others: `replace` or `move`."""
-    return "replace" if swaps_whole_runs(target) else "move"
 
 
 def mark(table: Table, run: Manifest | Run, name: str = "mark") -> tuple[str, dict[str, Any]]:
@@ -77,34 +73,12 @@ def mark(table: Table, run: Manifest | Run, name: str = "mark") -> tuple[str, di
     return condition, {f"{name}_{column}": values[column][1] for column in used}
 
 
-def require_target(client: Client, target: PublishTarget) -> Table:
-    """Return the target's description.
-
-    Raises:
-        ConfigError: the table does not exist, or its partitions cannot be swapped.
-    """
-    table = describe(client, target.table)
-    if table is None:
-        raise ConfigError(
-            f"The target {target.table} does not exist in {client.endpoint.database}",
-            next_step="run `raypipe migrate`, or correct `publish` in the pipeline's config",
-        )
-    if not table.engine.endswith("MergeTree"):
-        raise ConfigError(
-            f"The partitions of the target {target.table} cannot be swapped",
-            found=table.engine,
-            allowed="an engine of the MergeTree family",
-        )
-    return table
-
-
 @dataclass(frozen=True)
 class PreparedTarget:
     """A target with its new rows in a twin, ready to be swapped in.
 
     Attributes:
         how: `replace`, `move`, or `present` when an interrupted publication has swapped them in.
-        partition: the id of the twin's only partition; '' when present.
         of_all_models: whether that partition holds the rows of the date for every model.
         may_join: whether `replace` may become `move` when rows of others appear before the swap. It may not where
             some of the run's rows are in the target already, nor where the view shows the run as a replacement.
@@ -127,9 +101,6 @@ def prepare(
     """Fill a twin of a target with the run's rows; the target itself is only read.
 
     Args:
-        client: the ClickHouse of the run.
-        manifest: the run.
-        target: the table to publish into.
         written: the receipts of the slices that count.
         rows: the number of rows that the statement must yield.
 
@@ -138,10 +109,9 @@ def prepare(
         GateRefused: the statement does not yield the staged rows.
         DataError: the rows fall into several partitions.
     """
-    table = require_target(client, target)
-    condition, values = mark(table, manifest)
+    table = twins.require_swappable(client, target.table)
     how, of_all_models = method(table), not _parts(table) & {"model_id", "model_version"}
-    standing = count(client, target.table, condition, values)
+    standing = count_own(client, manifest, target.table, table)
     if how == "move" and standing == rows:
         return PreparedTarget(target, "present", "", of_all_models)
     partition = _fill(client, manifest, target, table, manifest.twin(target), written, rows)
@@ -163,7 +133,7 @@ def others(client: Client, manifest: Manifest, target: PublishTarget, partition:
     hoc. Where the partition key does not separate kinds of predictions, another pipeline at work on the date counts,
     too, because its rows may come in before the swap.
     """
-    table = require_target(client, target)
+    table = twins.require_swappable(client, target.table)
     if "prediction_type" not in _parts(table):
         working = runs.at_work(client, manifest, table.name)
         if working:
@@ -209,18 +179,14 @@ def _fill(
     written: Sequence[Receipt],
     rows: int,
 ) -> str:
-    """Fill a twin of the target and return its only partition's id."""
     sql = Statement(target.sql, source=f"the publish statement of {target.table}").render(
         **publish_sql.fragments(manifest)
     )
     parameters = publish_sql.bound(manifest, written)
     columns = _columns(client, sql, parameters, table)
-    client.run(client.topology.drop(twin))
-    client.run(client.topology.twin(twin, target.table, table.engine_full))
-    for statement in client.topology.fill(twin, columns, sql, shards(client)):
-        client.run(statement, parameters, FILLING)
-    condition, values = mark(table, manifest)
-    filled = count(client, twin, condition, values)
+    twins.create(client, twin, target.table, table)
+    twins.fill(client, twin, columns, sql, parameters, FILLING)
+    filled = count_own(client, manifest, twin, table)
     # Rows without the mark would be swapped in with the others.
     if not filled == rows == count(client, twin, "1", {}):
         raise GateRefused(
@@ -230,21 +196,10 @@ def _fill(
             next_step=f"check that the publish statement of {target.table} yields one row per entity with the run's"
             " batch_id, created_at = {run_at:DateTime} and prediction_date = {date:Date}",
         )
-    partitions = client.rows(
-        f"SELECT DISTINCT partition_id FROM {client.topology.system('parts')}"
-        " WHERE active AND database = {database:String} AND table = {table:String}",
-        {"database": client.endpoint.database, "table": twin},
-    )
-    if len(partitions) != 1:
-        raise DataError(
-            f"The rows for {target.table} fall into several of its partitions, which cannot be swapped in at once",
-            found=f"{len(partitions)} partitions of {table.partition_key or 'no key'}",
-            allowed="one",
-        )
-    return str(partitions[0][0])
+    return twins.only_partition(client, twin, table)
 
 
-def _columns(client: Client, sql: str, parameters: dict[str, Any], table: Table) -> str:
+def _columns(client: Client, sql: str, parameters: dict[str, Any], table: Table) -> list[str]:
     """Return the columns that the publish statement yields; the target must have each of them."""
     names = list(describe_query(client, sql, parameters))
     unknown = sorted(set(names) - {column.name for column in table.columns})
@@ -254,12 +209,12 @@ def _columns(client: Client, sql: str, parameters: dict[str, Any], table: Table)
             found=", ".join(unknown),
             allowed=", ".join(column.name for column in table.columns),
         )
-    return ", ".join(identifier(name) for name in names)
+    return names
 
 
 def remove_earlier(client: Client, manifest: Manifest, target: PublishTarget, earlier: Manifest | Run) -> None:
     """Delete an earlier run's rows that are left in a target; its date and pipeline are the run's."""
-    table = require_target(client, target)
+    table = twins.require_swappable(client, target.table)
     condition, values = mark(table, earlier)
     is_own = values == mark(table, manifest)[1]
     if not is_own and count(client, target.table, condition, values):
@@ -274,9 +229,8 @@ def verify(client: Client, manifest: Manifest, target: PublishTarget, rows: int)
     Raises:
         GateRefused: the target does not hold all staged rows; the run is not committed.
     """
-    table = require_target(client, target)
-    condition, values = mark(table, manifest)
-    published = count(client, target.table, condition, values)
+    table = twins.require_swappable(client, target.table)
+    published = count_own(client, manifest, target.table, table)
     if published != rows:
         raise GateRefused(
             f"Run {manifest.run_id} is not committed: {target.table} does not hold its rows",
@@ -284,6 +238,12 @@ def verify(client: Client, manifest: Manifest, target: PublishTarget, rows: int)
             allowed=f"{rows} rows",
             next_step=f"`raypipe resume {manifest.run_id}` publishes again",
         )
+
+
+def count_own(client: Client, manifest: Manifest, name: str, like: Table) -> int:
+    """Count the rows with the run's mark in a target, or in a twin of it."""
+    condition, values = mark(like, manifest)
+    return count(client, name, condition, values)
 
 
 def count(client: Client, table: str, condition: str, values: dict[str, Any]) -> int:

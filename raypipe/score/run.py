@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -76,11 +76,7 @@ def execute(
     After any error the lock is released, the run's row has the reason, and the staged rows stay for a resume.
 
     Args:
-        client: the ClickHouse of the run.
-        manifest: the run.
         scorer: scores the slices that are not done yet; not called when all are done.
-        take_over: whether another owner's lock may be taken.
-        progress: gets the stage, the units done and the units in all.
         monitor: called after the gate and before the predictions are published.
 
     Raises:
@@ -244,16 +240,9 @@ def retire_superseded(client: Client) -> tuple[str, ...]:
     """Retire the runs whose successor died after its commit, except in pipelines at work; return their ids."""
     retired = []
     for run, newest in runs.superseded(client):
-        owner = Owner.here(newest.run_id)
-        try:
-            lock.acquire(client, newest.pipeline, owner)
-        except Busy:
-            continue
-        try:
+        with suppress(Busy), lock.held(client, newest.pipeline, Owner.here(newest.run_id)):
             retire(client, Manifest.from_json(newest.manifest), run)
-        finally:
-            lock.release(client, newest.pipeline, owner)
-        retired.append(run.run_id)
+            retired.append(run.run_id)
     return tuple(retired)
 
 

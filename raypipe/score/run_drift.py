@@ -33,7 +33,7 @@ def measure(client: Client, limits: Monitor, manifest: Manifest, written: Sequen
         {"day": manifest.date, "model": manifest.model_id, "id": row["monitoring_id"]},
     )
     if not known:
-        table.insert(client, row)
+        client.insert_rows(table.TABLE, [row])
     return measured
 
 

@@ -68,11 +68,8 @@ class Run:
 def opened(manifest: Manifest, owner: str, attempted: Run | None = None) -> Run:
     """Return the row of a run that is about to begin.
 
-    Args:
-        manifest: of the run.
-        owner: the process that works on it.
-        attempted: the row of an earlier attempt, whose swapped rows stay in view. The new row is later than this row,
-            even where this host's clock is behind.
+    Swapped rows of an earlier attempt stay in view. The new row is later than the attempt's row, even where this host's
+    clock is behind.
     """
     return Run(
         manifest.run_id,

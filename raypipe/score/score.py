@@ -55,11 +55,8 @@ def score(
     """Score a population and publish it.
 
     Args:
-        endpoint: the ClickHouse.
-        loaded: the pipeline's config.
         day: the snapshot; None for the newest.
         reference: the model: a version, an alias such as `champion`, or `latest`.
-        progress: gets the stage, the units done and the units in all.
         take_over: whether another run's lock may be taken.
     """
     with Client(endpoint) as client, runtime.session(endpoint, loaded.config.ray) as workers:

@@ -42,13 +42,7 @@ Scores = npt.NDArray[np.float32]
 
 
 class SliceScorer:
-    """Scores slices one after the other with one model and one client.
-
-    Args:
-        endpoint: the ClickHouse to read from and to stage into.
-        manifest: the run.
-        threads: for the model, and for the server's side of a read.
-    """
+    """Scores slices one after the other, with `threads` for the model and for the server's side of a read."""
 
     def __init__(self, endpoint: Endpoint, manifest: Manifest, threads: int) -> None:
         self._manifest = manifest

@@ -99,7 +99,7 @@ def promote(night: Night, content: Mapping[str, bytes], contract: Contract, fold
         artifact_sha256=stored.sha256,
         contract_sha256=contract.sha256,
     )
-    aliases.assign(night.client, "churn", aliases.CHAMPION, models.register(night.client, record, at), "", "a test", at)
+    aliases.move(night.client, "churn", {aliases.CHAMPION: models.register(night.client, record, at)}, "", "a test", at)
 
 
 def golden_rows(package: Package) -> Any:
@@ -208,15 +208,8 @@ def without_key(night: Night, folder: Path) -> None:
 def test_a_key_that_may_be_null_by_now_is_refused_with_its_type(night: Night, tmp_path: Path) -> None:
     before = night.plan()
     without_key(night, tmp_path)
-    aliases.assign(
-        night.client,
-        "churn",
-        aliases.CHAMPION,
-        models.find(night.client, "churn", before.model_version),
-        "",
-        "a test",
-        datetime.now(UTC),
-    )
+    fitted = models.find(night.client, "churn", before.model_version)
+    aliases.move(night.client, "churn", {aliases.CHAMPION: fitted}, "", "a test", datetime.now(UTC))
     with pytest.raises(DataError, match=r"user_id: Nullable\(String\) instead of String"):
         night.plan()
 

@@ -273,5 +273,5 @@ def _registered(client: Client, project: Path, artifacts: Path) -> RegisteredMod
         contract_sha256=contract.sha256,
     )
     made = models.set_status(client, models.register(client, record, at), "PRODUCTION", at)
-    aliases.assign(client, "churn", aliases.CHAMPION, made, "made by hand", "a test", at)
+    aliases.move(client, "churn", {aliases.CHAMPION: made}, "made by hand", "a test", at)
     return RegisteredModel(client.endpoint, project, artifacts, Path(artifact.uri), made.version, SNAPSHOTS[-1])

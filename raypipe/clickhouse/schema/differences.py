@@ -17,6 +17,8 @@ from raypipe.clickhouse.schema.declarations import Declaration
 from raypipe.clickhouse.tables import Column, Table, split_expressions
 
 Severity = Literal["note", "problem"]
+# What differs, as found, as expected, the severity and the consequence.
+Part = tuple[str, str, str, Severity, str]
 
 _COMPUTED = {"MATERIALIZED", "ALIAS"}
 _CLOCK = re.compile(r"now(64)?\(")
@@ -29,10 +31,7 @@ class Difference:
     """One way in which a table differs from its declaration.
 
     Attributes:
-        table: the table's name.
         what: the part that differs, such as `partition key` or `type of column score`.
-        found: the publisher's.
-        expected: raypipe's own.
         severity: `problem` where a run would fail or publish wrong rows, `note` where it works.
         consequence: the effect on raypipe, in one sentence.
     """
@@ -50,25 +49,27 @@ class Difference:
 
 def compare(found: Table, expected: Declaration) -> tuple[Difference, ...]:
     """Return every difference between an existing table and its declaration."""
-    if expected.is_view:
-        return tuple(_view(found, expected))
-    return (*_engine(found, expected), *_keys(found, expected), *_columns(found, expected))
+    parts = (
+        (_view(found),)
+        if expected.is_view
+        else (_engine(found, expected), _keys(found, expected), _columns(found, expected))
+    )
+    return tuple(Difference(found.name, *difference) for part in parts for difference in part)
 
 
-def _view(found: Table, expected: Declaration) -> Iterator[Difference]:
+def _view(found: Table) -> Iterator[Part]:
     if found.engine != "View":
-        yield Difference(found.name, "engine", found.engine, "View", "problem", "raypipe needs its own view here")
+        yield "engine", found.engine, "View", "problem", "raypipe needs its own view here"
 
 
-def _engine(found: Table, expected: Declaration) -> Iterator[Difference]:
-    (family, arguments), (other, others) = _engine_parts(found.engine_full), _engine_parts(expected.table.engine_full)
+def _engine(found: Table, expected: Declaration) -> Iterator[Part]:
+    declared = expected.table.engine_full
+    (family, arguments), (other, others) = _engine_parts(found.engine_full), _engine_parts(declared)
     shown = found.engine_full.partition(" ")[0] or found.engine
     if family != other:
-        consequence = f"raypipe reads and writes it as a {other}"
-        yield Difference(found.name, "engine", shown, expected.table.engine_full, "problem", consequence)
+        yield "engine", shown, declared, "problem", f"raypipe reads and writes it as a {other}"
     elif arguments != others:
-        consequence = "works; it may keep another row of a key as the newest"
-        yield Difference(found.name, "engine", shown, expected.table.engine_full, "note", consequence)
+        yield "engine", shown, declared, "note", "works; it may keep another row of a key as the newest"
 
 
 def _engine_parts(engine_full: str) -> tuple[str, tuple[str, ...]]:
@@ -79,56 +80,47 @@ def _engine_parts(engine_full: str) -> tuple[str, tuple[str, ...]]:
     return match[1], tuple(argument for argument in split_expressions(match[2] or "") if not argument.startswith("'"))
 
 
-def _keys(found: Table, expected: Declaration) -> Iterator[Difference]:
+def _keys(found: Table, expected: Declaration) -> Iterator[Part]:
     table = expected.table
     if split_expressions(found.partition_key) != split_expressions(table.partition_key):
         moved = "works; a rerun adds its rows before it deletes the earlier ones, so a reader may briefly see both"
         consequence = moved if expected.is_published else "works"
-        yield Difference(
-            found.name, "partition key", _shown(found.partition_key), _shown(table.partition_key), "note", consequence
-        )
+        yield "partition key", _shown(found.partition_key), _shown(table.partition_key), "note", consequence
     if found.sorting_key != table.sorting_key:
-        merging = table.engine != "MergeTree"
-        yield Difference(
-            found.name,
-            "sorting key",
-            _shown(", ".join(found.sorting_key)),
-            _shown(", ".join(table.sorting_key)),
-            "problem" if merging else "note",
-            f"a {table.engine} merges rows by this key" if merging else "works; slices are cut from the table's key",
-        )
+        has, wants = _shown(", ".join(found.sorting_key)), _shown(", ".join(table.sorting_key))
+        if table.engine == "MergeTree":
+            yield "sorting key", has, wants, "note", "works; slices are cut from the table's key"
+        else:
+            yield "sorting key", has, wants, "problem", f"a {table.engine} merges rows by this key"
 
 
-def _columns(found: Table, expected: Declaration) -> Iterator[Difference]:
+def _columns(found: Table, expected: Declaration) -> Iterator[Part]:
     for wanted in expected.table.columns:
         column = found.column(wanted.name)
         if column is None:
             consequence = "queries that name it fail; add the column, since raypipe alters no existing table"
-            yield Difference(found.name, f"column {wanted.name}", "missing", wanted.type, "problem", consequence)
+            yield f"column {wanted.name}", "missing", wanted.type, "problem", consequence
             continue
-        if column.type != wanted.type:
-            fits = holds(column.type, wanted.type)
-            consequence = "works" if fits else "values of the expected type do not fit"
-            severity: Severity = "note" if fits else "problem"
-            yield Difference(
-                found.name, f"type of column {wanted.name}", column.type, wanted.type, severity, consequence
-            )
-        yield from _default(found.name, column, wanted)
+        type_of = f"type of column {wanted.name}"
+        if not holds(column.type, wanted.type):
+            yield type_of, column.type, wanted.type, "problem", "values of the expected type do not fit"
+        elif column.type != wanted.type:
+            yield type_of, column.type, wanted.type, "note", "works"
+        yield from _default(column, wanted)
 
 
-def _default(table: str, column: Column, wanted: Column) -> Iterator[Difference]:
+def _default(column: Column, wanted: Column) -> Iterator[Part]:
     has, wants = _default_of(column), _default_of(wanted)
     if has == wants:
         return
+    severity: Severity = "problem"
     if column.default_kind in _COMPUTED and wanted.default_kind not in _COMPUTED:
-        severity: Severity = "problem"
         consequence = "raypipe cannot write it"
     elif _CLOCK.match(wanted.default_expression) and not column.default_kind:
-        severity = "problem"
         consequence = "rows written without it are dated 1970, and any TTL deletes them at once"
     else:
         severity, consequence = "note", "works; rows written without it get another value"
-    yield Difference(table, f"default of column {column.name}", _shown(has), _shown(wants), severity, consequence)
+    yield f"default of column {column.name}", _shown(has), _shown(wants), severity, consequence
 
 
 def _default_of(column: Column) -> str:

@@ -48,7 +48,6 @@ class Grant:
     """Privileges on a table, on all tables with a prefix, or on an engine.
 
     Attributes:
-        privileges: such as `ALTER DELETE`.
         on: the target of a GRANT statement, such as `database.table` or `database.prefix*`.
         example: one name that `on` covers, quoted; the server can check only a name.
     """
@@ -64,10 +63,7 @@ class Grant:
 def required(database: str, declarations: Iterable[Declaration], targets: Iterable[str] = ()) -> Iterator[Grant]:
     """Yield every grant that fitting, scoring and publishing need; creating the schema needs CREATE TABLE, too.
 
-    Args:
-        database: the database of the tables.
-        declarations: the tables that raypipe knows.
-        targets: the tables that pipelines publish into, also the user's own.
+    The declarations are raypipe's own tables; the targets, which may be others, are those that pipelines publish into.
     """
     known, wanted = set(), set(targets)
     for declaration in declarations:
@@ -94,21 +90,17 @@ def _grant(privileges: Sequence[str], on: str) -> Grant:
 
 def missing(client: Client, grants: Iterable[Grant]) -> tuple[Grant, ...] | None:
     """Return the privileges that the client's user lacks; None where the server cannot tell."""
+    lacking = []
     try:
-        return _missing(client, grants)
+        for grant in grants:
+            absent = () if _has(client, grant) else [name for name in grant.privileges if not _has(client, grant, name)]
+            if absent:
+                lacking.append(replace(grant, privileges=tuple(absent)))
     except ServerError as error:
         # The oldest servers that raypipe works with lack CHECK GRANT.
         if error.code != SYNTAX_ERROR:
             raise
         return None
-
-
-def _missing(client: Client, grants: Iterable[Grant]) -> tuple[Grant, ...]:
-    lacking = []
-    for grant in grants:
-        absent = () if _has(client, grant) else [name for name in grant.privileges if not _has(client, grant, name)]
-        if absent:
-            lacking.append(replace(grant, privileges=tuple(absent)))
     return tuple(lacking)
 
 

@@ -30,16 +30,12 @@ class Leftover:
     """A table that a run created for itself.
 
     Attributes:
-        table: its name.
-        kind: one of KINDS.
-        run_id: the run it belongs to, '' when the ledger has no such run.
-        status: the run's status, '' when unknown.
+        status: the status of its run, '' when the ledger has no such run.
         age: the time since the table was created or altered; None where the server does not know.
     """
 
     table: str
     kind: str
-    run_id: str
     status: str
     age: timedelta | None
 
@@ -57,17 +53,15 @@ def leftovers(client: Client) -> tuple[Leftover, ...]:
     rows = client.rows(
         _TABLES % client.topology.system("tables"), {"database": client.endpoint.database, "pattern": pattern}
     )
-    owners = {name: _owner(f"{name} {comment}", statuses) for name, comment, *_ in rows}
     return tuple(
         Leftover(
             table=name,
-            kind=_kind(name),
-            run_id=owners[name],
-            status=statuses.get(owners[name], ""),
+            kind=name.split("_")[1],
+            status=statuses.get(_owner(f"{name} {comment}", statuses), ""),
             # The time is 1970 where a database keeps no metadata on disk, which does not make a table old.
             age=timedelta(seconds=seconds) if changed else None,
         )
-        for name, _, seconds, changed in rows
+        for name, comment, seconds, changed in rows
     )
 
 
@@ -84,10 +78,6 @@ def _statuses(client: Client) -> dict[str, str]:
     if describe(client, "raypipe_runs") is None:
         return {}
     return dict(client.rows("SELECT run_id, status FROM raypipe_runs FINAL"))
-
-
-def _kind(table: str) -> str:
-    return table.split("_")[1]
 
 
 def _owner(text: str, statuses: dict[str, str]) -> str:

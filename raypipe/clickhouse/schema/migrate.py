@@ -24,7 +24,6 @@ class Migration:
 
     Attributes:
         created: tables and views that were missing; in a plan, those that would be created.
-        present: tables and views that existed already.
         differences: between the existing tables and raypipe's own DDL.
     """
 

@@ -1,8 +1,7 @@
 """Refuse servers that are too old for raypipe.
 
-A run cuts its slices from the primary index with the table function `mergeTreeIndex`, and relies on
-`date_time_overflow_behavior` to refuse dates out of range. Both came in early 2024, and 24.8 is a long-term release
-that has them. An older server would fail midway through a run, or store a wrong date.
+A run needs the table function `mergeTreeIndex` to cut slices, and `date_time_overflow_behavior` to refuse dates out of
+range. Both came in early 2024, and 24.8 is a long-term release that has them.
 """
 
 from __future__ import annotations

@@ -60,13 +60,13 @@ def test_a_registered_version_is_found_with_what_was_said_of_it(registry: Client
 
 
 def test_every_column_of_the_registry_is_filled(registry: Client) -> None:
-    models.register(registry, _record(training_rows=10**10, training_seconds=1.6, tags=("nightly",)), AT)
+    models.register(registry, _record(training_rows=10**10, training_seconds=1.6), AT)
     row = registry.rows(
-        "SELECT model_name, training_dataset_size, training_duration_sec, tags, toUnixTimestamp(training_date),"
+        "SELECT model_name, training_dataset_size, training_duration_sec, toUnixTimestamp(training_date),"
         " model_storage_type, performance_metrics FROM ml_model_registry FINAL"
     )[0]
     name = "churn 20260201.030405.abcdef"
-    assert row == (name, 2**32 - 1, 2, ["nightly"], int(AT.timestamp()), "file", "{}")
+    assert row == (name, 2**32 - 1, 2, int(AT.timestamp()), "file", "{}")
 
 
 def test_numbers_that_json_lacks_become_null(registry: Client) -> None:
@@ -160,8 +160,8 @@ def test_a_reference_with_quotes_is_a_value_and_not_sql(registry: Client) -> Non
 def test_the_champion_is_what_was_assigned_last(registry: Client) -> None:
     first, second = _register(registry, "v1"), _register(registry, "v2", 1)
     assert models.find_alias(registry, "churn", "champion") is None
-    aliases.assign(registry, "churn", "champion", first, "first model", "test", AT)
-    aliases.assign(registry, "churn", "champion", second, "better by 0.01", "test", AT)
+    aliases.move(registry, "churn", {"champion": first}, "first model", "test", AT)
+    aliases.move(registry, "churn", {"champion": second}, "better by 0.01", "test", AT)
     assert models.find(registry, "churn", "champion") == models.find_alias(registry, "churn", "champion")
     assert models.find(registry, "churn", "champion").version == "v2"
     assert aliases.current(registry, "clicks", "champion") is None
@@ -169,17 +169,17 @@ def test_the_champion_is_what_was_assigned_last(registry: Client) -> None:
 
 def test_an_alias_remembers_what_it_named_before(registry: Client) -> None:
     first, second = _register(registry, "v1"), _register(registry, "v2", 1)
-    made = aliases.assign(registry, "churn", "champion", first, "first model", "test", AT)
-    aliases.assign(registry, "churn", "champion", second, "better", "test", AT + timedelta(days=1))
-    assert aliases.at_time(registry, "churn", "champion", AT - timedelta(seconds=1)) is None
-    assert aliases.at_time(registry, "churn", "champion", AT + timedelta(hours=1)) == made
+    made = aliases.move(registry, "churn", {"champion": first}, "first model", "test", AT)["champion"]
+    aliases.move(registry, "churn", {"champion": second}, "better", "test", AT + timedelta(days=1))
+    assert aliases.current(registry, "churn", "champion", AT - timedelta(seconds=1)) is None
+    assert aliases.current(registry, "churn", "champion", AT + timedelta(hours=1)) == made
     assert made.set_at == AT
 
 
 def test_an_alias_moves_on_when_the_clock_lags(registry: Client) -> None:
     first, second = _register(registry, "v1"), _register(registry, "v2", 1)
-    aliases.assign(registry, "churn", "champion", first, "a", "test", AT)
-    aliases.assign(registry, "churn", "champion", second, "b", "test", AT - timedelta(hours=1))
+    aliases.move(registry, "churn", {"champion": first}, "a", "test", AT)
+    aliases.move(registry, "churn", {"champion": second}, "b", "test", AT - timedelta(hours=1))
     current = aliases.current(registry, "churn", "champion")
     assert current is not None
     assert current.version == "v2"
@@ -187,7 +187,7 @@ def test_an_alias_moves_on_when_the_clock_lags(registry: Client) -> None:
 
 def test_what_an_alias_names_now_does_not_depend_on_whose_clock_is_ahead(registry: Client) -> None:
     ahead = datetime.now(UTC) + timedelta(minutes=5)
-    aliases.assign(registry, "churn", "champion", _register(registry, "v1"), "a", "another machine", ahead)
+    aliases.move(registry, "churn", {"champion": _register(registry, "v1")}, "a", "another machine", ahead)
     assert {alias: one.version for alias, one in aliases.named(registry, "churn").items()} == {"champion": "v1"}
 
 
@@ -279,12 +279,12 @@ def test_a_fit_does_not_replace_a_champion_that_it_was_not_compared_with(registr
 
 def test_an_alias_cannot_name_another_pipelines_model(registry: Client) -> None:
     with pytest.raises(UsageError, match="clicks"):
-        aliases.assign(registry, "clicks", "champion", _register(registry, "v1"), "a", "test", AT)
+        aliases.move(registry, "clicks", {"champion": _register(registry, "v1")}, "a", "test", AT)
 
 
 def test_latest_is_no_alias(registry: Client) -> None:
     with pytest.raises(UsageError, match="latest"):
-        aliases.assign(registry, "churn", "latest", _register(registry, "v1"), "a", "test", AT)
+        aliases.move(registry, "churn", {"latest": _register(registry, "v1")}, "a", "test", AT)
 
 
 def test_features_are_ranked_by_importance(registry: Client) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import load, load_all
@@ -280,7 +281,7 @@ def test_a_target_that_cannot_be_published_into_exactly_once_is_refused(
 def test_a_target_that_does_not_exist_is_named(client: Client, scoring: Make) -> None:
     run = scoring()
     with pytest.raises(ConfigError, match="nowhere does not exist"):
-        publish.require_target(run.client, PublishTarget("nowhere", ""))
+        twins.require_swappable(run.client, "nowhere")
 
 
 def test_rows_that_vanished_after_the_swap_are_not_committed(schema: str, scoring: Make) -> None:

@@ -327,7 +327,7 @@ class TestRollback:
 
         with pytest.raises(KeyboardInterrupt):
             rollback.rollback(replaced.at.endpoint, replaced.loaded, interrupt, reason="bad", set_by="a test")
-        (died,) = [run for run in runs.listed(replaced.client) if run.status == runs.FAILED]
+        (died,) = [run for run in runs.listed(replaced.client) if run.status == runs.INTERRUPTED]
         # A process that is killed writes no failure down.
         runs.save(replaced.client, died, status=runs.STAGED)
         assert replaced.done("rollback", "churn")["days"][0]["run_id"] == died.run_id
@@ -349,7 +349,7 @@ class TestRollback:
         def promote(stage: str, done: int, total: int) -> None:
             if stage.endswith("gate"):
                 model = models.find(replaced.client, "churn", THIRD)
-                aliases.assign(replaced.client, "churn", "champion", model, "meanwhile", "a fit", datetime.now(UTC))
+                aliases.move(replaced.client, "churn", {"champion": model}, "meanwhile", "a fit", datetime.now(UTC))
 
         with pytest.raises(Busy, match="while it was rolled back"):
             rollback.rollback(replaced.at.endpoint, replaced.loaded, promote, reason="bad", set_by="a test")
@@ -591,7 +591,7 @@ class TestAliases:
 
     def test_a_champion_whose_status_was_not_written_is_put_right_by_promoting_it_again(self, life: Life) -> None:
         first = models.find(life.client, "churn", FIRST)
-        aliases.assign(life.client, "churn", "champion", first, "x", "a test", datetime.now(UTC))
+        aliases.move(life.client, "churn", {"champion": first}, "x", "a test", datetime.now(UTC))
         assert life.statuses()[FIRST] == "CANDIDATE"
         life.promote(FIRST)
         assert life.statuses()[FIRST] == "PRODUCTION"

@@ -100,7 +100,7 @@ def test_a_second_export_makes_no_second_version_and_moves_the_aliases(
     exported: dict[str, Any], registry: Client, store: str
 ) -> None:
     champion = models.find(registry, "churn", "champion")
-    aliases.assign(registry, "churn", "challenger", champion, "x", "a test", AT)
+    aliases.move(registry, "churn", {"challenger": champion}, "x", "a test", AT)
     again = mlflow_export.export(registry, champion, store)
     assert (again.version, again.run_id, again.created) == (exported["version"], exported["run_id"], False)
     found = mlflow.MlflowClient(store)

@@ -138,7 +138,7 @@ def test_a_removal_that_was_interrupted_is_finished_by_the_next(registry: Regist
 def test_a_version_that_came_to_be_named_after_its_mark_keeps_its_artifact(registry: Registry) -> None:
     first = models.find(registry.client, "churn", "v1")
     retention.mark(registry.client, first, AT)
-    aliases.assign(registry.client, "churn", "champion", first, "x", "a test", AT)
+    aliases.move(registry.client, "churn", {"champion": first}, "x", "a test", AT)
     assert registry.prune(keep=8).removed == ()
     assert "v1" in registry.there()
 

@@ -66,11 +66,11 @@ def table(partition_key: str, *columns: str) -> Table:
     ],
 )
 def test_a_partition_is_swapped_where_it_holds_one_run_and_nothing_else(partition_key: str, swapped: bool) -> None:
-    assert publish.swaps_whole_runs(table(partition_key)) is swapped
+    assert publish.method(table(partition_key)) == ("replace" if swapped else "move")
 
 
 def test_a_table_of_one_kind_of_prediction_is_swapped_by_the_date_alone() -> None:
-    assert publish.swaps_whole_runs(table("prediction_date", "prediction_date", "created_at"))
+    assert publish.method(table("prediction_date", "prediction_date", "created_at")) == "replace"
 
 
 def level(*levels: tuple[str, float]) -> str:

@@ -13,8 +13,7 @@ HOUR = timedelta(hours=1)
 
 
 def leftover(status: str = "", age: timedelta | None = HOUR) -> Leftover:
-    run_id = "churn_20260131_0badcafe" if status else ""
-    return Leftover("raypipe_staging_churn_20260131_0badcafe", "staging", run_id, status, age)
+    return Leftover("raypipe_staging_churn_20260131_0badcafe", "staging", status, age)
 
 
 @pytest.mark.parametrize("status", ["PUBLISHED", "SUPERSEDED"])
