@@ -144,7 +144,7 @@ def manifest(
 
 
 def run_at(client: Client, pipeline: str) -> datetime:
-    """Return the time of a new run, in a second of its own, since some targets tell runs apart by it."""
+    """Return the time of a new run, in a second of its own, by which targets tell runs apart."""
     now = datetime.now(UTC).replace(microsecond=0)
     seconds = client.value(
         "SELECT toUnixTimestamp64Micro(max(started_at)) FROM raypipe_runs WHERE pipeline = {pipeline:String}",
