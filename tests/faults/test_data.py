@@ -376,7 +376,7 @@ def test_more_scores_that_are_no_number_than_allowed_are_refused(night: Night, m
     odd_scores(night, monkeypatch)
     with pytest.raises(GateRefused, match="too many rows could not be scored") as refused:
         night.score()
-    (_, query) = str(refused.value).split("look at their reasons: ")
+    (_, query) = str(refused.value).split("read the reasons: ")
     assert night.client.rows(query)
     assert night.content() == before
 
@@ -528,7 +528,7 @@ def test_without_looking_for_the_snapshot_its_population_is_empty_and_refused_as
 @pytest.mark.parametrize("day", [date(1960, 1, 1), date(2150, 1, 1)], ids=str)
 def test_a_day_that_no_column_can_hold_is_refused_at_once(night: Night, day: date) -> None:
     before, manifest = night.content(), replace(night.plan(), date=day)
-    with pytest.raises(DataError, match="cannot hold a date") as refused:
+    with pytest.raises(DataError, match="cannot hold one of the dates") as refused:
         night.run(manifest)
     assert day.isoformat() in str(refused.value)
     assert night.content() == before

@@ -527,7 +527,7 @@ class TestAnswersThatRefuse:
         error = with_a_full_disk(wire, manifest)
         if gate_is_on:
             assert isinstance(error, GateRefused)
-            assert "staging does not hold" in str(error)
+            assert "staging and ledger disagree" in str(error)
         else:
             assert error is None
             published_wrong(wire, manifest)

@@ -397,7 +397,7 @@ class TestTwoAtOnce:
         life.promote(SECOND)
         before = life.content()
         third = models.find(life.client, "churn", THIRD)
-        with pytest.raises(Busy, match="became champion meanwhile") as refused:
+        with pytest.raises(Busy, match="changed meanwhile") as refused:
             promotion._settle(life.client, third, standing, "better than the first", "a test")
         assert SECOND in str(refused.value)
         assert life.content() == before
