@@ -22,7 +22,7 @@ from raypipe.fit import registration
 from raypipe.registry import aliases, models
 from raypipe.registry.features import FeatureRecord, record_features, summarise
 from raypipe.registry.record import CANDIDATE, ModelRecord, Registered, model_id
-from raypipe.registry.training_runs import FitResult, TrainingRun, finish_run
+from raypipe.registry.training_runs import TrainingResult, TrainingRun, finish_run
 
 
 def version(client: Client, recipe: Recipe, events: AdEvents, root: str) -> tuple[Registered, FittedAds]:
@@ -104,7 +104,7 @@ def _register(
     # The version comes last: one that is registered is not made again, so nothing of it may be missing.
     record_features(client, attempt.run.model_id, _features(recipe, events), datetime.now(UTC))
     registered = models.register(client, record, datetime.now(UTC))
-    completed = FitResult(
+    completed = TrainingResult(
         training_rows=shown,
         test_rows=sum(row["impressions"] for row in events.rows(TEST)),
         test_metrics=fitted.evaluation["test"],

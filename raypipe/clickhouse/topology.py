@@ -23,7 +23,7 @@ _REPLICA_PATH = re.compile(r"^(Replicated\w*MergeTree)\('[^']*', '[^']*'(?:, )?"
 
 @dataclass(frozen=True)
 class Topology:
-    """One server, or the cluster of that name in the server's configuration."""
+    """One server, or a cluster named in the server's configuration."""
 
     cluster: str | None = None
 

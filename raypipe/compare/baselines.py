@@ -28,7 +28,7 @@ from raypipe.progress import Progress
 from raypipe.registry import models
 from raypipe.registry.aliases import CHAMPION
 from raypipe.registry.record import model_id
-from raypipe.registry.training_runs import CompletedRun, FitResult, finish_run, newest
+from raypipe.registry.training_runs import CompletedRun, TrainingResult, finish_run, newest
 
 # run_type in ml_model_training_runs; test_metrics holds the comparison. sql/baselines/report.sql reads it.
 KIND = "comparison"
@@ -102,7 +102,7 @@ def _comparison(
                 lambda message: progress(message, 0, 0),
             )
             train, validation, test = (made.rows[part] for part in PARTS)
-            outcome = FitResult(train, validation, test, test_metrics=made.to_json())
+            outcome = TrainingResult(train, validation, test, test_metrics=made.to_json())
             finish_run(client, attempt.run, outcome, datetime.now(UTC))
     return made
 

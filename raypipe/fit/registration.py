@@ -24,7 +24,7 @@ from raypipe.models.protocol import load_family
 from raypipe.registry import champion, models, training_runs
 from raypipe.registry.features import FeatureRecord, record_features, summarise
 from raypipe.registry.record import CANDIDATE, FAILED, TRAINING, ModelRecord, Registered, model_id
-from raypipe.registry.training_runs import DATES, FitResult, TrainingRun
+from raypipe.registry.training_runs import DATES, TrainingResult, TrainingRun
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def complete(
     training_runs.finish_run(
         client,
         attempt.run,
-        FitResult(
+        TrainingResult(
             fitted.rows["train"],
             fitted.rows["validation"],
             fitted.rows["test"],

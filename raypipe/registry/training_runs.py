@@ -46,7 +46,7 @@ class TrainingRun:
 
 
 @dataclass(frozen=True)
-class FitResult:
+class TrainingResult:
     """The result of a completed fit: rows and metrics of each set, importance by feature, and the artifact."""
 
     training_rows: int = 0
@@ -98,10 +98,10 @@ def newest(client: Client, model_id: str, kind: str) -> CompletedRun | None:
 
 def start_run(client: Client, run: TrainingRun, again_at: datetime | None = None) -> None:
     """Write that a fit is running; `again_at` is the UTC moment at which a cancelled or killed fit began again."""
-    write(client, TABLE, [_row(run, RUNNING, None, FitResult(), "", again_at)])
+    write(client, TABLE, [_row(run, RUNNING, None, TrainingResult(), "", again_at)])
 
 
-def finish_run(client: Client, run: TrainingRun, result: FitResult, at: datetime) -> None:
+def finish_run(client: Client, run: TrainingRun, result: TrainingResult, at: datetime) -> None:
     """Write that a fit completed, at a moment in UTC."""
     write(client, TABLE, [_row(run, COMPLETED, at, result, "")])
 
@@ -109,19 +109,19 @@ def finish_run(client: Client, run: TrainingRun, result: FitResult, at: datetime
 def fail_run(client: Client, run: TrainingRun, error: BaseException, at: datetime) -> None:
     """Write that a fit failed, at a moment in UTC, and why."""
     message = str(error) or type(error).__name__
-    write(client, TABLE, [_row(run, FAILED, at, FitResult(), message[:LONGEST_ERROR])])
+    write(client, TABLE, [_row(run, FAILED, at, TrainingResult(), message[:LONGEST_ERROR])])
 
 
 def cancel_run(client: Client, run: TrainingRun, reason: str, at: datetime) -> None:
     """Write that a fit was cancelled at a moment in UTC, and why; it may run again."""
-    write(client, TABLE, [_row(run, CANCELLED, at, FitResult(), reason[:LONGEST_ERROR])])
+    write(client, TABLE, [_row(run, CANCELLED, at, TrainingResult(), reason[:LONGEST_ERROR])])
 
 
 def _row(
     run: TrainingRun,
     status: str,
     ended: datetime | None,
-    result: FitResult,
+    result: TrainingResult,
     error: str,
     again_at: datetime | None = None,
 ) -> dict[str, Any]:

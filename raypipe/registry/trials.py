@@ -15,7 +15,7 @@ from raypipe.progress import Progress
 from raypipe.registry import training_runs
 from raypipe.registry.record import model_id
 from raypipe.registry.rows import parsed, statement
-from raypipe.registry.training_runs import COMPLETED, FAILED, FitResult, TrainingRun
+from raypipe.registry.training_runs import COMPLETED, FAILED, TrainingResult, TrainingRun
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class TrialRuns:
         rows = self._sweep.training_rows, self._sweep.validation_rows, 0
         now = datetime.now(UTC)
         training_runs.finish_run(
-            self._client, self._opened(trial, values, now), FitResult(*rows, training, result["metrics"]), now
+            self._client, self._opened(trial, values, now), TrainingResult(*rows, training, result["metrics"]), now
         )
         self._close(trial, values, result, "")
         self._log_best(values, result["metric"])

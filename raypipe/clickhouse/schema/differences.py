@@ -47,25 +47,25 @@ class Difference:
         return f"{self.table}: {self.what} is {self.found}, not {self.expected}: {self.consequence}"
 
 
-def compare(found: Table, expected: Declaration) -> tuple[Difference, ...]:
+def compare(actual: Table, expected: Declaration) -> tuple[Difference, ...]:
     """Return every difference between an existing table and its declaration."""
     parts = (
-        (_view(found),)
+        (_view(actual),)
         if expected.is_view
-        else (_engine(found, expected), _keys(found, expected), _columns(found, expected))
+        else (_engine(actual, expected), _keys(actual, expected), _columns(actual, expected))
     )
-    return tuple(Difference(found.name, *difference) for part in parts for difference in part)
+    return tuple(Difference(actual.name, *difference) for part in parts for difference in part)
 
 
-def _view(found: Table) -> Iterator[Part]:
-    if found.engine != "View":
-        yield "engine", found.engine, "View", "problem", "raypipe needs its own view here"
+def _view(actual: Table) -> Iterator[Part]:
+    if actual.engine != "View":
+        yield "engine", actual.engine, "View", "problem", "raypipe needs its own view here"
 
 
-def _engine(found: Table, expected: Declaration) -> Iterator[Part]:
+def _engine(actual: Table, expected: Declaration) -> Iterator[Part]:
     declared = expected.table.engine_full
-    (family, arguments), (other, others) = _engine_parts(found.engine_full), _engine_parts(declared)
-    shown = found.engine_full.partition(" ")[0] or found.engine
+    (family, arguments), (other, others) = _engine_parts(actual.engine_full), _engine_parts(declared)
+    shown = actual.engine_full.partition(" ")[0] or actual.engine
     if family != other:
         yield "engine", shown, declared, "problem", f"raypipe reads and writes it as a {other}"
     elif arguments != others:
@@ -80,23 +80,23 @@ def _engine_parts(engine_full: str) -> tuple[str, tuple[str, ...]]:
     return match[1], tuple(argument for argument in split_expressions(match[2] or "") if not argument.startswith("'"))
 
 
-def _keys(found: Table, expected: Declaration) -> Iterator[Part]:
+def _keys(actual: Table, expected: Declaration) -> Iterator[Part]:
     table = expected.table
-    if split_expressions(found.partition_key) != split_expressions(table.partition_key):
+    if split_expressions(actual.partition_key) != split_expressions(table.partition_key):
         moved = "works; a rerun adds its rows before it deletes the earlier ones, so a reader may briefly see both"
         consequence = moved if expected.is_published else "works"
-        yield "partition key", _shown(found.partition_key), _shown(table.partition_key), "note", consequence
-    if found.sorting_key != table.sorting_key:
-        has, wants = _shown(", ".join(found.sorting_key)), _shown(", ".join(table.sorting_key))
+        yield "partition key", _shown(actual.partition_key), _shown(table.partition_key), "note", consequence
+    if actual.sorting_key != table.sorting_key:
+        has, wants = _shown(", ".join(actual.sorting_key)), _shown(", ".join(table.sorting_key))
         if table.engine == "MergeTree":
             yield "sorting key", has, wants, "note", "works; slices are cut from the table's key"
         else:
             yield "sorting key", has, wants, "problem", f"a {table.engine} merges rows by this key"
 
 
-def _columns(found: Table, expected: Declaration) -> Iterator[Part]:
+def _columns(actual: Table, expected: Declaration) -> Iterator[Part]:
     for wanted in expected.table.columns:
-        column = found.column(wanted.name)
+        column = actual.column(wanted.name)
         if column is None:
             consequence = "queries that name it fail; add the column, since raypipe alters no existing table"
             yield f"column {wanted.name}", "missing", wanted.type, "problem", consequence
@@ -127,16 +127,16 @@ def _default_of(column: Column) -> str:
     return f"{column.default_kind} {column.default_expression}".strip()
 
 
-def holds(found: str, expected: str) -> bool:
-    """Return whether a column of type `found` holds every value of type `expected`."""
-    found, expected = bare(found), bare(expected)
-    if found == expected:
+def holds(actual: str, expected: str) -> bool:
+    """Return whether a column of type `actual` holds every value of type `expected`."""
+    actual, expected = bare(actual), bare(expected)
+    if actual == expected:
         return True
-    wide, narrow = _NUMBER.match(found), _NUMBER.match(expected)
+    wide, narrow = _NUMBER.match(actual), _NUMBER.match(expected)
     if wide and narrow:
         more_bits = int(wide[2]) > int(narrow[2])
         return more_bits and wide[1] in ({"Float"} if narrow[1] == "Float" else {narrow[1], "Int"})
-    family, wanted = found.partition("(")[0], expected.partition("(")[0]
+    family, wanted = actual.partition("(")[0], expected.partition("(")[0]
     return wanted in {"Date", "DateTime"} and family in {wanted, {"Date": "Date32", "DateTime": "DateTime64"}[wanted]}
 
 

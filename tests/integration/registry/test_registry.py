@@ -14,7 +14,7 @@ from raypipe.fit import registration
 from raypipe.registry import aliases, champion, models, training_runs
 from raypipe.registry.features import FeatureRecord, record_features
 from raypipe.registry.record import ARCHIVED, CANDIDATE, FAILED, PRODUCTION, TRAINING, ModelRecord, Registered, model_id
-from raypipe.registry.training_runs import FitResult, TrainingRun
+from raypipe.registry.training_runs import TrainingResult, TrainingRun
 from raypipe.versions import retention
 
 AT = datetime(2026, 2, 1, 3, 4, 5, 678_900, tzinfo=UTC)
@@ -316,7 +316,7 @@ def _runs(client: Client) -> list[tuple[Any, ...]]:
 def test_a_run_that_ends_replaces_its_beginning(registry: Client) -> None:
     training_runs.start_run(registry, RUN)
     assert [row[0] for row in _runs(registry)] == ["RUNNING"]
-    training_runs.finish_run(registry, RUN, FitResult(training_rows=1_000), AT + timedelta(seconds=90))
+    training_runs.finish_run(registry, RUN, TrainingResult(training_rows=1_000), AT + timedelta(seconds=90))
     assert _runs(registry) == [("COMPLETED", 90, 1_000, "", json.dumps({"max_depth": 6}))]
 
 

@@ -19,7 +19,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.errors import ModelError, UsageError
 from raypipe.registry import aliases, models
 from raypipe.registry.record import ModelRecord
-from raypipe.registry.training_runs import FitResult, TrainingRun, finish_run
+from raypipe.registry.training_runs import TrainingResult, TrainingRun, finish_run
 from raypipe.versions import mlflow_export, retention
 from tests.integration.conftest import RegisteredModel
 
@@ -47,7 +47,7 @@ def registry(registered_model: RegisteredModel) -> Iterator[Client]:
     with Client(registered_model.endpoint) as client:
         champion = models.find(client, "churn", "champion")
         run = TrainingRun("fit", champion.model_id, "churn", AT, hyperparameters={"max_depth": 2, "rounds": 5})
-        finish_run(client, run, FitResult(training_rows=300), AT)
+        finish_run(client, run, TrainingResult(training_rows=300), AT)
         record = ModelRecord(
             *("churn", champion.version, "CANDIDATE", "classification", "xgboost", "trees", "ubj", AT),
             artifact_uri=champion.artifact_uri,
