@@ -79,7 +79,7 @@ class PreparedTarget:
 
     Attributes:
         how: `replace`, `move`, or `present` when an interrupted publication has swapped them in.
-        of_all_models: whether that partition holds the rows of the date for every model.
+        of_all_models: whether the twin's partition holds the rows of the date for every model.
         may_join: whether `replace` may become `move` when rows of others appear before the swap. It may not where
             some of the run's rows are in the target already, nor where the view shows the run as a replacement.
     """
