@@ -31,8 +31,8 @@ from raypipe.progress import Progress
 from raypipe.registry.record import Registered
 from raypipe.score import gate, prepare, runs
 from raypipe.score.ledger import Receipt
-from raypipe.score.manifest import Manifest, Target
-from raypipe.score.run import Outcome, execute
+from raypipe.score.manifest import Manifest, PublishTarget
+from raypipe.score.run import PublishedRun, execute
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class PublishedPolicy:
     version: Registered
     fitted: FittedPolicy
     events: AdEvents
-    outcome: Outcome
+    outcome: PublishedRun[tuple[list[str], int]]
     tests: int
     drift: dict[str, float]
 
@@ -204,7 +204,7 @@ def _manifest(
         inputs=(),
         outputs=(),
         values={},
-        targets=tuple(Target(table, statement.text) for table, statement in targets),
+        targets=tuple(PublishTarget(table, statement.text) for table, statement in targets),
         snapshot=sums,
     )
 
@@ -227,22 +227,22 @@ def _publish(
     run = PolicyRun(manifest.run_id, manifest.run_at, manifest.pipeline, version.model_id, version.version, window)
     drift = monitoring.share_drift(ad_events)
     alert = loaded.config.monitor.psi_alert
-    earlier: list[str] = []
-    tests: list[int] = []
 
     def scorer(manifest: Manifest, slices: Sequence[Slice]) -> Iterator[Receipt]:
         for piece in slices:
             yield scoring.score_contexts(client, manifest, piece, policy, ad_events.contexts)
 
-    def monitored(manifest: Manifest, written: Sequence[Receipt]) -> None:
-        earlier.extend(monitoring.written(client, run))
-        tests.append(ab_tests.write_tests(client, run, policy, ad_events))
+    def monitor(manifest: Manifest, written: Sequence[Receipt]) -> tuple[list[str], int]:
+        earlier = monitoring.written(client, run)
+        tests = ab_tests.write_tests(client, run, policy, ad_events)
         monitoring.write_monitoring(client, run, fitted, ad_events, drift, alert)
+        return earlier, tests
 
-    outcome = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitored)
+    outcome = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitor)
+    earlier, tests = outcome.measured
     try:
         monitoring.remove(client, run, earlier)
     except RaypipeError as error:
         # The predictions are published; the next run of the date removes these rows as well.
         log.warning("the run is published, but rows of an earlier run's tests and monitoring remain: %s", error.problem)
-    return PublishedPolicy(version, fitted, ad_events, outcome, tests[0], drift)
+    return PublishedPolicy(version, fitted, ad_events, outcome, tests, drift)

@@ -85,7 +85,7 @@ def write_monitoring(
         "created_at": now,
         "updated_at": now,
     }
-    table.insert(client, row)
+    client.insert_rows(TABLE, [row])
 
 
 def written(client: Client, run: PolicyRun) -> list[str]:

@@ -22,7 +22,7 @@ from raypipe.fit import registration
 from raypipe.registry import aliases, models
 from raypipe.registry.features import FeatureRecord, record_features, summarise
 from raypipe.registry.record import CANDIDATE, ModelRecord, Registered, model_id
-from raypipe.registry.training_runs import Outcome, TrainingRun, finish_run
+from raypipe.registry.training_runs import TrainingResult, TrainingRun, finish_run
 
 
 def version(client: Client, spec: PolicySpec, events: AdEvents, root: str) -> tuple[Registered, FittedPolicy]:
@@ -107,7 +107,7 @@ def _register(
     # The version comes last: a registered version is not fitted again, so nothing of it may be missing.
     record_features(client, attempt.run.model_id, _features(spec, events), datetime.now(UTC))
     registered = models.register(client, record, datetime.now(UTC))
-    completed = Outcome(
+    completed = TrainingResult(
         training_rows=shown,
         test_rows=sum(row["impressions"] for row in events.rows(TEST)),
         test_metrics=fitted.evaluation["test"],

@@ -46,7 +46,7 @@ def features(
     options.show(document, _print, result)
 
 
-def _print(result: snapshots.Outcome) -> None:
+def _print(result: snapshots.BuiltSnapshots) -> None:
     rows = [(day.date, day.status, day.rows, sum(day.unreadable.values()), day.seconds) for day in result.days]
     output.table(("day", "", "users", "unreadable JSON", "seconds"), rows)
     output.say('next: raypipe sql "SELECT feature_name, description FROM ml_model_features FINAL"')

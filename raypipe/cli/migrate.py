@@ -29,7 +29,7 @@ def migrate(
         raise typer.Exit(failures.FAILED)
 
 
-def _print(report: migration.Report, check: bool) -> None:
+def _print(report: migration.Migration, check: bool) -> None:
     output.say(f"{len(report.created)} tables {'would be ' * check}created, {len(report.present)} exist")
     if report.differences:
         rows = [(item.severity, item.table, item.what, item.found, item.expected) for item in report.differences]

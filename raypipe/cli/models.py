@@ -14,6 +14,7 @@ from raypipe.cli.prune import prune
 from raypipe.clickhouse.client import Client
 from raypipe.registry import aliases
 from raypipe.registry import models as registry
+from raypipe.registry.record import Registered
 
 
 class _ListByDefault(TyperGroup):
@@ -60,7 +61,7 @@ def list_versions(options: Options, pipeline: Only = None, limit: Limit = 20) ->
     options.show({"models": documents}, output.table, columns, rows)
 
 
-def _document(version: registry.Registered, names: list[str]) -> dict[str, Any]:
+def _document(version: Registered, names: list[str]) -> dict[str, Any]:
     known = dict(vars(version))
     return {"pipeline": known.pop("pipeline"), "model_version": known.pop("version"), **known, "aliases": names}
 
@@ -74,7 +75,7 @@ def _aliases(client: Client, pipelines: set[str]) -> dict[tuple[str, str], list[
     return names
 
 
-def _auc(version: registry.Registered) -> str:
+def _auc(version: Registered) -> str:
     test = version.evaluation.get("test", {})
     value = test.get("auc", {}).get("value") if isinstance(test, dict) else None
     return f"{value:.4f}" if isinstance(value, float) else ""

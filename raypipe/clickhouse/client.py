@@ -1,13 +1,14 @@
-"""The client: plain statements, Arrow in and Arrow out, against one ClickHouse address.
+"""The client of one ClickHouse address: statements as text, results and inserts as Arrow.
 
-A client is cheap to make and belongs to one process. It has no server session, so it may be shared by
-threads. Reads are repeated after faults that pass, as long as nothing of the answer was handed out;
-inserts are repeated only with a deduplication token.
+A client is cheap to make and belongs to one process. It has no server session, so threads may share it.
+Reads are repeated after errors that pass, as long as no part of the result was handed out. Inserts are
+repeated only with a deduplication token.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -17,10 +18,11 @@ import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect import common
 
-from raypipe.clickhouse import faults, strict
-from raypipe.clickhouse.binding import Parameters, bound
-from raypipe.clickhouse.body import Body
+from raypipe.clickhouse import inserts, retry
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.parameters import Parameters, bound
+from raypipe.clickhouse.response import ResponseBody
+from raypipe.clickhouse.server_errors import translated
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.topology import Topology
 from raypipe.errors import DataError, ServerError
@@ -28,8 +30,8 @@ from raypipe.errors import DataError, ServerError
 CONNECT_TIMEOUT_SECONDS = 10
 READ_TIMEOUT_SECONDS = 600
 
-# Arrow inserts otherwise turn a NULL into 0 and a missing column into its default, in silence. Older servers
-# heed the last two as well; `strict` checks what they stand for everywhere.
+# Arrow inserts otherwise turn a NULL into 0, and a missing column into its default, in silence. Not every server
+# obeys all of these settings; `inserts` checks names and ranges on every server.
 STRICT_INSERT = {
     "async_insert": 0,
     "input_format_null_as_default": 0,
@@ -42,17 +44,18 @@ ARROW_READ = {
     "output_format_arrow_low_cardinality_as_dictionary": 0,
 }
 
-# A setting that the server does not know is an error of the server, never dropped on the way.
 common.set_setting("autogenerate_session_id", False)
+# The driver would log an error that raypipe raises anyway.
+logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
 
-Settings = Mapping[str, Any]
+QuerySettings = Mapping[str, Any]
 
 
 class Client:
-    """One process's way to a ClickHouse.
+    """A connection pool to one ClickHouse.
 
     Args:
-        endpoint: where it answers.
+        endpoint: the address and the user.
         settings: ClickHouse settings sent with every statement.
 
     Raises:
@@ -60,12 +63,12 @@ class Client:
         Denied: the password is wrong or the user unknown.
     """
 
-    def __init__(self, endpoint: Endpoint, settings: Settings | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, settings: QuerySettings | None = None) -> None:
         self.endpoint = endpoint
         self.topology = Topology(endpoint.cluster)
         self._where = str(endpoint)
         parts = urlsplit(endpoint.url)
-        with faults.translated(self._where):
+        with translated(self._where):
             self._driver = clickhouse_connect.get_client(
                 host=parts.hostname or "",
                 port=parts.port or 0,
@@ -73,8 +76,8 @@ class Client:
                 username=endpoint.user,
                 password=endpoint.password(),
                 database=endpoint.database,
-                # Arrow compresses its own buffers (see `stream`); an uncompressed body keeps the text of
-                # an error that breaks off a stream readable.
+                # Arrow compresses its own buffers (see `stream`). In an uncompressed body the text of an error
+                # that breaks off a stream stays readable.
                 compress=False,
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 send_receive_timeout=READ_TIMEOUT_SECONDS,
@@ -84,7 +87,7 @@ class Client:
                 query_retries=0,
                 settings=dict(settings or {}),
             )
-        # urllib3 would replay a request on a fresh connection by itself; only `faults.repeat` may.
+        # urllib3 would replay a request on a fresh connection; only `repeat` may.
         self._driver.http_retries = 0  # type: ignore[attr-defined]
 
     def __enter__(self) -> Client:
@@ -94,85 +97,76 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Ends the connections of this client."""
+        """Close the client's connections."""
         self._driver.close()
 
     @property
     def version(self) -> str:
-        """The server's version, such as `26.7.2.1`."""
+        """Return the server's version, such as `26.7.2.1`."""
         return str(self._driver.server_version)
 
     def rows(
-        self,
-        sql: str,
-        parameters: Parameters | None = None,
-        settings: Settings | None = None,
-        *,
-        attempts: int = faults.ATTEMPTS,
+        self, sql: str, parameters: Parameters | None = None, settings: QuerySettings | None = None
     ) -> list[tuple[Any, ...]]:
-        """Every row of a query's result, as Python values; see `named_rows`."""
-        return self.named_rows(sql, parameters, settings, attempts=attempts)[1]
+        """Return the rows of a query's result as Python values; see `named_rows`."""
+        return self.named_rows(sql, parameters, settings)[1]
 
     def named_rows(
-        self,
-        sql: str,
-        parameters: Parameters | None = None,
-        settings: Settings | None = None,
-        *,
-        attempts: int = faults.ATTEMPTS,
+        self, sql: str, parameters: Parameters | None = None, settings: QuerySettings | None = None
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """The column names and every row of a query's result, as Python values.
+        """Return the column names and the rows of a query's result, as Python values.
 
-        A query with a time limit of its own is asked once (`attempts=1`): that it took too long is its answer.
+        A query with a time limit of its own is not repeated, since a timeout is its result.
         """
+        options = dict(settings or {})
 
         def ask() -> tuple[list[str], list[tuple[Any, ...]]]:
-            with faults.translated(self._where):
-                result = self._driver.query(sql, parameters=bound(sql, parameters), settings=dict(settings or {}))
+            with translated(self._where):
+                result = self._driver.query(sql, parameters=bound(sql, parameters), settings=options)
                 return list(result.column_names), [tuple(row) for row in result.result_rows]
 
-        return faults.repeat(ask, attempts=attempts)
+        return retry.repeat(ask, attempts=1 if "max_execution_time" in options else retry.ATTEMPTS)
 
-    def value(self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None) -> Any:
-        """The single value of a query that yields one row and one column."""
+    def value(self, sql: str, parameters: Parameters | None = None, settings: QuerySettings | None = None) -> Any:
+        """Return the single value of a query that yields one row and one column."""
         rows = self.rows(sql, parameters, settings)
         if len(rows) != 1 or len(rows[0]) != 1:
-            raise DataError("A query that must yield one value yielded something else", found=f"{len(rows)} rows")
+            raise DataError("A query did not yield exactly one value", found=f"{len(rows)} rows")
         return rows[0][0]
 
-    def table(self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None) -> pa.Table:
-        """A query's whole result as one Arrow table."""
+    def table(self, sql: str, parameters: Parameters | None = None, settings: QuerySettings | None = None) -> pa.Table:
+        """Return a query's whole result as one Arrow table."""
 
         def ask() -> pa.Table:
             with self.stream(sql, parameters, settings) as (schema, batches):
                 return pa.Table.from_batches(list(batches), schema=schema)
 
-        return faults.repeat(ask)
+        return retry.repeat(ask)
 
     @contextmanager
     def stream(
-        self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None
+        self, sql: str, parameters: Parameters | None = None, settings: QuerySettings | None = None
     ) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
-        """A query's result as an Arrow schema and an iterator of record batches, in bounded memory.
+        """Yield a query's result as an Arrow schema and an iterator of record batches, in bounded memory.
 
-        Raises inside the iteration when the server fails in the middle: a cut answer is never taken for
-        a short one. Not repeated here, since batches may have been used already.
+        The iteration raises when the server fails midway, so a cut result never passes for a short one. The query
+        is not repeated here, because the caller may have used some batches already.
         """
         options = {**ARROW_READ, **(settings or {})}
-        # On loopback compression costs more than it saves; over a network LZ4 wins.
+        # Compression costs more than it saves on loopback; over a network LZ4 wins.
         options.setdefault(
             "output_format_arrow_compression_method", "none" if self.endpoint.is_loopback else "lz4_frame"
         )
-        with faults.translated(self._where):
+        with translated(self._where):
             body = self._driver.raw_stream(sql, parameters=bound(sql, parameters), settings=options, fmt="ArrowStream")
         try:
-            yield self._read_arrow(pa.PythonFile(Body(body, self._where), mode="r"))
+            yield self._read_arrow(pa.PythonFile(ResponseBody(body, self._where), mode="r"))
         finally:
             body.close()  # type: ignore[union-attr]
 
     def _read_arrow(self, body: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         with self._reading():
-            # The schema stands in front of the first batch; a failed query has neither.
+            # The schema precedes the first batch; a failed query sends neither.
             reader = pa.ipc.open_stream(body)
 
         def batches() -> Iterator[pa.RecordBatch]:
@@ -189,17 +183,24 @@ class Client:
     @contextmanager
     def _reading(self) -> Iterator[None]:
         try:
-            with faults.translated(self._where):
+            with translated(self._where):
                 yield
         except pa.ArrowException as error:
             raise ServerError(
-                f"The answer of ClickHouse at {self._where} is not an Arrow stream", found=str(error)
+                f"The response of ClickHouse at {self._where} is not an Arrow stream", found=str(error)
             ) from error
 
-    def run(self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None) -> None:
-        """A statement without a result, sent once: DDL, INSERT … SELECT, ALTER."""
-        with faults.translated(self._where):
+    def run(self, sql: str, parameters: Parameters | None = None, settings: QuerySettings | None = None) -> None:
+        """Run a statement without a result, sent once: DDL, INSERT … SELECT, ALTER."""
+        with translated(self._where):
             self._driver.command(sql, parameters=bound(sql, parameters), settings=dict(settings or {}))
+
+    def insert_rows(self, table: str, rows: Sequence[Mapping[str, Any]], *, token: str | None = None) -> None:
+        """Insert Python rows with equal keys; each column gets the Arrow type of the table's own column."""
+        types = self._column_types(table)
+        data = inserts.arrow_rows(rows, types)
+        inserts.require_ranges(table, data, types)
+        self._send(table, data, token, data.schema.names, {})
 
     def insert(
         self,
@@ -208,37 +209,47 @@ class Client:
         *,
         token: str | None = None,
         columns: Sequence[str] | None = None,
-        settings: Settings | None = None,
+        settings: QuerySettings | None = None,
     ) -> None:
-        """Inserts an Arrow table as one request and one block.
+        """Insert an Arrow table, `table` or `database.table`, as one request and one block.
 
         Args:
-            table: the target, `table` or `database.table`.
             data: at most about a million rows, all in one partition of the target, so that the insert
                 is applied whole or not at all.
-            token: the deduplication token; with one, the insert is repeated after faults that pass.
-            columns: the target's columns that the data holds, in its order; the others get their defaults.
-                Without it the data must hold every column of the target.
+            token: the deduplication token; with a token, the insert is repeated after errors that pass.
+            columns: the target's columns that the data holds; the others get their defaults. None means every column.
 
         Raises:
             DataError: the columns do not match, or a date is out of its column's range.
-            ServerError: the server refused the rows, such as a NULL where there can be none.
+            ServerError: the server refused the rows, for instance a NULL in a column that is not Nullable.
         """
-        self._check(table, data, columns)
-        sink = pa.BufferOutputStream()
-        packing = pa.ipc.IpcWriteOptions(compression=None if self.endpoint.is_loopback else "lz4")
-        with pa.ipc.new_stream(sink, data.schema, options=packing) as writer:
-            # One record batch: ClickHouse makes a block of each, and a block is the unit that is atomic.
-            for batch in data.combine_chunks().to_batches():
-                writer.write_batch(batch)
-        # A view of it: the driver would copy bytes to put the statement in front of them.
-        body = cast(Any, memoryview(sink.getvalue()))
+        for name in columns or ():
+            identifier(name)
+        known = columns
+        if known is None or inserts.is_temporal(data.schema):
+            types = self._column_types(table)
+            known = list(types) if known is None else known
+            inserts.require_ranges(table, data, types)
+        inserts.require_names(table, known, data.schema.names)
+        self._send(table, data, token, columns or (), settings or {})
+
+    def _column_types(self, table: str) -> dict[str, str]:
+        """Return the type of each column that an insert may fill."""
+        rows = self.rows(f"DESCRIBE TABLE {identifier(table)}")
+        return {name: kind for name, kind, default, *_ in rows if default not in ("MATERIALIZED", "ALIAS")}
+
+    def _send(
+        self, table: str, data: pa.Table, token: str | None, columns: Sequence[str], settings: QuerySettings
+    ) -> None:
+        stream = inserts.arrow_stream(data, compression=None if self.endpoint.is_loopback else "lz4")
+        # The driver puts the statement in front of the body, and would copy bytes for that.
+        body = cast(Any, memoryview(stream))
         options = {
             **STRICT_INSERT,
             **self.topology.insert_settings,
             "max_insert_block_size": max(data.num_rows, 1_048_449),
             "max_insert_threads": 1,
-            **(settings or {}),
+            **settings,
         }
         if token is not None:
             options["insert_deduplication_token"] = token
@@ -248,28 +259,17 @@ class Client:
                 options["deduplicate_insert"] = "enable"
         names = f" ({', '.join(identifier(name) for name in columns)})" if columns else ""
 
-        def send() -> None:
-            with faults.translated(self._where):
+        def request() -> None:
+            with translated(self._where):
                 self._driver.raw_insert(
                     f"{identifier(table)}{names}", insert_block=body, settings=options, fmt="ArrowStream"
                 )
 
-        faults.repeat(send, attempts=faults.ATTEMPTS if token else 1)
-
-    def _check(self, table: str, data: pa.Table, columns: Sequence[str] | None) -> None:
-        target = identifier(table)
-        for name in columns or ():
-            identifier(name)
-        if columns is None or strict.is_temporal(data.schema):
-            known = [row[:3] for row in self.rows(f"DESCRIBE TABLE {target}")]
-            types = {name: kind for name, kind, default in known if default not in ("MATERIALIZED", "ALIAS")}
-            columns = list(types) if columns is None else columns
-            strict.require_ranges(table, data, types)
-        strict.require_names(table, columns, data.schema.names)
+        retry.repeat(request, attempts=retry.ATTEMPTS if token else 1)
 
 
 def content_token(*parts: object) -> str:
-    """A deduplication token over everything that makes an insert what it is.
+    """Return a deduplication token made of everything that identifies an insert.
 
     ClickHouse drops a second insert under a known token even when its rows differ, so the parts must
     include a checksum of the rows.

@@ -1,4 +1,4 @@
-"""From a URL to an endpoint that answers, whichever engine stands behind it."""
+"""Connect to the ClickHouse of a URL, a server or the embedded engine."""
 
 from __future__ import annotations
 
@@ -20,17 +20,15 @@ UNKNOWN_DATABASE = 81
 def connected(
     url: str, password_file: str | None = None, ca_file: str | None = None, *, check: bool = True
 ) -> Iterator[Endpoint]:
-    """The endpoint at a URL; an embedded engine is started or joined, and left at the end.
+    """Yield the endpoint of a URL; start or join an embedded engine, and leave it at the end.
 
     Args:
         url: `http(s)://user@host:port/database`, or `chdb:PATH`.
-        password_file: where the password of a server stands; the embedded engine has its own.
+        password_file: the file with a server's password; the embedded engine has its own.
         ca_file: a PEM bundle to trust instead of the system's.
-        check: whether to ask the server for its version first, and refuse one too old.
+        check: whether to check the server's version first.
 
     Raises:
-        Unreachable: nothing answers.
-        Denied: the password is wrong.
         UsageError: the URL or the database cannot be used.
     """
     if not url.startswith(EMBEDDED):
@@ -45,8 +43,10 @@ def connected(
             "The embedded engine needs a folder",
             found=url,
             allowed="chdb:PATH, such as chdb:.raypipe/clickhouse",
-            next_step="name the folder that holds the data, or is to hold it",
+            next_step="name a folder for the data; a new folder is created",
         )
+    # The embedded engine is an extra; only its users pay for the import.
+
     with open_embedded(Path(path)) as lease:
         yield lease.endpoint
 
@@ -60,7 +60,7 @@ def _probe(endpoint: Endpoint) -> None:
             raise UsageError(
                 f"The database {endpoint.database} does not exist",
                 found=str(endpoint),
-                allowed="the name of a database that the user may see",
-                next_step="`raypipe migrate` creates it and raypipe's tables, or correct the URL's last part",
+                allowed="a database that the user may see",
+                next_step="run `raypipe migrate` to create the database and raypipe's tables, or correct the URL",
             ) from error
         raise

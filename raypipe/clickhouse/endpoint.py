@@ -1,4 +1,4 @@
-"""Where a ClickHouse is, and how its password is found."""
+"""The address of a ClickHouse, with its user and a reference to the password."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from raypipe.clickhouse.readers import others_may_read
+from raypipe.clickhouse.file_access import others_may_read
 from raypipe.clickhouse.statements import identifier
 from raypipe.errors import ConfigError, UsageError
 
@@ -18,13 +18,12 @@ LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a ClickHouse answers. Holds a reference to the password, never the password, so it may be pickled.
+    """The address of a ClickHouse. It refers to the password and never holds it, so it may be pickled.
 
     Attributes:
         url: scheme, host and port, such as `https://clickhouse.example:8443`.
-        user: the ClickHouse user.
         database: the default database of every statement.
-        password_file: a file with the password; without one, the variable RAYPIPE_PASSWORD counts.
+        password_file: a file with the password; None for the variable RAYPIPE_PASSWORD.
         ca_file: a PEM bundle to trust instead of the system's.
         cluster: the cluster of the server's configuration that tables live on; None for one server.
     """
@@ -38,7 +37,7 @@ class Endpoint:
 
     @classmethod
     def parse(cls, url: str, password_file: str | None = None, ca_file: str | None = None) -> Endpoint:
-        """An endpoint from `http(s)://user@host:port/database`; a password in the URL is refused."""
+        """Parse `http(s)://user@host:port/database`; a password in the URL is refused."""
         try:
             parts = urlsplit(url)
             port = parts.port or (8443 if parts.scheme == "https" else 8123)
@@ -50,13 +49,13 @@ class Endpoint:
             raise _unusable(url)
         if parts.password:
             raise UsageError(
-                "The URL of ClickHouse carries a password",
+                "The URL of ClickHouse contains a password",
                 found=_masked(url),
-                allowed="a URL without a password: it would show in process lists and logs",
-                next_step=f"put it into {PASSWORD_VARIABLE} or a file named by password_file",
+                allowed="a URL without a password, which would show in process lists and logs",
+                next_step=f"put the password into {PASSWORD_VARIABLE}, or into a file named by password_file",
             )
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        # A password that begins like a port and has a `/` in it would otherwise be told as the database's name.
+        # A password such as `12/x` would otherwise pass for a port and a database's name, and be shown.
         if "." in database or "@" in database:
             raise _unusable(url)
         identifier(database)
@@ -70,11 +69,11 @@ class Endpoint:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the address is this machine's own."""
+        """Return whether the address is this machine's own."""
         return (urlsplit(self.url).hostname or "") in LOOPBACK
 
     def password(self) -> str:
-        """The password, read where it is needed; empty when none is configured."""
+        """Read the password; empty when none is configured."""
         if not self.password_file:
             return os.environ.get(PASSWORD_VARIABLE, "")
         path = Path(self.password_file)
@@ -84,7 +83,7 @@ class Endpoint:
         except OSError as error:
             raise ConfigError(f"The password file {path} cannot be read", found=error.strerror) from error
         if readable_by_others:
-            raise ConfigError(f"The password file {path} is readable by others", next_step=f"chmod 600 {path}")
+            raise ConfigError(f"The password file {path} is readable by others", next_step=f"run `chmod 600 {path}`")
         return text
 
 

@@ -1,4 +1,4 @@
-"""One scoring run a pipeline at a time: a table that only one can create."""
+"""The lock of a pipeline: a table that only one process can create."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REPLICA_ALREADY_EXISTS = 253
 
 @dataclass(frozen=True)
 class Owner:
-    """Who holds a lock: the run, and the process that works on it."""
+    """The holder of a lock: a run, and the process that works on it."""
 
     run_id: str
     host: str
@@ -28,12 +28,12 @@ class Owner:
 
     @classmethod
     def here(cls, run_id: str) -> Owner:
-        """This process, as the owner of a run."""
+        """Return this process as the owner of a run."""
         return cls(run_id, socket.gethostname(), os.getpid(), datetime.now(UTC).isoformat(timespec="microseconds"))
 
     @property
     def is_dead(self) -> bool:
-        """Whether the owner ran on this host and its process is gone; False when that cannot be known."""
+        """Return whether the owner's process on this host is gone; False when that cannot be known."""
         if self.host != socket.gethostname():
             return False
         try:
@@ -41,7 +41,7 @@ class Owner:
         except ProcessLookupError:
             return True
         except PermissionError:
-            return False
+            pass
         return False
 
     def __str__(self) -> str:
@@ -49,12 +49,12 @@ class Owner:
 
 
 def lock_table(pipeline: str) -> str:
-    """The name of a pipeline's lock."""
+    """Return the name of a pipeline's lock."""
     return f"raypipe_lock_{pipeline}"
 
 
 def holder(client: Client, pipeline: str) -> Owner | None:
-    """Who holds the pipeline's lock, or None."""
+    """Return the owner of the pipeline's lock, or None."""
     rows = client.rows(
         f"SELECT comment FROM {client.topology.system('tables')}"
         " WHERE database = {database:String} AND name = {name:String}",
@@ -64,19 +64,18 @@ def holder(client: Client, pipeline: str) -> Owner | None:
 
 
 def acquire(client: Client, pipeline: str, owner: Owner, *, take_over: bool = False) -> None:
-    """Takes the pipeline's lock.
+    """Take the pipeline's lock.
 
-    A lock whose owner worked on the same run and is dead is taken silently: that is a resume. Any other
-    needs `take_over`.
+    A resume takes the lock of a dead owner of the same run silently. Any other lock needs `take_over`.
 
     Raises:
-        Busy: somebody else holds it.
+        Busy: another owner holds the lock.
     """
     held = holder(client, pipeline)
     if held is not None and (take_over or (held.run_id == owner.run_id and held.is_dead)):
         release(client, pipeline, held)
     try:
-        # Without IF NOT EXISTS, so that of two who ask at once one fails.
+        # Without IF NOT EXISTS, so that one of two simultaneous requests fails.
         client.run(client.topology.lock(lock_table(pipeline), json.dumps(asdict(owner))))
     except ServerError as error:
         if error.code not in (TABLE_ALREADY_EXISTS, REPLICA_ALREADY_EXISTS):
@@ -85,10 +84,10 @@ def acquire(client: Client, pipeline: str, owner: Owner, *, take_over: bool = Fa
 
 
 def require_free(client: Client, pipeline: str) -> None:
-    """Refuses what `acquire` would for a new run, before anything is made for it.
+    """Refuse a new run that `acquire` would refuse, before anything is created for the run.
 
     Raises:
-        Busy: somebody holds the lock.
+        Busy: the lock is taken.
     """
     held = holder(client, pipeline)
     if held is not None:
@@ -96,47 +95,48 @@ def require_free(client: Client, pipeline: str) -> None:
 
 
 def _busy(pipeline: str, held: Owner | None) -> Busy:
-    gone = " (that process is gone)" if held is not None and held.is_dead else ""
-    is_run = held is None or held.run_id != _held_as(pipeline)
+    gone = " (this process is gone)" if held is not None and held.is_dead else ""
+    is_run = held is None or held.run_id != _versions_owner(pipeline)
     finish = f" finish it with `raypipe resume {held.run_id if held else 'RUN'}`," if is_run else ""
+    work = "a run is at work" if is_run else "its versions are being changed"
     return Busy(
-        f"The pipeline {pipeline} is {'being scored already' if is_run else 'locked: its versions are worked on'}",
+        f"The pipeline {pipeline} is locked: {work}",
         found=f"{held}{gone}",
-        next_step=f"wait for it,{finish} or, when it is surely dead, repeat with --take-over",
+        next_step=f"wait for it,{finish} or repeat with --take-over when it is surely dead",
     )
 
 
 def require(client: Client, pipeline: str, owner: Owner) -> None:
-    """Refuses to go on when the lock is not this owner's any more."""
+    """Refuse to go on when the lock no longer belongs to this owner."""
     held = holder(client, pipeline)
     if held != owner:
         raise Busy(
-            f"The lock of the pipeline {pipeline} was taken over while this run worked",
-            found=str(held) if held else "no lock at all",
-            next_step="leave the rest to the other run; nothing was published by this one",
+            f"Another process took over the lock of the pipeline {pipeline} during this run",
+            found=str(held) if held else "no lock",
+            next_step="leave the rest to the other run; this run published nothing",
         )
 
 
 def release(client: Client, pipeline: str, owner: Owner) -> None:
-    """Gives the lock back, unless somebody else has it by now."""
+    """Release the lock, unless another owner has it by now."""
     if holder(client, pipeline) == owner:
         client.run(client.topology.drop(lock_table(pipeline)))
 
 
-def _held_as(pipeline: str) -> str:
-    """What stands for a run's id in a lock that no run holds."""
+def _versions_owner(pipeline: str) -> str:
+    """Return the id that stands for a run's where `held` takes the lock."""
     return f"{pipeline}_models"
 
 
 @contextmanager
-def held(client: Client, pipeline: str, *, take_over: bool = False) -> Iterator[None]:
-    """Inside, no run of the pipeline is at work, and nobody else promotes, rolls back or prunes its versions.
+def held(client: Client, pipeline: str, owner: Owner | None = None, *, take_over: bool = False) -> Iterator[None]:
+    """Hold the lock: no run of the pipeline is at work, and no other process changes its versions.
 
     Raises:
-        Busy: somebody else holds the lock.
+        Busy: another owner holds the lock.
     """
-    # Always the same name, so that the lock of such a process that died on this host is taken silently.
-    owner = Owner.here(_held_as(pipeline))
+    # Without a run the name never changes, so that a lock is taken silently when its process died on this host.
+    owner = owner or Owner.here(_versions_owner(pipeline))
     acquire(client, pipeline, owner, take_over=take_over)
     try:
         yield

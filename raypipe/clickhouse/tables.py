@@ -1,11 +1,10 @@
-"""What stands in a database: the columns, keys, settings and partitions of a table, as the server tells them."""
+"""Describe the tables of a database: columns, keys, settings and partitions, as the server reports them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 
 from raypipe.clickhouse.client import Client
@@ -22,13 +21,7 @@ FROM system.columns
 WHERE database = {database:String} AND (empty({names:Array(String)}) OR has({names:Array(String)}, table))
 ORDER BY table, position
 """
-_PARTITIONS = """
-SELECT partition_id, any(partition), sum(rows), sum(bytes_on_disk), count(), max(modification_time)
-FROM system.parts
-WHERE database = {database:String} AND table = {table:String} AND active
-GROUP BY partition_id
-ORDER BY partition_id
-"""
+_PARTS = "SELECT count() FROM system.parts WHERE database = {database:String} AND table = {table:String} AND active"
 _QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`|\"(?:\\.|[^\"\\])*\"")
 _SETTINGS = " SETTINGS "
 
@@ -48,13 +41,10 @@ class Table:
     """One table or view.
 
     Attributes:
-        name: without the database.
-        engine: such as `ReplacingMergeTree` or `View`.
         engine_full: the engine with its arguments, keys, TTL and settings.
-        columns: in the table's order.
         partition_key: the expression, '' without partitions.
         sorting_key: its expressions, () without one.
-        settings: those of `engine_full`, string values without their quotes.
+        settings: the settings in `engine_full`, string values without their quotes.
         total_rows: None where the server cannot tell without reading, as for a view.
     """
 
@@ -68,39 +58,18 @@ class Table:
     total_rows: int | None
 
     def column(self, name: str) -> Column | None:
-        """The column of that name, or None."""
+        """Return a column, or None."""
         return next((column for column in self.columns if column.name == name), None)
 
 
-@dataclass(frozen=True)
-class Partition:
-    """One partition's active parts.
-
-    Attributes:
-        id: what `PARTITION ID` takes.
-        value: the partition key's value as text; 'tuple()' for a table without partitions.
-        rows: rows in active parts, deleted ones that are not yet merged away included.
-        bytes: compressed size on disk.
-        parts: how many active parts it has.
-        modified_at: when its youngest part was written, in the zone of the server.
-    """
-
-    id: str
-    value: str
-    rows: int
-    bytes: int
-    parts: int
-    modified_at: datetime
-
-
 def describe(client: Client, table: str) -> Table | None:
-    """The table, named `table` or `database.table`; None if there is none."""
+    """Return a table named `table` or `database.table`; None where it does not exist."""
     database, name = locate(client, table)
     return describe_all(client, database, [name]).get(name)
 
 
 def describe_all(client: Client, database: str | None = None, names: Sequence[str] = ()) -> dict[str, Table]:
-    """Every table of a database (default: the client's), or those of `names` that exist, by name."""
+    """Return every table of a database (default: the client's), or the existing ones of `names`, by name."""
     chosen = {"database": database or client.endpoint.database, "names": list(names)}
     columns: dict[str, list[Column]] = {}
     for table, *column in client.rows(_COLUMNS, chosen):
@@ -120,24 +89,24 @@ def describe_all(client: Client, database: str | None = None, names: Sequence[st
     }
 
 
-def partitions(client: Client, table: str) -> tuple[Partition, ...]:
-    """The partitions that hold rows, by id; () for a table that does not exist or has no parts."""
+def active_parts(client: Client, table: str) -> int:
+    """Return the number of a table's active parts."""
     database, name = locate(client, table)
-    return tuple(Partition(*row) for row in client.rows(_PARTITIONS, {"database": database, "table": name}))
+    return int(client.value(_PARTS, {"database": database, "table": name}))
 
 
 def locate(client: Client, table: str) -> tuple[str, str]:
-    """The database and the name of `table` or `database.table`; other spellings are refused."""
+    """Return the database and the name of `table` or `database.table`; other spellings are refused."""
     identifier(table)
     database, _, name = table.rpartition(".")
     return database or client.endpoint.database, name
 
 
 def split_expressions(text: str) -> tuple[str, ...]:
-    """The expressions of a comma-separated list; commas inside parentheses and quotes do not count.
+    """Split a comma-separated list of expressions; commas inside parentheses and quotes do not count.
 
-    A list that stands in parentheses as a whole is read without them: the server tells `ORDER BY (a)` as `(a)`, but
-    `ORDER BY (a, b)` as `a, b`.
+    A list in parentheses is read without them: the server reports `ORDER BY (a)` as `(a)`, but `ORDER BY (a, b)` as
+    `a, b`.
     """
     mask = _outline(text)
     if re.fullmatch(r"\(_*\)", mask):
@@ -148,7 +117,7 @@ def split_expressions(text: str) -> tuple[str, ...]:
 
 
 def settings_of(engine_full: str) -> dict[str, str]:
-    """The settings at the end of a table's `engine_full`, string values without their quotes."""
+    """Return the settings at the end of a table's `engine_full`, string values without their quotes."""
     start = _outline(engine_full).rfind(_SETTINGS)
     if start < 0:
         return {}
@@ -157,7 +126,7 @@ def settings_of(engine_full: str) -> dict[str, str]:
 
 
 def _outline(text: str) -> str:
-    """The text, as long as before, with everything in quotes or parentheses blanked."""
+    """Return a text of the same length with everything in quotes or parentheses blanked."""
     flat = _QUOTED.sub(lambda match: "_" * len(match[0]), text)
     depth = 0
     letters = []
@@ -175,7 +144,7 @@ def _unquoted(value: str) -> str:
 
 
 def shards(client: Client) -> list[str]:
-    """A replica of each shard, as `host:port`; none on a single server."""
+    """Return a replica of each shard, as `host:port`; none on a single server."""
     if client.topology.cluster is None:
         return []
     rows = client.rows(

@@ -1,9 +1,8 @@
-"""What differs between one server and a cluster: the statements that make, fill, swap and drop a run's tables.
+"""The statements that create, fill, swap and drop a run's tables, on one server or a cluster.
 
-On a cluster (`connection.cluster`) tables are made on every node, a run's own ones are replicated by themselves, each
-shard keeps the rows that were inserted through its nodes, and every shard swaps its own partition. The row in
-`raypipe_runs` commits for all shards. None of this was run on a cluster: the statements are generated and tested as
-text.
+On a cluster (`connection.cluster`) tables are created on every node, and a run's own tables are replicated. Each shard
+keeps the rows that were inserted through its nodes, and swaps its own partition. The row in `raypipe_runs` commits for
+all shards. None of this was run on a cluster: the statements are generated and tested as text.
 """
 
 from __future__ import annotations
@@ -14,31 +13,32 @@ from dataclasses import dataclass
 
 from raypipe.clickhouse.statements import identifier, literal
 
-Statement = tuple[str, Mapping[str, object]]
+# A statement and its settings.
+Command = tuple[str, Mapping[str, object]]
 
-# Longer than a night: the hour that a replicated table remembers its inserts by default is not.
+# Longer than a night; by default a replicated table remembers its inserts for an hour.
 REMEMBERED_SECONDS = 7 * 24 * 3600
 _REPLICA_PATH = re.compile(r"^(Replicated\w*MergeTree)\('[^']*', '[^']*'(?:, )?")
 
 
 @dataclass(frozen=True)
 class Topology:
-    """One server, or the cluster of that name in the server's configuration."""
+    """One server, or a cluster named in the server's configuration."""
 
     cluster: str | None = None
 
     @property
     def insert_settings(self) -> Mapping[str, object]:
-        """Settings of every insert: on a cluster an answer means that most replicas have the rows."""
+        """Return the settings of every insert; on a cluster, most replicas must have the rows."""
         return {"insert_quorum": "auto", "insert_quorum_parallel": 1} if self.cluster else {}
 
     @property
     def alter_settings(self) -> Mapping[str, object]:
-        """Settings of every ALTER: on a cluster it waits for all replicas."""
+        """Return the settings of every ALTER; on a cluster, it waits for all replicas."""
         return {"alter_sync": 2} if self.cluster else {}
 
     def everywhere(self, table: str) -> str:
-        """What a query reads for the table's rows on all shards."""
+        """Return the expression that reads a table's rows on all shards."""
         if not self.cluster:
             return identifier(table)
         database, _, name = table.rpartition(".")
@@ -46,7 +46,7 @@ class Topology:
         return f"cluster({literal(self.cluster)}, {named}, {literal(name)})"
 
     def system(self, table: str) -> str:
-        """What a query reads for a system table of all nodes."""
+        """Return the expression that reads a system table of all nodes."""
         return f"clusterAllReplicas({literal(self.cluster)}, system.{table})" if self.cluster else f"system.{table}"
 
     def create(
@@ -60,16 +60,13 @@ class Topology:
         keep: bool = False,
         tail: str = "",
     ) -> str:
-        """The statement that makes a table of a run's own.
+        """Return the statement that creates a table of a run's own.
 
         Args:
-            table: its name.
-            columns: their declarations in parentheses; '' where `tail` tells them.
-            order: the sorting key's expression.
-            partition: the partition key's expression.
+            columns: their declarations in parentheses; '' where `tail` declares them.
             window: how many inserts its deduplication remembers.
-            keep: whether a table of that name may stand already.
-            tail: what follows, such as `EMPTY AS SELECT …`.
+            keep: whether an existing table of that name is kept.
+            tail: the end of the statement, such as `EMPTY AS SELECT …`.
         """
         settings = {"allow_nullable_key": 1, **self._window(window)}
         named = f"{'IF NOT EXISTS ' if keep else ''}{identifier(table)}{self._on}"
@@ -81,9 +78,9 @@ class Topology:
         )
 
     def lock(self, table: str, comment: str) -> str:
-        """The statement that makes a lock's table, and that only one of those who ask at once can run.
+        """Return the statement that creates a lock's table, which succeeds for only one of several callers.
 
-        A cluster's nodes each know their own tables; there the path in Keeper is what only one can make.
+        On a cluster each node knows only its own tables, so there the path in Keeper is the lock.
         """
         engine = "Null"
         if self.cluster:
@@ -92,7 +89,7 @@ class Topology:
         return f"CREATE TABLE {identifier(table)} (x UInt8) ENGINE = {engine} COMMENT {literal(comment)}"
 
     def twin(self, twin: str, target: str, engine_full: str) -> str:
-        """The statement that makes an empty table like a target, whose full engine the server tells."""
+        """Return the statement that creates an empty table like a target with this full engine."""
         like = f"CREATE TABLE {identifier(twin)}{self._on} AS {identifier(target)}"
         if not self.cluster:
             return like
@@ -100,11 +97,10 @@ class Topology:
         return f"{like} ENGINE = {_REPLICA_PATH.sub(lambda match: f'{match[1]}(', engine_full)}"
 
     def fill(self, twin: str, columns: str, sql: str, hosts: Sequence[str] = ()) -> list[str]:
-        """The statements that write a query's rows into a twin; on a cluster one for each shard's host.
+        """Return the statements that write a query's rows into a twin; on a cluster one per shard.
 
         Args:
-            twin: the table to fill.
-            columns: the names of its columns that the query yields.
+            columns: the names of the columns that the query yields.
             sql: the query; on a cluster it reads the tables of the shard that it runs on.
             hosts: `host:port` of a replica of each shard.
         """
@@ -117,34 +113,34 @@ class Topology:
             for host in hosts
         ]
 
-    def replace(self, target: str, twin: str, partition: str) -> list[Statement]:
-        """The statements that put a twin's partition in the place of the target's."""
+    def replace(self, target: str, twin: str, partition: str) -> list[Command]:
+        """Return the statements that replace the target's partition by the twin's."""
         sql = f"ALTER TABLE {identifier(target)}{self._on} REPLACE PARTITION ID {literal(partition)}"
         return [*self._synced(twin), (f"{sql} FROM {identifier(twin)}", self.alter_settings)]
 
-    def move(self, target: str, twin: str, partition: str) -> list[Statement]:
-        """The statements that add a twin's partition to the target's."""
+    def move(self, target: str, twin: str, partition: str) -> list[Command]:
+        """Return the statements that add a twin's partition to the target's."""
         sql = f"ALTER TABLE {identifier(twin)}{self._on} MOVE PARTITION ID {literal(partition)}"
         return [*self._synced(twin), (f"{sql} TO TABLE {identifier(target)}", self.alter_settings)]
 
-    def attach(self, twin: str, target: str, partition: str) -> Statement:
-        """The statement that adds the target's partition to a twin, which shares its files; the target keeps it.
+    def attach(self, twin: str, target: str, partition: str) -> Command:
+        """Return the statement that links the target's partition into a twin; the target keeps it.
 
-        Unlike the others it must not be repeated: each time adds the rows once more.
+        Unlike the others, this statement must not be repeated: each time adds the rows once more.
         """
         sql = f"ALTER TABLE {identifier(twin)}{self._on} ATTACH PARTITION ID {literal(partition)}"
         return f"{sql} FROM {identifier(target)}", self.alter_settings
 
-    def drop_partition(self, table: str, partition: int) -> Statement:
-        """The statement that drops a partition of a run's own table."""
+    def drop_partition(self, table: str, partition: int) -> Command:
+        """Return the statement that drops a partition of a run's own table."""
         return f"ALTER TABLE {identifier(table)}{self._on} DROP PARTITION {partition}", self.alter_settings
 
-    def delete(self, table: str, condition: str) -> Statement:
-        """The statement that deletes the rows of a condition and waits until none is seen any more."""
+    def delete(self, table: str, condition: str) -> Command:
+        """Return the statement that deletes the rows of a condition and waits until no reader sees them."""
         return f"DELETE FROM {identifier(table)}{self._on} WHERE {condition}", {"lightweight_deletes_sync": 2}
 
     def drop(self, table: str) -> str:
-        """The statement that drops a table for good, if it is there."""
+        """Return the statement that drops a table for good, if it exists."""
         return f"DROP TABLE IF EXISTS {identifier(table)}{self._on} SYNC"
 
     @property
@@ -161,5 +157,5 @@ class Topology:
             "replicated_deduplication_window_seconds": REMEMBERED_SECONDS,
         }
 
-    def _synced(self, table: str) -> list[Statement]:
+    def _synced(self, table: str) -> list[Command]:
         return [(f"SYSTEM SYNC REPLICA{self._on} {identifier(table)}", {})] if self.cluster else []

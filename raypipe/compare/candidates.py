@@ -22,7 +22,7 @@ from raypipe.fit.rivals import Rivals, Scores, score_rivals
 from raypipe.fit.training_table import TrainingTable, scratch_name, written
 from raypipe.progress import Progress
 from raypipe.registry.record import Registered
-from raypipe.registry.training_runs import Completed
+from raypipe.registry.training_runs import CompletedRun
 
 # Baselines that are rules. The linear baseline is a model, and can be fitted as one.
 RULES = ("prior", "one_feature", "persistence")
@@ -33,7 +33,7 @@ class Champion:
     """The champion to compare with, and its own fit if a record of it is left."""
 
     version: Registered
-    fit: Completed | None
+    fit: CompletedRun | None
 
 
 @dataclass(frozen=True)

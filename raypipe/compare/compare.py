@@ -29,7 +29,7 @@ from raypipe.progress import Progress
 from raypipe.registry import models
 from raypipe.registry.aliases import CHAMPION
 from raypipe.registry.record import model_id
-from raypipe.registry.training_runs import Completed, Outcome, finish_run, newest
+from raypipe.registry.training_runs import CompletedRun, TrainingResult, finish_run, newest
 
 # run_type in ml_model_training_runs; test_metrics holds the comparison. sql/baselines/report.sql reads it.
 KIND = "comparison"
@@ -67,7 +67,7 @@ def compare(
             workers.ready()
             comparison = compare_models(client, settings.of, recipes, champion, config.artifacts, progress)
             train, validation, test = (comparison.rows[part] for part in PARTS)
-            outcome = Outcome(train, validation, test, test_metrics=comparison.to_json())
+            outcome = TrainingResult(train, validation, test, test_metrics=comparison.to_json())
             finish_run(client, attempt.run, outcome, datetime.now(UTC))
     return comparison
 
@@ -100,7 +100,7 @@ def _champion(client: Client, pipeline: str) -> Champion | None:
     return Champion(version, newest(client, version.model_id, "fit"))
 
 
-def _last_day(fit: Completed | None, horizon: int | None, as_of: date | None) -> date | None:
+def _last_day(fit: CompletedRun | None, horizon: int | None, as_of: date | None) -> date | None:
     """Return the last day of the champion's own labels, which chooses its snapshots, or an earlier `as_of`."""
     if fit is None:
         return as_of

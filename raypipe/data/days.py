@@ -27,6 +27,11 @@ def end_of_day(day: date, timezone: str) -> datetime:
     return datetime.combine(day + timedelta(days=1), time(), _zone(timezone))
 
 
+def today(timezone: str) -> date:
+    """Return the current day in a zone, an IANA name."""
+    return datetime.now(_zone(timezone)).date()
+
+
 def last_ended_day(moment: datetime, timezone: str) -> date:
     """Return the last day that has ended at an aware moment in a zone, an IANA name."""
     return moment.astimezone(_zone(timezone)).date() - timedelta(days=1)

@@ -10,8 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier, without_comments
@@ -88,19 +87,6 @@ class Slicing:
             comparison = last if position == len(names) - 1 else beyond
             chains.append("(" + " AND ".join([*equal, f"{name} {comparison} {values[position]}"]) + ")")
         return "(" + " OR ".join(chains) + ")"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the slicing as JSON-ready values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Slicing:
-        """Return the slicing that `to_json` wrote."""
-        slices = tuple(
-            Slice(item["index"], _key(item["lower"]), _key(item["upper"]), item["bucket"])
-            for item in document["slices"]
-        )
-        return cls(document["method"], tuple(document["columns"]), tuple(document["types"]), slices, document["rows"])
 
 
 def has_place(sql: str) -> bool:
@@ -270,7 +256,3 @@ def _sampled_bounds(
     step = len(keys) / count
     picked = [keys[int(i * step)] for i in range(1, count)] if step >= 1 else []
     return list(dict.fromkeys(picked))
-
-
-def _key(value: Sequence[str] | None) -> Key | None:
-    return None if value is None else tuple(value)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from raypipe.clickhouse.types import bare
+from raypipe.clickhouse.column_types import bare
 from raypipe.explore.facts import Relation, TableProfile
 from raypipe.explore.kinds import NUMBER, TEXT, kind_of
 from raypipe.explore.names import identifies, singular, words

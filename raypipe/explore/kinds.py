@@ -2,7 +2,7 @@
 
 import re
 
-from raypipe.clickhouse.types import bare
+from raypipe.clickhouse.column_types import bare
 
 NUMBER, FLAG, TEXT, TIME, LIST, OTHER = "number", "flag", "text", "time", "list", "other"
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from raypipe.clickhouse.column_types import bare
 from raypipe.clickhouse.statements import literal
-from raypipe.clickhouse.types import bare
 from raypipe.explore.facts import ColumnProfile
 from raypipe.explore.kinds import FLAG, LIST, NUMBER, OTHER, TEXT, TIME, kind_of, sentinel
 from raypipe.explore.questions import Questions, Unanswered

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from raypipe.clickhouse.types import bare
+from raypipe.clickhouse.column_types import bare
 from raypipe.explore.facts import ColumnProfile, Correlations
 from raypipe.explore.kinds import TIME
 

@@ -48,7 +48,7 @@ class Questions:
             "http_max_tries": 1,
         }
         try:
-            return self._client.rows(sql, settings=settings, attempts=1)
+            return self._client.rows(sql, settings=settings)
         except Unreachable as error:
             # Raises if the server is gone for good; otherwise only this question has failed.
             self._client.value("SELECT 1")

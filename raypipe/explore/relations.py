@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from raypipe.clickhouse.column_types import bare
 from raypipe.clickhouse.statements import literal, load, quoted
-from raypipe.clickhouse.types import bare
 from raypipe.explore.facts import Relation, TableProfile
 from raypipe.explore.measures import missing
 from raypipe.explore.questions import Questions, Unanswered

@@ -1,4 +1,4 @@
-"""What stands in ml_features: each feature's name, type, unit and definition, in the order of ml_features.sql."""
+"""The features in ml_features: name, type, unit and definition of each, in the order of ml_features.sql."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ EVENTS_BY_TYPE, CONTENT_BY_TYPE = "events_by_type", "content_by_type"
 
 _COUNT, _NUMBER, _LARGE, _MAP = "UInt32", "Float32", "Float64", "Map(String, UInt32)"
 _WEIGHTED = "each counting 2^(-n/7) when n days old"
-_TREND = "4 × the last 7 days / all 28, less 1: 0 is steady, -1 none lately, 3 all of them lately; null without any"
+_TREND = "4 × the last 7 days / all 28, less 1: 0 is steady, -1 none lately, 3 all lately; null without any"
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Definition:
     Attributes:
         name: its key in the JSON.
         type: the ClickHouse type to read it as; inside Nullable, except for a map.
-        description: what it is, of the 28 days up to and including the snapshot's where no other days are named.
+        description: its definition, over the 28 days up to and including the snapshot's where no days are named.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Definition:
 
     @property
     def is_map(self) -> bool:
-        """Whether it is an object with a number for each event type."""
+        """Return whether it is an object with a number per event type."""
         return self.type == _MAP
 
 
@@ -40,9 +40,9 @@ DEFINITIONS = (
         "Mean over those articles of engagement_score weighted by views, in its points; null when none has views.",
     ),
     Definition("total_article_views", _LARGE, "Views of those articles by all readers."),
-    Definition("unique_authors_followed", _COUNT, "Distinct authors of what was read."),
-    Definition("categories_engaged", _COUNT, "Distinct categories of what was read."),
-    Definition("sections_engaged", _COUNT, "Distinct parent categories, or categories without a parent, of these."),
+    Definition("unique_authors_followed", _COUNT, "Distinct authors of those articles."),
+    Definition("categories_engaged", _COUNT, "Distinct categories of those articles."),
+    Definition("sections_engaged", _COUNT, "Distinct parent categories of those articles, or categories without one."),
     Definition("avg_article_age_days", _NUMBER, "Mean age of an article when it was read, in days."),
     Definition("content_events_7d", _COUNT, "Events in editorial_content_events, last 7 days."),
     Definition("content_events_28d", _COUNT, "Events in editorial_content_events."),

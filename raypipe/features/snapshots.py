@@ -1,4 +1,4 @@
-"""The features pipeline: one process at a time makes the days that are missing and says what their features are."""
+"""The features pipeline: build the days of customer_user_features, and describe their features."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from raypipe.clickhouse.schema.leftovers import leftovers
 from raypipe.data.days import last_ended_day, require_ended
 from raypipe.errors import Busy, DataError, UsageError
 from raypipe.features import day as days
-from raypipe.features import record, sources
-from raypipe.features.day import Built
+from raypipe.features import documentation, sources
+from raypipe.features.day import BuiltDay
 from raypipe.progress import Progress
 
 PIPELINE = "features"
@@ -24,13 +24,10 @@ DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What the command did: each day, oldest first, and how many features ml_model_features now describes.
+class BuiltSnapshots:
+    """The days that a command built, oldest first, and the number of features written to ml_model_features."""
 
-    `features` is 0 where nothing was written there.
-    """
-
-    days: tuple[Built, ...]
+    days: tuple[BuiltDay, ...]
     features: int
 
 
@@ -43,24 +40,20 @@ def compute(
     timezone: str,
     progress: Progress,
     replace: bool = False,
-    before_swap: Callable[[], None] = lambda: None,
-) -> Outcome:
-    """Makes the days from `first` to `last`, oldest first, each whole or not at all.
+) -> BuiltSnapshots:
+    """Build the days from `first` to `last`, oldest first, each whole or not at all.
 
     Args:
-        client: the ClickHouse.
-        last: the newest day; None for the newest with sessions that is over at `run_at`.
+        last: the newest day; None for the newest day with sessions that has ended at `run_at`.
         first: the oldest day; None for `last` alone.
-        run_at: the moment, UTC; only days that are over by then are made.
+        run_at: the moment, UTC; only days that have ended by then are built.
         timezone: the zone in which days are cut, an IANA name.
-        progress: told the stage, what is done and what there is to do.
-        replace: compute days that are there anew.
-        before_swap: called right before a day is swapped in; an error there leaves the day as it was.
+        replace: compute days that exist again.
 
     Raises:
-        DataError: a source is missing or empty, or does not reach a day; days before it are done.
-        UsageError: the days are in the wrong order, or not over yet.
-        Busy: another process makes features in this database.
+        DataError: a source is missing or empty, or does not reach a day; the days before it are built.
+        UsageError: the days are in the wrong order, or have not ended yet.
+        Busy: another process builds features in this database.
     """
     sources.require_tables(client)
     until = last or _newest(client, run_at, timezone)
@@ -68,37 +61,33 @@ def compute(
     _require_past(since, until, run_at, timezone)
     wanted = [since + n * DAY for n in range((until - since).days + 1)]
     run_id = f"{PIPELINE}_{until:%Y%m%d}_{secrets.token_hex(4)}"
-    built: list[Built] = []
+    built: list[BuiltDay] = []
     with _locked(client, run_id) as require_lock:
-
-        def still_allowed() -> None:
-            before_swap()
-            require_lock()
-
         for number, day in enumerate(wanted):
             progress(f"features of {day}", number, len(wanted))
             built.append(
-                days.build(client, day, run_id, run_at, timezone=timezone, replace=replace, still_allowed=still_allowed)
+                days.build(client, day, run_id, run_at, timezone=timezone, replace=replace, require_lock=require_lock)
             )
         progress(f"features of {until}", len(wanted), len(wanted))
-        changed = any(one.status != days.PRESENT for one in built)
-        described = record.document(client, until, run_at) if changed or not record.is_documented(client) else 0
-    return Outcome(tuple(built), described)
+        changed = any(result.status != days.PRESENT for result in built)
+        changed = changed or not documentation.is_documented(client)
+        described = documentation.document(client, until, run_at) if changed else 0
+    return BuiltSnapshots(tuple(built), described)
 
 
 @contextmanager
 def _locked(client: Client, run_id: str) -> Iterator[Callable[[], None]]:
-    """Inside, no other process makes features here; yields what checks that it is still so."""
+    """Hold the lock of the features; yield a check that this process still has it."""
     owner = Owner.here(run_id)
     held = lock.holder(client, PIPELINE)
     try:
-        # A build has nothing that could be resumed, so the lock of a dead process is just taken.
+        # A build cannot be resumed, so the lock of a dead process is just taken.
         lock.acquire(client, PIPELINE, owner, take_over=held is not None and held.is_dead)
     except Busy as busy:
         raise Busy(
-            "Another process makes features in this database",
+            "Another process builds features in this database",
             found=busy.found,
-            next_step="wait for it; `raypipe doctor --clean` drops the lock of a dead one on another host a day later",
+            next_step="wait for it; if it died on another host, `raypipe doctor --clean` drops its lock a day later",
         ) from busy
     try:
         _drop_leftovers(client)
@@ -108,7 +97,7 @@ def _locked(client: Client, run_id: str) -> Iterator[Callable[[], None]]:
 
 
 def _drop_leftovers(client: Client) -> None:
-    """Drops the twins of builds that were killed: whoever holds the lock is the only one who has any."""
+    """Drop the twins of builds that were killed; only the holder of the lock has living twins."""
     for leftover in leftovers(client):
         if leftover.kind == "twin" and leftover.table.startswith(
             (f"raypipe_twin_{PIPELINE}_", f"raypipe_twin_whole_{PIPELINE}_")

@@ -1,4 +1,4 @@
-"""What the features are computed from: the tables that must hold rows, their days, and the types of their events."""
+"""The sources of the features: the tables that must hold rows, their days and their event types."""
 
 from __future__ import annotations
 
@@ -18,84 +18,74 @@ SESSIONS, EVENTS, CONTENT = "customer_sessions", "customer_events", "editorial_c
 USER_FEATURES, DOCUMENTED = "customer_user_features", "ml_model_features"
 SOURCES = (SESSIONS, EVENTS, CONTENT, "editorial_article_performance", "editorial_articles", "categories")
 MOMENTS = {SESSIONS: "session_start", EVENTS: "event_timestamp", CONTENT: "event_timestamp"}
-# More types than any publisher has; a table that has an event's id for its type would make endless JSON.
+# More types than any publisher has; a table with event ids in place of types would make endless JSON.
 MOST_TYPES = 50
 
 
 @dataclass(frozen=True)
-class Window:
-    """What the sources hold of the 28 days up to and including a date.
+class SourceWindow:
+    """The content of the sources in the 28 days up to and including a date.
 
     Attributes:
-        event_types: of customer_events, the most frequent first.
-        content_types: of editorial_content_events.
-        knows_sessions: whether customer_sessions has any row in the window.
-        warnings: what the features of this date will lack, for people.
+        parameters: the values that ml_features.sql binds: the most frequent event types, and which sources have rows.
+        warnings: gaps that the features of this date will have.
     """
 
-    event_types: tuple[str, ...]
-    content_types: tuple[str, ...]
-    knows_sessions: bool
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """What ml_features.sql binds of it."""
-        return {
-            "event_types": list(self.event_types),
-            "content_types": list(self.content_types),
-            "knows_sessions": int(self.knows_sessions),
-            "knows_events": int(bool(self.event_types)),
-            "knows_content": int(bool(self.content_types)),
-        }
+    parameters: Mapping[str, Any]
+    warnings: tuple[str, ...]
 
 
 def statement(name: str) -> Statement:
-    """One of the pipeline's own SQL files."""
+    """Load one of the pipeline's own SQL files."""
     return load(shipped() / "sql" / "features" / f"{name}.sql")
 
 
 def require_tables(client: Client) -> None:
-    """Refuses a database in which a table is missing, or a source holds no row, naming each.
+    """Refuse a database where a table is missing or a source is empty.
 
     Raises:
-        DataError: nothing was computed.
+        DataError: names each of these tables; nothing was computed.
     """
-    found = describe_all(client, names=[*SOURCES, USER_FEATURES, DOCUMENTED])
-    missing = [name for name in (*SOURCES, USER_FEATURES, DOCUMENTED) if name not in found]
+    needed = [*SOURCES, USER_FEATURES, DOCUMENTED]
+    tables = describe_all(client, names=needed)
+    missing = [name for name in needed if name not in tables]
     any_row = "SELECT count() FROM (SELECT 1 FROM {} LIMIT 1)"
     empty = [
-        name for name in SOURCES if name in found and not client.value(any_row.format(client.topology.everywhere(name)))
+        name
+        for name in SOURCES
+        if name in tables and not client.value(any_row.format(client.topology.everywhere(name)))
     ]
     if missing or empty:
         raise DataError(
-            "Features cannot be computed: tables that they are made of are missing or empty",
+            "Features cannot be computed: source tables are missing or empty",
             found=", ".join([*(f"{name} is missing" for name in missing), *(f"{name} is empty" for name in empty)]),
-            next_step="`raypipe migrate` creates the missing ones; the empty ones have to be filled"
+            next_step="create the missing tables with `raypipe migrate`, and fill the empty ones"
             if missing
-            else "fill them, or take a database that has them; nothing was changed",
+            else "fill the empty tables, or choose another database; nothing was changed",
         )
 
 
 def days(client: Client, table: str, timezone: str) -> tuple[date, date] | None:
-    """The first and the last day, in a zone, on which a table of moments has rows; None without any."""
+    """Return the first and the last day of a table's rows in a zone; None for an empty table."""
     sql = statement("days").render(events=client.topology.everywhere(table), moment=MOMENTS[table])
     ((first, last),) = client.rows(sql, {"timezone": timezone})
     return None if first is None else (first, last)
 
 
-def window(client: Client, day: date, timezone: str) -> Window:
-    """What the sources hold of the window that ends with a day of a zone."""
+def window(client: Client, day: date, timezone: str) -> SourceWindow:
+    """Look at the sources in the window that ends with a day of a zone."""
     types = {table: _types(client, table, day, timezone) for table in (EVENTS, CONTENT)}
     counting = statement("sessions_in_window").render(sessions=client.topology.everywhere(SESSIONS))
     sessions = bool(client.value(counting, {"date": day, "timezone": timezone}))
+    parameters = {
+        "event_types": types[EVENTS][:MOST_TYPES],
+        "content_types": types[CONTENT][:MOST_TYPES],
+        "knows_sessions": int(sessions),
+        "knows_events": int(bool(types[EVENTS])),
+        "knows_content": int(bool(types[CONTENT])),
+    }
     known = {SESSIONS: sessions, **{table: bool(types[table]) for table in types}}
-    return Window(
-        tuple(types[EVENTS][:MOST_TYPES]),
-        tuple(types[CONTENT][:MOST_TYPES]),
-        sessions,
-        (*_gaps(client, day, timezone, known), *_too_many(types)),
-    )
+    return SourceWindow(parameters, (*_gaps(client, day, timezone, known), *_too_many(types)))
 
 
 def _types(client: Client, table: str, day: date, timezone: str) -> list[str]:
@@ -110,10 +100,11 @@ def _gaps(client: Client, day: date, timezone: str, known: Mapping[str, bool]) -
         if not has_rows:
             yield f"{table} has no row from {since} to {day}: its features are null"
         elif covered is not None and covered[0] > since:
-            yield f"{table} begins on {covered[0]}: features over {WINDOW_DAYS} days know {(day - covered[0]).days + 1}"
+            days_known = (day - covered[0]).days + 1
+            yield f"{table} begins on {covered[0]}: features over {WINDOW_DAYS} days cover only {days_known}"
 
 
 def _too_many(types: Mapping[str, list[str]]) -> Iterator[str]:
     for table, names in types.items():
         if len(names) > MOST_TYPES:
-            yield f"{table} has {len(names)} event types: only the {MOST_TYPES} most frequent are counted one by one"
+            yield f"{table} has {len(names)} event types: only the {MOST_TYPES} most frequent get a count each"

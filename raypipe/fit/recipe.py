@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from raypipe.artifact.contract import Contract, describe_query
 from raypipe.artifact.freeze import freeze
@@ -18,6 +17,7 @@ from raypipe.config.load import Loaded
 from raypipe.config.model import ModelConfig
 from raypipe.config.schema import PipelineConfig
 from raypipe.data import split
+from raypipe.data.days import today
 from raypipe.data.slices import unsliced
 from raypipe.errors import ConfigError
 from raypipe.evaluation.threshold import Objective
@@ -159,7 +159,7 @@ def newest_day(client: Client, config: PipelineConfig) -> date:
     """Return the newest snapshot, or today for a table without snapshots."""
     source = config.source
     if source.date_column is None:
-        return datetime.now(ZoneInfo(config.timezone)).date()
+        return today(config.timezone)
     return split.resolve_date(split.snapshots(client, source.table, source.date_column), None, source.table)
 
 

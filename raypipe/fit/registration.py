@@ -21,10 +21,10 @@ from raypipe.evaluation.decision import Decision
 from raypipe.fit.fitted import Fitted
 from raypipe.fit.recipe import Recipe
 from raypipe.models.protocol import load_family
-from raypipe.registry import life, models, training_runs
+from raypipe.registry import champions, models, training_runs
 from raypipe.registry.features import FeatureRecord, record_features, summarise
 from raypipe.registry.record import CANDIDATE, FAILED, TRAINING, ModelRecord, Registered, model_id
-from raypipe.registry.training_runs import DATES, Outcome, TrainingRun
+from raypipe.registry.training_runs import DATES, TrainingResult, TrainingRun
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def complete(
     training_runs.finish_run(
         client,
         attempt.run,
-        Outcome(
+        TrainingResult(
             fitted.rows["train"],
             fitted.rows["validation"],
             fitted.rows["test"],
@@ -153,7 +153,7 @@ def complete(
 
 def promote(client: Client, model: Registered, reason: str) -> Registered:
     """Make a version the champion."""
-    return life.promote(client, model, reason, SET_BY, datetime.now(UTC))
+    return champions.promote(client, model, reason, SET_BY, datetime.now(UTC))
 
 
 def settle(client: Client, model: Registered, decision: Decision, against: str | None) -> Registered:
@@ -166,13 +166,13 @@ def settle(client: Client, model: Registered, decision: Decision, against: str |
     """
     now = datetime.now(UTC)
     if not decision.promote:
-        life.challenge(client, model, decision.reason, SET_BY, now)
+        champions.challenge(client, model, decision.reason, SET_BY, now)
         return model
     try:
-        life.require_champion(client, model.pipeline, against)
+        champions.require_champion(client, model.pipeline, against)
     except Busy as changed:
         log.warning("%s was not promoted: %s", model.version, changed)
-        life.challenge(client, model, f"{changed.problem}: {changed.found}; {decision.reason}", SET_BY, now)
+        champions.challenge(client, model, f"{changed.problem}: {changed.found}; {decision.reason}", SET_BY, now)
         return model
     return promote(client, model, decision.reason)
 

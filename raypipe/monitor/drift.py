@@ -1,4 +1,4 @@
-"""Drift: how far a run's features and scores have moved from those of the fit.
+"""Measure the drift of a run's features and scores against the fit.
 
 The population stability index of two distributions over the same bins is the sum of
 `(q - p) * ln(q / p)` (Siddiqi 2006, "Credit Risk Scorecards"); 0.1 is worth a look, 0.25 is a shift.
@@ -19,7 +19,7 @@ SMALLEST_SHARE = 1e-4
 
 @dataclass(frozen=True)
 class Drift:
-    """The population stability index of each matrix column and of the score, and what passed the limits."""
+    """The population stability index of each matrix column and of the score, and the names above the limits."""
 
     features: Mapping[str, float]
     score: float
@@ -29,16 +29,16 @@ class Drift:
 
     @property
     def worst(self) -> float:
-        """The largest index of any feature or of the score."""
+        """Return the largest index of any feature or of the score."""
         return max([*self.features.values(), self.score], default=0.0)
 
     def index(self, name: str) -> float:
-        """The index of a matrix column, or of `score`."""
+        """Return the index of a matrix column, or of `score`."""
         return self.score if name == "score" else self.features[name]
 
 
 def psi(expected: Sequence[float], counts: npt.NDArray[np.int64]) -> float:
-    """The population stability index of counts per bin against the shares expected there."""
+    """Return the population stability index of counts per bin against the expected shares."""
     total = counts.sum()
     if total == 0:
         return 0.0
@@ -56,15 +56,13 @@ def measure(
     warning: float,
     alert: float,
 ) -> Drift:
-    """The drift of a run from the histograms in its receipts.
+    """Return the drift of a run from the histograms in its receipts.
 
     Args:
-        columns: the names of the matrix columns.
         feature_shares: the share of each bin at the fit, by column.
-        score_shares: the same of the score.
-        histograms: each slice's counts.
+        score_shares: the share of each bin of the score at the fit.
         warning: the index from which a column is worth a look.
-        alert: the index from which it is a shift.
+        alert: the index from which a column has shifted.
     """
     features = [np.zeros(len(shares), dtype=np.int64) for shares in feature_shares]
     scores = np.zeros(len(score_shares), dtype=np.int64)
@@ -72,15 +70,15 @@ def measure(
         for total, part in zip(features, counts["features"], strict=True):
             total += np.asarray(part, dtype=np.int64)
         scores += np.asarray(counts["scores"], dtype=np.int64)
-    found = {
-        # A column without a value at the fit has no part in the model, whatever becomes of it later.
+    indices = {
+        # A column without a value at the fit has no part in the model, whatever its later values.
         name: 0.0 if shares[-1] == 1 else round(psi(shares, total), 5)
         for name, shares, total in zip(columns, feature_shares, features, strict=True)
     }
     score = round(psi(score_shares, scores), 5)
-    moved = {**found, "score": score}
+    moved = {**indices, "score": score}
     return Drift(
-        found,
+        indices,
         score,
         tuple(name for name, value in moved.items() if warning <= value < alert),
         tuple(name for name, value in moved.items() if value >= alert),

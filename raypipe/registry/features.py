@@ -1,4 +1,4 @@
-"""What a model's features looked like and weighed at its fit, in ml_model_features."""
+"""Write the range and the importance of a model's features into ml_model_features."""
 
 from __future__ import annotations
 
@@ -10,25 +10,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from raypipe.clickhouse.client import Client
-from raypipe.registry.rows import SECONDS, seconds, write
+from raypipe.registry.rows import seconds, write
 
 TABLE = "ml_model_features"
-
-_TEXTS = "feature_id model_id feature_name feature_code feature_type feature_data_type description default_value"
-_NUMBERS = ("feature_importance", "min_value", "max_value", "mean_value", "std_value")
-_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in _TEXTS.split()]
-    + [(name, pa.float64()) for name in _NUMBERS]
-    + [("is_required", pa.uint8()), ("feature_rank", pa.uint16()), ("created_at", SECONDS), ("updated_at", SECONDS)]
-)
 
 
 @dataclass(frozen=True)
 class FeatureRecord:
-    """A column of the matrix at fit time; the statistics leave missing values out and are 0 where all are missing."""
+    """A column of the fitted matrix; its statistics skip missing values, and are 0 where all are missing."""
 
     name: str
     importance: float
@@ -43,16 +34,14 @@ class FeatureRecord:
 
 
 def summarise(x: npt.NDArray[np.float32], columns: Sequence[str], importance: Sequence[float]) -> list[FeatureRecord]:
-    """A record of each column of a matrix of shape (rows, features); set kinds and descriptions with `replace`."""
+    """Return a record of each column of a matrix of shape (rows, features), without kinds and descriptions."""
     return [_summary(name, float(importance[at]), x[:, at]) for at, name in enumerate(columns)]
 
 
 def record_features(client: Client, model_id: str, features: Sequence[FeatureRecord], at: datetime) -> None:
-    """Writes a model version's features, ranked by importance from 1 on."""
+    """Write a model version's features, ranked by importance from 1 on."""
     ranked = sorted(features, key=lambda feature: -feature.importance)
-    write(
-        client, TABLE, _SCHEMA, [_row(model_id, rank, feature, seconds(at)) for rank, feature in enumerate(ranked, 1)]
-    )
+    write(client, TABLE, [_row(model_id, rank, feature, seconds(at)) for rank, feature in enumerate(ranked, 1)])
 
 
 def _summary(name: str, importance: float, values: npt.NDArray[np.float32]) -> FeatureRecord:

@@ -1,55 +1,34 @@
-"""Model versions in ml_model_registry, a ReplacingMergeTree: a change is a new row that wins by updated_at.
+"""Model versions in ml_model_registry, a ReplacingMergeTree where the row with the latest updated_at counts.
 
-updated_at has a resolution of one second, so every change sets it at least a second past the row's last.
+updated_at is in whole seconds, so every change sets it at least one second after the last.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pyarrow as pa
-
 from raypipe.clickhouse.client import Client
-from raypipe.errors import UsageError
+from raypipe.errors import ModelError, UsageError
 from raypipe.registry import aliases
 from raypipe.registry.record import NOT_FITTED, PRODUCTION, STATUSES, ModelRecord, Registered
-from raypipe.registry.rows import SECONDS, epoch, json_text, parsed, seconds, size, statement, write
-
-__all__ = ["ModelRecord", "Registered", "find", "find_alias", "list_models", "register", "set_status"]
+from raypipe.registry.rows import NEVER, epoch, json_text, parsed, seconds, size, statement, write
 
 TABLE = "ml_model_registry"
 SHOWN_VERSIONS = 5
 
-_TEXTS = (
-    "model_id model_name model_code model_version model_type domain algorithm model_framework model_format model_path "
-    "model_storage_type model_storage_url description metadata training_dataset_path training_environment "
-    "performance_metrics feature_importance evaluation_dataset_metrics model_status deployed_by deployment_environment "
-    "company_id brand_id parent_model_id created_by"
-)
-_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in _TEXTS.split()]
-    + [("tags", pa.list_(pa.string()))]
-    + [(name, pa.uint32()) for name in ("training_dataset_size", "training_duration_sec")]
-    + [(name, pa.uint8()) for name in ("is_active", "is_latest_version")]
-    + [(name, SECONDS) for name in ("training_date", "deployed_at", "created_at", "updated_at")]
-)
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 def register(client: Client, record: ModelRecord, at: datetime) -> Registered:
-    """Writes a model version, the pipeline's latest once it is fitted; again, to replace what it says.
+    """Write a model version, which is the pipeline's latest once it is fitted; repeated, replace its row.
 
-    Args:
-        client: of the database with the registry.
-        record: the version. Its status is not PRODUCTION: only `set_status` retires the previous one.
-        at: the moment, UTC.
+    Its status must not be PRODUCTION: only `set_status` archives the version that was in production.
     """
-    _require_status(record.status, (status for status in STATUSES if status != PRODUCTION))
+    _require_status(record.status, [status for status in STATUSES if status != PRODUCTION])
     known = _versions(client, record.pipeline).get(record.version)
     moment = seconds(at) if known is None else max(seconds(at), known.updated_at + timedelta(seconds=1))
     created = moment if known is None else known.created_at
-    write(client, TABLE, _SCHEMA, [_row(record, created, moment)])
+    write(client, TABLE, [_row(record, created, moment)])
     if record.status not in NOT_FITTED:
         parameters = {"pipeline": record.pipeline, "version": record.version, "at": epoch(moment)}
         client.run(statement("supersede").text, parameters)
@@ -59,9 +38,9 @@ def register(client: Client, record: ModelRecord, at: datetime) -> Registered:
 def set_status(
     client: Client, model: Registered, status: str, at: datetime, deployed_by: str = "raypipe"
 ) -> Registered:
-    """Changes a version's status.
+    """Change a version's status.
 
-    PRODUCTION makes the version active and archives the one that was in production; any other makes it inactive.
+    PRODUCTION makes the version active and archives the version that was; any other status makes it inactive.
     """
     _require_status(status, STATUSES)
     parameters = {
@@ -76,10 +55,10 @@ def set_status(
 
 
 def find(client: Client, pipeline: str, reference: str) -> Registered:
-    """A model version by its number, by an alias such as `champion`, or the `latest`.
+    """Return a model version by its name, by an alias such as `champion`, or the `latest`.
 
     Raises:
-        UsageError: nothing is registered under the reference; the message lists what is.
+        ModelError: no version has this name; the message lists the newest versions.
     """
     versions = _versions(client, pipeline)
     if reference == aliases.LATEST:
@@ -95,20 +74,41 @@ def find(client: Client, pipeline: str, reference: str) -> Registered:
     more = f" and {len(versions) - len(some)} more" if len(versions) > len(some) else ""
     raise UsageError(
         f"{pipeline} has no model {reference!r}",
-        found=f"versions {', '.join(some)}{more}" if versions else "no versions at all",
-        allowed="a version, an alias that was assigned (champion), or latest",
-        next_step="see `raypipe models`" if versions else f"`raypipe fit {pipeline}`",
+        found=f"versions {', '.join(some)}{more}" if versions else "no versions",
+        allowed="a version, an alias that is set, such as champion, or latest",
+        next_step="list all with `raypipe models`" if versions else f"fit the first with `raypipe fit {pipeline}`",
     )
 
 
 def find_alias(client: Client, pipeline: str, alias: str) -> Registered | None:
-    """The version that an alias names, or None where it names none."""
+    """Return the version that an alias names, or None."""
     named = aliases.current(client, pipeline, alias)
     return _versions(client, pipeline).get(named.version) if named else None
 
 
+def require_artifact(model: Registered) -> None:
+    """Refuse a version that has no artifact to score with.
+
+    Raises:
+        ModelError: the fit was not completed, or the artifact was pruned.
+    """
+    if model.pruned_at:
+        raise ModelError(
+            f"The artifact of {model.pipeline} {model.version} was pruned",
+            found=f"removed on {model.pruned_at}",
+            next_step=f"choose another version of `raypipe models {model.pipeline}`, or fit a new version",
+        )
+    if not model.artifact_sha256:
+        raise ModelError(
+            f"{model.pipeline} {model.version} has no artifact",
+            found=f"status {model.status}",
+            allowed="a version with a completed fit",
+            next_step=f"choose another version of `raypipe models {model.pipeline}`",
+        )
+
+
 def list_models(client: Client, pipeline: str | None = None) -> list[Registered]:
-    """Every version, of one pipeline or of all, the newest first."""
+    """Return every version of one pipeline or of all, newest first."""
     rows = client.rows(statement("models").text, {"pipeline": pipeline or ""})
     return [_registered(row) for row in rows]
 
@@ -139,7 +139,7 @@ def _registered(row: tuple[Any, ...]) -> Registered:
 
 def _row(record: ModelRecord, created: datetime, updated: datetime) -> dict[str, Any]:
     hashes = {"artifact_sha256": record.artifact_sha256, "contract_sha256": record.contract_sha256}
-    known = {
+    return {
         "model_id": record.model_id,
         "model_name": f"{record.pipeline} {record.version}",
         "model_code": record.pipeline,
@@ -153,7 +153,6 @@ def _row(record: ModelRecord, created: datetime, updated: datetime) -> dict[str,
         "model_storage_type": record.artifact_uri.partition("://")[0] if "://" in record.artifact_uri else "file",
         "model_storage_url": record.artifact_uri,
         "description": record.description,
-        "tags": list(record.tags),
         "metadata": json_text({**record.metadata, **hashes}),
         "training_dataset_path": record.training_source,
         "training_dataset_size": size(record.training_rows),
@@ -166,16 +165,14 @@ def _row(record: ModelRecord, created: datetime, updated: datetime) -> dict[str,
         "model_status": record.status,
         "is_active": 0,
         "is_latest_version": int(record.status not in NOT_FITTED),
-        "deployed_at": _NEVER,
+        "deployed_at": NEVER,
+        **dict.fromkeys(("deployed_by", "deployment_environment", "company_id", "brand_id", "parent_model_id"), ""),
         "created_at": created,
         "updated_at": updated,
-        "parent_model_id": record.parent_model_id,
-        "created_by": record.created_by,
+        "created_by": "raypipe",
     }
-    return {**dict.fromkeys(_SCHEMA.names, ""), **known}
 
 
-def _require_status(status: str, allowed: Any) -> None:
-    names = tuple(allowed)
-    if status not in names:
-        raise UsageError("Not a status of a model here", found=repr(status), allowed=", ".join(names))
+def _require_status(status: str, allowed: Sequence[str]) -> None:
+    if status not in allowed:
+        raise UsageError("A model version cannot get this status", found=repr(status), allowed=", ".join(allowed))

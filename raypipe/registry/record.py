@@ -1,4 +1,4 @@
-"""A model version, as it is registered and as it is found again."""
+"""A model version, as it is written to the registry and as it is read again."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ PRODUCTION = "PRODUCTION"
 ARCHIVED = "ARCHIVED"
 FAILED = "FAILED"
 STATUSES = (TRAINING, CANDIDATE, PRODUCTION, ARCHIVED, FAILED)
-# A fit that goes on, or failed, has a version too, but nothing to score with.
+# A fit at work or failed has a version, too, but no artifact.
 NOT_FITTED = (TRAINING, FAILED)
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "raypipe:model")
 
 
 def model_id(pipeline: str, version: str) -> str:
-    """The id of a model version, a UUID that follows from the two."""
+    """Return the id of a model version, a UUID derived from pipeline and version."""
     return str(uuid.uuid5(_NAMESPACE, f"{pipeline}/{version}"))
 
 
@@ -30,22 +30,13 @@ class ModelRecord:
     """A row of ml_model_registry.
 
     Attributes:
-        pipeline: becomes `model_code`.
-        version: becomes `model_version`.
-        status: one of `STATUSES`.
         model_type: `classification` or `regression`.
-        framework: of the family, as are algorithm and format.
+        trained_at: the start of the fit, UTC.
         artifact_uri: empty for a fit that failed, as is artifact_sha256.
-        contract_sha256: of the feature contract.
-        trained_at: when the fit began, UTC.
-        training_rows: rows fitted on.
-        training_seconds: the fit's duration.
-        training_source: what the rows were read from.
-        environment: versions of the libraries, for reproduction.
+        training_source: the tables that the rows were read from.
         metrics: on training and validation rows.
         evaluation: on test rows, with baselines.
-        importance: by feature.
-        metadata: anything more; artifact_sha256 and contract_sha256 are added.
+        metadata: further notes; artifact_sha256 and contract_sha256 are added.
     """
 
     pipeline: str
@@ -68,19 +59,16 @@ class ModelRecord:
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     importance: Mapping[str, float] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    tags: tuple[str, ...] = ()
-    parent_model_id: str = ""
-    created_by: str = "raypipe"
 
     @property
     def model_id(self) -> str:
-        """The version's id."""
+        """Return the version's id."""
         return model_id(self.pipeline, self.version)
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A model version found in the registry."""
+    """A model version of the registry."""
 
     pipeline: str
     version: str
@@ -98,5 +86,5 @@ class Registered:
 
     @property
     def pruned_at(self) -> str:
-        """When its artifact was removed to make room, '' where it was not."""
+        """Return the moment at which its artifact was pruned, or ''."""
         return str(self.metadata.get("pruned_at", ""))

@@ -1,19 +1,17 @@
-"""Fits in ml_model_training_runs, failed ones too: a row when one begins, replaced when it ends.
+"""Write fits into ml_model_training_runs: a row when a fit begins, replaced when it ends or fails.
 
-The table's key is (model_id, started_at), so both rows carry the same started_at.
+The table's key is (model_id, started_at), so both rows have the same started_at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
-import pyarrow as pa
-
 from raypipe.clickhouse.client import Client
-from raypipe.registry.rows import SECONDS, json_text, parsed, seconds, size, statement, write
+from raypipe.registry.rows import NEVER, json_text, parsed, seconds, size, statement, write
 
 TABLE = "ml_model_training_runs"
 RUNNING = "RUNNING"
@@ -21,21 +19,8 @@ COMPLETED = "COMPLETED"
 FAILED = "FAILED"
 CANCELLED = "CANCELLED"
 LONGEST_ERROR = 10_000
-# Between a source and the snapshots that were read from it.
+# Separates a source from the snapshots that were read from it.
 DATES = " @ "
-
-_TEXTS = (
-    "run_id model_id run_name run_type run_status training_dataset_path validation_dataset_path test_dataset_path "
-    "hyperparameters training_metrics validation_metrics test_metrics feature_importance model_path model_storage_url "
-    "error_message created_by"
-)
-_SIZES = ("duration_sec", "training_dataset_size", "validation_dataset_size", "test_dataset_size")
-_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in _TEXTS.split()]
-    + [(name, pa.uint32()) for name in _SIZES]
-    + [(name, SECONDS) for name in ("started_at", "completed_at", "created_at", "updated_at")]
-)
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -43,14 +28,10 @@ class TrainingRun:
     """A fit as it begins.
 
     Attributes:
-        run_id: of the fit.
-        model_id: of the version that it will make.
-        name: for people.
+        model_id: the id of the version that the fit creates.
         started_at: UTC; part of the table's key.
         kind: `fit`, `sweep` …
-        hyperparameters: of the family.
-        training_source: what the rows are read from, as are the other two.
-        created_by: who or what began it.
+        training_source: the table and snapshots that the training rows are read from.
     """
 
     run_id: str
@@ -62,12 +43,11 @@ class TrainingRun:
     training_source: str = ""
     validation_source: str = ""
     test_source: str = ""
-    created_by: str = "raypipe"
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a fit ended well: rows of each set, metrics on each, importance by feature, and where the artifact is."""
+class TrainingResult:
+    """The result of a completed fit: rows and metrics of each set, importance by feature, and the artifact."""
 
     training_rows: int = 0
     validation_rows: int = 0
@@ -80,13 +60,12 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Completed:
-    """A run that ended well, as it is found again.
+class CompletedRun:
+    """A completed run as it is read again.
 
     Attributes:
-        sources: what the training, validation and test rows were read from.
-        rows: how many of each.
-        seconds: what the fit of the version took; 0 where the run made no version.
+        sources: the tables and snapshots of the training, validation and test rows.
+        seconds: the duration of the fit; 0 where the run created no version.
     """
 
     run_id: str
@@ -98,51 +77,51 @@ class Completed:
 
     @property
     def dates(self) -> tuple[str, ...]:
-        """The snapshots that each of the three was read from, as `2026-01-01, 2026-01-31`."""
+        """Return the snapshots of each of the three sources, as `2026-01-01, 2026-01-31`."""
         return tuple(source.rpartition(DATES)[2] for source in self.sources)
 
     @property
     def test_date(self) -> date:
-        """The snapshot of the test rows."""
+        """Return the snapshot of the test rows."""
         return date.fromisoformat(self.dates[-1])
 
 
-def newest(client: Client, model_id: str, kind: str) -> Completed | None:
-    """The last run of a kind that made a version and ended well; None where there is none."""
-    found = client.rows(statement("newest_run").text, {"model_id": model_id, "kind": kind})
-    if not found:
+def newest(client: Client, model_id: str, kind: str) -> CompletedRun | None:
+    """Return the newest completed run of a kind for a version; None without any."""
+    runs = client.rows(statement("newest_run").text, {"model_id": model_id, "kind": kind})
+    if not runs:
         return None
-    run_id, hyperparameters, *sources_and_rows, test_metrics, spent = found[0]
+    run_id, hyperparameters, *sources_and_rows, test_metrics, spent = runs[0]
     sources, rows = tuple(sources_and_rows[:3]), tuple(sources_and_rows[3:])
-    return Completed(run_id, parsed(hyperparameters), sources, rows, parsed(test_metrics), float(spent))
+    return CompletedRun(run_id, parsed(hyperparameters), sources, rows, parsed(test_metrics), float(spent))
 
 
 def start_run(client: Client, run: TrainingRun, again_at: datetime | None = None) -> None:
-    """Writes that a fit runs; with a moment in UTC, that one which was cancelled or killed does so again."""
-    write(client, TABLE, _SCHEMA, [_row(run, RUNNING, None, Outcome(), "", again_at)])
+    """Write that a fit is running; `again_at` is the UTC moment at which a cancelled or killed fit began again."""
+    write(client, TABLE, [_row(run, RUNNING, None, TrainingResult(), "", again_at)])
 
 
-def finish_run(client: Client, run: TrainingRun, outcome: Outcome, at: datetime) -> None:
-    """Writes that a fit completed, at a moment in UTC."""
-    write(client, TABLE, _SCHEMA, [_row(run, COMPLETED, at, outcome, "")])
+def finish_run(client: Client, run: TrainingRun, result: TrainingResult, at: datetime) -> None:
+    """Write that a fit completed, at a moment in UTC."""
+    write(client, TABLE, [_row(run, COMPLETED, at, result, "")])
 
 
 def fail_run(client: Client, run: TrainingRun, error: BaseException, at: datetime) -> None:
-    """Writes that a fit failed, at a moment in UTC, and why."""
+    """Write that a fit failed, at a moment in UTC, and why."""
     message = str(error) or type(error).__name__
-    write(client, TABLE, _SCHEMA, [_row(run, FAILED, at, Outcome(), message[:LONGEST_ERROR])])
+    write(client, TABLE, [_row(run, FAILED, at, TrainingResult(), message[:LONGEST_ERROR])])
 
 
-def cancel_run(client: Client, run: TrainingRun, why: str, at: datetime) -> None:
-    """Writes that a fit was given up at a moment in UTC, and why; it may run again."""
-    write(client, TABLE, _SCHEMA, [_row(run, CANCELLED, at, Outcome(), why[:LONGEST_ERROR])])
+def cancel_run(client: Client, run: TrainingRun, reason: str, at: datetime) -> None:
+    """Write that a fit was cancelled at a moment in UTC, and why; it may run again."""
+    write(client, TABLE, [_row(run, CANCELLED, at, TrainingResult(), reason[:LONGEST_ERROR])])
 
 
 def _row(
     run: TrainingRun,
     status: str,
     ended: datetime | None,
-    outcome: Outcome,
+    result: TrainingResult,
     error: str,
     again_at: datetime | None = None,
 ) -> dict[str, Any]:
@@ -156,23 +135,23 @@ def _row(
         "run_type": run.kind,
         "run_status": status,
         "started_at": started,
-        "completed_at": _NEVER if ended is None else seconds(ended),
+        "completed_at": NEVER if ended is None else seconds(ended),
         "duration_sec": 0 if ended is None else size((ended - run.started_at).total_seconds()),
         "training_dataset_path": run.training_source,
-        "training_dataset_size": size(outcome.training_rows),
+        "training_dataset_size": size(result.training_rows),
         "validation_dataset_path": run.validation_source,
-        "validation_dataset_size": size(outcome.validation_rows),
+        "validation_dataset_size": size(result.validation_rows),
         "test_dataset_path": run.test_source,
-        "test_dataset_size": size(outcome.test_rows),
+        "test_dataset_size": size(result.test_rows),
         "hyperparameters": json_text(run.hyperparameters),
-        "training_metrics": json_text(outcome.training_metrics),
-        "validation_metrics": json_text(outcome.validation_metrics),
-        "test_metrics": json_text(outcome.test_metrics),
-        "feature_importance": json_text(outcome.importance),
-        "model_path": outcome.artifact_uri,
-        "model_storage_url": outcome.artifact_uri,
+        "training_metrics": json_text(result.training_metrics),
+        "validation_metrics": json_text(result.validation_metrics),
+        "test_metrics": json_text(result.test_metrics),
+        "feature_importance": json_text(result.importance),
+        "model_path": result.artifact_uri,
+        "model_storage_url": result.artifact_uri,
         "error_message": error,
-        "created_by": run.created_by,
+        "created_by": "raypipe",
         "created_at": started,
         "updated_at": updated,
     }

@@ -1,4 +1,4 @@
-"""The trials of a sweep in ml_model_training_runs, each a row: written while it runs, read by a sweep that goes on."""
+"""The trials of a sweep, one row of ml_model_training_runs per trial, from which a sweep can be resumed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from raypipe.progress import Progress
 from raypipe.registry import training_runs
 from raypipe.registry.record import model_id
 from raypipe.registry.rows import parsed, statement
-from raypipe.registry.training_runs import COMPLETED, FAILED, Outcome, TrainingRun
+from raypipe.registry.training_runs import COMPLETED, FAILED, TrainingResult, TrainingRun
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +23,14 @@ TUNING = "TUNING"
 
 
 @dataclass(frozen=True)
-class Tried:
-    """A trial that is over.
+class FinishedTrial:
+    """A trial that has ended.
 
     Attributes:
         trial: its id, unique within the sweep.
         values: by dotted key.
         result: its last report, see `sweep.trial.run`; empty where it crashed.
-        error: why it crashed, '' if it did not.
+        error: the reason of a crash, or ''.
     """
 
     trial: str
@@ -40,18 +40,13 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Described:
-    """What the rows of all trials of a sweep say.
+class SweepDescription:
+    """The values that the rows of all trials of a sweep share.
 
     Attributes:
-        sweep: its name.
-        pipeline: whose model is fitted.
-        source: what the rows are read from, for training and for validation.
-        training_rows: how many are fitted on.
-        validation_rows: how many decide.
-        metric: what decides.
+        source: the source of the training and the validation rows.
         higher: whether a higher value is better.
-        trials: how many there will be.
+        trials: the number of trials in the whole sweep.
     """
 
     sweep: str
@@ -65,12 +60,10 @@ class Described:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A trial as its row has it.
+class TrialRow:
+    """A trial as it is read from its row.
 
     Attributes:
-        started_at: UTC.
-        values: by dotted key.
         training: `rounds`, `stopped_early` and `rungs`.
         validation: every metric by name.
     """
@@ -84,18 +77,18 @@ class Row:
     error: str
 
     @property
-    def is_over(self) -> bool:
-        """Whether it ended by itself, by ASHA or by a crash; one that was killed or cancelled runs again."""
+    def has_ended(self) -> bool:
+        """Return whether it was completed, stopped by ASHA or crashed; a killed or cancelled trial runs again."""
         return self.status in (COMPLETED, FAILED)
 
-    def tried(self, metric: str) -> Tried:
-        """What a sweep that goes on has to know of a trial that is over.
+    def finished(self, metric: str) -> FinishedTrial:
+        """Return the trial for a sweep that is resumed.
 
         Raises:
-            DataError: the row is not as a sweep writes it.
+            DataError: a sweep does not write such a row.
         """
         if self.status == FAILED:
-            return Tried(self.trial, self.values, {}, self.error or "it crashed")
+            return FinishedTrial(self.trial, self.values, {}, self.error or "it crashed")
         rungs = self.training.get("rungs")
         result = {
             "rounds": self.training.get("rounds"),
@@ -106,117 +99,113 @@ class Row:
         }
         if not isinstance(rungs, list) or not all(map(_is_report, [*rungs, [result["rounds"], result["metric"]]])):
             raise DataError(
-                f"The row of the trial {self.trial} is not as a sweep writes it",
+                f"The row of the trial {self.trial} in ml_model_training_runs was changed",
                 found=f"training_metrics {dict(self.training)} and {metric} {result['metric']}",
                 allowed="numbers in rounds, in rungs and in the metric",
-                next_step="leave --resume out for a new sweep: rows of this one in ml_model_training_runs were changed",
+                next_step="leave --resume out to begin a new sweep",
             )
-        return Tried(self.trial, self.values, result, "")
+        return FinishedTrial(self.trial, self.values, result, "")
 
 
 class TrialRuns:
-    """A `tuner.Watcher` that writes the rows and tells the progress.
+    """A `tuner.Watcher` that writes the rows and reports the progress.
 
     Attributes:
-        over: the trials that are over, those of an earlier process first.
+        over: the trials that have ended, those of an earlier process first.
     """
 
-    def __init__(self, client: Client, described: Described, progress: Progress) -> None:
-        """Finds the rows of an earlier process, where there was one.
+    def __init__(self, client: Client, sweep: SweepDescription, progress: Progress) -> None:
+        """Read the rows of an earlier process of the sweep.
 
         Raises:
-            DataError: a row is not as a sweep writes it.
+            DataError: a sweep does not write such a row.
         """
         self._client = client
-        self._of = described
+        self._sweep = sweep
         self._progress = progress
-        found = list(_rows(client, described.sweep))
-        self.over = [row.tried(described.metric) for row in found if row.is_over]
-        self._unfinished = [row for row in found if not row.is_over]
+        rows = list(_rows(client, sweep.sweep))
+        self.over = [row.finished(sweep.metric) for row in rows if row.has_ended]
+        self._unfinished = [row for row in rows if not row.has_ended]
         self._open: dict[str, TrainingRun] = {}
-        known = [one.result["metric"] for one in self.over if not one.error]
-        self._best: float | None = (max if described.higher else min)(known, default=None)
+        known = [trial.result["metric"] for trial in self.over if not trial.error]
+        self._best: float | None = (max if sweep.higher else min)(known, default=None)
 
     @property
     def unfinished(self) -> list[Mapping[str, Any]]:
-        """The values of the trials that an earlier process began and did not end, to be tried again."""
+        """Return the values of the trials that an earlier process left unfinished, to be tried again."""
         return [row.values for row in self._unfinished]
 
     def started(self, trial: str, values: Mapping[str, Any]) -> None:
-        """Writes that a trial runs."""
+        """Write that a trial is running."""
         now = datetime.now(UTC)
         run = self._opened(trial, values, now)
         training_runs.start_run(self._client, run, None if run.started_at == now else now)
-        self._tell()
+        self._report()
 
     def ended(self, trial: str, values: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-        """Writes how a trial ended, also one that was stopped before its last round."""
-        stopped = {"stopped_early": not result["final"], "rungs": result["rungs"]}
-        outcome = Outcome(
-            self._of.training_rows,
-            self._of.validation_rows,
-            0,
-            {"rounds": result["rounds"], **stopped},
-            result["metrics"],
-        )
+        """Write the result of a trial, also of a trial that was stopped before its last round."""
+        training = {"rounds": result["rounds"], "stopped_early": not result["final"], "rungs": result["rungs"]}
+        rows = self._sweep.training_rows, self._sweep.validation_rows, 0
         now = datetime.now(UTC)
-        training_runs.finish_run(self._client, self._opened(trial, values, now), outcome, now)
+        training_runs.finish_run(
+            self._client, self._opened(trial, values, now), TrainingResult(*rows, training, result["metrics"]), now
+        )
         self._close(trial, values, result, "")
-        self._say(values, result["metric"])
+        self._log_best(values, result["metric"])
 
     def failed(self, trial: str, values: Mapping[str, Any], error: str) -> None:
-        """Writes why a trial crashed; the sweep goes on."""
+        """Write why a trial crashed; the sweep goes on."""
         now = datetime.now(UTC)
         training_runs.fail_run(self._client, self._opened(trial, values, now), RuntimeError(error), now)
         self._close(trial, values, {}, error)
-        log.warning("a trial crashed, the sweep goes on: %s\n  with %s", error.partition("\n")[0], words(values))
+        log.warning("a trial crashed, the sweep goes on: %s\n  with %s", error.partition("\n")[0], _text(values))
 
-    def give_up(self, why: str) -> None:
-        """Writes that the trials which still run are given up, such as those of a sweep that was stopped."""
+    def give_up(self, reason: str) -> None:
+        """Write that the running trials are cancelled, for instance because the sweep was stopped."""
         for run in self._open.values():
-            training_runs.cancel_run(self._client, run, why, datetime.now(UTC))
+            training_runs.cancel_run(self._client, run, reason, datetime.now(UTC))
 
     def _opened(self, trial: str, values: Mapping[str, Any], now: datetime) -> TrainingRun:
-        """The row of a trial, which may crash before it starts; one that an earlier process left goes on in its own."""
+        """Return the run of a trial; a trial that an earlier process left unfinished keeps its row."""
         if trial not in self._open:
             left = next((row for row in self._unfinished if row.values == values), None)
             if left is not None:
                 self._unfinished.remove(left)
-            run_id = f"{self._of.sweep}_{left.trial if left else trial}"
+            run_id = f"{self._sweep.sweep}_{left.trial if left else trial}"
             self._open[trial] = TrainingRun(
                 run_id=run_id,
-                model_id=model_id(self._of.pipeline, run_id),
-                name=f"{self._of.pipeline} {run_id}",
-                # A part of the row's key.
+                model_id=model_id(self._sweep.pipeline, run_id),
+                name=f"{self._sweep.pipeline} {run_id}",
+                # Part of the row's key.
                 started_at=left.started_at if left else now,
                 kind=TUNING,
                 hyperparameters=dict(values),
-                training_source=self._of.source,
-                validation_source=self._of.source,
+                training_source=self._sweep.source,
+                validation_source=self._sweep.source,
             )
         return self._open[trial]
 
     def _close(self, trial: str, values: Mapping[str, Any], result: Mapping[str, Any], error: str) -> None:
         run = self._open.pop(trial)
-        name = run.run_id.removeprefix(f"{self._of.sweep}_")
-        self.over.append(Tried(name, dict(values), dict(result), error))
-        self._tell()
+        name = run.run_id.removeprefix(f"{self._sweep.sweep}_")
+        self.over.append(FinishedTrial(name, dict(values), dict(result), error))
+        self._report()
 
-    def _tell(self) -> None:
-        self._progress("trials", len(self.over), self._of.trials)
+    def _report(self) -> None:
+        self._progress("trials", len(self.over), self._sweep.trials)
 
-    def _say(self, values: Mapping[str, Any], value: float) -> None:
-        if self._best is None or (value > self._best if self._of.higher else value < self._best):
+    def _log_best(self, values: Mapping[str, Any], value: float) -> None:
+        if self._best is None or (value > self._best if self._sweep.higher else value < self._best):
             self._best = value
-            log.info("%s %.4f, the best so far: %s", self._of.metric, value, words(values))
+            log.info("%s %.4f, the best so far: %s", self._sweep.metric, value, _text(values))
 
 
-def _rows(client: Client, sweep: str) -> Iterator[Row]:
+def _rows(client: Client, sweep: str) -> Iterator[TrialRow]:
     for trial, status, started, values, training, validation, error in client.rows(
         statement("trials").text, {"sweep": sweep}
     ):
         at = datetime.fromtimestamp(started, UTC)
-        yield Row(trial, status, at, parsed(values), parsed(training), parsed(validation), error)
+        yield TrialRow(trial, status, at, parsed(values), parsed(training), parsed(validation), error)
 
 
 def _is_report(value: object) -> bool:
@@ -227,8 +216,8 @@ def _is_number(value: object) -> bool:
     return type(value) is int or (isinstance(value, float) and math.isfinite(value))
 
 
-def words(values: Mapping[str, Any]) -> str:
-    """The values of a trial, for people."""
+def _text(values: Mapping[str, Any]) -> str:
+    """Return the values of a trial as a line of the log."""
     return ", ".join(f"{key.removeprefix('model.params.')}={_short(value)}" for key, value in values.items())
 
 

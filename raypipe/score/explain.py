@@ -1,4 +1,4 @@
-"""Explanations for the rows that somebody will look at: the highest scores of the whole run."""
+"""Explain the rows with the highest scores of a run."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from raypipe.score.manifest import Manifest
 
 
 def write(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> int:
-    """Fills the run's table of explanations, anew if it is there; returns how many rows it has.
+    """Fill the run's table of explanations, replacing an earlier attempt's, and return its number of rows.
 
-    An exact SHAP value costs hundreds of times a prediction, so only `explain_rows` rows get one. Each is
-    a JSON object of the features that moved the score most, largest first, in the model's raw units.
+    An exact SHAP value costs hundreds of times a prediction, so only `explain_rows` rows are explained. An
+    explanation is a JSON object of the features that moved the score most, largest first, in the model's raw units.
     """
     columns = [f"{identifier(name)} {kind}" for name, kind in zip(manifest.keys, manifest.key_types, strict=True)]
     columns.append("contributions String")
@@ -30,7 +30,7 @@ def write(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> int
     if manifest.explain_rows == 0:
         return 0
     package = load_package(manifest.artifact_uri, manifest.artifact_sha256)
-    rows = _riskiest(client, manifest, written)
+    rows = _highest(client, manifest, written)
     texts = _contributions(package, rows, manifest.explain_features)
     table = rows.select(list(manifest.keys)).append_column("contributions", pa.array(texts, pa.string()))
     if table.num_rows:
@@ -38,7 +38,7 @@ def write(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> int
     return int(table.num_rows)
 
 
-def _riskiest(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> pa.Table:
+def _highest(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> pa.Table:
     keys = ", ".join(identifier(name) for name in manifest.keys)
     sql = (
         f"SELECT {keys}, {MATRIX} FROM (\n{unsliced(manifest.select)}\n) WHERE ({keys}) IN (\n"

@@ -1,16 +1,17 @@
-"""The manifest: everything a run will do, frozen before it does any of it.
+"""The manifest: the whole plan of a run, frozen before the run begins.
 
-A resumed run reads the manifest and never recomputes it, so that a changed config, table or SQL file
-cannot make one run out of two halves.
+A resumed run reads the manifest and never computes it again, so a config, table or SQL file that changes meanwhile
+cannot mix two plans in one run.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from datetime import UTC, date, datetime
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from raypipe.data.days import end_of_day
 from raypipe.data.slices import Slicing
@@ -20,12 +21,12 @@ OWN_COLUMNS = {"score": "Float32", "slice": "UInt32", "chunk": "UInt32", "attemp
 
 
 @dataclass(frozen=True)
-class Target:
+class PublishTarget:
     """A table that the run publishes into, and the SELECT that yields its rows.
 
     Attributes:
-        rows: how many rows that SELECT must yield, as an aggregate over the staged rows.
-        current: a 0/1 column of the table that is 1 in each entity's newest row alone; None where there is none.
+        rows: the number of rows that the SELECT must yield, as an aggregate over the staged rows.
+        current: a 0/1 column of the table that is 1 only in each entity's newest row, or None.
     """
 
     table: str
@@ -40,18 +41,17 @@ class Manifest:
 
     Attributes:
         run_id: also the `batch_id` of the published rows.
-        run_at: the run's timestamp, UTC, whole seconds; every published row carries it.
+        run_at: the run's timestamp, UTC, whole seconds; every published row has it.
         select: the compiled query, with `{slice}` in it.
-        select_parameters: the query's other bound values.
-        source_rows: the population's size when the run was planned.
-        source_checksum: the sum of the population's key hashes, modulo 2^64: the order does not matter.
+        source_checksum: the sum of the population's key hashes, modulo 2^64, whatever the order.
         levels: name and upper bound of each level of the score, ascending; may be empty.
-        inputs: columns of the query that the model gets as they are.
-        timezone: the zone in which the run's date is cut, an IANA name.
-        outputs: name and ClickHouse type of each column that the model answers with, beside the score.
-        values: what publish statements may bind of the model.
+        inputs: columns of the query that the model gets unchanged.
+        outputs: name and ClickHouse type of each column that the model returns beside the score.
+        values: the model's values that publish statements may bind.
         snapshot: the run's own copy of the features query, or None.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
     run_id: str
     run_at: datetime
@@ -85,66 +85,52 @@ class Manifest:
     inputs: tuple[str, ...]
     outputs: tuple[tuple[str, str], ...]
     values: Mapping[str, Any]
-    targets: tuple[Target, ...]
+    targets: tuple[PublishTarget, ...]
     snapshot: str | None
 
     @property
     def day_end(self) -> datetime:
-        """The end of the run's date in its zone."""
+        """Return the end of the run's date in its zone."""
         return end_of_day(self.date, self.timezone)
 
     @property
     def staged_types(self) -> dict[str, str]:
-        """The columns of the staging table with their types: the entity, what is carried, and the answer."""
+        """Return the staging table's columns with their types: keys, carried columns, outputs and raypipe's own."""
         kinds = dict(zip((*self.keys, *self.carry), (*self.key_types, *self.carry_types), strict=True))
         return {**kinds, **dict(self.outputs), **OWN_COLUMNS}
 
     @property
     def staging(self) -> str:
-        """The run's staging table."""
+        """Return the name of the run's staging table."""
         return f"raypipe_staging_{self.run_id}"
 
     @property
     def explanations(self) -> str:
-        """The run's table of explanations."""
+        """Return the name of the run's table of explanations."""
         return f"raypipe_explain_{self.run_id}"
 
-    def twin(self, target: Target) -> str:
-        """The run's twin of a target."""
+    def twin(self, target: PublishTarget) -> str:
+        """Return the name of the run's twin of a target."""
         return f"raypipe_twin_{target.table.replace('.', '_')}_{self.run_id}"
 
     def to_json(self) -> str:
-        """The manifest as the JSON text that `raypipe_runs` keeps."""
-        document = asdict(self)
-        document["run_at"] = self.run_at.isoformat()
-        document["date"] = self.date.isoformat()
-        document["select_parameters"] = {name: _plain(value) for name, value in self.select_parameters.items()}
-        return json.dumps(document)
+        """Return the JSON text that `raypipe_runs` keeps."""
+        return _JSON.dump_json(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """The manifest that `to_json` wrote.
+        """Read the text of `to_json`.
 
         Raises:
-            DataError: the text is not a manifest of this version.
+            DataError: the text is not a manifest of this version of raypipe.
         """
         try:
-            document = json.loads(text)
-            known = {field.name for field in fields(cls)}
-            if set(document) != known:
-                raise KeyError(", ".join(sorted(known ^ set(document))))
-            document["run_at"] = datetime.fromisoformat(document["run_at"]).astimezone(UTC)
-            document["date"] = date.fromisoformat(document["date"])
-            document["slicing"] = Slicing.from_json(document["slicing"])
-            document["targets"] = tuple(Target(**item) for item in document["targets"])
-            document["levels"] = tuple((name, bound) for name, bound in document["levels"])
-            document["outputs"] = tuple((name, kind) for name, kind in document["outputs"])
-            for name in ("keys", "key_types", "carry", "carry_types", "inputs"):
-                document[name] = tuple(document[name])
-            return cls(**document)
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError("The run's manifest cannot be read by this raypipe", found=repr(error)) from error
+            return _JSON.validate_json(text)
+        except ValidationError as error:
+            fields = ", ".join(sorted({str(item["loc"][0]) for item in error.errors() if item["loc"]}))
+            raise DataError(
+                "This version of raypipe cannot read the run's manifest", found=fields or error.errors()[0]["msg"]
+            ) from error
 
 
-def _plain(value: object) -> object:
-    return value.isoformat() if isinstance(value, (date, datetime)) else value
+_JSON = TypeAdapter(Manifest)

@@ -7,25 +7,23 @@ from dataclasses import dataclass
 from datetime import date
 
 from raypipe.artifact.package import load_package
-from raypipe.clickhouse import tables
+from raypipe.clickhouse import tables, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema import grants, migrate
 from raypipe.config.load import Loaded
-from raypipe.registry import life, models
+from raypipe.registry import models
 from raypipe.score import prepare, publish
 from raypipe.score.manifest import Manifest
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a scoring run would do.
+class PlannedRun:
+    """The run that `score` would start.
 
     Attributes:
-        manifest: the run, as it would be frozen.
-        population: whom it scores.
         parts: active parts of the base table, each of which a slice reads from.
-        methods: `replace` or `move` by target: how its rows get in.
+        methods: `replace` or `move`, by target.
         lacking: grants that the user does not have; None where the server cannot tell.
     """
 
@@ -36,22 +34,23 @@ class Plan:
     lacking: tuple[grants.Grant, ...] | None
 
 
-def plan(endpoint: Endpoint, loaded: Loaded, day: date | None, reference: str) -> Plan:
-    """What `score` would do, without changing anything."""
+def plan(endpoint: Endpoint, loaded: Loaded, day: date | None, reference: str) -> PlannedRun:
+    """Plan the run that `score` would start, without changing anything."""
     with Client(endpoint) as client:
-        people = prepare.population(client, loaded, day)
+        population = prepare.population(client, loaded, day)
         model = models.find(client, loaded.config.pipeline, reference)
-        life.require_artifact(model)
-        package = load_package(
-            model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version
-        )
-        manifest = prepare.manifest(client, loaded, model, package, people, write=False)
+        models.require_artifact(model)
+        package = load_package(model.artifact_uri, model.artifact_sha256)
+        manifest = prepare.manifest(client, loaded, model, package, population, write=False)
         targets = [target.table for target in manifest.targets]
         needed = grants.required(endpoint.database, migrate.schema(), targets)
-        return Plan(
+        return PlannedRun(
             manifest,
-            people,
-            sum(part.parts for part in tables.partitions(client, loaded.config.source.table)),
-            {target.table: publish.method(publish.require_target(client, target)) for target in manifest.targets},
+            population,
+            tables.active_parts(client, loaded.config.source.table),
+            {
+                target.table: publish.method(twins.require_swappable(client, target.table))
+                for target in manifest.targets
+            },
             grants.missing(client, needed),
         )

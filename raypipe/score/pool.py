@@ -1,6 +1,6 @@
-"""Slices over a pool of Ray actors; nothing but slices and receipts crosses the object store.
+"""Score slices on a pool of Ray actors; only slices and receipts cross the object store.
 
-Plain actors instead of a Ray Data dataset: docs/decisions/0008-scoring-pool.md has the measurement.
+docs/decisions/0008-scoring-pool.md measures why these are plain actors and not a Ray Data dataset.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from raypipe.score.worker import SliceScorer
 
 @dataclass(frozen=True)
 class PoolSize:
-    """How many actors score, and what each may use.
+    """The number of scoring actors and their resources.
 
     Attributes:
-        largest: actors at most; None for as many as the cluster's CPUs hold. Beyond that they wait, and an
+        largest: the most actors; None for as many as the cluster's CPUs hold. Further actors wait, and an
             autoscaling cluster grows for them.
-        cpus: CPUs an actor reserves, and threads its model uses.
+        cpus: CPUs that an actor reserves, and threads that its model uses.
         restarts: how often an actor may die and a slice be repeated before the run fails.
     """
 
@@ -41,7 +41,7 @@ class PoolSize:
 
 
 class _Actor:
-    """Loads the model at its first call, so that what goes wrong there is raised like any other error."""
+    """Loads the model at its first call, so that a failure there is raised like any other error."""
 
     def __init__(self, endpoint: Endpoint, manifest: str, cpus: int) -> None:
         self._endpoint = endpoint
@@ -50,11 +50,11 @@ class _Actor:
         self._loaded: SliceScorer | None = None
 
     def ready(self) -> None:
-        """Loads and checks the model."""
+        """Load and check the model."""
         self._scorer()
 
     def score(self, piece: Slice) -> str:
-        """Scores a slice; the receipt as JSON."""
+        """Score a slice and return the receipt as JSON."""
         return self._scorer().score(piece).to_json()
 
     def _scorer(self) -> SliceScorer:
@@ -62,25 +62,25 @@ class _Actor:
             try:
                 self._loaded = SliceScorer(self._endpoint, Manifest.from_json(self._manifest), self._cpus)
             except ModelError as error:
-                # The driver has read the artifact: what is wrong with it may be so on this machine alone.
+                # The driver has read the same artifact, so the fault may be this machine's.
                 error.problem = f"{error.problem}, on the node {platform.node()}"
                 raise
         return self._loaded
 
 
 def score_slices(endpoint: Endpoint, manifest: Manifest, slices: Iterable[Slice], size: PoolSize) -> Iterator[Receipt]:
-    """Scores the slices in parallel and yields each receipt as it comes.
+    """Score the slices in parallel and yield each receipt as it comes.
 
     Raises:
-        UsageError: an actor needs more CPUs than the cluster has.
-        RaypipeError: what an actor met and could not repeat.
+        UsageError: an actor needs more CPUs than a node has.
+        RaypipeError: an actor failed for a reason that does not pass.
     """
     queue = deque(slices)
     count = _actors(len(queue), size)
-    actor = ray.remote(_Actor).options(num_cpus=size.cpus, max_restarts=size.restarts, max_task_retries=size.restarts)
-    pool: list[Any] = [actor.remote(endpoint, manifest.to_json(), size.cpus) for _ in range(count)]
-    # An actor gets a slice when it is ready: one that waits for its node keeps no slice waiting.
-    working = {one.ready.remote(): one for one in pool}
+    kind = ray.remote(_Actor).options(num_cpus=size.cpus, max_restarts=size.restarts, max_task_retries=size.restarts)
+    pool: list[Any] = [kind.remote(endpoint, manifest.to_json(), size.cpus) for _ in range(count)]
+    # An actor gets a slice when it is ready, so that an actor without a node delays no slice.
+    working = {actor.ready.remote(): actor for actor in pool}
     scoring = 0
     try:
         while queue or scoring:
@@ -93,13 +93,13 @@ def score_slices(endpoint: Endpoint, manifest: Manifest, slices: Iterable[Slice]
                 working[free.score.remote(queue.popleft())] = free
                 scoring += 1
             else:
-                # Its CPUs, and on an autoscaling cluster its node, are not needed any more.
+                # Frees its CPUs, and on an autoscaling cluster its node.
                 ray.kill(free)
             if receipt is not None:
                 yield Receipt.from_json(receipt)
     finally:
-        for one in pool:
-            ray.kill(one)
+        for actor in pool:
+            ray.kill(actor)
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def _named_deaths(size: PoolSize) -> Iterator[None]:
         raise ModelError(
             f"A scoring actor died more than {size.restarts} times (score.actors.restarts)",
             found=" ".join(str(error).split()),
-            next_step="an actor that runs out of memory needs fewer actors (score.actors.max) or smaller chunks"
+            next_step="if it ran out of memory, use fewer actors (score.actors.max) or smaller chunks"
             " (score.chunk_rows); then finish the run with `raypipe resume`",
         ) from error
 
@@ -120,7 +120,7 @@ def _actors(slices: int, size: PoolSize) -> int:
     fitting = room(nodes, size.cpus)
     if fitting < 1:
         raise UsageError(
-            "A scoring actor asks for more CPUs than a node of Ray has",
+            "A scoring actor needs more CPUs than a Ray node has",
             found=f"score.actors.cpus = {size.cpus}",
             allowed=f"at most {max(nodes)}",
         )

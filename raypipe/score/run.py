@@ -1,4 +1,4 @@
-"""A scoring run from its manifest to its commit: stage, check, publish; and the same again to resume it."""
+"""Execute or resume a scoring run, from its manifest to its commit: stage, check, publish."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
@@ -16,7 +17,7 @@ from raypipe.config.publishing import PREDICTIONS
 from raypipe.data.slices import Slice
 from raypipe.errors import Busy, GateRefused, RaypipeError
 from raypipe.progress import Progress
-from raypipe.score import current, explain, gate, ledger, mapping, publish, runs, staging
+from raypipe.score import current_rows, explain, gate, ledger, publish, publish_sql, runs, staging
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.runs import Run
@@ -24,7 +25,9 @@ from raypipe.score.worker import peak_mb
 
 log = logging.getLogger(__name__)
 
-Monitor = Callable[[Manifest, Sequence[Receipt]], None]
+Measured = TypeVar("Measured")
+# Writes the monitoring rows of a run, and returns its measurements.
+Monitor = Callable[[Manifest, Sequence[Receipt]], Measured]
 # Scores slices and yields each receipt as it comes.
 Scorer = Callable[[Manifest, Sequence[Slice]], Iterator[Receipt]]
 
@@ -37,7 +40,7 @@ class Timings:
 
     @contextmanager
     def of(self, stage: str) -> Iterator[None]:
-        """Adds what happens inside to a stage."""
+        """Add the seconds spent inside to a stage."""
         started = time.perf_counter()
         try:
             yield
@@ -45,17 +48,18 @@ class Timings:
             self.add(stage, time.perf_counter() - started)
 
     def add(self, stage: str, seconds: float) -> None:
-        """Adds seconds to a stage."""
+        """Add seconds to a stage."""
         self.seconds[stage] = round(self.seconds.get(stage, 0.0) + seconds, 3)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A published run: its row, its receipts, and the peak memory of its processes in MB."""
+class PublishedRun(Generic[Measured]):
+    """A published run: its row, its receipts, the peak memory of its processes in MB, and the monitor's result."""
 
     run: Run
     receipts: tuple[Receipt, ...]
     peak_mb: dict[str, float]
+    measured: Measured
 
 
 def execute(
@@ -65,24 +69,19 @@ def execute(
     *,
     take_over: bool,
     progress: Progress,
-    monitor: Monitor,
-) -> Outcome:
-    """Runs a manifest to its end, from wherever an earlier attempt at it stopped.
+    monitor: Monitor[Measured],
+) -> PublishedRun[Measured]:
+    """Execute a manifest to its end, from where an earlier attempt stopped.
 
-    Whatever goes wrong, the lock is given back and the run's row says why; what was
-    staged stays for a resume.
+    After any error the lock is released, the run's row has the reason, and the staged rows stay for a resume.
 
     Args:
-        client: the ClickHouse of the run.
-        manifest: what to do.
-        scorer: scores the slices that are not done yet; not asked when all are.
-        take_over: whether another owner's lock may be taken.
-        progress: told the stage, what is done and what there is to do.
-        monitor: writes the monitoring rows, after the gate and before the predictions.
+        scorer: scores the slices that are not done yet; not called when all are done.
+        monitor: called after the gate and before the predictions are published.
 
     Raises:
         Busy: another run of the pipeline is at work, or began in the same second.
-        UsageError: the run is over, or a later one of its date is published.
+        UsageError: the run is finished, or a later run of its date is published.
         GateRefused: a check failed; the targets are unchanged.
     """
     owner = Owner.here(manifest.run_id)
@@ -94,20 +93,20 @@ def execute(
     try:
         run = _opened(client, manifest, owner)
         try:
-            outcome = _work(client, manifest, run, owner, scorer, progress, monitor)
+            published = _work(client, manifest, run, owner, scorer, progress, monitor)
         except BaseException as error:
             _record_failure(client, run, owner, error)
             if isinstance(error, KeyboardInterrupt):
                 error.add_note(f"`raypipe resume {run.run_id}` finishes the run")
             raise
         _tidy(client, manifest, owner)
-        return outcome
+        return published
     finally:
         lock.release(client, manifest.pipeline, owner)
 
 
 def _opened(client: Client, manifest: Manifest, owner: Owner) -> Run:
-    """The run's row as RUNNING, unless it was finished before this process had the lock."""
+    """Write the run's row as RUNNING, unless the run was finished before this process had the lock."""
     attempted = runs.attempted(client, manifest.run_id)
     if attempted is not None:
         runs.require_unfinished(attempted)
@@ -122,7 +121,7 @@ def _opened(client: Client, manifest: Manifest, owner: Owner) -> Run:
 
 
 def _forget(client: Client, manifest: Manifest) -> None:
-    """Drops what was made for a run that does not begin; one that was begun before keeps it for a resume."""
+    """Drop the tables of a run that does not begin; a run that had begun keeps them for a resume."""
     if runs.attempted(client, manifest.run_id) is None:
         staging.drop(client, manifest)
 
@@ -134,8 +133,8 @@ def _work(
     owner: Owner,
     scorer: Scorer,
     progress: Progress,
-    monitor: Monitor,
-) -> Outcome:
+    monitor: Monitor[Measured],
+) -> PublishedRun[Measured]:
     timings = Timings()
     written = _stage(client, manifest, scorer, timings, progress)
     with timings.of("gate"):
@@ -146,16 +145,16 @@ def _work(
     with timings.of("explain"):
         progress("explain", 0, 1)
         explain.write(client, manifest, written)
-    monitor(manifest, written)
+    measured = monitor(manifest, written)
     with timings.of("publish"):
         run = _publish(client, manifest, run, owner, written, passed.staged, progress)
     run = _commit(client, run, owner, passed.staged, timings)
     peaks = {"driver": round(peak_mb(), 1), "actor": max((r.peak_mb for r in written), default=0.0)}
-    return Outcome(run, tuple(written), peaks)
+    return PublishedRun(run, tuple(written), peaks, measured)
 
 
 def _stage(client: Client, manifest: Manifest, scorer: Scorer, timings: Timings, progress: Progress) -> list[Receipt]:
-    """Scores the slices that are not done yet."""
+    """Score the slices that are not done yet."""
     staging.create(client, manifest)
     staging.check(client, manifest)
     written = ledger.reconcile(client, manifest)
@@ -187,12 +186,14 @@ def _publish(
     progress: Progress,
 ) -> Run:
     lock.require(client, manifest.pipeline, owner)
-    expected = {target.table: mapping.expected(client, manifest, target, written, rows) for target in manifest.targets}
+    expected = {
+        target.table: publish_sql.expected(client, manifest, target, written, rows) for target in manifest.targets
+    }
     prepared = []
     for number, target in enumerate(manifest.targets):
         progress("publish", number, len(manifest.targets))
         prepared.append(publish.prepare(client, manifest, target, written, expected[target.table]))
-    # The view shows such a run as soon as its rows have taken the place of the earlier ones.
+    # The view shows such a run as soon as its rows have replaced the earlier ones.
     replaces = any(item.target.table == PREDICTIONS and item.takes_place(run.replaces) for item in prepared)
     run = runs.save(client, run, status=runs.PUBLISHING, replaces=int(replaces))
     for item in prepared:
@@ -205,68 +206,60 @@ def _publish(
 
 
 def _commit(client: Client, run: Run, owner: Owner, rows: int, timings: Timings) -> Run:
-    """Writes the row that makes the run the current one."""
+    """Write the row that makes the run the current run of its date."""
     lock.require(client, run.pipeline, owner)
     return runs.commit(client, run, rows_published=rows, error="", timings=json.dumps(timings.seconds))
 
 
 def _tidy(client: Client, manifest: Manifest, owner: Owner) -> None:
-    """Closes what is no longer current, removes the rows of earlier runs, retires those, drops what the run made.
+    """Close rows that are no longer current, retire earlier runs, and drop the run's own tables.
 
-    The run is published by now: what fails here is left to the next run of the day, and to `raypipe doctor --clean`.
+    The run is published by now. A failure here is left to the next run of the day, and to `raypipe doctor --clean`.
     """
     try:
         for target in manifest.targets:
             if target.current is not None:
                 lock.require(client, manifest.pipeline, owner)
-                current.close_earlier(client, manifest, target)
+                current_rows.close_earlier(client, manifest, target)
         for earlier in runs.earlier(client, manifest):
-            # One that took over meanwhile is no earlier one.
+            # A run that took over meanwhile is not an earlier run.
             lock.require(client, manifest.pipeline, owner)
             retire(client, manifest, earlier)
         staging.drop(client, manifest)
     except RaypipeError as error:
-        log.warning("the run is published; something it made was left behind: %s", error.problem)
+        log.warning("the run is published, but its own tables or earlier rows remain: %s", error.problem)
 
 
 def retire(client: Client, current: Manifest, earlier: Run) -> None:
-    """Removes what a run left in the targets and beside them, now that another one is committed for its date."""
+    """Remove an earlier run's rows and tables, now that another run is committed for its date."""
     for target in current.targets:
-        publish.remove_earlier(client, current, target, earlier.run_id, earlier.model_version, earlier.started_at)
+        publish.remove_earlier(client, current, target, earlier)
     staging.drop(client, Manifest.from_json(earlier.manifest))
     runs.save(client, earlier, status=runs.SUPERSEDED)
 
 
 def retire_superseded(client: Client) -> tuple[str, ...]:
-    """Retires the runs whose successor was committed and then died, unless somebody works on their pipeline.
-
-    Returns:
-        Their ids.
-    """
+    """Retire the runs whose successor died after its commit, except in pipelines at work; return their ids."""
     retired = []
     for run, newest in runs.superseded(client):
-        owner = Owner.here(newest.run_id)
-        try:
-            lock.acquire(client, newest.pipeline, owner)
-        except Busy:
-            continue
-        try:
+        with suppress(Busy), lock.held(client, newest.pipeline, Owner.here(newest.run_id)):
             retire(client, Manifest.from_json(newest.manifest), run)
-        finally:
-            lock.release(client, newest.pipeline, owner)
-        retired.append(run.run_id)
+            retired.append(run.run_id)
     return tuple(retired)
 
 
 def _record_failure(client: Client, run: Run, owner: Owner, error: BaseException) -> None:
-    status = runs.REFUSED if isinstance(error, GateRefused) else runs.FAILED
-    text = str(error) if isinstance(error, RaypipeError) else f"{type(error).__name__}: {error}"
+    # Ctrl-C, or the SIGTERM of a stopped job, which Ray turns into SystemExit.
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        status, text = runs.INTERRUPTED, ""
+    else:
+        status = runs.REFUSED if isinstance(error, GateRefused) else runs.FAILED
+        text = str(error) if isinstance(error, RaypipeError) else f"{type(error).__name__}: {error}"
     try:
-        found = runs.find(client, run.run_id)
-        if found.owner != str(owner):
-            # Somebody else took this very run over; its row is theirs.
-            return
-        runs.save(client, found, status=status, error=text[:10_000])
+        row = runs.find(client, run.run_id)
+        # Another process that took over this run writes the row from then on.
+        if row.owner == str(owner):
+            runs.save(client, row, status=status, error=text[:10_000])
     except RaypipeError as failure:
-        # The server may be what failed; the run's row then still says RUNNING, and its lock who ran it.
-        log.warning("the run's failure could not be written down: %s", failure.problem)
+        # Where the server failed, the run's row still says RUNNING, and its lock names the process.
+        log.warning("the run's state could not be written: %s", failure.problem)

@@ -1,14 +1,12 @@
-"""The rows of `raypipe_runs`: what ran, how far it came, and the commit point of a publication."""
+"""The rows of `raypipe_runs`: the runs, their states, and the commit point of a publication."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-
-import pyarrow as pa
 
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.errors import Busy, UsageError
@@ -20,48 +18,21 @@ PUBLISHING = "PUBLISHING"
 PUBLISHED = "PUBLISHED"
 REFUSED = "REFUSED"
 FAILED = "FAILED"
+INTERRUPTED = "INTERRUPTED"
 SUPERSEDED = "SUPERSEDED"
 
+AT_WORK = (RUNNING, STAGED, PUBLISHING)
 FINISHED = (PUBLISHED, SUPERSEDED)
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-_TIME = pa.timestamp("us", tz="UTC")
-
-SCHEMA = pa.schema(
-    [
-        ("run_id", pa.string()),
-        ("pipeline", pa.string()),
-        ("date", pa.date32()),
-        ("model_id", pa.string()),
-        ("model_version", pa.string()),
-        ("artifact_sha256", pa.string()),
-        ("contract_sha256", pa.string()),
-        ("sql_sha256", pa.string()),
-        ("status", pa.string()),
-        ("manifest", pa.string()),
-        ("source_rows", pa.uint64()),
-        ("source_checksum", pa.uint64()),
-        ("slices", pa.uint32()),
-        ("rows_read", pa.uint64()),
-        ("rows_published", pa.uint64()),
-        ("rows_rejected", pa.uint64()),
-        ("replaces", pa.uint8()),
-        ("owner", pa.string()),
-        ("error", pa.string()),
-        ("timings", pa.string()),
-        ("started_at", _TIME),
-        ("published_at", _TIME),
-        ("updated_at", _TIME),
-    ]
-)
 
 
 @dataclass(frozen=True)
 class Run:
     """A run as `raypipe_runs` keeps it; `manifest` and `timings` are JSON text.
 
-    `replaces` is 1 when its predictions took the place of every other run's of the date in one step, until a later
-    run's are moved in beside them and committed.
+    `replaces` is 1 when its predictions replaced those of every other run of the date in one step. It becomes 0 when a
+    later run is moved in beside them and committed.
     """
 
     run_id: str
@@ -86,17 +57,19 @@ class Run:
     timings: str = "{}"
     started_at: datetime = NEVER
     published_at: datetime = NEVER
-    updated_at: datetime = field(default=NEVER)
+    updated_at: datetime = NEVER
+
+    @property
+    def run_at(self) -> datetime:
+        """Return the timestamp that the run's published rows have, as the manifest's `run_at`."""
+        return self.started_at
 
 
 def opened(manifest: Manifest, owner: str, attempted: Run | None = None) -> Run:
-    """The row of a run that is about to begin.
+    """Return the row of a run that is about to begin.
 
-    Args:
-        manifest: of the run.
-        owner: who works on it.
-        attempted: the row that an earlier attempt left: what that swapped in stays in view, and its row's version is
-            passed even by a host whose clock is behind.
+    Swapped rows of an earlier attempt stay in view. The new row is later than the attempt's row, even where this host's
+    clock is behind.
     """
     return Run(
         manifest.run_id,
@@ -120,78 +93,73 @@ def opened(manifest: Manifest, owner: str, attempted: Run | None = None) -> Run:
 
 
 def save(client: Client, run: Run, **changes: Any) -> Run:
-    """Writes the run with its changes as the newest version of its row."""
+    """Write the run with its changes as the newest version of its row."""
     changed = _changed(run, **changes)
     _write(client, [changed])
     return changed
 
 
 def commit(client: Client, run: Run, **changes: Any) -> Run:
-    """Writes the row that makes a run the current one of its date.
+    """Write the row that makes a run the current run of its date.
 
-    Where its rows were moved in beside those of earlier runs, the same block says that these no longer take the others'
-    place: a reader of the view meets either.
+    Where its rows were moved in beside those of earlier runs, the same block sets their `replaces` to 0, so a reader
+    of the view sees one run or the other.
     """
     changed = _changed(run, status=PUBLISHED, published_at=datetime.now(UTC), **changes)
-    beside = [] if run.replaces else [one for one in siblings(client, run) if one.replaces]
-    _write(client, [changed, *(_changed(one, replaces=0) for one in beside)])
+    beside = [] if run.replaces else [sibling for sibling in siblings(client, run) if sibling.replaces]
+    _write(client, [changed, *(_changed(sibling, replaces=0) for sibling in beside)])
     return changed
 
 
 def _changed(run: Run, **changes: Any) -> Run:
-    # The version must grow even when two changes fall into one tick of the clock.
+    # updated_at must grow even when two changes fall into one tick of the clock.
     later = max(datetime.now(UTC), run.updated_at + timedelta(microseconds=1))
     return replace(run, **changes, updated_at=later)
 
 
-def _write(client: Client, written: Sequence[Run]) -> None:
-    rows = [{item.name: getattr(one, item.name) for item in fields(Run)} for one in written]
-    client.insert(
-        "raypipe_runs",
-        pa.Table.from_pylist(rows, schema=SCHEMA),
-        token=content_token(*(part for one in written for part in (one.run_id, one.updated_at.isoformat()))),
-        columns=SCHEMA.names,
-    )
+def _write(client: Client, runs: Sequence[Run]) -> None:
+    token = content_token(*(part for run in runs for part in (run.run_id, run.updated_at.isoformat())))
+    client.insert_rows("raypipe_runs", [vars(run) for run in runs], token=token)
 
 
 def find(client: Client, run_id: str) -> Run:
-    """The run with an id.
+    """Return the run with an id.
 
     Raises:
-        UsageError: there is none; the message lists the latest.
+        UsageError: the run does not exist; the message lists the latest runs.
     """
-    found = attempted(client, run_id)
-    if found is None:
+    run = attempted(client, run_id)
+    if run is None:
         latest = ", ".join(run.run_id for run in listed(client, limit=5))
-        raise UsageError("There is no such run", found=run_id, allowed=latest or "none has run yet")
-    return found
+        raise UsageError("There is no such run", found=run_id, allowed=latest or "no run exists yet")
+    return run
 
 
 def attempted(client: Client, run_id: str) -> Run | None:
-    """The run with an id, or None where it has not begun."""
+    """Return the run with an id, or None where it has not begun."""
     return next(iter(_select(client, "run_id = {run_id:String}", {"run_id": run_id})), None)
 
 
 def require_unfinished(run: Run) -> None:
-    """Refuses to work on a run that is over.
+    """Refuse to work on a finished run.
 
     Raises:
-        UsageError: it is published, or another one of its date was after it.
+        UsageError: the run is published, or was superseded by a later run of its date.
     """
     if run.status in FINISHED:
         raise UsageError(
-            f"Run {run.run_id} needs no resuming",
+            f"Run {run.run_id} is finished and cannot be resumed",
             found=run.status,
-            allowed="a run that is RUNNING, STAGED, PUBLISHING, REFUSED or FAILED",
-            next_step=f"`raypipe run {run.pipeline} --date {run.date}` makes a new run",
+            allowed=", ".join((*AT_WORK, REFUSED, FAILED, INTERRUPTED)),
+            next_step=f"start a new run with `raypipe run {run.pipeline} --date {run.date}`",
         )
 
 
 def require_newest(client: Client, run: Run) -> None:
-    """Refuses to go on with a run behind which a later one of its date was published, whose rows it would replace.
+    """Refuse to resume a run when a later run of its date is published, whose rows it would replace.
 
     Raises:
-        UsageError: there is such a run; it died before it could mark this one as superseded.
+        UsageError: there is a later run, which died before it could mark this run as superseded.
     """
     later = _select(
         client,
@@ -201,17 +169,17 @@ def require_newest(client: Client, run: Run) -> None:
     )
     if later:
         raise UsageError(
-            f"A run that began after {run.run_id} is published for the same date",
+            f"A later run than {run.run_id} is published for its date",
             found=later[0].run_id,
-            next_step=f"leave it; `raypipe run {run.pipeline} --date {run.date}` makes a new run",
+            next_step=f"do not resume it; start a new run with `raypipe run {run.pipeline} --date {run.date}`",
         )
 
 
 def require_own_second(client: Client, manifest: Manifest) -> None:
-    """Refuses a run that began in the same second as another one of its pipeline, whose rows could be taken for its.
+    """Refuse a run that began in the same second as another run of its pipeline: their rows could be confused.
 
     Raises:
-        Busy: they were planned side by side.
+        Busy: another run was planned in the same second.
     """
     others = _select(
         client,
@@ -220,38 +188,38 @@ def require_own_second(client: Client, manifest: Manifest) -> None:
     )
     if others:
         raise Busy(
-            f"Another run of the pipeline {manifest.pipeline} began in the very same second",
+            f"Another run of the pipeline {manifest.pipeline} began in the same second",
             found=f"{others[0].run_id} of {others[0].date}, {manifest.run_at:%Y-%m-%d %H:%M:%S} UTC",
             next_step="repeat the command",
         )
 
 
 def listed(client: Client, pipeline: str | None = None, limit: int = 20) -> list[Run]:
-    """The latest runs, newest first, of one pipeline or of all."""
+    """Return the latest runs of one pipeline or of all, newest first."""
     condition = "pipeline = {pipeline:String}" if pipeline else "1"
     return _select(client, condition, {"pipeline": pipeline} if pipeline else {}, f"LIMIT {int(limit)}")
 
 
 def earlier(client: Client, manifest: Manifest) -> list[Run]:
-    """Other runs of the same pipeline and date, whose rows may stand in the targets.
+    """Return the other runs of the same pipeline and date whose rows may be in the targets.
 
-    Failed ones count too: a run may have died after one of its targets was written.
+    Failed runs count, too: a run may have died after it wrote one of its targets.
     """
     return [run for run in siblings(client, manifest) if run.status != SUPERSEDED]
 
 
 def siblings(client: Client, run: Run | Manifest) -> list[Run]:
-    """Every other run of the same pipeline and date, newest first."""
+    """Return every other run of the same pipeline and date, newest first."""
     condition = "pipeline = {pipeline:String} AND date = {date:Date} AND run_id != {run_id:String}"
     return _select(client, condition, {"pipeline": run.pipeline, "date": run.date, "run_id": run.run_id})
 
 
 def at_work(client: Client, manifest: Manifest, table: str) -> list[str]:
-    """The other pipelines with a run of the manifest's date that writes a table, and has not ended yet."""
+    """Return the other pipelines with a run at work that writes a table for the manifest's date."""
     rows = client.rows(
         "SELECT DISTINCT pipeline FROM raypipe_runs FINAL WHERE pipeline != {pipeline:String} AND date = {date:Date}"
-        f" AND status IN ('{RUNNING}', '{STAGED}', '{PUBLISHING}')"
-        " AND arrayExists(one -> splitByChar('.', JSONExtractString(one, 'table'))[-1] = {table:String},"
+        f" AND status IN {AT_WORK}"
+        " AND arrayExists(target -> splitByChar('.', JSONExtractString(target, 'table'))[-1] = {table:String},"
         " JSONExtractArrayRaw(manifest, 'targets')) ORDER BY pipeline",
         {"pipeline": manifest.pipeline, "date": manifest.date, "table": table},
     )
@@ -259,7 +227,7 @@ def at_work(client: Client, manifest: Manifest, table: str) -> list[str]:
 
 
 def superseded(client: Client) -> list[tuple[Run, Run]]:
-    """Published runs that a later one of their pipeline and date stands beside, each with the latest of them."""
+    """Return the published runs that have a later published run of their date, each with the latest."""
     published = sorted(
         _select(client, "status = 'PUBLISHED'", {}), key=lambda run: (run.published_at, run.run_id), reverse=True
     )
@@ -285,6 +253,6 @@ def _day(value: Any) -> date:
 
 
 def timings(run: Run) -> dict[str, float]:
-    """The seconds of a run's stages."""
+    """Return the seconds of a run's stages."""
     document: dict[str, float] = json.loads(run.timings)
     return document

@@ -1,4 +1,7 @@
-"""Score a population and publish it: champion → manifest → lock → slices → staging → ledger → gate → swap → commit."""
+"""Score a population and publish it.
+
+champion → manifest → lock → slices → staging → ledger → gate → drift → swap → commit
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 from raypipe.artifact.package import load_card
 from raypipe.clickhouse import lock
@@ -17,22 +21,26 @@ from raypipe.config.schema import PipelineConfig
 from raypipe.data.slices import Slice
 from raypipe.monitor.drift import Drift
 from raypipe.progress import Progress
-from raypipe.registry import life, models
-from raypipe.score import monitoring, prepare, runs
+from raypipe.registry import models
+from raypipe.score import prepare, run_drift, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.pool import PoolSize, score_slices
-from raypipe.score.run import Outcome, execute
+from raypipe.score.run import PublishedRun, execute
 from raypipe.score.worker import SliceScorer
 
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """A published run, its manifest and its drift."""
+    """A published run and its manifest."""
 
-    outcome: Outcome
+    outcome: PublishedRun[Drift]
     manifest: Manifest
-    drift: Drift
+
+    @property
+    def drift(self) -> Drift:
+        """Return the drift of the run."""
+        return self.outcome.measured
 
 
 def score(
@@ -44,41 +52,38 @@ def score(
     *,
     take_over: bool = False,
 ) -> ScoreResult:
-    """Scores a population and publishes it.
+    """Score a population and publish it.
 
     Args:
-        endpoint: the ClickHouse.
-        loaded: the pipeline's config.
         day: the snapshot; None for the newest.
         reference: the model: a version, an alias such as `champion`, or `latest`.
-        progress: told the stage, what is done and what there is to do.
         take_over: whether another run's lock may be taken.
     """
     with Client(endpoint) as client, runtime.session(endpoint, loaded.config.ray) as workers:
         progress("plan", 0, 1)
-        people = prepare.population(client, loaded, day)
+        population = prepare.population(client, loaded, day)
         model = models.find(client, loaded.config.pipeline, reference)
-        life.require_artifact(model)
-        # The actors load the model itself, and score its golden rows before anything else.
-        card = load_card(model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version)
+        models.require_artifact(model)
+        # The actors load the model itself, and first score its golden rows.
+        card = load_card(model.artifact_uri, model.artifact_sha256)
         _require_cluster(workers)
         if not take_over:
             lock.require_free(client, loaded.config.pipeline)
-        manifest = prepare.manifest(client, loaded, model, card, people, write=True)
+        manifest = prepare.manifest(client, loaded, model, card, population, write=True)
         return _execute(client, loaded.config, manifest, workers, progress, take_over)
 
 
 def resume(
     endpoint: Endpoint, loaded: Loaded, run_id: str, progress: Progress, *, take_over: bool = False
 ) -> ScoreResult:
-    """Finishes an interrupted run from its manifest; what is done stays done.
+    """Finish an interrupted or failed run from its manifest; finished slices are kept.
 
     Raises:
         UsageError: there is no such run, or it is finished.
     """
     with Client(endpoint) as client, runtime.session(endpoint, loaded.config.ray) as workers:
         run = runs.find(client, run_id)
-        # Asked again under the lock; here before a cluster is asked for anything.
+        # Checked again under the lock; here before a cluster is used.
         runs.require_unfinished(run)
         manifest = Manifest.from_json(run.manifest)
         load_card(
@@ -99,13 +104,12 @@ def _execute(
     progress: Progress,
     take_over: bool,
 ) -> ScoreResult:
-    found: list[Drift] = []
     actors = config.score.actors
     size = PoolSize(actors.max, actors.cpus, actors.restarts)
 
     def scorer(manifest: Manifest, slices: Sequence[Slice]) -> Iterator[Receipt]:
         if len(slices) == 1 and workers.starts_here:
-            # It would be done before a Ray on this machine had started.
+            # One slice is done before a Ray on this machine has started.
             yield SliceScorer(client.endpoint, manifest, os.cpu_count() or 1).score(slices[0])
             return
         workers.ready()
@@ -113,14 +117,12 @@ def _execute(
         # The rest is ClickHouse's work.
         workers.release()
 
-    def monitored(manifest: Manifest, written: Sequence[Receipt]) -> None:
-        found.append(monitoring.measure(client, config.monitor, manifest, written))
-
-    outcome = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitored)
-    return ScoreResult(outcome, manifest, found[0])
+    monitor = partial(run_drift.measure, client, config.monitor)
+    published = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitor)
+    return ScoreResult(published, manifest)
 
 
 def _require_cluster(workers: runtime.Session) -> None:
-    """Refuses a cluster that cannot be used before anything is written; a Ray of its own starts when there is need."""
+    """Refuse an unusable cluster before anything is written; a Ray of the run's own starts when needed."""
     if not workers.starts_here:
         workers.ready()

@@ -1,4 +1,4 @@
-"""The staging table of a run: narrow rows, one partition a slice."""
+"""The staging table of a run: narrow rows, one partition per slice."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from raypipe.clickhouse.tables import describe
 from raypipe.errors import DataError
 from raypipe.score.manifest import Manifest
 
-# A chunk is remembered for as long as its slice may be retried; ten times the chunks of a run is ample.
+# The table must remember a chunk as long as its slice may be retried; ten times the chunks of a run is ample.
 WINDOW_A_CHUNK = 10
 SMALLEST_WINDOW = 1000
 WINDOWS = ("non_replicated_deduplication_window", "replicated_deduplication_window")
 
 
 def chunks_of(manifest: Manifest) -> int:
-    """An upper bound of the run's chunks: every slice ends with one that may be short."""
+    """Return an upper bound of the run's chunks; the last chunk of each slice may be short."""
     return manifest.source_rows // manifest.chunk_rows + len(manifest.slicing.slices)
 
 
 def create(client: Client, manifest: Manifest) -> None:
-    """Creates the staging table of a run, unless a run that is resumed has it already.
+    """Create the staging table of a run, unless a resumed run has it already.
 
     Raises:
-        DataError: the run's copy of its population is gone, so that nothing could be read.
+        DataError: the run's copy of its population no longer exists.
     """
     if manifest.snapshot is not None and describe(client, manifest.snapshot) is None:
         raise DataError(
-            f"The copy of the population that run {manifest.run_id} scores is gone",
+            f"The copy of the population of run {manifest.run_id} no longer exists",
             found=f"no table {manifest.snapshot}",
-            next_step=f"start again with `raypipe score {manifest.pipeline} --date {manifest.date}`",
+            next_step=f"start a new run with `raypipe score {manifest.pipeline} --date {manifest.date}`",
         )
     window = max(SMALLEST_WINDOW, WINDOW_A_CHUNK * chunks_of(manifest))
     columns = [f"{identifier(name)} {kind}" for name, kind in manifest.staged_types.items()]
@@ -48,24 +48,24 @@ def create(client: Client, manifest: Manifest) -> None:
 
 
 def check(client: Client, manifest: Manifest) -> None:
-    """Refuses a staging table that does not remember its insert tokens: plain MergeTree does not by default."""
+    """Refuse a staging table that does not remember its insert tokens; by default, MergeTree remembers none."""
     table = describe(client, manifest.staging)
     if table is None:
         raise DataError(
-            f"The staging table {manifest.staging} is gone",
-            next_step=f"start again with `raypipe score {manifest.pipeline} --date {manifest.date}`",
+            f"The staging table {manifest.staging} no longer exists",
+            next_step=f"start a new run with `raypipe score {manifest.pipeline} --date {manifest.date}`",
         )
     window = max(int(table.settings.get(name, "0")) for name in WINDOWS)
     if window < chunks_of(manifest):
         raise DataError(
-            f"The staging table {manifest.staging} forgets its inserts too early to be written exactly once",
+            f"The staging table {manifest.staging} forgets its inserts too early for exactly-once writing",
             found=f"deduplication window = {window}",
             allowed=f"at least {chunks_of(manifest)}",
         )
 
 
 def drop(client: Client, manifest: Manifest) -> None:
-    """Drops everything that belongs to the run alone."""
+    """Drop every table that belongs to the run alone."""
     names = [manifest.staging, manifest.explanations, *(manifest.twin(target) for target in manifest.targets)]
     for name in [*names, manifest.snapshot]:
         if name is not None:

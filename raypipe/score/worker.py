@@ -1,4 +1,4 @@
-"""Scoring one slice: stream its rows, predict, stage narrow rows, sign a receipt. Runs without Ray, too."""
+"""Score one slice: stream its rows, predict, stage narrow rows, write a receipt. Runs without Ray, too."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ import pyarrow.compute as pc
 from raypipe.artifact.bins import Tally
 from raypipe.artifact.contract import KEY_HASH, MATRIX, Matrix, matrix
 from raypipe.artifact.package import Package, load_package
-from raypipe.clickhouse import faults
+from raypipe.clickhouse import retry
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.server_errors import MEMORY_LIMIT
 from raypipe.data.slices import Slice, place
 from raypipe.errors import ServerError
 from raypipe.models.protocol import Rows, answer
@@ -33,46 +34,27 @@ from raypipe.score.manifest import Manifest
 
 SMALLEST_CHUNK = 1000
 SLICE_ATTEMPTS = 4
-# The model's cost a call is spread over so many rows; a wide matrix of them still fits the processor's caches.
+# Spreads the cost of a model call over many rows; a wide matrix of them still fits the processor's caches.
 BATCH_ROWS = 32_768
 BATCH_BYTES = 16 << 20
 
 Scores = npt.NDArray[np.float32]
 
-REJECTED = pa.schema(
-    [
-        ("run_id", pa.string()),
-        ("slice", pa.uint32()),
-        ("attempt", pa.uint64()),
-        ("row", pa.uint64()),
-        ("entity", pa.string()),
-        ("reason", pa.string()),
-        ("value", pa.string()),
-        ("rejected_at", pa.timestamp("us", tz="UTC")),
-    ]
-)
-
 
 class SliceScorer:
-    """Scores slices one after the other, holding the model and a client.
-
-    Args:
-        endpoint: the ClickHouse to read from and to stage into.
-        manifest: the run.
-        threads: threads for the model and for the server's side of a read.
-    """
+    """Scores slices one after the other, with `threads` for the model and for the server's side of a read."""
 
     def __init__(self, endpoint: Endpoint, manifest: Manifest, threads: int) -> None:
         self._manifest = manifest
         self._threads = threads
         self._client = Client(endpoint)
-        # Loading checks every byte and re-scores the golden rows: another machine's library may differ.
+        # Loading checks every byte and scores the golden rows again: this machine's libraries may differ.
         self._package = load_package(manifest.artifact_uri, manifest.artifact_sha256, only_scores=True)
         self._package.model.set_threads(threads)
 
     def score(self, piece: Slice) -> Receipt:
-        """Scores a slice and writes it into the ledger; after a fault that passes, from its start again."""
-        receipt = faults.repeat(
+        """Score a slice and write it into the ledger; after an error that passes, begin the slice again."""
+        receipt = retry.repeat(
             lambda: _Attempt(self._client, self._manifest, self._package, piece, self._threads).run(),
             attempts=SLICE_ATTEMPTS,
         )
@@ -81,7 +63,7 @@ class SliceScorer:
 
 
 class _Attempt:
-    """One attempt at one slice; its rows carry the attempt's number, so that another's can never mix in."""
+    """One attempt at one slice; its rows have the attempt's number, so attempts never mix."""
 
     def __init__(self, client: Client, manifest: Manifest, package: Package, piece: Slice, threads: int) -> None:
         self._client = client
@@ -98,7 +80,7 @@ class _Attempt:
         self._seconds = {"read": 0.0, "predict": 0.0, "insert": 0.0}
 
     def run(self) -> Receipt:
-        """Reads, predicts and stages the slice's rows, a chunk at a time."""
+        """Read, predict and stage the slice's rows, chunk by chunk."""
         started = time.time()
         waiting: list[pa.Table] = []
         for batch in self._batches():
@@ -142,20 +124,20 @@ class _Attempt:
                 yield batch
 
     def _scored(self, batch: pa.RecordBatch) -> pa.Table:
-        """The batch's keys, carried columns and scores; rows that cannot be published are set aside."""
+        """Return the batch's keys, carried columns and scores; rows that cannot be published are rejected."""
         hashes = batch.column(KEY_HASH)
         with self._timed("predict"):
             x = matrix(batch.column(MATRIX), self._width)
             inputs = {name: batch.column(name) for name in self._manifest.inputs}
-            found = answer(self._model, Rows(x, inputs, self._at))
-            scores = found.scores.astype(np.float32, copy=False)
+            prediction = answer(self._model, Rows(x, inputs, self._at))
+            scores = prediction.scores.astype(np.float32, copy=False)
             self._tally.add(x, scores)
         first = self._read
         self._read += batch.num_rows
         self._checksum = _add(self._checksum, hashes)
         table = pa.Table.from_batches([batch.select([*self._manifest.keys, *self._manifest.carry, KEY_HASH])])
         for name, _ in self._manifest.outputs:
-            table = table.append_column(name, found.columns[name])
+            table = table.append_column(name, prediction.columns[name])
         usable = np.isfinite(scores) & _keyed(batch, self._manifest.keys)
         if not usable.all():
             self._reject(batch, x, scores, np.flatnonzero(~usable), first)
@@ -164,7 +146,7 @@ class _Attempt:
         return table.drop_columns([KEY_HASH]).append_column("score", pa.array(scores))
 
     def _stage(self, rows: pa.Table) -> None:
-        """Inserts a chunk; a server short of memory gets it in halves, each under a token of its own."""
+        """Insert a chunk; where the server is short of memory, insert halves under tokens of their own."""
         if rows.num_rows == 0:
             return
         chunk = self._chunks
@@ -179,7 +161,7 @@ class _Attempt:
             with self._timed("insert"):
                 self._client.insert(self._manifest.staging, full, token=token, columns=full.schema.names)
         except ServerError as error:
-            if error.code != faults.MEMORY_LIMIT or count < 2 * SMALLEST_CHUNK:
+            if error.code != MEMORY_LIMIT or count < 2 * SMALLEST_CHUNK:
                 raise
             self._stage(rows.slice(0, count // 2))
             self._stage(rows.slice(count // 2))
@@ -199,7 +181,7 @@ class _Attempt:
                 {
                     "run_id": self._manifest.run_id,
                     "slice": self._piece.index,
-                    # Another attempt may get the rows in another order: its positions tell nothing of this one's.
+                    # Another attempt may read the rows in another order, so positions count within an attempt.
                     "attempt": self._attempt,
                     "row": first + position,
                     "entity": json.dumps(key, default=str),
@@ -209,9 +191,8 @@ class _Attempt:
                 }
             )
         self._rejected += len(rows)
-        table = pa.Table.from_pylist(rows, schema=REJECTED)
         token = content_token(self._manifest.run_id, self._piece.index, self._attempt, "rejected", first)
-        self._client.insert("raypipe_rejected_rows", table, token=token, columns=REJECTED.names)
+        self._client.insert_rows("raypipe_rejected_rows", rows, token=token)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -223,7 +204,7 @@ class _Attempt:
 
 
 def _shown(keys: pa.RecordBatch) -> list[dict[str, Any]]:
-    """Keys as JSON can hold them; a ClickHouse String may be any bytes."""
+    """Return the keys as values of JSON; a ClickHouse String may be any bytes."""
     columns = [
         [
             None if value is None else value.decode("utf-8", errors="backslashreplace")
@@ -246,13 +227,13 @@ def _keyed(batch: pa.RecordBatch, keys: tuple[str, ...]) -> npt.NDArray[np.bool_
 
 
 def _add(total: int, hashes: pa.Array | pa.ChunkedArray) -> int:
-    """Adds key hashes to a checksum modulo 2^64, where NumPy's sum wraps as ClickHouse's does."""
+    """Add key hashes to a checksum modulo 2^64; NumPy's sum wraps as ClickHouse's does."""
     values = pc.fill_null(hashes, 0).to_numpy()
     return (total + int(np.sum(values, dtype=np.uint64))) % UINT64
 
 
 def _digest(rows: pa.Table) -> str:
-    """A checksum of a chunk's content, for its deduplication token."""
+    """Return a checksum of a chunk's content, for its deduplication token."""
     digest = hashlib.sha256()
     for column in rows.columns:
         for chunk in column.chunks:
@@ -263,6 +244,6 @@ def _digest(rows: pa.Table) -> str:
 
 
 def peak_mb() -> float:
-    """This process's peak resident memory in MB."""
+    """Return this process's peak resident memory in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1024 if os.uname().sysname == "Linux" else peak / 1024**2

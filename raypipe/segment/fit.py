@@ -31,7 +31,7 @@ from raypipe.progress import Progress
 from raypipe.registry.record import Registered
 from raypipe.registry.rows import statement
 from raypipe.registry.training_runs import DATES
-from raypipe.registry.trials import Described, TrialRuns
+from raypipe.registry.trials import SweepDescription, TrialRuns
 from raypipe.segment.clusters import Clusters
 from raypipe.segment.kmeans import KMeans
 
@@ -177,7 +177,9 @@ def _used_numbers(client: Client, pipeline: str) -> set[int]:
 def _runs(client: Client, recipe: Recipe, parts: Parts, name: str, trials: int) -> TrialRuns:
     source = f"{recipe.features_sql.source}{DATES}{recipe.snapshots[-1].date}"
     rows = len(parts["train"]), min(len(parts["validation"]), JUDGED_ROWS)
-    return TrialRuns(client, Described(name, recipe.pipeline, source, *rows, METRIC, True, trials), lambda *_: None)
+    return TrialRuns(
+        client, SweepDescription(name, recipe.pipeline, source, *rows, METRIC, True, trials), lambda *_: None
+    )
 
 
 def _trials(

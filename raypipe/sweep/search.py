@@ -12,7 +12,7 @@ from raypipe.clickhouse.statements import identifier
 from raypipe.errors import ModelError, RaypipeError
 from raypipe.progress import Progress
 from raypipe.registry.training_runs import DATES
-from raypipe.registry.trials import Described, TrialRuns, Tried
+from raypipe.registry.trials import FinishedTrial, SweepDescription, TrialRuns
 from raypipe.sweep import space, trial
 from raypipe.sweep.plan import SweepPlan
 
@@ -26,9 +26,9 @@ class SearchResult:
         outside: the axes that do not hold the pipeline's own configuration, which then is no trial.
     """
 
-    trials: Sequence[Tried]
-    best: Tried
-    default: Tried | None
+    trials: Sequence[FinishedTrial]
+    best: FinishedTrial
+    default: FinishedTrial | None
     outside: tuple[str, ...]
 
     def counts(self) -> dict[str, int]:
@@ -80,8 +80,8 @@ def search(client: Client, plan: SweepPlan, progress: Progress, begins: Callable
     return _result(plan, runs.over, space.decoded(point, plan.axes), tuple(outside))
 
 
-def _described(plan: SweepPlan, rows: trial.TrialRows) -> Described:
-    return Described(
+def _described(plan: SweepPlan, rows: trial.TrialRows) -> SweepDescription:
+    return SweepDescription(
         plan.name,
         plan.recipe.pipeline,
         f"{plan.recipe.features_sql.source}{DATES}{plan.recipe.dates_of('train')}",
@@ -101,7 +101,9 @@ def _drop_tables(client: Client, plan: SweepPlan) -> None:
         client.run(f"DROP TABLE IF EXISTS {identifier(table)} SYNC")
 
 
-def _result(plan: SweepPlan, trials: Sequence[Tried], own: Mapping[str, Any], outside: tuple[str, ...]) -> SearchResult:
+def _result(
+    plan: SweepPlan, trials: Sequence[FinishedTrial], own: Mapping[str, Any], outside: tuple[str, ...]
+) -> SearchResult:
     usable = [item for item in trials if not item.error]
     if not usable:
         raise ModelError(

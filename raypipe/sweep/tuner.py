@@ -26,7 +26,7 @@ from ray.tune.schedulers import ASHAScheduler
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster.runtime import node_cpus, quiet_libraries, room
 from raypipe.errors import ConfigError
-from raypipe.registry.trials import TrialRuns, Tried
+from raypipe.registry.trials import FinishedTrial, TrialRuns
 from raypipe.sweep.plan import REDUCTION, SweepPlan
 from raypipe.sweep.space import Axis, decoded, point_of
 from raypipe.sweep.trial import TrialRows, reason, run_trial
@@ -121,7 +121,7 @@ def _trial(config: dict[str, Any], plan: SweepPlan, endpoint: Endpoint, rows: Tr
 def suggester(
     plan: SweepPlan,
     first: Mapping[str, Any] | None,
-    finished: Sequence[Tried] = (),
+    finished: Sequence[FinishedTrial] = (),
     unfinished: Sequence[Mapping[str, Any]] = (),
 ) -> Any:
     """Return Optuna's TPE over the space, which knows the finished trials and begins with the unfinished."""
@@ -152,7 +152,7 @@ def suggester(
     return searcher
 
 
-def scheduler(plan: SweepPlan, finished: Sequence[Tried] = ()) -> Any:
+def scheduler(plan: SweepPlan, finished: Sequence[FinishedTrial] = ()) -> Any:
     """Return ASHA, which knows the metrics of the finished trials at its rungs."""
     asha = ASHAScheduler(
         time_attr="rounds",

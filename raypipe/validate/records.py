@@ -118,7 +118,7 @@ def write(client: Client, validation: Validation, started_at: datetime) -> None:
         "created_at": now,
         "updated_at": now,
     }
-    table.insert(client, row, token=content_token(KIND, batch.id))
+    client.insert_rows(table.TABLE, [row], token=content_token(KIND, batch.id))
 
 
 def _value(evaluation: Mapping[str, Any], name: str) -> float:

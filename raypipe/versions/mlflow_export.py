@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from raypipe.artifact import files
 from raypipe.clickhouse.client import Client
 from raypipe.errors import ConfigError, RaypipeError, UsageError
-from raypipe.registry import aliases, life
+from raypipe.registry import aliases, models
 from raypipe.registry.aliases import CHALLENGER, CHAMPION, PREVIOUS
 from raypipe.registry.record import Registered
 from raypipe.registry.rows import parsed, statement
@@ -60,7 +60,7 @@ def export(client: Client, model: Registered, uri: str) -> Exported:
         ModelError: the version has no artifact, or its bytes have changed.
         UsageError: MLflow cannot use the URI.
     """
-    life.require_artifact(model)
+    models.require_artifact(model)
     mlflow = _library()
     _require_no_password(uri)
     content = files.load(model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version)

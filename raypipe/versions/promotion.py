@@ -18,7 +18,7 @@ from raypipe.data.slices import unsliced
 from raypipe.errors import DataError, GateRefused, ModelError, UsageError
 from raypipe.evaluation.decision import Decision
 from raypipe.fit.recipe import recipe_of
-from raypipe.registry import aliases, life, models
+from raypipe.registry import aliases, champions, models
 from raypipe.registry.aliases import CHAMPION, PREVIOUS
 from raypipe.registry.record import PRODUCTION, Registered
 from raypipe.score import prepare
@@ -88,7 +88,7 @@ def promote(
 
 def fitting_card(client: Client, loaded: Loaded, model: Registered) -> Card:
     """Return the verified card of a version; refuse a contract that today's features query does not fulfil."""
-    life.require_artifact(model)
+    models.require_artifact(model)
     card = load_card(model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version)
     population = prepare.population(client, loaded, None)
     parameters = {**population.parameters, **card.contract.parameters}
@@ -98,11 +98,11 @@ def fitting_card(client: Client, loaded: Loaded, model: Registered) -> Card:
 
 def _promote(client: Client, model: Registered, champion: Registered | None, reason: str, set_by: str) -> Registered:
     """Promote under the lock, if neither the champion nor the artifact has changed since the checks."""
-    life.require_champion(client, model.pipeline, champion.version if champion else None)
+    champions.require_champion(client, model.pipeline, champion.version if champion else None)
     current = models.find(client, model.pipeline, model.version)
     # A prune in between may have marked the version.
-    life.require_artifact(current)
-    return life.promote(client, current, reason, set_by, datetime.now(UTC))
+    models.require_artifact(current)
+    return champions.promote(client, current, reason, set_by, datetime.now(UTC))
 
 
 def _require_same_contract(champion: Registered, model: Registered, card: Card) -> None:

@@ -15,9 +15,9 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.load import Loaded
 from raypipe.errors import Busy, UsageError
 from raypipe.progress import Progress, prefixed
-from raypipe.registry import aliases, life, models
+from raypipe.registry import aliases, champions, models
 from raypipe.registry.aliases import CHAMPION
-from raypipe.registry.life import Reversal
+from raypipe.registry.champions import Reversal
 from raypipe.registry.record import Registered
 from raypipe.registry.rows import statement
 from raypipe.score import prepare, score
@@ -96,7 +96,7 @@ def rollback(
     """
     pipeline = loaded.config.pipeline
     with Client(endpoint) as client:
-        reversal = life.reversal(client, pipeline)
+        reversal = champions.reversal(client, pipeline)
         model = models.find(client, pipeline, reversal.restored.version)
         fitting_card(client, loaded, model)
         days = standing_days(client, reversal) if predictions else []
@@ -105,7 +105,7 @@ def rollback(
     restored = [_restore_day(endpoint, loaded, model, day, progress, take_over) for day in days]
     with Client(endpoint) as client, lock.held(client, pipeline, take_over=take_over):
         _require_unchanged(client, reversal, predictions)
-        version = life.restore(client, reversal, reason, set_by, datetime.now(UTC))
+        version = champions.restore(client, reversal, reason, set_by, datetime.now(UTC))
     return RolledBack(version, reversal.outgoing.version, reason, tuple(restored))
 
 

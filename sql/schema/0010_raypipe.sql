@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS raypipe_runs
     artifact_sha256 String,
     contract_sha256 String,
     sql_sha256 String,
-    status LowCardinality(String) COMMENT 'RUNNING, STAGED, PUBLISHING, PUBLISHED, REFUSED, FAILED or SUPERSEDED',
+    status LowCardinality(String) COMMENT 'RUNNING, STAGED, PUBLISHING, PUBLISHED, REFUSED, FAILED, INTERRUPTED or SUPERSEDED',
     manifest String COMMENT 'JSON: the slices and the settings, frozen before any work' CODEC(ZSTD(3)),
     source_rows UInt64,
     source_checksum UInt64 COMMENT 'order-free checksum of the source keys',

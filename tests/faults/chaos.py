@@ -342,7 +342,11 @@ class Chaos:
         """Count the end of an attempt that did not publish."""
         for run in _of_day(client, plan.day):
             this = (run.run_id, run.updated_at)
-            if run.run_id not in known and run.status in (runs.REFUSED, runs.FAILED) and this not in self._noted:
+            if (
+                run.run_id not in known
+                and run.status in (runs.REFUSED, runs.FAILED, runs.INTERRUPTED)
+                and this not in self._noted
+            ):
                 self._noted.add(this)
                 said = run.error.splitlines()[0] if run.error else "no reason"
                 what = _ADDRESS.sub("URL", said.replace(run.run_id, "RUN"))[:160]

@@ -16,10 +16,10 @@ from raypipe.data.slices import Slice
 from raypipe.monitor.drift import Drift
 from raypipe.project import shipped
 from raypipe.registry import models
-from raypipe.score import monitoring, prepare, runs
+from raypipe.score import prepare, run_drift, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
-from raypipe.score.run import Outcome, execute
+from raypipe.score.run import PublishedRun, execute
 from raypipe.score.worker import SliceScorer
 from tests.conftest import FittedPublisher
 
@@ -82,8 +82,8 @@ def planned(publisher: FittedPublisher, day: date, *overrides: str) -> Manifest:
         return prepare.manifest(client, config, model, card, people, write=True)
 
 
-def in_process(publisher: FittedPublisher, manifest: Manifest, *, take_over: bool = False) -> Outcome:
-    """Execute a run in this process without Ray, so that a test can switch a guard off.
+def in_process(publisher: FittedPublisher, manifest: Manifest, *, take_over: bool = False) -> PublishedRun:
+    """A run in this process, without Ray, so that a test can switch a guard off; everything else is the real thing.
 
     Everything else is real. `publisher.endpoint` may be a proxy.
     """
@@ -102,5 +102,5 @@ def in_process(publisher: FittedPublisher, manifest: Manifest, *, take_over: boo
             scorer,
             take_over=take_over,
             progress=lambda stage, done, total: None,
-            monitor=lambda frozen, written: measured.append(monitoring.measure(client, limits, frozen, written)),
+            monitor=lambda frozen, written: measured.append(run_drift.measure(client, limits, frozen, written)),
         )

@@ -17,12 +17,12 @@ import pytest
 
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.faults import MEMORY_LIMIT
+from raypipe.clickhouse.server_errors import MEMORY_LIMIT
 from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import Slice
 from raypipe.errors import GateRefused, ServerError
 from raypipe.score import gate, ledger, run, runs, staging, worker
-from raypipe.score.gate import Passed
+from raypipe.score.gate import GateCounts
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.worker import SliceScorer
@@ -274,9 +274,9 @@ def without_attempts(patch: pytest.MonkeyPatch) -> None:
 def without_gate(patch: pytest.MonkeyPatch) -> None:
     """Let everything in staging pass the gate."""
 
-    def check(client: Client, manifest: Manifest, written: list[Receipt]) -> Passed:
+    def check(client: Client, manifest: Manifest, written: list[Receipt]) -> GateCounts:
         sql = f"SELECT count() FROM {identifier(manifest.staging)} WHERE attempt IN {{attempts:Array(UInt64)}}"
-        return Passed(client.value(sql, {"attempts": ledger.attempts(written)}), 0)
+        return GateCounts(client.value(sql, {"attempts": ledger.attempts(written)}), 0)
 
     patch.setattr(gate, "check", check)
 

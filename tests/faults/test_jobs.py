@@ -145,7 +145,7 @@ def test_ctrl_c_leaves_the_job_running_and_a_stop_leaves_a_run_that_can_be_resum
     rule.released.set()
     awaited(lambda: head.asked(f"/api/jobs/{name}")["status"] == "STOPPED", "the end of a stopped job")
     failed = newest(reader, DAY)
-    assert failed.status == runs.FAILED
+    assert failed.status == runs.INTERRUPTED
     assert lock.holder(reader, "churn") is None
     finish(fitted_publisher, "resume", failed.run_id)
     assert_exact(reader, DAY, failed.run_id)

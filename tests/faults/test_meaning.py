@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 
 from raypipe.clickhouse import client as client_module
-from raypipe.clickhouse import faults, lock
+from raypipe.clickhouse import lock, retry
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.lock import Owner
@@ -27,8 +27,8 @@ from raypipe.clickhouse.statements import identifier, literal, load_all
 from raypipe.data.slices import Slice
 from raypipe.errors import Busy, ConfigError, DataError, GateRefused, RaypipeError, ServerError, Unreachable, UsageError
 from raypipe.project import shipped
-from raypipe.score import gate, ledger, monitoring, publish, run, runs, score, staging, worker
-from raypipe.score.gate import Passed
+from raypipe.score import gate, ledger, publish, run, run_drift, runs, score, staging, worker
+from raypipe.score.gate import GateCounts
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.worker import SliceScorer
@@ -145,7 +145,7 @@ def monthly(fitted_publisher: FittedPublisher) -> Iterator[Night]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.01)
 
 
 def older(manifest: Manifest) -> Manifest:
@@ -213,16 +213,16 @@ def before_call(patch: pytest.MonkeyPatch, module: Any, name: str, act: Callable
 
 
 def before_publishing(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """Do something after the gate and the explanations, before publishing."""
-    before_call(patch, monitoring, "measure", act)
+    """Does something when the gate is passed, the explanations are written and nothing is published yet."""
+    before_call(patch, run_drift, "measure", act)
 
 
 def open_gate(patch: pytest.MonkeyPatch) -> None:
     """Let everything in staging pass the gate."""
 
-    def check(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> Passed:
+    def check(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> GateCounts:
         sql = f"SELECT count() FROM {manifest.staging} WHERE attempt IN {{attempts:Array(UInt64)}}"
-        return Passed(int(client.value(sql, {"attempts": ledger.attempts(written)})), 0)
+        return GateCounts(int(client.value(sql, {"attempts": ledger.attempts(written)})), 0)
 
     patch.setattr(gate, "check", check)
 
@@ -259,7 +259,7 @@ def test_without_tokens_an_insert_that_is_sent_twice_is_refused_by_the_gate(
     before, manifest = night.content(), night.plan()
     double_an_insert(monkeypatch)
     forget_tokens(monkeypatch, night, manifest)
-    with pytest.raises(GateRefused, match="does not hold what the ledger says"):
+    with pytest.raises(GateRefused, match="staging and ledger disagree"):
         night.run(manifest)
     assert night.content() == before
     assert night.status(manifest) == runs.REFUSED
@@ -310,7 +310,7 @@ def test_without_the_content_in_its_token_a_chunk_vanishes_and_the_gate_refuses(
     before = night.content()
     fail_after_the_first_chunk(monkeypatch)
     monkeypatch.setattr(worker, "content_token", token_without_content)
-    with pytest.raises(GateRefused, match="does not hold what the ledger says"):
+    with pytest.raises(GateRefused, match="staging and ledger disagree"):
         night.score("score.chunk_rows=100")
     assert night.content() == before
 
@@ -338,7 +338,7 @@ def test_the_stale_lock_of_a_dead_owner_is_taken_over_only_where_that_is_asked_f
     first, second = night.plan(), night.plan()
     lock.acquire(night.client, "churn", replace(Owner.here(first.run_id), pid=gone))
     before = night.content()
-    with pytest.raises(Busy, match=r"that process is gone") as refused:
+    with pytest.raises(Busy, match=r"this process is gone") as refused:
         night.run(second)
     assert "--take-over" in str(refused.value)
     assert first.run_id in str(refused.value)
@@ -381,7 +381,7 @@ def test_without_the_lock_two_runs_at_once_both_publish(night: Night, monkeypatc
 def test_an_owner_whose_lock_was_taken_over_does_not_publish(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     slow, quick = older(night.plan()), night.plan()
     before_publishing(monkeypatch, lambda: night.run(quick, take_over=True))
-    with pytest.raises(Busy, match="taken over"):
+    with pytest.raises(Busy, match="took over"):
         night.run(slow)
     assert night.status(quick) == runs.PUBLISHED
     night.assert_exact(quick.run_id)
@@ -470,7 +470,7 @@ def test_a_run_that_is_finished_while_another_resume_waits_for_its_lock_stays_as
     night: Night, failed: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before_call(monkeypatch, lock, "acquire", lambda: night.resume(failed))
-    with pytest.raises(UsageError, match=f"{failed.run_id} needs no resuming") as refused:
+    with pytest.raises(UsageError, match=f"{failed.run_id} is finished and cannot be resumed") as refused:
         night.run(failed)
     assert refused.value.found == runs.PUBLISHED
     assert night.status(failed) == runs.PUBLISHED
@@ -486,7 +486,9 @@ def test_a_resume_does_not_take_the_place_of_a_later_run_of_its_date(
         if not marked:
             patch.setattr(run, "_tidy", lambda *_: None)
         newest = night.score()
-    with pytest.raises(UsageError, match="needs no resuming" if marked else "is published for the same date"):
+    with pytest.raises(
+        UsageError, match="is finished and cannot be resumed" if marked else "is published for its date"
+    ):
         night.run(failed)
     assert night.status(failed) == (runs.SUPERSEDED if marked else runs.FAILED)
     assert_exact(night.client, DAY, newest)
@@ -506,7 +508,7 @@ def test_two_runs_that_were_planned_in_the_same_second_are_not_mixed_up(night: N
     second = replace(night.plan("source.snapshot=true"), run_at=first.run_at)
     night.run(first)
     before = night.content()
-    with pytest.raises(Busy, match="very same second") as refused:
+    with pytest.raises(Busy, match="same second") as refused:
         night.run(second)
     assert first.run_id in str(refused.value)
     assert night.content() == before

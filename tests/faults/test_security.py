@@ -39,7 +39,7 @@ from raypipe.errors import ModelError, ServerError, Unreachable, UsageError
 from raypipe.models.xgboost import FILE, XGBoost
 from raypipe.project import shipped
 from raypipe.score import runs, staging
-from raypipe.score.manifest import Manifest, Target
+from raypipe.score.manifest import Manifest, PublishTarget
 from tests.conftest import FittedPublisher, _fresh_database, fit_publisher
 from tests.faults.oracle import in_process
 from tests.faults.proxy import Rule, proxied
@@ -124,7 +124,7 @@ def touched(manifest: Manifest, place: str) -> Manifest:
         return replace(manifest, run_id=SQL_NAME)
     if place == "key":
         return replace(manifest, keys=(*manifest.keys[:-1], SQL_NAME))
-    return replace(manifest, targets=(Target(SQL_NAME, manifest.targets[0].sql),))
+    return replace(manifest, targets=(PublishTarget(SQL_NAME, manifest.targets[0].sql),))
 
 
 @pytest.mark.parametrize("place", ["run", "key", "target"])

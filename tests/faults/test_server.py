@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from raypipe.clickhouse import faults, lock
+from raypipe.clickhouse import lock, retry
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.errors import GateRefused, RaypipeError, Unreachable
 from raypipe.score import gate, ledger, runs
-from raypipe.score.gate import Passed
+from raypipe.score.gate import GateCounts
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
-from raypipe.score.run import Outcome
+from raypipe.score.run import PublishedRun
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 from tests.faults.oracle import assert_exact, assert_nothing_left, in_process, planned
 from tests.faults.proxy import Proxy, Rule, proxied
@@ -48,12 +48,12 @@ class Mortal:
         """Freeze a run, without the proxy."""
         return planned(self.publisher, DAY, "score.slice_rows=1500")
 
-    def run(self, manifest: Manifest) -> Outcome:
-        """Execute a run through the proxy."""
+    def run(self, manifest: Manifest) -> PublishedRun:
+        """A run through the proxy."""
         return in_process(self.through, manifest)
 
-    def resume(self, manifest: Manifest) -> Outcome:
-        """Resume a run with a lock that may be left behind, because this process outlives a run's command."""
+    def resume(self, manifest: Manifest) -> PublishedRun:
+        """Goes on with a run whose lock may be left behind: this process, unlike the one of a command, lives on."""
         return in_process(self.through, manifest, take_over=True)
 
     def start(self) -> None:
@@ -86,8 +86,8 @@ def mortal(fitted_publisher: FittedPublisher, tmp_path: Path) -> Iterator[Mortal
 
 @pytest.fixture
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Repeat requests without pauses, so that they fail at once while the server is down."""
-    monkeypatch.setitem(faults.repeat.__kwdefaults__, "pause", lambda _: None)
+    """Requests that are repeated at once, and so fail at once while the server is away."""
+    monkeypatch.setattr(retry, "sleep", lambda _: None)
 
 
 def killed_while_running(mortal: Mortal, manifest: Manifest, rule: Rule) -> None:
@@ -166,13 +166,13 @@ def test_without_reconciliation_lost_parts_are_missing_which_the_gate_or_else_th
     def believed(client: Client, manifest: Manifest) -> list[Receipt]:
         return ledger.receipts(client, manifest.run_id)
 
-    def passed(client: Client, manifest: Manifest, written: Any) -> Passed:
+    def passed(client: Client, manifest: Manifest, written: Any) -> GateCounts:
         sql = f"SELECT count() FROM {identifier(manifest.staging)} WHERE attempt IN {{attempts:Array(UInt64)}}"
-        return Passed(int(client.value(sql, {"attempts": ledger.attempts(written)})), 0)
+        return GateCounts(int(client.value(sql, {"attempts": ledger.attempts(written)})), 0)
 
     manifest = lost_in_the_crash(mortal)
     monkeypatch.setattr(ledger, "reconcile", believed)
-    with pytest.raises(GateRefused, match="staging does not hold what the ledger says in 1 slices"):
+    with pytest.raises(GateRefused, match="staging and ledger disagree in 1 slices"):
         mortal.resume(manifest)
     monkeypatch.setattr(gate, "check", passed)
     mortal.resume(manifest)
@@ -190,7 +190,7 @@ def test_a_lock_that_a_dead_server_kept_is_taken_by_the_resume_of_its_run_alone(
         assert held is not None
         assert held.run_id == manifest.run_id
         assert runs.find(client, manifest.run_id).status == runs.RUNNING
-    with pytest.raises(RaypipeError, match="being scored already"):
+    with pytest.raises(RaypipeError, match="a run is at work"):
         mortal.run(mortal.plan())
     mortal.resume(manifest)
     mortal.exact(manifest)

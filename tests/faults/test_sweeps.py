@@ -122,7 +122,7 @@ def test_a_sweep_whose_rows_cannot_be_written_ends_with_that_error_and_goes_on_l
         client.run("RENAME TABLE away TO ml_model_training_runs")
     assert process.returncode == 1
     assert "error: ClickHouse at" in err, err
-    assert "answered with error 60 (UNKNOWN_TABLE)" in err
+    assert "returned error 60 (UNKNOWN_TABLE)" in err
     assert "unexpected" not in err
     name = sweeper.name()
     assert sweeper.statuses(name).count("COMPLETED") < TRIALS, "it was over before its table was gone"

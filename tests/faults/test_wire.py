@@ -16,18 +16,18 @@ from urllib.parse import parse_qs, urlsplit
 import pyarrow as pa
 import pytest
 
-from raypipe.clickhouse import faults, lock
+from raypipe.clickhouse import lock, retry, server_errors
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema import leftovers
 from raypipe.clickhouse.statements import identifier
 from raypipe.errors import Busy, Denied, GateRefused, RaypipeError, ServerError, Transient, Unreachable
 from raypipe.score import gate, ledger, publish, run, runs, worker
-from raypipe.score.gate import Passed
+from raypipe.score.gate import GateCounts
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
-from raypipe.score.publish import Prepared
-from raypipe.score.run import Outcome
+from raypipe.score.publish import PreparedTarget
+from raypipe.score.run import PublishedRun
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher, _fresh_database
 from tests.faults.oracle import assert_exact, assert_nothing_left, in_process, own_tables, planned
 from tests.faults.proxy import Proxy, Rule, exception, proxied, reply
@@ -62,13 +62,13 @@ class Wire:
         """Freeze a run, without the proxy."""
         return planned(self.publisher, DAY, SLICES, *overrides)
 
-    def run(self, manifest: Manifest) -> Outcome:
-        """Execute a run through the proxy."""
+    def run(self, manifest: Manifest) -> PublishedRun:
+        """A run through the proxy."""
         endpoint = replace(self.publisher.endpoint, url=self.proxy.url)
         return in_process(replace(self.publisher, endpoint=endpoint), manifest)
 
-    def resume(self, manifest: Manifest) -> Outcome:
-        """Resume the run with the fault gone."""
+    def resume(self, manifest: Manifest) -> PublishedRun:
+        """The same run once nothing is in its way any more."""
         return in_process(self.publisher, manifest)
 
     def status(self, manifest: Manifest) -> str:
@@ -167,7 +167,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Record the pauses between repeated requests without waiting."""
     made: list[float] = []
     # `repeat` has its pause as a default argument.
-    monkeypatch.setitem(faults.repeat.__kwdefaults__, "pause", made.append)
+    monkeypatch.setattr(retry, "sleep", made.append)
     return made
 
 
@@ -194,9 +194,9 @@ def without_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
 def without_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let everything in staging pass the gate."""
 
-    def passed(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> Passed:
+    def passed(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> GateCounts:
         sql = f"SELECT count() FROM {identifier(manifest.staging)} WHERE attempt IN {{attempts:Array(UInt64)}}"
-        return Passed(int(client.value(sql, {"attempts": ledger.attempts(written)})), 0)
+        return GateCounts(int(client.value(sql, {"attempts": ledger.attempts(written)})), 0)
 
     monkeypatch.setattr(gate, "check", passed)
 
@@ -264,7 +264,7 @@ class TestInserts:
     ) -> None:
         manifest = wire.plan()
         wire.add(STAGING, action, skip=2, answer=answer)
-        wire.fails(manifest, GateRefused, "staging does not hold what the ledger says in 1 slices")
+        wire.fails(manifest, GateRefused, "staging and ledger disagree in 1 slices")
 
     @pytest.mark.parametrize(("action", "answer"), LOST_ANSWERS)
     def test_without_tokens_and_gate_the_rows_are_published_twice(
@@ -278,8 +278,8 @@ class TestInserts:
     def test_an_insert_whose_answers_are_all_lost_fails_the_run_and_a_resume_is_exact(self, wire: Wire) -> None:
         manifest = wire.plan()
         lost = wire.add(STAGING, "cut_after", skip=2, once=False)
-        wire.fails(manifest, Unreachable, "No usable answer")
-        assert len(lost.hits) >= faults.ATTEMPTS * worker.SLICE_ATTEMPTS
+        wire.fails(manifest, Unreachable, "No ClickHouse answers")
+        assert len(lost.hits) >= retry.ATTEMPTS * worker.SLICE_ATTEMPTS
         assert len(wire.finished(manifest)) == 2
         wire.resume(manifest)
         wire.exact(manifest)
@@ -337,7 +337,7 @@ class TestAnswersThatRefuse:
         wire.run(manifest)
         assert len(refused.hits) == len(pauses) == 4
         for number, pause in enumerate(pauses):
-            expected = faults.FIRST_PAUSE_SECONDS * 2**number
+            expected = retry.FIRST_PAUSE_SECONDS * 2**number
             assert 0.5 * expected <= pause <= 1.5 * expected
         wire.exact(manifest)
 
@@ -347,8 +347,8 @@ class TestAnswersThatRefuse:
         manifest = wire.plan()
         refused = wire.add(STAGING, "answer", skip=3, once=False, answer=TOO_MANY)
         wire.fails(manifest, Transient, "TOO_MANY_PARTS", "Too many parts (3001)")
-        assert len(refused.hits) == faults.ATTEMPTS * worker.SLICE_ATTEMPTS
-        assert max(pauses) <= 1.5 * faults.LONGEST_PAUSE_SECONDS
+        assert len(refused.hits) == retry.ATTEMPTS * worker.SLICE_ATTEMPTS
+        assert max(pauses) <= 1.5 * retry.LONGEST_PAUSE_SECONDS
         assert len(wire.finished(manifest)) == 3
         wire.proxy.rules.clear()
         reads = wire.add(READ, "pass", once=False)
@@ -359,7 +359,7 @@ class TestAnswersThatRefuse:
     def test_without_the_code_in_the_list_too_many_parts_fail_the_run_at_once(
         self, wire: Wire, pauses: list[float], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.delitem(faults.TRANSIENT, 252)
+        monkeypatch.delitem(server_errors.TRANSIENT, 252)
         manifest = wire.plan()
         wire.add(STAGING, "answer", skip=2, times=4, answer=TOO_MANY)
         wire.fails(manifest, ServerError, "TOO_MANY_PARTS")
@@ -376,7 +376,7 @@ class TestAnswersThatRefuse:
     def test_without_a_list_of_codes_an_unknown_fault_is_repeated(
         self, wire: Wire, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(faults, "TRANSIENT", EveryCode())
+        monkeypatch.setattr(server_errors, "TRANSIENT", EveryCode())
         manifest = wire.plan()
         odd = wire.add(STAGING, "answer_after", skip=2, once=False, answer=UNKNOWN)
         wire.fails(manifest, ServerError, "SOMETHING_NEW")
@@ -416,7 +416,7 @@ class TestAnswersThatRefuse:
     ) -> None:
         manifest = wire.plan("score.slice_rows=10000")
         wire.add(STAGING, "answer_after", answer=MEMORY)
-        wire.fails(manifest, GateRefused, "staging does not hold what the ledger says in 1 slices")
+        wire.fails(manifest, GateRefused, "staging and ledger disagree in 1 slices")
         wire.resume(manifest)
         wire.exact(manifest)
 
@@ -527,7 +527,7 @@ class TestAnswersThatRefuse:
         error = with_a_full_disk(wire, manifest)
         if gate_is_on:
             assert isinstance(error, GateRefused)
-            assert "staging does not hold" in str(error)
+            assert "staging and ledger disagree" in str(error)
         else:
             assert error is None
             published_wrong(wire, manifest)
@@ -633,7 +633,7 @@ class TestReads:
     ) -> None:
         manifest = wire.plan()
         wire.add(READ, "edit", skip=2, edit=edit, complete=False)
-        wire.fails(manifest, GateRefused, "the slices did not read the population")
+        wire.fails(manifest, GateRefused, "the source changed between the manifest")
 
     def test_without_noticing_the_cut_and_without_the_gate_rows_are_missing(
         self, wire: Wire, without_cuts: None, without_gate: None
@@ -679,7 +679,7 @@ class TestReads:
         manifest = wire.plan()
         wire.add(READ, "edit", skip=2, edit=lambda body: cut_at(3)(body) + thrown(395), complete=False)
         if gate_is_on:
-            wire.fails(manifest, GateRefused, "the slices did not read the population")
+            wire.fails(manifest, GateRefused, "the source changed between the manifest")
             return
         request.getfixturevalue("without_gate")
         wire.run(manifest)
@@ -704,7 +704,7 @@ class TestPublishing:
     def test_without_repeating_the_commit_a_run_fails_whose_rows_are_published(
         self, wire: Wire, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(faults, "ATTEMPTS", 1)
+        monkeypatch.setattr(retry, "ATTEMPTS", 1)
         manifest = wire.plan()
         wire.add(RUNS, "cut_after", skip=3, times=self.LOST)
         with pytest.raises(Unreachable):
@@ -714,8 +714,8 @@ class TestPublishing:
 
     def test_a_commit_whose_answers_are_all_lost_is_resumed_exactly(self, wire: Wire) -> None:
         manifest = wire.plan()
-        # Not the row of the failure, which follows.
-        wire.add(RUNS, "cut_after", skip=3, times=2 * faults.ATTEMPTS)
+        # Not the row of the failure, which comes behind.
+        wire.add(RUNS, "cut_after", skip=3, times=2 * retry.ATTEMPTS)
         with pytest.raises(Unreachable):
             wire.run(manifest)
         assert lock.holder(wire.client, "churn") is None
@@ -822,7 +822,7 @@ def without_presence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Publish without checking for existing rows."""
     plain, count = publish.prepare, publish.count
 
-    def blind(client: Client, manifest: Manifest, target: Any, written: Sequence[Receipt], rows: int) -> Prepared:
+    def blind(client: Client, manifest: Manifest, target: Any, written: Sequence[Receipt], rows: int) -> PreparedTarget:
         def of_twins(client: Client, table: str, condition: str, values: dict[str, Any]) -> int:
             return -1 if table == target.table else count(client, table, condition, values)
 

@@ -20,7 +20,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.data.slices import Slice, Slicing
 from raypipe.score import gate, ledger, staging
 from raypipe.score.ledger import Receipt
-from raypipe.score.manifest import Manifest, Target
+from raypipe.score.manifest import Manifest, PublishTarget
 
 FEATURES = "SELECT company_id, brand_id, user_id, sessions FROM people WHERE day = {date:Date} AND {slice}"
 KEYS = ("company_id", "brand_id", "user_id")
@@ -150,7 +150,7 @@ def scoring(client: Client) -> Callable[..., Scoring]:
             inputs=(),
             outputs=(),
             values={},
-            targets=(Target("ml_model_predictions", ""),),
+            targets=(PublishTarget("ml_model_predictions", ""),),
             snapshot=None,
         )
         return Scoring(client, replace(known, **changes))
@@ -243,6 +243,7 @@ def _registered(client: Client, project: Path, artifacts: Path) -> RegisteredMod
     from raypipe.models.protocol import FitSpec, Matrix
     from raypipe.models.xgboost import XGBoost
     from raypipe.registry import aliases, models
+    from raypipe.registry.record import ModelRecord
 
     loaded = load_pipeline("churn", project / "configs", environ={})
     config = loaded.config
@@ -258,7 +259,7 @@ def _registered(client: Client, project: Path, artifacts: Path) -> RegisteredMod
     package = Package(config.model.class_path, contract, bins, 0.5, levels, model)
     artifact = store.save(str(artifacts), pack(package, x, {}))
     at = datetime(2026, 2, 1, tzinfo=UTC)
-    record = models.ModelRecord(
+    record = ModelRecord(
         "churn",
         "20260131.000000.abcdef",
         "CANDIDATE",
@@ -272,5 +273,5 @@ def _registered(client: Client, project: Path, artifacts: Path) -> RegisteredMod
         contract_sha256=contract.sha256,
     )
     made = models.set_status(client, models.register(client, record, at), "PRODUCTION", at)
-    aliases.assign(client, "churn", aliases.CHAMPION, made, "made by hand", "a test", at)
+    aliases.move(client, "churn", {aliases.CHAMPION: made}, "made by hand", "a test", at)
     return RegisteredModel(client.endpoint, project, artifacts, Path(artifact.uri), made.version, SNAPSHOTS[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ import pytest
 from raypipe import doctor
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.schema import grants, version
+from raypipe.clickhouse.schema import grants, leftovers, version
 from raypipe.clickhouse.schema.leftovers import clean
 from raypipe.clickhouse.schema.migrate import migrate, plan, schema
 from raypipe.clickhouse.schema.needed import Needed, needed
@@ -174,26 +175,27 @@ def test_cleaning_spares_a_running_run_and_a_young_unknown_one(client: Client) -
     assert clean(client) == ()
 
 
-def test_cleaning_drops_an_unknown_runs_table_once_it_is_old(client: Client) -> None:
+@pytest.fixture
+def aged(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Every table counts as old from the call on."""
+    return lambda: monkeypatch.setattr(leftovers, "PATIENCE", timedelta(0))
+
+
+def test_cleaning_drops_an_unknown_runs_table_once_it_is_old(client: Client, aged: Callable[[], None]) -> None:
     make(client, f"raypipe_training_{OTHER}")
-    assert clean(client, patience=timedelta(0)) == (f"raypipe_training_{OTHER}",)
+    assert clean(client) == ()
+    aged()
+    assert clean(client) == (f"raypipe_training_{OTHER}",)
 
 
-def test_cleaning_spares_a_failed_run_that_may_be_resumed(client: Client) -> None:
+@pytest.mark.parametrize("status", ["FAILED", "INTERRUPTED"])
+def test_cleaning_spares_a_run_that_may_be_resumed(client: Client, aged: Callable[[], None], status: str) -> None:
     migrate(client)
-    run_is(client, RUN, "FAILED")
+    run_is(client, RUN, status)
     make(client, f"raypipe_staging_{RUN}")
     assert clean(client) == ()
-    assert clean(client, patience=timedelta(0)) == (f"raypipe_staging_{RUN}",)
-
-
-def test_cleaning_can_be_confined_to_some_runs(client: Client) -> None:
-    migrate(client)
-    for run_id in (RUN, OTHER):
-        run_is(client, run_id, "RUNNING")
-        run_is(client, run_id, "PUBLISHED")
-        make(client, f"raypipe_staging_{run_id}")
-    assert clean(client, [OTHER]) == (f"raypipe_staging_{OTHER}",)
+    aged()
+    assert clean(client) == (f"raypipe_staging_{RUN}",)
 
 
 def test_cleaning_drops_a_lock_last_so_that_no_run_starts_before_all_else_is_gone(client: Client) -> None:
@@ -207,13 +209,14 @@ def test_cleaning_drops_a_lock_last_so_that_no_run_starts_before_all_else_is_gon
     assert {"raypipe_lock_churn", f"raypipe_staging_{RUN}"} <= set(describe_all(client))
 
 
-def test_cleaning_on_a_cluster_is_about_all_its_nodes(client: Client) -> None:
+def test_cleaning_on_a_cluster_is_about_all_its_nodes(client: Client, aged: Callable[[], None]) -> None:
+    aged()
     make(client, f"raypipe_training_{OTHER}")
     with (
         Client(replace(client.endpoint, cluster="nowhere")) as clustered,
         pytest.raises(ServerError, match="nowhere"),
     ):
-        clean(clustered, patience=timedelta(0))
+        clean(clustered)
     assert set(describe_all(client)) == {f"raypipe_training_{OTHER}"}
 
 

@@ -1,8 +1,8 @@
-"""How a table that was there before differs from the one raypipe would have made, and whether that matters.
+"""Compare a publisher's table with the table that raypipe would have created.
 
-raypipe works on a publisher's tables as they are. A difference that only changes how is a note; one that would make a
-run fail or publish wrong rows is a problem. TTL, codecs, comments, settings and additional columns are the publisher's
-business and are not compared.
+raypipe works on a publisher's tables as they are. A difference is a problem where a run would fail or publish wrong
+rows, else a note. TTL, codecs, comments, settings and additional columns are the publisher's business and are not
+compared.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from raypipe.clickhouse.schema.ddl import Declaration
+from raypipe.clickhouse.column_types import bare
+from raypipe.clickhouse.schema.declarations import Declaration
 from raypipe.clickhouse.tables import Column, Table, split_expressions
-from raypipe.clickhouse.types import bare
 
 Severity = Literal["note", "problem"]
+# What differs, as found, as expected, the severity and the consequence.
+Part = tuple[str, str, str, Severity, str]
 
 _COMPUTED = {"MATERIALIZED", "ALIAS"}
 _CLOCK = re.compile(r"now(64)?\(")
@@ -29,12 +31,9 @@ class Difference:
     """One way in which a table differs from its declaration.
 
     Attributes:
-        table: the table's name.
         what: the part that differs, such as `partition key` or `type of column score`.
-        found: as it is.
-        expected: as raypipe would have made it.
         severity: `problem` where a run would fail or publish wrong rows, `note` where it works.
-        consequence: what it means, in one sentence.
+        consequence: the effect on raypipe, in one sentence.
     """
 
     table: str
@@ -48,103 +47,96 @@ class Difference:
         return f"{self.table}: {self.what} is {self.found}, not {self.expected}: {self.consequence}"
 
 
-def compare(found: Table, expected: Declaration) -> tuple[Difference, ...]:
-    """Every difference of an existing table from what is declared; () when there is none."""
-    if expected.is_view:
-        return tuple(_view(found, expected))
-    return (*_engine(found, expected), *_keys(found, expected), *_columns(found, expected))
+def compare(actual: Table, expected: Declaration) -> tuple[Difference, ...]:
+    """Return every difference between an existing table and its declaration."""
+    parts = (
+        (_view(actual),)
+        if expected.is_view
+        else (_engine(actual, expected), _keys(actual, expected), _columns(actual, expected))
+    )
+    return tuple(Difference(actual.name, *difference) for part in parts for difference in part)
 
 
-def _view(found: Table, expected: Declaration) -> Iterator[Difference]:
-    if found.engine != "View":
-        yield Difference(found.name, "engine", found.engine, "View", "problem", "raypipe reads a view of its own here")
+def _view(actual: Table) -> Iterator[Part]:
+    if actual.engine != "View":
+        yield "engine", actual.engine, "View", "problem", "raypipe needs its own view here"
 
 
-def _engine(found: Table, expected: Declaration) -> Iterator[Difference]:
-    (family, arguments), (other, others) = _engine_parts(found.engine_full), _engine_parts(expected.table.engine_full)
-    shown = found.engine_full.partition(" ")[0] or found.engine
+def _engine(actual: Table, expected: Declaration) -> Iterator[Part]:
+    declared = expected.table.engine_full
+    (family, arguments), (other, others) = _engine_parts(actual.engine_full), _engine_parts(declared)
+    shown = actual.engine_full.partition(" ")[0] or actual.engine
     if family != other:
-        consequence = f"raypipe reads and writes it as a {other}"
-        yield Difference(found.name, "engine", shown, expected.table.engine_full, "problem", consequence)
+        yield "engine", shown, declared, "problem", f"raypipe reads and writes it as a {other}"
     elif arguments != others:
-        consequence = "works; another row of a key counts as its newest"
-        yield Difference(found.name, "engine", shown, expected.table.engine_full, "note", consequence)
+        yield "engine", shown, declared, "note", "works; it may keep another row of a key as the newest"
 
 
 def _engine_parts(engine_full: str) -> tuple[str, tuple[str, ...]]:
-    """The engine's family and its arguments; a replicated table's path and replica do not count."""
+    """Return the engine's family and its arguments, without a replicated table's path and replica."""
     match = _ENGINE.match(engine_full)
     if match is None:
         return engine_full, ()
     return match[1], tuple(argument for argument in split_expressions(match[2] or "") if not argument.startswith("'"))
 
 
-def _keys(found: Table, expected: Declaration) -> Iterator[Difference]:
+def _keys(actual: Table, expected: Declaration) -> Iterator[Part]:
     table = expected.table
-    if split_expressions(found.partition_key) != split_expressions(table.partition_key):
-        moved = "works; a rerun is moved in before the earlier rows are deleted, so a reader can meet both for a moment"
+    if split_expressions(actual.partition_key) != split_expressions(table.partition_key):
+        moved = "works; a rerun adds its rows before it deletes the earlier ones, so a reader may briefly see both"
         consequence = moved if expected.is_published else "works"
-        yield Difference(
-            found.name, "partition key", _shown(found.partition_key), _shown(table.partition_key), "note", consequence
-        )
-    if found.sorting_key != table.sorting_key:
-        merging = table.engine != "MergeTree"
-        yield Difference(
-            found.name,
-            "sorting key",
-            _shown(", ".join(found.sorting_key)),
-            _shown(", ".join(table.sorting_key)),
-            "problem" if merging else "note",
-            f"a {table.engine} merges rows by this key" if merging else "works; slices are cut from the key it has",
-        )
+        yield "partition key", _shown(actual.partition_key), _shown(table.partition_key), "note", consequence
+    if actual.sorting_key != table.sorting_key:
+        has, wants = _shown(", ".join(actual.sorting_key)), _shown(", ".join(table.sorting_key))
+        if table.engine == "MergeTree":
+            yield "sorting key", has, wants, "note", "works; slices are cut from the table's key"
+        else:
+            yield "sorting key", has, wants, "problem", f"a {table.engine} merges rows by this key"
 
 
-def _columns(found: Table, expected: Declaration) -> Iterator[Difference]:
+def _columns(actual: Table, expected: Declaration) -> Iterator[Part]:
     for wanted in expected.table.columns:
-        column = found.column(wanted.name)
+        column = actual.column(wanted.name)
         if column is None:
-            consequence = "queries that name it fail; add it, raypipe alters no table that was there before"
-            yield Difference(found.name, f"column {wanted.name}", "missing", wanted.type, "problem", consequence)
+            consequence = "queries that name it fail; add the column, since raypipe alters no existing table"
+            yield f"column {wanted.name}", "missing", wanted.type, "problem", consequence
             continue
-        if column.type != wanted.type:
-            fits = holds(column.type, wanted.type)
-            consequence = "works" if fits else "values of the expected type do not fit"
-            severity: Severity = "note" if fits else "problem"
-            yield Difference(
-                found.name, f"type of column {wanted.name}", column.type, wanted.type, severity, consequence
-            )
-        yield from _default(found.name, column, wanted)
+        type_of = f"type of column {wanted.name}"
+        if not holds(column.type, wanted.type):
+            yield type_of, column.type, wanted.type, "problem", "values of the expected type do not fit"
+        elif column.type != wanted.type:
+            yield type_of, column.type, wanted.type, "note", "works"
+        yield from _default(column, wanted)
 
 
-def _default(table: str, column: Column, wanted: Column) -> Iterator[Difference]:
+def _default(column: Column, wanted: Column) -> Iterator[Part]:
     has, wants = _default_of(column), _default_of(wanted)
     if has == wants:
         return
+    severity: Severity = "problem"
     if column.default_kind in _COMPUTED and wanted.default_kind not in _COMPUTED:
-        severity: Severity = "problem"
         consequence = "raypipe cannot write it"
     elif _CLOCK.match(wanted.default_expression) and not column.default_kind:
-        severity = "problem"
-        consequence = "rows written without it are of 1970 and past any TTL at once"
+        consequence = "rows written without it are dated 1970, and any TTL deletes them at once"
     else:
         severity, consequence = "note", "works; rows written without it get another value"
-    yield Difference(table, f"default of column {column.name}", _shown(has), _shown(wants), severity, consequence)
+    yield f"default of column {column.name}", _shown(has), _shown(wants), severity, consequence
 
 
 def _default_of(column: Column) -> str:
     return f"{column.default_kind} {column.default_expression}".strip()
 
 
-def holds(found: str, expected: str) -> bool:
-    """Whether a column of type `found` can stand for one of type `expected`: the same values, or a wider range."""
-    found, expected = bare(found), bare(expected)
-    if found == expected:
+def holds(actual: str, expected: str) -> bool:
+    """Return whether a column of type `actual` holds every value of type `expected`."""
+    actual, expected = bare(actual), bare(expected)
+    if actual == expected:
         return True
-    wide, narrow = _NUMBER.match(found), _NUMBER.match(expected)
+    wide, narrow = _NUMBER.match(actual), _NUMBER.match(expected)
     if wide and narrow:
         more_bits = int(wide[2]) > int(narrow[2])
         return more_bits and wide[1] in ({"Float"} if narrow[1] == "Float" else {narrow[1], "Int"})
-    family, wanted = found.partition("(")[0], expected.partition("(")[0]
+    family, wanted = actual.partition("(")[0], expected.partition("(")[0]
     return wanted in {"Date", "DateTime"} and family in {wanted, {"Date": "Date32", "DateTime": "DateTime64"}[wanted]}
 
 

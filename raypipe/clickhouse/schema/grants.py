@@ -1,4 +1,4 @@
-"""The privileges raypipe needs, and which of them the user lacks."""
+"""List the privileges that raypipe needs, and those that the user lacks."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.schema.ddl import Declaration
+from raypipe.clickhouse.schema.declarations import Declaration
 from raypipe.clickhouse.statements import identifier
 from raypipe.errors import ServerError
 
-# Tables that get rows by plain inserts; a run's predictions come by partition instead.
+# Tables that are filled by plain inserts; a run's predictions are swapped in by partition instead.
 INSERTED = (
     "ml_model_registry",
     "ml_model_features",
@@ -20,7 +20,7 @@ INSERTED = (
     "raypipe_rejected_rows",
     "raypipe_aliases",
 )
-# Tables without a partition for each day, of which a run deletes what an earlier one of its date has written.
+# Tables without a partition per day. A run deletes the rows that an earlier run of its date wrote there.
 REPLACED = (
     "customer_user_segments",
     "customer_user_segment_assignments",
@@ -29,11 +29,11 @@ REPLACED = (
 )
 PUBLISHED = ["SELECT", "INSERT", "ALTER DELETE"]
 _SCRATCH = ("SELECT", "INSERT", "CREATE TABLE", "DROP TABLE")
-# What a run does to the tables that it makes for itself, by the kind in their names.
+# The privileges on the tables that a run creates for itself, by the kind in their names.
 SCRATCH = {
     "lock": ("CREATE TABLE", "DROP TABLE"),
     "staging": (*_SCRATCH, "ALTER DELETE"),
-    # A server of 2024 asks for ALTER DELETE, a later one for ALTER MOVE PARTITION to move a partition out of a table.
+    # To move a partition out of a table, servers of 2024 ask for ALTER DELETE and later ones for ALTER MOVE PARTITION.
     "twin": (*_SCRATCH, "ALTER DELETE", "ALTER MOVE PARTITION"),
     "explain": _SCRATCH,
     "snapshot": _SCRATCH,
@@ -48,9 +48,8 @@ class Grant:
     """Privileges on a table, on all tables with a prefix, or on an engine.
 
     Attributes:
-        privileges: such as `ALTER DELETE`.
-        on: what a GRANT statement names, such as `database.table` or `database.prefix*`.
-        example: one thing that `on` covers, quoted; the server can tell only of such.
+        on: the target of a GRANT statement, such as `database.table` or `database.prefix*`.
+        example: one name that `on` covers, quoted; the server can check only a name.
     """
 
     privileges: tuple[str, ...]
@@ -62,12 +61,9 @@ class Grant:
 
 
 def required(database: str, declarations: Iterable[Declaration], targets: Iterable[str] = ()) -> Iterator[Grant]:
-    """Every grant that fitting, scoring and publishing need; creating the schema needs CREATE TABLE besides.
+    """Yield every grant that fitting, scoring and publishing need; creating the schema needs CREATE TABLE, too.
 
-    Args:
-        database: where the tables are.
-        declarations: the tables that raypipe knows.
-        targets: what a pipeline publishes into, tables of the user's own among them.
+    The declarations are raypipe's own tables; the targets, which may be others, are those that pipelines publish into.
     """
     known, wanted = set(), set(targets)
     for declaration in declarations:
@@ -93,22 +89,18 @@ def _grant(privileges: Sequence[str], on: str) -> Grant:
 
 
 def missing(client: Client, grants: Iterable[Grant]) -> tuple[Grant, ...] | None:
-    """The grants, or the parts of them, that the client's user does not have; None where the server cannot tell."""
+    """Return the privileges that the client's user lacks; None where the server cannot tell."""
+    lacking = []
     try:
-        return _missing(client, grants)
+        for grant in grants:
+            absent = () if _has(client, grant) else [name for name in grant.privileges if not _has(client, grant, name)]
+            if absent:
+                lacking.append(replace(grant, privileges=tuple(absent)))
     except ServerError as error:
-        # CHECK GRANT is younger than the oldest server that raypipe works with.
+        # The oldest servers that raypipe works with lack CHECK GRANT.
         if error.code != SYNTAX_ERROR:
             raise
         return None
-
-
-def _missing(client: Client, grants: Iterable[Grant]) -> tuple[Grant, ...]:
-    lacking = []
-    for grant in grants:
-        absent = () if _has(client, grant) else [name for name in grant.privileges if not _has(client, grant, name)]
-        if absent:
-            lacking.append(replace(grant, privileges=tuple(absent)))
     return tuple(lacking)
 
 

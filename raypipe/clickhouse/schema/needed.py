@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from raypipe.clickhouse.schema.ddl import Declaration
+from raypipe.clickhouse.schema.declarations import Declaration
 from raypipe.clickhouse.schema.migrate import schema
 from raypipe.clickhouse.statements import load_all, without_comments
 

@@ -1,8 +1,7 @@
-"""Which servers raypipe works on.
+"""Refuse servers that are too old for raypipe.
 
-A run cuts its slices from the primary index with the table function `mergeTreeIndex`, and has dates out of range
-refused by `date_time_overflow_behavior`; both came in early 2024. 24.8 is a long-term release that has them. An older
-server would fail in the middle of a run, or store another date than the one it was given.
+A run needs the table function `mergeTreeIndex` to cut slices, and `date_time_overflow_behavior` to refuse dates out of
+range. Both came in early 2024, and 24.8 is a long-term release that has them.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ MINIMUM = (24, 8)
 
 
 def parse_version(text: str) -> tuple[int, int]:
-    """Year and month of a version such as `26.7.2.1` or `24.8.14.39-lts`."""
+    """Return year and month of a version such as `26.7.2.1` or `24.8.14.39-lts`."""
     match = re.match(r"(\d+)\.(\d+)", text)
     if match is None:
-        raise ServerError("The server's version cannot be understood", found=text, allowed="such as 26.7.2.1")
+        raise ServerError("The server's version cannot be parsed", found=text, allowed="such as 26.7.2.1")
     return int(match[1]), int(match[2])
 
 
 def require_version(client: Client) -> None:
-    """Refuses a server that is too old.
+    """Refuse a server that is too old.
 
     Raises:
-        ServerError: the version found, the oldest that works and what an older one lacks.
+        ServerError: names the server's version and the oldest that works.
     """
     if parse_version(client.version) < MINIMUM:
         raise ServerError(

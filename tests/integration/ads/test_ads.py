@@ -515,7 +515,7 @@ def test_a_publication_that_fails_leaves_the_published_predictions_and_is_repair
 ) -> None:
     place.show(*rounds(100, "a", "b", earning=["a"]), *rounds(100, "a", "b", earning=["b"], device_type_id="tablet"))
     first = place.run()
-    with pytest.raises(GateRefused, match="rows made for ml_model_predictions are not those staged"):
+    with pytest.raises(GateRefused, match="rows for ml_model_predictions are not the staged rows"):
         broken_publish()
     assert place.client.rows("SELECT DISTINCT batch_id FROM ml_model_predictions") == [(first.outcome.run.run_id,)]
     assert place.count("raypipe_current_predictions") == 2
@@ -582,7 +582,7 @@ def test_a_run_that_holds_the_lock_keeps_others_out_until_it_is_taken_over(place
     place.show(*rounds(100, "a", "b", earning=["a"]))
     somebody = lock.Owner("ads_20260131_elsewhere", "another host", 1, "2026-01-31T00:00:00")
     lock.acquire(place.client, "ads", somebody)
-    with pytest.raises(Busy, match="being scored already"):
+    with pytest.raises(Busy, match="a run is at work"):
         place.run()
     for table in ("ml_model_predictions", "ml_model_ab_tests", "ml_model_monitoring"):
         assert place.count(table) == 0

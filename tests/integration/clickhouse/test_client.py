@@ -60,7 +60,7 @@ def test_a_bound_instant_is_taken_in_its_own_zone(client: Client) -> None:
 
 
 def test_a_value_of_several_rows_is_refused(client: Client) -> None:
-    with pytest.raises(DataError, match="must yield one value"):
+    with pytest.raises(DataError, match="did not yield exactly one value"):
         client.value("SELECT number FROM numbers(2)")
 
 
@@ -260,6 +260,33 @@ def test_a_database_that_does_not_exist_is_named_with_the_next_step(endpoint: En
     with pytest.raises(UsageError, match="no_such_database") as failed, connected(url, endpoint.password_file):
         pass
     assert "migrate" in str(failed.value)
+
+
+def test_rows_take_the_types_of_the_tables_own_columns(client: Client) -> None:
+    client.run(
+        "CREATE TABLE rows (id UInt64, kind LowCardinality(String), level Enum8('low' = 1, 'high' = 2),"
+        " tags Array(String), at DateTime64(6, 'UTC'), seconds DateTime('UTC'), share Nullable(Float32),"
+        " n UInt8 DEFAULT 7) ENGINE = MergeTree ORDER BY id"
+    )
+    at = datetime(2026, 1, 31, 12, 30, 1, 5, tzinfo=UTC)
+    known = {"id": 2**64 - 1, "kind": "a", "level": "high", "tags": [], "at": at, "seconds": at, "share": None}
+    client.insert_rows("rows", [known, {**known, "id": 1, "tags": ["x"], "share": 0.5}], token="t")
+    client.insert_rows("rows", [known, {**known, "id": 1, "tags": ["x"], "share": 0.5}])
+    stored = "SELECT id, kind, level, tags, toUnixTimestamp64Micro(at), toUnixTimestamp(seconds), share, n FROM rows"
+    micro, whole = round(at.timestamp() * 1_000_000), int(at.timestamp())
+    assert client.rows(f"{stored} ORDER BY id LIMIT 1 BY id") == [
+        (1, "a", "high", ["x"], micro, whole, 0.5, 7),
+        (2**64 - 1, "a", "high", [], micro, whole, None, 7),
+    ]
+
+
+def test_rows_that_a_column_cannot_hold_are_refused(client: Client) -> None:
+    client.run("CREATE TABLE rows (n UInt8, day Date) ENGINE = MergeTree ORDER BY n")
+    with pytest.raises(pa.ArrowInvalid):
+        client.insert_rows("rows", [{"n": 256, "day": date(2026, 1, 31)}])
+    with pytest.raises(DataError, match="cannot hold one of the dates"):
+        client.insert_rows("rows", [{"n": 1, "day": date(1969, 12, 31)}])
+    assert client.value("SELECT count() FROM rows") == 0
 
 
 def test_a_connection_by_url_answers_and_knows_its_version(endpoint: Endpoint) -> None:

@@ -12,7 +12,7 @@ from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import load
 from raypipe.compare.comparison import Compared, Comparison
 from raypipe.project import shipped
-from raypipe.registry.training_runs import Outcome, TrainingRun, fail_run, finish_run, newest, start_run
+from raypipe.registry.training_runs import TrainingResult, TrainingRun, fail_run, finish_run, newest, start_run
 
 STARTED = datetime(2026, 1, 31, 3, 0, tzinfo=UTC)
 RUN = TrainingRun(
@@ -41,7 +41,7 @@ def registry(client: Client) -> Client:
 
 def _finished(client: Client, run: TrainingRun, comparison: Comparison) -> None:
     start_run(client, run)
-    outcome = Outcome(60, 15, 25, test_metrics=comparison.to_json())
+    outcome = TrainingResult(60, 15, 25, test_metrics=comparison.to_json())
     finish_run(client, run, outcome, run.started_at + timedelta(minutes=1))
 
 

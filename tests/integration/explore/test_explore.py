@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from raypipe.clickhouse import faults
+from raypipe.clickhouse import retry
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.embedded import open_embedded
 from raypipe.clickhouse.endpoint import Endpoint
@@ -416,7 +416,7 @@ def test_a_query_that_takes_too_much_memory_fails_alone(client: Client) -> None:
 
 
 def test_a_server_that_is_gone_ends_the_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.01)
     with open_embedded(tmp_path / "clickhouse") as lease:
         client = Client(lease.endpoint)
         questions = Questions(client, Limits())

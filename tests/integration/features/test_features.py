@@ -10,7 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -24,10 +24,11 @@ from typer.testing import CliRunner
 from raypipe.artifact.contract import MATRIX, matrix
 from raypipe.artifact.freeze import freeze
 from raypipe.cli import app
-from raypipe.clickhouse import lock
+from raypipe.clickhouse import lock, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.lock import Owner
+from raypipe.clickhouse.schema import leftovers
 from raypipe.clickhouse.schema.leftovers import clean
 from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import identifier, load, load_all
@@ -35,7 +36,7 @@ from raypipe.clickhouse.tables import describe
 from raypipe.config.features import Feature
 from raypipe.demo import build
 from raypipe.errors import Busy, DataError, UsageError
-from raypipe.features import catalogue, record, snapshots, swap
+from raypipe.features import catalogue, documentation, snapshots, swap
 from raypipe.features import day as days
 from raypipe.loaders.loaders import load_user_features
 from raypipe.project import shipped
@@ -49,7 +50,7 @@ MAPS = (catalogue.EVENTS_BY_TYPE, catalogue.CONTENT_BY_TYPE)
 
 Row = Mapping[str, Any]
 Key = tuple[str, str, str]
-Computed = tuple[Client, snapshots.Outcome]
+Computed = tuple[Client, snapshots.BuiltSnapshots]
 
 
 # Their engines put rows of a key together when they merge; here they do not.
@@ -108,14 +109,14 @@ def anywhere(client: Client, source: str, request: pytest.FixtureRequest) -> Cli
 
 
 @pytest.fixture(scope="module")
-def computed(endpoint: Endpoint, source: str) -> Iterator[tuple[Client, snapshots.Outcome]]:
+def computed(endpoint: Endpoint, source: str) -> Iterator[tuple[Client, snapshots.BuiltSnapshots]]:
     """A copy in which 2026-01-24 was computed, and what was said of it; tests may only read."""
     with database_on(endpoint) as client:
         copied(client, source)
         yield client, compute(client)
 
 
-def compute(client: Client, day: date | None = DAY, **options: Any) -> snapshots.Outcome:
+def compute(client: Client, day: date | None = DAY, **options: Any) -> snapshots.BuiltSnapshots:
     options.setdefault("run_at", RUN_AT)
     options.setdefault("timezone", "UTC")
     return snapshots.compute(client, day, progress=lambda stage, done, total: None, **options)
@@ -522,7 +523,7 @@ def test_a_source_that_begins_inside_the_window_is_told(demo: Client) -> None:
     demo.run("ALTER TABLE customer_events DELETE WHERE event_timestamp < '2026-01-02'", settings={"mutations_sync": 2})
     (built,) = compute(demo).days
     # 23 of the 28 days.
-    assert "customer_events begins on 2026-01-02: features over 28 days know 23" in built.warnings
+    assert "customer_events begins on 2026-01-02: features over 28 days cover only 23" in built.warnings
 
 
 @pytest.mark.parametrize("limit", [20_000, 200_000])
@@ -538,15 +539,16 @@ def test_what_goes_to_disk_gives_the_same(demo: Client, monkeypatch: pytest.Monk
 KILLED = """
 import os, signal, sys
 from datetime import UTC, date, datetime
-from raypipe.features import snapshots
+from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.features import snapshots
 
+lock.require = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 with Client(Endpoint.parse(sys.argv[1], sys.argv[2] or None)) as client:
     snapshots.compute(
         client, date.fromisoformat(sys.argv[3]), run_at=datetime.now(UTC), timezone="UTC",
         progress=lambda *_: None, replace=True,
-        before_swap=lambda: os.kill(os.getpid(), signal.SIGKILL),
     )
 """
 
@@ -562,14 +564,17 @@ def left_behind(client: Client) -> set[str]:
     return {name for (name,) in client.rows("SHOW TABLES") if name.startswith(("raypipe_twin", "raypipe_lock"))}
 
 
-def test_a_killed_build_leaves_the_old_day_and_the_doctor_removes_the_rest(anywhere: Client) -> None:
+def test_a_killed_build_leaves_the_old_day_and_the_doctor_removes_the_rest(
+    anywhere: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = content(anywhere)
     kill_a_build(anywhere, LAST)
     assert content(anywhere) == before
     left = left_behind(anywhere)
     assert "raypipe_lock_features" in left
     assert len([name for name in left if name.startswith("raypipe_twin_")]) >= 1
-    assert set(clean(anywhere, patience=timedelta(0))) == left
+    monkeypatch.setattr(leftovers, "PATIENCE", timedelta(0))
+    assert set(clean(anywhere)) == left
     assert content(anywhere) == before
 
 
@@ -580,14 +585,26 @@ def test_the_next_command_takes_a_killed_one_s_lock_and_removes_its_twins(anywhe
     assert left_behind(anywhere) == set()
 
 
-def test_a_build_that_fails_leaves_nothing_behind(anywhere: Client) -> None:
+def before_swap(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Does something right before a day is swapped in, when the lock is checked."""
+    require = lock.require
+
+    def acted(*arguments: Any) -> None:
+        act()
+        require(*arguments)
+
+    patch.setattr(lock, "require", acted)
+
+
+def test_a_build_that_fails_leaves_nothing_behind(anywhere: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     before = content(anywhere)
 
     def fail() -> None:
         raise RuntimeError("the machine is on fire")
 
+    before_swap(monkeypatch, fail)
     with pytest.raises(RuntimeError, match="on fire"):
-        compute(anywhere, LAST, replace=True, before_swap=fail)
+        compute(anywhere, LAST, replace=True)
     assert (content(anywhere), left_behind(anywhere)) == (before, set())
 
 
@@ -599,15 +616,16 @@ def test_a_second_process_is_told_who_works(demo: Client) -> None:
     assert lock.holder(demo, "features") == owner
 
 
-def test_who_lost_the_lock_may_not_swap(demo: Client) -> None:
+def test_who_lost_the_lock_may_not_swap(demo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     before = content(demo)
     thief = Owner.here("features_20260131_0badcafe")
+    before_swap(monkeypatch, lambda: lock.acquire(demo, "features", thief, take_over=True))
     with pytest.raises(Busy):
-        compute(demo, LAST, before_swap=lambda: lock.acquire(demo, "features", thief, take_over=True))
+        compute(demo, LAST)
     assert content(demo) == before
 
 
-def test_rows_that_somebody_writes_meanwhile_are_never_lost(anywhere: Client) -> None:
+def test_rows_that_somebody_writes_meanwhile_are_never_lost(anywhere: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     neighbour = DAY if "toYYYYMM" in partition_key(anywhere) else LAST
 
     def write() -> None:
@@ -616,20 +634,20 @@ def test_rows_that_somebody_writes_meanwhile_are_never_lost(anywhere: Client) ->
             f" ('c', 'b', 'a new one', '{neighbour}')"
         )
 
+    before_swap(monkeypatch, write)
     with pytest.raises(Busy, match="written to"):
-        compute(anywhere, LAST, before_swap=write)
+        compute(anywhere, LAST)
     assert anywhere.value("SELECT count() FROM customer_user_features WHERE user_id = 'a new one'") == 1
 
 
-def test_merging_meanwhile_is_no_writing(anywhere: Client) -> None:
+def test_merging_meanwhile_is_no_writing(anywhere: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     anywhere.run("SYSTEM START MERGES customer_user_features")
     anywhere.run(
         "INSERT INTO customer_user_features SELECT * REPLACE('doubled' AS user_id) FROM customer_user_features"
         f" WHERE feature_date = '{LAST}' LIMIT 1"
     )
-    (built,) = compute(
-        anywhere, LAST, before_swap=lambda: anywhere.run("OPTIMIZE TABLE customer_user_features FINAL")
-    ).days
+    before_swap(monkeypatch, lambda: anywhere.run("OPTIMIZE TABLE customer_user_features FINAL"))
+    (built,) = compute(anywhere, LAST).days
     assert built.status == "filled"
 
 
@@ -694,7 +712,7 @@ def test_a_day_that_did_not_come_out_whole_is_refused_and_nothing_is_changed(
 
 
 def test_an_exchange_that_would_cost_another_day_a_row_is_refused(client: Client, source: str) -> None:
-    table = swap.require_target(copied(client, source, "publisher"))
+    table = twins.require_swappable(copied(client, source, "publisher"), "customer_user_features")
     with swap.scratch(client, "raypipe_twin_whole_of_a_test", table) as whole:
         attach, settings = client.topology.attach(whole, table.name, "202601")
         client.run(attach, settings=settings)
@@ -707,7 +725,7 @@ def test_an_exchange_that_would_cost_another_day_a_row_is_refused(client: Client
                 # The day that is exchanged may lose what it will.
                 swap._require_the_same_neighbours(client, table.name, whole, "202601", LAST)
                 continue
-            with pytest.raises(DataError, match="would not stay as they are"):
+            with pytest.raises(DataError, match="other days in the partition of 2026-01-31 would change"):
                 swap._require_the_same_neighbours(client, table.name, whole, "202601", LAST)
 
 
@@ -734,7 +752,7 @@ def test_the_latest_day_is_the_newest_with_sessions_that_is_over(demo: Client) -
 
 
 def documented_rows(client: Client) -> list[Row]:
-    return rows_of(client, f"{record.DOCUMENTED} FINAL", f"model_id = '{record.MODEL_ID}'")
+    return rows_of(client, f"{documentation.DOCUMENTED} FINAL", f"model_id = '{documentation.MODEL_ID}'")
 
 
 def names_in(features: Mapping[str, Any]) -> set[str]:

@@ -62,7 +62,7 @@ def demo(client: Client, *, filled: bool) -> Client:
     return client
 
 
-def fill(client: Client, day: date) -> snapshots.Outcome:
+def fill(client: Client, day: date) -> snapshots.BuiltSnapshots:
     return snapshots.compute(client, day, run_at=RUN_AT, timezone="UTC", progress=lambda stage, done, total: None)
 
 

@@ -11,10 +11,10 @@ from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.errors import ModelError, ServerError, UsageError
 from raypipe.evaluation.decision import Decision
 from raypipe.fit import registration
-from raypipe.registry import aliases, life, models, training_runs
+from raypipe.registry import aliases, champions, models, training_runs
 from raypipe.registry.features import FeatureRecord, record_features
 from raypipe.registry.record import ARCHIVED, CANDIDATE, FAILED, PRODUCTION, TRAINING, ModelRecord, Registered, model_id
-from raypipe.registry.training_runs import Outcome, TrainingRun
+from raypipe.registry.training_runs import TrainingResult, TrainingRun
 from raypipe.versions import retention
 
 AT = datetime(2026, 2, 1, 3, 4, 5, 678_900, tzinfo=UTC)
@@ -60,13 +60,13 @@ def test_a_registered_version_is_found_with_what_was_said_of_it(registry: Client
 
 
 def test_every_column_of_the_registry_is_filled(registry: Client) -> None:
-    models.register(registry, _record(training_rows=10**10, training_seconds=1.6, tags=("nightly",)), AT)
+    models.register(registry, _record(training_rows=10**10, training_seconds=1.6), AT)
     row = registry.rows(
-        "SELECT model_name, training_dataset_size, training_duration_sec, tags, toUnixTimestamp(training_date),"
+        "SELECT model_name, training_dataset_size, training_duration_sec, toUnixTimestamp(training_date),"
         " model_storage_type, performance_metrics FROM ml_model_registry FINAL"
     )[0]
     name = "churn 20260201.030405.abcdef"
-    assert row == (name, 2**32 - 1, 2, ["nightly"], int(AT.timestamp()), "file", "{}")
+    assert row == (name, 2**32 - 1, 2, int(AT.timestamp()), "file", "{}")
 
 
 def test_numbers_that_json_lacks_become_null(registry: Client) -> None:
@@ -147,7 +147,7 @@ def test_an_unknown_reference_lists_what_is_there(registry: Client) -> None:
 
 @pytest.mark.parametrize("reference", ["champion", "latest", "v1"])
 def test_a_pipeline_without_models_says_what_to_do(registry: Client, reference: str) -> None:
-    with pytest.raises(UsageError, match="no versions at all"):
+    with pytest.raises(ModelError, match="no versions"):
         models.find(registry, "churn", reference)
 
 
@@ -160,8 +160,8 @@ def test_a_reference_with_quotes_is_a_value_and_not_sql(registry: Client) -> Non
 def test_the_champion_is_what_was_assigned_last(registry: Client) -> None:
     first, second = _register(registry, "v1"), _register(registry, "v2", 1)
     assert models.find_alias(registry, "churn", "champion") is None
-    aliases.assign(registry, "churn", "champion", first, "first model", "test", AT)
-    aliases.assign(registry, "churn", "champion", second, "better by 0.01", "test", AT)
+    aliases.move(registry, "churn", {"champion": first}, "first model", "test", AT)
+    aliases.move(registry, "churn", {"champion": second}, "better by 0.01", "test", AT)
     assert models.find(registry, "churn", "champion") == models.find_alias(registry, "churn", "champion")
     assert models.find(registry, "churn", "champion").version == "v2"
     assert aliases.current(registry, "clicks", "champion") is None
@@ -169,17 +169,17 @@ def test_the_champion_is_what_was_assigned_last(registry: Client) -> None:
 
 def test_an_alias_remembers_what_it_named_before(registry: Client) -> None:
     first, second = _register(registry, "v1"), _register(registry, "v2", 1)
-    made = aliases.assign(registry, "churn", "champion", first, "first model", "test", AT)
-    aliases.assign(registry, "churn", "champion", second, "better", "test", AT + timedelta(days=1))
-    assert aliases.at_time(registry, "churn", "champion", AT - timedelta(seconds=1)) is None
-    assert aliases.at_time(registry, "churn", "champion", AT + timedelta(hours=1)) == made
+    made = aliases.move(registry, "churn", {"champion": first}, "first model", "test", AT)["champion"]
+    aliases.move(registry, "churn", {"champion": second}, "better", "test", AT + timedelta(days=1))
+    assert aliases.current(registry, "churn", "champion", AT - timedelta(seconds=1)) is None
+    assert aliases.current(registry, "churn", "champion", AT + timedelta(hours=1)) == made
     assert made.set_at == AT
 
 
 def test_an_alias_moves_on_when_the_clock_lags(registry: Client) -> None:
     first, second = _register(registry, "v1"), _register(registry, "v2", 1)
-    aliases.assign(registry, "churn", "champion", first, "a", "test", AT)
-    aliases.assign(registry, "churn", "champion", second, "b", "test", AT - timedelta(hours=1))
+    aliases.move(registry, "churn", {"champion": first}, "a", "test", AT)
+    aliases.move(registry, "churn", {"champion": second}, "b", "test", AT - timedelta(hours=1))
     current = aliases.current(registry, "churn", "champion")
     assert current is not None
     assert current.version == "v2"
@@ -187,7 +187,7 @@ def test_an_alias_moves_on_when_the_clock_lags(registry: Client) -> None:
 
 def test_what_an_alias_names_now_does_not_depend_on_whose_clock_is_ahead(registry: Client) -> None:
     ahead = datetime.now(UTC) + timedelta(minutes=5)
-    aliases.assign(registry, "churn", "champion", _register(registry, "v1"), "a", "another machine", ahead)
+    aliases.move(registry, "churn", {"champion": _register(registry, "v1")}, "a", "another machine", ahead)
     assert {alias: one.version for alias, one in aliases.named(registry, "churn").items()} == {"champion": "v1"}
 
 
@@ -208,7 +208,7 @@ def test_of_two_assignments_at_the_same_moment_every_reader_takes_the_same(regis
 def _champions(client: Client, *versions: str) -> None:
     known = {model.version: model for model in models.list_models(client, "churn")}
     for version in versions:
-        life.promote(client, known.get(version) or _register(client, version), "x", "a test", datetime.now(UTC))
+        champions.promote(client, known.get(version) or _register(client, version), "x", "a test", datetime.now(UTC))
 
 
 def _names(client: Client) -> dict[str, str]:
@@ -216,7 +216,7 @@ def _names(client: Client) -> dict[str, str]:
 
 
 def _roll_back(client: Client) -> None:
-    life.restore(client, life.reversal(client, "churn"), "x", "a test", datetime.now(UTC))
+    champions.restore(client, champions.reversal(client, "churn"), "x", "a test", datetime.now(UTC))
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_rollbacks_go_further_back_and_never_to_and_fro(
         _roll_back(registry)
         assert _names(registry)["champion"] == version
     with pytest.raises(UsageError, match="no previous version"):
-        life.reversal(registry, "churn")
+        champions.reversal(registry, "churn")
 
 
 def test_a_rollback_after_another_goes_on_where_that_one_was(registry: Client) -> None:
@@ -279,12 +279,12 @@ def test_a_fit_does_not_replace_a_champion_that_it_was_not_compared_with(registr
 
 def test_an_alias_cannot_name_another_pipelines_model(registry: Client) -> None:
     with pytest.raises(UsageError, match="clicks"):
-        aliases.assign(registry, "clicks", "champion", _register(registry, "v1"), "a", "test", AT)
+        aliases.move(registry, "clicks", {"champion": _register(registry, "v1")}, "a", "test", AT)
 
 
 def test_latest_is_no_alias(registry: Client) -> None:
     with pytest.raises(UsageError, match="latest"):
-        aliases.assign(registry, "churn", "latest", _register(registry, "v1"), "a", "test", AT)
+        aliases.move(registry, "churn", {"latest": _register(registry, "v1")}, "a", "test", AT)
 
 
 def test_features_are_ranked_by_importance(registry: Client) -> None:
@@ -316,7 +316,7 @@ def _runs(client: Client) -> list[tuple[Any, ...]]:
 def test_a_run_that_ends_replaces_its_beginning(registry: Client) -> None:
     training_runs.start_run(registry, RUN)
     assert [row[0] for row in _runs(registry)] == ["RUNNING"]
-    training_runs.finish_run(registry, RUN, Outcome(training_rows=1_000), AT + timedelta(seconds=90))
+    training_runs.finish_run(registry, RUN, TrainingResult(training_rows=1_000), AT + timedelta(seconds=90))
     assert _runs(registry) == [("COMPLETED", 90, 1_000, "", json.dumps({"max_depth": 6}))]
 
 

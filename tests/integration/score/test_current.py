@@ -11,11 +11,11 @@ import pytest
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import load_all
 from raypipe.project import shipped
-from raypipe.score import current
-from raypipe.score.manifest import Target
+from raypipe.score import current_rows
+from raypipe.score.manifest import PublishTarget
 
 TABLE = "customer_user_segment_assignments"
-TARGET = Target(TABLE, "", current="is_current")
+TARGET = PublishTarget(TABLE, "", current="is_current")
 USERS, NIGHTS = 4_000, 500
 RUN_DAY = date(2026, 1, 31)
 # Enough for the entities of a night and the blocks that are read, several times over; not for a set of all closed rows.
@@ -69,5 +69,5 @@ def test_the_night_before_is_closed_in_the_memory_of_a_night_however_long_the_hi
     all_closed = USERS * (NIGHTS + 1)
     with Client(run.client.endpoint, MEMORY) as small:
         for _ in range(2):
-            current.close_earlier(small, run.manifest, TARGET)
+            current_rows.close_earlier(small, run.manifest, TARGET)
             assert closed(run.client) == [(0, all_closed, all_closed), (1, USERS, USERS)]

@@ -12,26 +12,26 @@ from raypipe.artifact.contract import key_hash
 from raypipe.clickhouse.client import Client
 from raypipe.errors import GateRefused, ServerError
 from raypipe.score import gate
-from raypipe.score.gate import Passed
+from raypipe.score.gate import GateCounts
 
 Make = Callable[..., Any]
 
 
 def test_a_population_that_is_staged_whole_passes(scoring: Make) -> None:
     run = scoring()
-    assert gate.check(run.client, run.manifest, run.staged()) == Passed(staged=10, rejected=0)
+    assert gate.check(run.client, run.manifest, run.staged()) == GateCounts(staged=10, rejected=0)
 
 
 def test_rejected_rows_within_the_limit_pass_and_are_counted(scoring: Make) -> None:
     run = scoring(max_rejected=0.2)
     written = [run.stage(0, attempt=1, rejected=2), run.stage(1, attempt=2)]
-    assert gate.check(run.client, run.manifest, written) == Passed(staged=8, rejected=2)
+    assert gate.check(run.client, run.manifest, written) == GateCounts(staged=8, rejected=2)
 
 
 def test_rows_of_attempts_that_died_are_not_counted(scoring: Make) -> None:
     run = scoring()
     run.stage(0, attempt=99)
-    assert gate.check(run.client, run.manifest, run.staged()) == Passed(staged=10, rejected=0)
+    assert gate.check(run.client, run.manifest, run.staged()) == GateCounts(staged=10, rejected=0)
 
 
 def refused(run: Any, written: list[Any], match: str) -> str:
@@ -51,20 +51,20 @@ def test_staged_rows_that_are_gone_are_refused(scoring: Make) -> None:
     run = scoring()
     written = run.staged()
     run.client.run(f"DELETE FROM {run.manifest.staging} WHERE user_id = 'u3'")
-    assert "raypipe resume" in refused(run, written, "does not hold what the ledger says")
+    assert "raypipe resume" in refused(run, written, "staging and ledger disagree")
 
 
 def test_a_chunk_that_was_applied_twice_is_refused(scoring: Make) -> None:
     run = scoring()
     written = run.staged()
     run.insert(1, run.users(1), attempt=12, chunk=0, token="forgotten")
-    refused(run, written, "does not hold what the ledger says")
+    refused(run, written, "staging and ledger disagree")
 
 
 def test_a_chunk_that_is_missing_is_refused_even_when_another_makes_up_the_rows(scoring: Make) -> None:
     run = scoring()
     first, second = run.staged()
-    refused(run, [replace(first, chunks=3), second], "does not hold what the ledger says")
+    refused(run, [replace(first, chunks=3), second], "staging and ledger disagree")
 
 
 def test_staged_keys_that_are_not_those_read_are_refused(scoring: Make) -> None:
@@ -73,7 +73,7 @@ def test_staged_keys_that_are_not_those_read_are_refused(scoring: Make) -> None:
     run.client.run(
         f"ALTER TABLE {run.manifest.staging} UPDATE user_id = 'other' WHERE user_id = 'u7' SETTINGS mutations_sync = 2"
     )
-    refused(run, [first, second], "does not hold what the ledger says")
+    refused(run, [first, second], "staging and ledger disagree")
 
 
 def test_rows_that_are_neither_staged_nor_rejected_are_refused(scoring: Make) -> None:
@@ -87,13 +87,13 @@ def test_rows_that_are_neither_staged_nor_rejected_are_refused(scoring: Make) ->
 def test_a_source_that_had_another_count_when_it_was_read_is_refused(scoring: Make) -> None:
     run = scoring()
     written = [run.stage(0, ["u0", "u1", "u2", "u3"], attempt=1), run.stage(1, attempt=2)]
-    assert "9 rows" in refused(run, written, "the source changed meanwhile")
+    assert "9 rows" in refused(run, written, "the source changed between")
 
 
 def test_a_source_that_had_other_keys_when_it_was_read_is_refused(scoring: Make) -> None:
     run = scoring()
     written = [run.stage(0, ["u0", "u1", "u2", "u3", "new"], attempt=1), run.stage(1, attempt=2)]
-    assert "source.snapshot: true" in refused(run, written, "the source changed meanwhile")
+    assert "source.snapshot: true" in refused(run, written, "the source changed between")
 
 
 @pytest.mark.parametrize(
@@ -147,14 +147,14 @@ def doubled(scoring: Make, client: Client, **changes: Any) -> Any:
 def test_an_entity_that_stands_twice_is_refused_by_its_key(scoring: Make, client: Client) -> None:
     run = doubled(scoring, client)
     assert run.manifest.source_rows == 11
-    text = refused(run, run.staged(), "stand more than once")
+    text = refused(run, run.staged(), "more than once")
     assert "1 of 11 rows" in text
     assert "('c', 'b', 'u3')" in text
 
 
 def test_keep_one_passes_an_entity_that_stands_twice_and_counts_it_once(scoring: Make, client: Client) -> None:
     run = doubled(scoring, client, duplicates="keep_one")
-    assert gate.check(run.client, run.manifest, run.staged()) == Passed(staged=10, rejected=0)
+    assert gate.check(run.client, run.manifest, run.staged()) == GateCounts(staged=10, rejected=0)
 
 
 def test_a_count_that_cannot_be_made_is_an_error_and_not_a_pass(scoring: Make, client: Client) -> None:

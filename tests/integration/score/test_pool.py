@@ -88,7 +88,7 @@ def test_an_actor_that_cannot_load_its_model_says_why(fitted_publisher: FittedPu
 def test_an_actor_asking_for_more_cpus_than_there_are_is_refused(
     fitted_publisher: FittedPublisher, manifest: Manifest
 ) -> None:
-    with pytest.raises(UsageError, match="more CPUs than a node of Ray has"):
+    with pytest.raises(UsageError, match="more CPUs than a Ray node has"):
         list(score_slices(fitted_publisher.endpoint, manifest, manifest.slicing.slices, replace(SIZE, cpus=1000)))
 
 

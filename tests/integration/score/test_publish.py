@@ -12,21 +12,22 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import load, load_all
 from raypipe.errors import ConfigError, DataError, GateRefused
 from raypipe.loaders.save import save_predictions
 from raypipe.project import shipped
-from raypipe.score import mapping, prepare, publish, runs
-from raypipe.score.manifest import Target
+from raypipe.score import prepare, publish, publish_sql, runs
+from raypipe.score.manifest import PublishTarget
 
 RAYPIPE = shipped() / "sql" / "schema"
 PUBLISHER = Path(__file__).parents[2] / "publisher" / "schema.sql"
 SHARED = load(shipped() / "sql" / "shared" / "predictions.sql").text
-PREDICTIONS = Target("ml_model_predictions", SHARED)
+PREDICTIONS = PublishTarget("ml_model_predictions", SHARED)
 # A target without a batch_id: its rows are known by version, date and time.
-CHURN = Target(
+CHURN = PublishTarget(
     "customer_churn_predictions",
     """SELECT
     toString(reinterpretAsUUID(sipHash128({run_id:String}, {keys}))) AS prediction_id, user_id, company_id, brand_id,
@@ -53,7 +54,7 @@ def schema(request: pytest.FixtureRequest, client: Client) -> str:
     return str(request.param)
 
 
-def put(run: Any, target: Target, rows: int = 10) -> str:
+def put(run: Any, target: PublishTarget, rows: int = 10) -> str:
     """Stages the run and publishes it into one target."""
     run = run.with_manifest(targets=(target,))
     prepared = publish.prepare(run.client, run.manifest, target, run.staged(), rows)
@@ -66,24 +67,24 @@ def test_a_target_has_the_rows_that_its_config_counts_in_staging(schema: str, sc
     thrice = replace(PREDICTIONS, rows="3 * count()")
     run = scoring().with_manifest(targets=(thrice,))
     written = run.staged()
-    assert mapping.expected(run.client, run.manifest, thrice, written, 10) == 30
-    assert mapping.expected(run.client, run.manifest, PREDICTIONS, written, 10) == 10
+    assert publish_sql.expected(run.client, run.manifest, thrice, written, 10) == 30
+    assert publish_sql.expected(run.client, run.manifest, PREDICTIONS, written, 10) == 10
 
 
 def test_rows_that_the_statement_does_not_make_are_refused(schema: str, scoring: Make) -> None:
     run = scoring().with_manifest(targets=(PREDICTIONS,))
     wrong = replace(PREDICTIONS, rows="count() + 1")
     written = run.staged()
-    rows = mapping.expected(run.client, run.manifest, wrong, written, 10)
-    with pytest.raises(GateRefused, match="the rows made for ml_model_predictions"):
+    rows = publish_sql.expected(run.client, run.manifest, wrong, written, 10)
+    with pytest.raises(GateRefused, match="the rows for ml_model_predictions"):
         publish.prepare(run.client, run.manifest, wrong, written, rows)
     assert batches(run.client) == {}
 
 
 def test_a_target_that_nothing_would_be_written_to_is_refused(schema: str, scoring: Make) -> None:
     run = scoring()
-    with pytest.raises(GateRefused, match="nothing to write into ml_model_predictions"):
-        mapping.expected(run.client, run.manifest, replace(PREDICTIONS, rows="sum(0)"), run.staged(), 10)
+    with pytest.raises(GateRefused, match="has no rows for ml_model_predictions"):
+        publish_sql.expected(run.client, run.manifest, replace(PREDICTIONS, rows="sum(0)"), run.staged(), 10)
 
 
 def test_two_runs_of_a_pipeline_never_begin_in_the_same_second(scoring: Make) -> None:
@@ -106,7 +107,7 @@ def content(client: Client, table: str) -> int:
 
 @pytest.mark.parametrize("target", [PREDICTIONS, CHURN], ids=lambda target: target.table)
 def test_a_run_is_swapped_in_whole_where_partitions_are_its_own_and_moved_in_where_they_are_not(
-    schema: str, scoring: Make, target: Target
+    schema: str, scoring: Make, target: PublishTarget
 ) -> None:
     run = scoring()
     assert put(run, target) == ("replace" if schema == "raypipe" else "move")
@@ -131,7 +132,7 @@ def test_every_entity_is_published_with_its_score_class_and_run(schema: str, sco
 
 
 @pytest.mark.parametrize("target", [PREDICTIONS, CHURN], ids=lambda target: target.table)
-def test_publishing_again_changes_nothing(schema: str, scoring: Make, target: Target) -> None:
+def test_publishing_again_changes_nothing(schema: str, scoring: Make, target: PublishTarget) -> None:
     run = scoring()
     put(run, target)
     before = content(run.client, target.table)
@@ -154,14 +155,14 @@ def test_a_publication_that_stopped_before_the_swap_is_finished(schema: str, sco
 
 
 @pytest.mark.parametrize("target", [PREDICTIONS, CHURN], ids=lambda target: target.table)
-def test_a_rerun_of_a_date_replaces_the_earlier_run(schema: str, scoring: Make, target: Target) -> None:
+def test_a_rerun_of_a_date_replaces_the_earlier_run(schema: str, scoring: Make, target: PublishTarget) -> None:
     first = scoring("churn_20260131_00000001")
     put(first, target)
     later = first.manifest.run_at + timedelta(hours=1)
     second = scoring("churn_20260131_00000002", run_at=later, model_version="20260201.010000.fedcba")
     put(second, target)
     old = first.manifest
-    publish.remove_earlier(second.client, second.manifest, target, old.run_id, old.model_version, old.run_at)
+    publish.remove_earlier(second.client, second.manifest, target, old)
     publish.verify(second.client, second.manifest, target, 10)
     assert second.client.value(f"SELECT count() FROM {target.table}") == 10
     time = "predicted_at" if target is PREDICTIONS else "created_at"
@@ -169,7 +170,7 @@ def test_a_rerun_of_a_date_replaces_the_earlier_run(schema: str, scoring: Make, 
 
 
 @pytest.mark.parametrize("target", [PREDICTIONS, CHURN], ids=lambda target: target.table)
-def test_another_date_stays_untouched(schema: str, scoring: Make, target: Target) -> None:
+def test_another_date_stays_untouched(schema: str, scoring: Make, target: PublishTarget) -> None:
     before = scoring("churn_20260130_00000001", date=date(2026, 1, 30))
     put(before, target)
     after = scoring("churn_20260131_00000001")
@@ -187,7 +188,7 @@ def test_another_prediction_type_of_the_same_date_stays_untouched(schema: str, s
     again = scoring("churn_20260131_00000002", run_at=churn.manifest.run_at + timedelta(hours=1))
     put(again, PREDICTIONS)
     old = churn.manifest
-    publish.remove_earlier(again.client, again.manifest, PREDICTIONS, old.run_id, old.model_version, old.run_at)
+    publish.remove_earlier(again.client, again.manifest, PREDICTIONS, old)
     assert batches(churn.client) == {"churn_20260131_00000002": 10, "clicks_20260131_00000001": 10}
 
 
@@ -249,14 +250,14 @@ def test_a_wrong_publish_statement_is_refused_and_the_target_stays_as_it_was(
     assert sql != SHARED
     run = scoring("churn_20260131_00000002", run_at=earlier.manifest.run_at + timedelta(hours=1))
     with pytest.raises(error) as refused:
-        put(run, Target("ml_model_predictions", sql))
+        put(run, PublishTarget("ml_model_predictions", sql))
     assert text in str(refused.value)
     assert content(run.client, "ml_model_predictions") == before
 
 
 def test_rows_that_fall_into_several_partitions_are_refused(client: Client, scoring: Make) -> None:
     client.run("CREATE TABLE t (batch_id String, month UInt8) ENGINE = MergeTree PARTITION BY month ORDER BY tuple()")
-    target = Target("t", "SELECT {run_id:String} AS batch_id, sessions % 2 AS month FROM {staging}")
+    target = PublishTarget("t", "SELECT {run_id:String} AS batch_id, sessions % 2 AS month FROM {staging}")
     with pytest.raises(DataError, match="several of its partitions"):
         put(scoring(), target)
     assert client.value("SELECT count() FROM t") == 0
@@ -265,8 +266,8 @@ def test_rows_that_fall_into_several_partitions_are_refused(client: Client, scor
 @pytest.mark.parametrize(
     ("definition", "match"),
     [
-        ("(batch_id String) ENGINE = Memory", "no partitions"),
-        ("(score Float32, created_at DateTime) ENGINE = MergeTree ORDER BY ()", "tells one run's rows from another's"),
+        ("(batch_id String) ENGINE = Memory", "cannot be swapped"),
+        ("(score Float32, created_at DateTime) ENGINE = MergeTree ORDER BY ()", "tell the rows of two runs apart"),
     ],
 )
 def test_a_target_that_cannot_be_published_into_exactly_once_is_refused(
@@ -274,13 +275,13 @@ def test_a_target_that_cannot_be_published_into_exactly_once_is_refused(
 ) -> None:
     client.run(f"CREATE TABLE t {definition}")
     with pytest.raises(ConfigError, match=match):
-        put(scoring(), Target("t", "SELECT {run_id:String} AS batch_id FROM {staging}"))
+        put(scoring(), PublishTarget("t", "SELECT {run_id:String} AS batch_id FROM {staging}"))
 
 
 def test_a_target_that_does_not_exist_is_named(client: Client, scoring: Make) -> None:
     run = scoring()
     with pytest.raises(ConfigError, match="nowhere does not exist"):
-        publish.require_target(run.client, Target("nowhere", ""))
+        twins.require_swappable(run.client, "nowhere")
 
 
 def test_rows_that_vanished_after_the_swap_are_not_committed(schema: str, scoring: Make) -> None:
@@ -315,12 +316,12 @@ def test_a_rerun_with_another_version_replaces_the_run_where_each_version_has_a_
         " ENGINE = MergeTree PARTITION BY (prediction_date, model_version) ORDER BY ()"
     )
     sql = "SELECT {run_id:String} AS batch_id, {model_version:String} AS model_version, {date:Date} AS prediction_date"
-    target = Target("t", f"{sql} FROM {{staging}}")
+    target = PublishTarget("t", f"{sql} FROM {{staging}}")
     first, second = scoring("churn_1", model_version="1"), scoring("churn_2", model_version="2")
     put(first, target)
     put(second, target)
     old = first.manifest
-    publish.remove_earlier(client, second.manifest, target, old.run_id, old.model_version, old.run_at)
+    publish.remove_earlier(client, second.manifest, target, old)
     assert client.rows("SELECT batch_id, count() FROM t GROUP BY 1") == [("churn_2", 10)]
 
 
@@ -328,7 +329,7 @@ def test_an_earlier_run_that_cannot_be_told_from_this_one_costs_it_no_rows(schem
     run = scoring()
     put(run, CHURN)
     own = run.manifest
-    publish.remove_earlier(run.client, own, CHURN, "churn_of_the_same_second", own.model_version, own.run_at)
+    publish.remove_earlier(run.client, own, CHURN, replace(own, run_id="churn_of_the_same_second"))
     publish.verify(run.client, own, CHURN, 10)
 
 
@@ -344,7 +345,7 @@ def test_a_swap_by_the_date_alone_is_not_made_where_several_kinds_of_prediction_
         " {entity_id} AS entity_id FROM {staging}"
     )
     for pipeline in ("churn", "clicks"):
-        put(scoring(f"{pipeline}_1", pipeline=pipeline), Target("t", sql))
+        put(scoring(f"{pipeline}_1", pipeline=pipeline), PublishTarget("t", sql))
     assert client.rows("SELECT prediction_type, count() FROM t GROUP BY 1 ORDER BY 1") == [
         ("churn", 10),
         ("clicks", 10),
@@ -377,7 +378,7 @@ def test_two_pipelines_publish_into_one_table_and_each_replaces_only_itself(sche
     again = scoring("churn_20260131_00000002", run_at=first.manifest.run_at + timedelta(hours=1), model_version="2")
     assert put(again, CHURN) == "move"
     old = first.manifest
-    publish.remove_earlier(again.client, again.manifest, CHURN, old.run_id, old.model_version, old.run_at)
+    publish.remove_earlier(again.client, again.manifest, CHURN, old)
     assert versions(first.client) == {"2": 10, "b2b": 10}
     # What was moved in stands: a resume neither moves it in again nor replaces what is beside it.
     assert [put(run, CHURN) for run in (again, other)] == ["present", "present"]
@@ -431,7 +432,7 @@ def test_where_the_view_was_told_or_rows_stand_already_a_resume_has_to_look_agai
     put(second_pipeline(scoring), CHURN)
     saved_by_hand(client)
     for item, rows in zip(prepared, (10, 1), strict=True):
-        with pytest.raises(GateRefused, match="others came into its partition") as refused:
+        with pytest.raises(GateRefused, match="has rows of others") as refused:
             publish.swap(client, run.manifest, item)
         assert f"{rows} rows without the mark of a run of churn" in str(refused.value)
     assert [put(run, target) for target in (CHURN, PREDICTIONS)] == ["present", "move"]
@@ -464,7 +465,7 @@ def test_predictions_saved_by_hand_stay_and_a_reader_of_the_view_never_sees_two_
     assert batches(client) == {first.manifest.run_id: 10, second.manifest.run_id: 10, batch: 1}
     assert current(client) == {second.manifest.run_id: 10}
     old = first.manifest
-    publish.remove_earlier(client, second.manifest, PREDICTIONS, old.run_id, old.model_version, old.run_at)
+    publish.remove_earlier(client, second.manifest, PREDICTIONS, old)
     assert batches(client) == {second.manifest.run_id: 10, batch: 1}
 
 

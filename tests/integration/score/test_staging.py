@@ -54,7 +54,7 @@ def test_staging_that_forgets_its_tokens_is_refused(scoring: Callable[..., Any],
 
 def test_staging_that_is_gone_is_named(scoring: Callable[..., Any]) -> None:
     run = scoring()
-    with pytest.raises(DataError, match="is gone"):
+    with pytest.raises(DataError, match="no longer exists"):
         staging.check(run.client, run.manifest)
 
 

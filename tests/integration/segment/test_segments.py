@@ -22,7 +22,7 @@ from raypipe.fit.fit import FitResult
 from raypipe.project import shipped
 from raypipe.registry import aliases, models
 from raypipe.registry.record import ModelRecord
-from raypipe.score import current, ledger, mapping, publish, runs, score
+from raypipe.score import current_rows, ledger, publish, publish_sql, runs, score
 from raypipe.score.manifest import Manifest
 from raypipe.score.score import ScoreResult
 from raypipe.segment.clusters import Clusters
@@ -100,7 +100,7 @@ def test_everybody_has_one_current_segment_and_the_earlier_day_is_closed(nights:
 
 def test_closing_again_changes_nothing(nights: Nights, reader: Client) -> None:
     target = nights.later.manifest.targets[1]
-    current.close_earlier(reader, nights.later.manifest, target)
+    current_rows.close_earlier(reader, nights.later.manifest, target)
     as_it_should_be(nights, reader)
 
 
@@ -109,7 +109,7 @@ def test_a_column_that_the_target_lacks_is_refused_before_anything_is_scored(nig
     wrong = config.publish[1].model_copy(update={"current": "is_latest"})
     loaded = replace(nights.loaded, config=config.model_copy(update={"publish": (config.publish[0], wrong)}))
     before = len(runs.listed(reader, "segmentation", limit=100))
-    with pytest.raises(ConfigError, match="cannot tell which rows are current") as refused:
+    with pytest.raises(ConfigError, match="cannot mark which rows are current") as refused:
         score.score(nights.publisher.endpoint, loaded, LAST, "champion", silent)
     assert "is_latest" in str(refused.value)
     assert len(runs.listed(reader, "segmentation", limit=100)) == before
@@ -202,7 +202,7 @@ def swapped_and_merged(nights: Nights, reader: Client, version: str) -> str:
     died = runs.listed(reader, "segmentation", limit=1)[0]
     manifest = Manifest.from_json(died.manifest)
     target, written = manifest.targets[0], ledger.reconcile(reader, manifest)
-    rows = mapping.expected(reader, manifest, target, written, died.source_rows)
+    rows = publish_sql.expected(reader, manifest, target, written, died.source_rows)
     publish.swap(reader, manifest, publish.prepare(reader, manifest, target, written, rows))
     reader.run("OPTIMIZE TABLE customer_user_segments FINAL")
     return died.run_id

@@ -30,7 +30,7 @@ from raypipe.fit.recipe import Recipe
 from raypipe.project import shipped
 from raypipe.registry import models
 from raypipe.registry.record import model_id
-from raypipe.registry.trials import Tried
+from raypipe.registry.trials import FinishedTrial
 from raypipe.sweep import journal, space, trial, tuner
 from raypipe.sweep.brands import brand_called
 from raypipe.sweep.matrix import load_cells, sweep_matrix
@@ -254,11 +254,11 @@ def plan(filled: Publisher, client: Client) -> SweepPlan:
     return SweepPlan("churn_wanted", recipe, AXES, "auc", 12, None, 1, 10)
 
 
-def tried(at: int, *metrics: float, error: str = "") -> Tried:
+def tried(at: int, *metrics: float, error: str = "") -> FinishedTrial:
     """A trial that reported so at 10, 30 and 90 rounds, as far as it came."""
     rungs = list(zip((10, 30, 90), metrics, strict=False))
     result = {"rounds": rungs[-1][0], "metric": metrics[-1], "metrics": {}, "final": len(metrics) == 3, "rungs": rungs}
-    return Tried(f"t{at}", {"model.params.eta": at / 10}, {} if error else result, error)
+    return FinishedTrial(f"t{at}", {"model.params.eta": at / 10}, {} if error else result, error)
 
 
 def suggested(plan: SweepPlan, count: int, first: dict[str, float] | None = None, **earlier: Any) -> list[float]:
@@ -270,7 +270,9 @@ def suggested(plan: SweepPlan, count: int, first: dict[str, float] | None = None
 def test_a_sweep_that_goes_on_tries_what_was_unfinished_first_and_nothing_twice(plan: SweepPlan) -> None:
     fresh = suggested(plan, 6, FIRST)
     assert fresh[0] == 0.5
-    over = [Tried(f"t{at}", {"model.params.eta": eta}, tried(1, 0.7).result, "") for at, eta in enumerate(fresh[:3])]
+    over = [
+        FinishedTrial(f"t{at}", {"model.params.eta": eta}, tried(1, 0.7).result, "") for at, eta in enumerate(fresh[:3])
+    ]
     left = [{"model.params.eta": eta} for eta in fresh[3:5]]
     again = suggested(plan, 4, FIRST, finished=over, unfinished=left)
     assert again[:2] == fresh[3:5]
@@ -284,7 +286,7 @@ def test_a_sweep_that_goes_on_searches_where_the_finished_trials_were_good(plan:
     # The one that crashed has no metric, and is not taken for the best.
     finished = [*over[:1], tried(1, 0.0, error="it crashed"), *over[2:]]
 
-    def near(earlier: list[Tried]) -> list[bool]:
+    def near(earlier: list[FinishedTrial]) -> list[bool]:
         seeds = [replace(plan.recipe, shares=replace(plan.recipe.shares, seed=seed)) for seed in range(10)]
         plans = [replace(plan, recipe=recipe) for recipe in seeds]
         return [0.5 <= eta <= 0.8 for each in plans for eta in suggested(each, 1, finished=earlier)]

@@ -24,6 +24,7 @@ from raypipe.demo import build
 from raypipe.evaluation.evaluate import evaluate
 from raypipe.project import shipped
 from raypipe.registry import models
+from raypipe.registry.record import ModelRecord
 from raypipe.validate import records
 from raypipe.validate import validate as validation
 from tests.conftest import _fresh_database
@@ -318,9 +319,9 @@ def test_predictions_of_nobody_with_an_outcome_are_said(demo: Client) -> None:
 
 
 def test_a_model_that_has_become_worse_than_at_its_fit_is_an_alert(demo: Client) -> None:
-    def fitted(low: float, value: float, high: float, threshold: float) -> models.ModelRecord:
+    def fitted(low: float, value: float, high: float, threshold: float) -> ModelRecord:
         test = {"test": {"auc": {"value": value, "low": low, "high": high}}}
-        return models.ModelRecord(
+        return ModelRecord(
             "churn", VERSION, "CANDIDATE", "classification", "f", "a", "json", RUN_AT,
             evaluation=test, metadata={"threshold": threshold},
         )  # fmt: skip

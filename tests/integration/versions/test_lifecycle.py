@@ -30,9 +30,8 @@ from raypipe.fit import registration
 from raypipe.models.protocol import FitSpec, Matrix
 from raypipe.models.xgboost import XGBoost
 from raypipe.registry import aliases, models
-from raypipe.registry import life as registry_life
-from raypipe.registry.models import ModelRecord, Registered
-from raypipe.registry.record import model_id
+from raypipe.registry import champions as registry_champion
+from raypipe.registry.record import ModelRecord, Registered, model_id
 from raypipe.score import runs, score
 from raypipe.versions import promotion, retention, rollback
 from tests.integration.conftest import SNAPSHOTS, RegisteredModel
@@ -328,7 +327,7 @@ class TestRollback:
 
         with pytest.raises(KeyboardInterrupt):
             rollback.rollback(replaced.at.endpoint, replaced.loaded, interrupt, reason="bad", set_by="a test")
-        (died,) = [run for run in runs.listed(replaced.client) if run.status == runs.FAILED]
+        (died,) = [run for run in runs.listed(replaced.client) if run.status == runs.INTERRUPTED]
         # A process that is killed writes no failure down.
         runs.save(replaced.client, died, status=runs.STAGED)
         assert replaced.done("rollback", "churn")["days"][0]["run_id"] == died.run_id
@@ -350,14 +349,14 @@ class TestRollback:
         def promote(stage: str, done: int, total: int) -> None:
             if stage.endswith("gate"):
                 model = models.find(replaced.client, "churn", THIRD)
-                aliases.assign(replaced.client, "churn", "champion", model, "meanwhile", "a fit", datetime.now(UTC))
+                aliases.move(replaced.client, "churn", {"champion": model}, "meanwhile", "a fit", datetime.now(UTC))
 
         with pytest.raises(Busy, match="while it was rolled back"):
             rollback.rollback(replaced.at.endpoint, replaced.loaded, promote, reason="bad", set_by="a test")
         assert replaced.aliases()["champion"] == THIRD
 
     def test_a_champion_that_published_anew_meanwhile_is_not_left_behind(self, replaced: Life) -> None:
-        found = registry_life.reversal(replaced.client, "churn")
+        found = registry_champion.reversal(replaced.client, "churn")
         with pytest.raises(Busy, match="published anew") as refused:
             rollback._require_unchanged(replaced.client, found, predictions=True)
         assert LATEST.isoformat() in str(refused.value)
@@ -366,7 +365,7 @@ class TestRollback:
     def test_a_champion_that_was_promoted_anew_meanwhile_is_noticed(self, life: Life) -> None:
         for version in (FIRST, SECOND):
             life.promote(version)
-        found = registry_life.reversal(life.client, "churn")
+        found = registry_champion.reversal(life.client, "churn")
         for version in (FIRST, SECOND):
             life.promote(version)
         with pytest.raises(Busy, match="became champion while it was rolled back"):
@@ -398,7 +397,7 @@ class TestTwoAtOnce:
         life.promote(SECOND)
         before = life.content()
         third = models.find(life.client, "churn", THIRD)
-        with pytest.raises(Busy, match="became champion meanwhile") as refused:
+        with pytest.raises(Busy, match="changed meanwhile") as refused:
             promotion._settle(life.client, third, standing, "better than the first", "a test")
         assert SECOND in str(refused.value)
         assert life.content() == before
@@ -425,7 +424,7 @@ class TestHistory:
         first, second = (models.find(life.client, "churn", version) for version in (FIRST, SECOND))
         at = datetime(2026, 3, 29, 0, 59, 59, 999_998, tzinfo=UTC)
         for model in (first, second):
-            registry_life.promote(life.client, model, "x", "a test", at)
+            registry_champion.promote(life.client, model, "x", "a test", at)
         told = life.done("models", "history", "churn", "--alias", "champion")["history"]
         assert [one["since"] for one in told] == [
             "2026-03-29T00:59:59.999999+00:00",
@@ -592,7 +591,7 @@ class TestAliases:
 
     def test_a_champion_whose_status_was_not_written_is_put_right_by_promoting_it_again(self, life: Life) -> None:
         first = models.find(life.client, "churn", FIRST)
-        aliases.assign(life.client, "churn", "champion", first, "x", "a test", datetime.now(UTC))
+        aliases.move(life.client, "churn", {"champion": first}, "x", "a test", datetime.now(UTC))
         assert life.statuses()[FIRST] == "CANDIDATE"
         life.promote(FIRST)
         assert life.statuses()[FIRST] == "PRODUCTION"

@@ -18,8 +18,8 @@ from raypipe.cli import app
 from raypipe.clickhouse.client import Client
 from raypipe.errors import ModelError, UsageError
 from raypipe.registry import aliases, models
-from raypipe.registry.models import ModelRecord
-from raypipe.registry.training_runs import Outcome, TrainingRun, finish_run
+from raypipe.registry.record import ModelRecord
+from raypipe.registry.training_runs import TrainingResult, TrainingRun, finish_run
 from raypipe.versions import mlflow_export, retention
 from tests.integration.conftest import RegisteredModel
 
@@ -47,7 +47,7 @@ def registry(registered_model: RegisteredModel) -> Iterator[Client]:
     with Client(registered_model.endpoint) as client:
         champion = models.find(client, "churn", "champion")
         run = TrainingRun("fit", champion.model_id, "churn", AT, hyperparameters={"max_depth": 2, "rounds": 5})
-        finish_run(client, run, Outcome(training_rows=300), AT)
+        finish_run(client, run, TrainingResult(training_rows=300), AT)
         record = ModelRecord(
             *("churn", champion.version, "CANDIDATE", "classification", "xgboost", "trees", "ubj", AT),
             artifact_uri=champion.artifact_uri,
@@ -103,7 +103,7 @@ def test_a_second_export_makes_no_second_version_and_moves_the_aliases(
     exported: dict[str, Any], registry: Client, store: str
 ) -> None:
     champion = models.find(registry, "churn", "champion")
-    aliases.assign(registry, "churn", "challenger", champion, "x", "a test", AT)
+    aliases.move(registry, "churn", {"challenger": champion}, "x", "a test", AT)
     again = mlflow_export.export(registry, champion, store)
     assert (again.version, again.run_id, again.created) == (exported["version"], exported["run_id"], False)
     found = mlflow.MlflowClient(store)

@@ -21,8 +21,8 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Owner
 from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.errors import ModelError
-from raypipe.registry import aliases, life, models
-from raypipe.registry.models import ModelRecord
+from raypipe.registry import aliases, champions, models
+from raypipe.registry.record import ModelRecord, Registered
 from raypipe.versions import pruning, retention
 from raypipe.versions.pruning import Pruned
 
@@ -36,7 +36,7 @@ class Registry:
     client: Client
     root: str
 
-    def register(self, version: str, minutes: int, content: str = "", pipeline: str = "churn") -> models.Registered:
+    def register(self, version: str, minutes: int, content: str = "", pipeline: str = "churn") -> Registered:
         stored = files.save(self.root, {"model.ubj": (content or version).encode()})
         record = ModelRecord(
             *(pipeline, version, "CANDIDATE", "classification", "xgboost", "trees", "ubj", AT),
@@ -53,7 +53,7 @@ class Registry:
         """The versions whose artifacts can be loaded."""
         return [model.version for model in models.list_models(self.client, "churn") if self._loads(model)]
 
-    def _loads(self, model: models.Registered) -> bool:
+    def _loads(self, model: Registered) -> bool:
         try:
             files.load(model.artifact_uri, model.artifact_sha256)
         except ModelError:
@@ -83,13 +83,13 @@ def _run(client: Client, version: str, status: str) -> None:
 
 
 def _promote(registry: Registry, version: str) -> None:
-    life.promote(registry.client, models.find(registry.client, "churn", version), "x", "a test", AT)
+    champions.promote(registry.client, models.find(registry.client, "churn", version), "x", "a test", AT)
 
 
 def test_the_newest_and_those_that_something_names_stay(registry: Registry) -> None:
     for version in ("v1", "v2"):
         _promote(registry, version)
-    life.challenge(registry.client, models.find(registry.client, "churn", "v3"), "x", "a test", AT)
+    champions.challenge(registry.client, models.find(registry.client, "churn", "v3"), "x", "a test", AT)
     for version, status in (("v4", "PUBLISHED"), ("v5", "FAILED"), ("v6", "SUPERSEDED")):
         _run(registry.client, version, status)
     done = registry.prune(keep=1)
@@ -104,7 +104,7 @@ def test_a_pruned_version_stays_in_the_registry_and_says_so(registry: Registry) 
     gone = models.find(registry.client, "churn", "v1")
     assert (gone.status, gone.is_active, bool(gone.pruned_at)) == ("ARCHIVED", False, True)
     with pytest.raises(ModelError, match="was pruned"):
-        life.require_artifact(gone)
+        models.require_artifact(gone)
     assert [model.version for model in models.list_models(registry.client) if model.pruned_at] == ["v1"]
 
 
@@ -140,7 +140,7 @@ def test_a_removal_that_was_interrupted_is_finished_by_the_next(registry: Regist
 def test_a_version_that_came_to_be_named_after_its_mark_keeps_its_artifact(registry: Registry) -> None:
     first = models.find(registry.client, "churn", "v1")
     retention.mark(registry.client, first, AT)
-    aliases.assign(registry.client, "churn", "champion", first, "x", "a test", AT)
+    aliases.move(registry.client, "churn", {"champion": first}, "x", "a test", AT)
     assert registry.prune(keep=8).removed == ()
     assert "v1" in registry.there()
 

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 from urllib3.exceptions import ProtocolError
 
-from raypipe.clickhouse.body import Body
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.clickhouse.endpoint import PASSWORD_VARIABLE, Endpoint
-from raypipe.clickhouse.strict import require_names, require_ranges
+from raypipe.clickhouse.inserts import require_names, require_ranges
+from raypipe.clickhouse.response import ResponseBody
 from raypipe.errors import ConfigError, DataError, ServerError, UsageError
 
 SECRET = "s3cret"
@@ -196,13 +196,13 @@ class Broken:
 def test_a_body_that_ends_in_the_servers_exception_raises_that() -> None:
     text = b"\x00\xff__exception__\r\nab\r\nCode: 241. DB::Exception: Memory limit exceeded\n 51 ab\r\n__exception__"
     with pytest.raises(ServerError, match="Memory limit exceeded") as failed:
-        Body(Broken(text), "http://h").read(10)
+        ResponseBody(Broken(text), "http://h").read(10)
     assert failed.value.code == 241
 
 
 def test_a_body_that_ends_without_one_stays_a_broken_connection() -> None:
     with pytest.raises(ProtocolError):
-        Body(Broken(b"\x00\xff"), "http://h").read(10)
+        ResponseBody(Broken(b"\x00\xff"), "http://h").read(10)
 
 
 def test_columns_that_are_missing_or_unknown_are_named() -> None:
@@ -218,5 +218,5 @@ def test_columns_without_dates_are_not_looked_at() -> None:
 
 
 def test_a_client_for_a_url_without_a_server_says_so_before_anything_else() -> None:
-    with pytest.raises(ServerError, match="No usable answer"):
+    with pytest.raises(ServerError, match="No ClickHouse answers"):
         Client(Endpoint.parse("http://127.0.0.1:9/d"))

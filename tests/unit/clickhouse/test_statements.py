@@ -147,7 +147,7 @@ def test_a_file_that_includes_itself_is_told_with_the_way(folder: Path) -> None:
 )
 def test_an_include_that_is_no_path_inside_the_folder_is_refused(folder: Path, name: str) -> None:
     (folder / "visits" / "a.sql").write_text(f"SELECT {{include:{name}}}")
-    with pytest.raises(ConfigError, match="no path of a SQL file") as refused:
+    with pytest.raises(ConfigError, match="not the path of a SQL file") as refused:
         load(folder / "visits" / "a.sql")
     assert refused.value.found == repr(name)
 

@@ -7,9 +7,9 @@ from datetime import date
 import pytest
 
 from raypipe.compare.compare import _last_day
-from raypipe.registry.training_runs import Completed
+from raypipe.registry.training_runs import CompletedRun
 
-ITS_FIT = Completed(
+ITS_FIT = CompletedRun(
     "churn_fit_1", {}, ("f.sql @ 2025-11-02", "f.sql @ 2025-11-02", "f.sql @ 2026-01-01"), (60, 15, 25), {}, 12.0
 )
 

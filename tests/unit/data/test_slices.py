@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from raypipe.data.slices import Slice, Slicing, _from_marks, has_place, place, unsliced
@@ -74,12 +72,6 @@ def test_a_place_in_a_comment_is_none(sql: str, found: bool) -> None:
 def test_an_alias_that_is_no_name_is_refused() -> None:
     with pytest.raises(UsageError):
         SLICING.predicate(LAST, "f; DROP")
-
-
-def test_a_slicing_survives_its_json() -> None:
-    hostile = Slice(3, lower=("é'\\\n\0", "1"), bucket=2)
-    slicing = Slicing("index", ("a", "b"), ("String", "UInt8"), (*SLICING.slices, hostile), None)
-    assert Slicing.from_json(json.loads(json.dumps(slicing.to_json()))) == slicing
 
 
 def cut(keys: list[str], slice_rows: int, parts: int = 1, granule: int = 10) -> Slicing:

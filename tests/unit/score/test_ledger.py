@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from raypipe.score.ledger import Receipt, Staged, attempts, confirms
+from raypipe.score.ledger import Receipt, StagedSlice, attempts, confirms
 
 RECEIPT = Receipt(3, 2**63 - 1, 10, 8, 2, 2**64 - 1, 2**64 - 2, 4, {"read": 0.5}, 1.0, 2.0, 99.5, {"scores": [1, 2]})
-STAGED = Staged(8, 4, 2**64 - 2)
+STAGED = StagedSlice(8, 4, 2**64 - 2)
 
 
 def test_a_receipt_survives_its_json() -> None:
@@ -24,7 +24,7 @@ def test_staged_rows_that_are_exactly_those_of_the_receipt_confirm_it() -> None:
     "found",
     [None, replace(STAGED, rows=7), replace(STAGED, rows=9), replace(STAGED, chunks=5), replace(STAGED, checksum=1)],
 )
-def test_anything_else_does_not(found: Staged | None) -> None:
+def test_anything_else_does_not(found: StagedSlice | None) -> None:
     assert not confirms(found, RECEIPT)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from raypipe.data.slices import Slice, Slicing
 from raypipe.errors import DataError
-from raypipe.score.manifest import Manifest, Target
+from raypipe.score.manifest import Manifest, PublishTarget
 
 MANIFEST = Manifest(
     run_id="churn_20260131_0a1b2c3d",
@@ -45,13 +45,19 @@ MANIFEST = Manifest(
     inputs=("history",),
     outputs=(("articles", "Array(String)"),),
     values={"names": ["a", "b"]},
-    targets=(Target("news.t", "SELECT 1"), Target("u", "SELECT '2'")),
+    targets=(PublishTarget("news.t", "SELECT 1"), PublishTarget("u", "SELECT '2'")),
     snapshot=None,
 )
 
 
 def test_a_manifest_survives_its_json() -> None:
     assert Manifest.from_json(MANIFEST.to_json()) == MANIFEST
+
+
+def test_bounds_of_any_text_survive_it_too() -> None:
+    hostile = Slicing("index", ("a", "b"), ("String", "UInt8"), (Slice(3, lower=("é'\\\n\0", "1"), bucket=2),), None)
+    known = replace(MANIFEST, slicing=hostile, levels=(("all", float("inf")),))
+    assert Manifest.from_json(known.to_json()) == known
 
 
 def test_hash_slices_and_a_snapshot_survive_it_too() -> None:
@@ -68,13 +74,14 @@ def test_bound_dates_come_back_as_the_text_that_the_server_reads() -> None:
 
 
 def test_the_time_of_a_run_is_utc_whatever_zone_it_was_written_in() -> None:
-    text = MANIFEST.to_json().replace("03:04:05+00:00", "05:04:05+02:00")
+    text = MANIFEST.to_json().replace("03:04:05Z", "05:04:05+02:00")
+    assert "+02:00" in text
     assert Manifest.from_json(text).run_at == MANIFEST.run_at
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '"x"', "not json"])
 def test_a_text_that_is_no_manifest_is_refused(text: str) -> None:
-    with pytest.raises(DataError, match="cannot be read by this raypipe"):
+    with pytest.raises(DataError, match="cannot read the run's manifest"):
         Manifest.from_json(text)
 
 

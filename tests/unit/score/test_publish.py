@@ -10,7 +10,7 @@ import pytest
 
 from raypipe.clickhouse.tables import Column, Table
 from raypipe.errors import ConfigError
-from raypipe.score import mapping, publish
+from raypipe.score import publish, publish_sql
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 
@@ -66,15 +66,15 @@ def table(partition_key: str, *columns: str) -> Table:
     ],
 )
 def test_a_partition_is_swapped_where_it_holds_one_run_and_nothing_else(partition_key: str, swapped: bool) -> None:
-    assert publish.swaps_whole_runs(table(partition_key)) is swapped
+    assert publish.method(table(partition_key)) == ("replace" if swapped else "move")
 
 
 def test_a_table_of_one_kind_of_prediction_is_swapped_by_the_date_alone() -> None:
-    assert publish.swaps_whole_runs(table("prediction_date", "prediction_date", "created_at"))
+    assert publish.method(table("prediction_date", "prediction_date", "created_at")) == "replace"
 
 
 def level(*levels: tuple[str, float]) -> str:
-    return mapping.fragments(manifest(levels=levels))["level"]
+    return publish_sql.fragments(manifest(levels=levels))["level"]
 
 
 def test_levels_are_cut_below_their_bounds_and_the_last_takes_the_rest() -> None:
@@ -90,21 +90,21 @@ def test_without_levels_the_class_is_whether_the_score_reaches_the_threshold() -
 
 
 def test_company_and_brand_are_empty_where_the_query_has_none() -> None:
-    known = mapping.fragments(manifest())
+    known = publish_sql.fragments(manifest())
     assert (known["company_id"], known["brand_id"]) == ("company_id", "''")
     assert known["entity_id"] == "toString(`user_id`)"
 
 
 def test_only_rows_of_attempts_that_count_are_read_and_one_a_key_where_the_config_says_so() -> None:
-    assert mapping.fragments(manifest())["staging"] == (
+    assert publish_sql.fragments(manifest())["staging"] == (
         "(SELECT * FROM `raypipe_staging_churn_1` WHERE attempt IN {attempts:Array(UInt64)})"
     )
-    assert "LIMIT 1 BY `company_id`, `user_id`" in mapping.fragments(manifest(duplicates="keep_one"))["staging"]
+    assert "LIMIT 1 BY `company_id`, `user_id`" in publish_sql.fragments(manifest(duplicates="keep_one"))["staging"]
 
 
 def test_the_values_that_a_publish_statement_may_bind() -> None:
     receipt = cast(Receipt, SimpleNamespace(attempt=7))
-    known = mapping.bound(manifest(values={"names": ["a"]}), [receipt])
+    known = publish_sql.bound(manifest(values={"names": ["a"]}), [receipt])
     assert known["names"] == ["a"]
     assert known["attempts"] == [7]
     assert known["timezone"] == "Asia/Tokyo"
@@ -118,7 +118,7 @@ def test_the_values_that_a_publish_statement_may_bind() -> None:
 
 def test_a_run_is_marked_by_every_column_that_tells_it() -> None:
     full = table("", "batch_id", "created_at", "predicted_at", "model_version", "prediction_date", "score")
-    condition, values = publish.mark(full, "churn_1", "v", manifest(), AT)
+    condition, values = publish.mark(full, manifest())
     assert condition == (
         "`batch_id` = {mark_batch_id:String} AND `created_at` = {mark_created_at:DateTime}"
         " AND `predicted_at` = {mark_predicted_at:DateTime} AND `model_version` = {mark_model_version:String}"
@@ -130,12 +130,12 @@ def test_a_run_is_marked_by_every_column_that_tells_it() -> None:
 
 @pytest.mark.parametrize("beside", ["prediction_date", "assignment_date", "model_version"])
 def test_time_and_a_date_or_version_stand_in_for_a_batch_id(beside: str) -> None:
-    condition, _ = publish.mark(table("", "created_at", beside), "churn_1", "v", manifest(), AT)
+    condition, _ = publish.mark(table("", "created_at", beside), manifest())
     assert "created_at" in condition
     assert beside in condition
 
 
 @pytest.mark.parametrize("columns", [("score",), ("created_at",), ("prediction_date", "model_version")])
 def test_a_table_whose_runs_cannot_be_told_apart_is_refused(columns: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigError, match="tells one run's rows from another's"):
-        publish.mark(table("", *columns), "churn_1", "v", manifest(), AT)
+    with pytest.raises(ConfigError, match="tell the rows of two runs apart"):
+        publish.mark(table("", *columns), manifest())

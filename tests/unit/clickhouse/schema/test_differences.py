@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from raypipe.clickhouse.schema.ddl import Declaration
+from raypipe.clickhouse.schema.declarations import Declaration
 from raypipe.clickhouse.schema.differences import compare, holds
 from raypipe.clickhouse.schema.migrate import schema
 from raypipe.clickhouse.tables import Column, Table

@@ -13,8 +13,7 @@ HOUR = timedelta(hours=1)
 
 
 def leftover(status: str = "", age: timedelta | None = HOUR) -> Leftover:
-    run_id = "churn_20260131_0badcafe" if status else ""
-    return Leftover("raypipe_staging_churn_20260131_0badcafe", "staging", run_id, status, age)
+    return Leftover("raypipe_staging_churn_20260131_0badcafe", "staging", status, age)
 
 
 @pytest.mark.parametrize("status", ["PUBLISHED", "SUPERSEDED"])
@@ -22,7 +21,7 @@ def test_a_published_run_is_over_at_once(status: str) -> None:
     assert leftover(status).is_over()
 
 
-@pytest.mark.parametrize("status", ["REFUSED", "FAILED"])
+@pytest.mark.parametrize("status", ["REFUSED", "FAILED", "INTERRUPTED"])
 def test_a_failed_run_may_be_resumed_for_a_day(status: str) -> None:
     assert not leftover(status, age=DAY - HOUR).is_over()
     assert leftover(status, age=DAY).is_over()

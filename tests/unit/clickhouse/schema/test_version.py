@@ -20,5 +20,5 @@ def test_months_are_compared_as_numbers() -> None:
 
 
 def test_what_is_no_version_is_an_error() -> None:
-    with pytest.raises(ServerError, match="cannot be understood"):
+    with pytest.raises(ServerError, match="cannot be parsed"):
         parse_version("head")

@@ -7,7 +7,7 @@ from datetime import date, datetime
 import pyarrow as pa
 import pytest
 
-from raypipe.clickhouse.strict import require_ranges
+from raypipe.clickhouse.inserts import require_ranges
 from raypipe.errors import DataError
 
 DAYS = pa.table({"day": pa.array([date(2026, 1, 31), None, date(1969, 12, 31)])})

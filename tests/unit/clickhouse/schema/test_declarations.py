@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raypipe.clickhouse.schema.ddl import declaration
+from raypipe.clickhouse.schema.declarations import declaration
 from raypipe.clickhouse.schema.migrate import schema
 from raypipe.clickhouse.statements import Statement, load_all
 from raypipe.errors import ConfigError

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from raypipe.clickhouse.binding import bound
+from raypipe.clickhouse.parameters import bound
 
 
 def test_values_are_bound_only_where_a_typed_placeholder_asks() -> None:

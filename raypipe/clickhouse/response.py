@@ -1,4 +1,4 @@
-"""The body of an answer, as a file that pyarrow reads."""
+"""The body of a streamed response, as a file that pyarrow reads."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from raypipe.errors import ServerError
 _SERVER_EXCEPTION = re.compile(r"Code: (\d+)\. DB::Exception: .*?(?=\s+\d+ \w+\s+__exception__|\Z)", re.DOTALL)
 
 
-class Body:
-    """The body of a streamed answer; finds the server's own error in what a broken answer ends with."""
+class ResponseBody:
+    """The body of a streamed response; raises the server's own error when the stream breaks off."""
 
     def __init__(self, body: Any, where: str) -> None:
         self._body = body
@@ -30,14 +30,14 @@ class Body:
             raise self._cause(error) from error
 
     def _cause(self, error: HTTPError) -> Exception:
-        # ClickHouse writes an exception that happens after the headers into the body and then breaks the
-        # chunked encoding; http.client keeps what it had read when it noticed.
+        # ClickHouse writes an exception that happens after the headers into the body, then breaks the chunked
+        # encoding. http.client keeps the bytes that it had read by then.
         partial = getattr(error.args[1], "partial", b"") if len(error.args) > 1 else b""
         match = _SERVER_EXCEPTION.search(partial.decode("utf-8", errors="replace"))
         if match is None:
             return error
         failed = ServerError(
-            f"A query on ClickHouse at {self._where} failed while its answer was read", found=match[0].strip()
+            f"A query on ClickHouse at {self._where} failed while its result was read", found=match[0].strip()
         )
         failed.code = int(match[1])
         return failed

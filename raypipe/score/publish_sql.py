@@ -1,4 +1,4 @@
-"""How a run's staged rows become a target's: what its publish.sql is filled with, and the rows that it must yield."""
+"""Fill a target's publish.sql for a run, and count the rows that it must yield."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier, literal
 from raypipe.errors import GateRefused
 from raypipe.score.ledger import Receipt, attempts
-from raypipe.score.manifest import Manifest, Target
+from raypipe.score.manifest import Manifest, PublishTarget
 
 
 def fragments(manifest: Manifest) -> dict[str, str]:
-    """What the placeholders of a publish.sql stand for."""
+    """Return the SQL for the placeholders of a publish.sql."""
     columns = {*manifest.keys, *manifest.carry}
     keys = ", ".join(identifier(name) for name in manifest.keys)
     rows = f"SELECT * FROM {identifier(manifest.staging)} WHERE attempt IN {{attempts:Array(UInt64)}}"
@@ -31,7 +31,7 @@ def fragments(manifest: Manifest) -> dict[str, str]:
 
 
 def bound(manifest: Manifest, written: Sequence[Receipt]) -> dict[str, Any]:
-    """The values of the parameters that a publish.sql may bind."""
+    """Return the values of the parameters that a publish.sql may bind."""
     return {
         "run_id": manifest.run_id,
         "pipeline": manifest.pipeline,
@@ -47,11 +47,11 @@ def bound(manifest: Manifest, written: Sequence[Receipt]) -> dict[str, Any]:
     }
 
 
-def expected(client: Client, manifest: Manifest, target: Target, written: Sequence[Receipt], staged: int) -> int:
-    """The rows that a target's publish statement must yield of the staged ones.
+def expected(client: Client, manifest: Manifest, target: PublishTarget, written: Sequence[Receipt], staged: int) -> int:
+    """Return the number of rows that a target's publish statement must yield.
 
     Raises:
-        GateRefused: none at all.
+        GateRefused: there is no row.
     """
     if target.rows == "count()":
         return staged
@@ -59,16 +59,16 @@ def expected(client: Client, manifest: Manifest, target: Target, written: Sequen
     rows = int(client.value(sql, bound(manifest, written)))
     if not rows:
         raise GateRefused(
-            f"Run {manifest.run_id} was not published: there is nothing to write into {target.table}",
+            f"Run {manifest.run_id} was not published: it has no rows for {target.table}",
             found=f"{target.rows} = 0 over {staged} staged rows",
             allowed="at least one row",
-            next_step="look at what the model answers: the columns it adds are in the run's staging table",
+            next_step="look at the model's output columns in the run's staging table",
         )
     return rows
 
 
 def _level(manifest: Manifest) -> str:
-    """The level's name from the score; without levels, whether the score reaches the threshold."""
+    """Return the expression of the level's name; without levels, whether the score reaches the threshold."""
     if not manifest.levels:
         return "if(score >= {threshold:Float64}, '1', '0')"
     cuts = ", ".join(f"score < {literal(bound)}, {literal(name)}" for name, bound in manifest.levels[:-1])

@@ -1,4 +1,4 @@
-"""The features of ml_features in ml_model_features: what each is, and its range on a day."""
+"""Document the features of ml_features in ml_model_features, with their ranges on a day."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ Numbers = tuple[float, float, float, float]
 
 
 def is_documented(client: Client) -> bool:
-    """Whether ml_model_features knows the features."""
+    """Return whether ml_model_features has the features."""
     return bool(client.rows(_KNOWN, {"model_id": MODEL_ID}))
 
 
 def document(client: Client, day: date, at: datetime) -> int:
-    """Writes a row for every feature, with its range on a day; returns how many.
+    """Write a row per feature, with its range on a day; return the number of rows.
 
-    An event type keeps its row on a day without such events, since the JSON of other days holds it.
+    An event type keeps its row on a day without such events, since the JSON of other days has it.
     """
-    found = _statistics(client, day)
-    records = [*_fixed(found), *_by_type(found, _known(client))]
+    statistics = _statistics(client, day)
+    records = [*_fixed(statistics), *_by_type(statistics, _known(client))]
     record_features(client, MODEL_ID, records, at)
     return len(records)
 
@@ -48,20 +48,21 @@ def _known(client: Client) -> list[str]:
     return [str(name) for (name,) in client.rows(_KNOWN, {"model_id": MODEL_ID})]
 
 
-def _fixed(found: Mapping[str, Numbers]) -> Iterable[FeatureRecord]:
-    for one in DEFINITIONS:
-        yield _record(one.name, found, one.description, one.type, "number" if not one.is_map else "map")
+def _fixed(statistics: Mapping[str, Numbers]) -> Iterable[FeatureRecord]:
+    for feature in DEFINITIONS:
+        kind = "map" if feature.is_map else "number"
+        yield _record(feature.name, statistics, feature.description, feature.type, kind)
 
 
-def _by_type(found: Mapping[str, Numbers], known: Iterable[str]) -> Iterable[FeatureRecord]:
-    # Those documented earlier first: a row's key is its rank, which another type must not take.
-    names = dict.fromkeys([*known, *sorted(found)])
+def _by_type(statistics: Mapping[str, Numbers], known: Iterable[str]) -> Iterable[FeatureRecord]:
+    # Known types keep their order: a row's key is its rank, which another type must not take.
+    names = dict.fromkeys([*known, *sorted(statistics)])
     for name in names:
         family, dot, event_type = name.partition(".")
         if dot and family in _TYPED:
-            yield _record(name, found, _TYPED[family].format(event_type), "UInt32", "number")
+            yield _record(name, statistics, _TYPED[family].format(event_type), "UInt32", "number")
 
 
-def _record(name: str, found: Mapping[str, Numbers], description: str, data_type: str, kind: str) -> FeatureRecord:
-    numbers = found.get(name, _NOTHING)
+def _record(name: str, statistics: Mapping[str, Numbers], description: str, data_type: str, kind: str) -> FeatureRecord:
+    numbers = statistics.get(name, _NOTHING)
     return FeatureRecord(name, 0.0, *numbers, kind=kind, description=description, default="null", data_type=data_type)

@@ -1,4 +1,4 @@
-"""Values on their way into a query's bound parameters, `{name:Type}`."""
+"""Prepare the values of a query's bound parameters, written `{name:Type}` in the SQL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PLACEHOLDER = re.compile(r"\{(\w+):([^}]+)\}")
 
 
 def bound(sql: str, parameters: Parameters | None) -> dict[str, Any]:
-    """The parameters of a query as the driver sends them; none where the query binds nothing."""
+    """Return the parameters as the driver sends them; none for a query that binds nothing."""
     # Values for a query without a placeholder would make the driver format the text itself, by its `%` signs.
     kinds = dict(_PLACEHOLDER.findall(sql))
     if not parameters or not kinds:
@@ -22,7 +22,7 @@ def bound(sql: str, parameters: Parameters | None) -> dict[str, Any]:
 
 
 def _instant(value: Any, kind: str) -> Any:
-    """An instant as seconds since 1970, which no time zone of the session or the server can shift."""
+    """Return an instant as seconds since 1970, which no time zone of session or server can shift."""
     if not isinstance(value, datetime) or value.tzinfo is None:
         return value
     seconds = int(value.timestamp() // 1)

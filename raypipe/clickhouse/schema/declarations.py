@@ -1,8 +1,8 @@
-"""The tables raypipe expects, read from its own DDL files.
+"""The tables that raypipe expects, read from its own DDL files.
 
-The files keep to one layout, so that they can be read without a server: a column a line, written as ClickHouse prints
-it, and each of ENGINE, PARTITION BY, ORDER BY and TTL on a line of its own. The integration tests hold this reading
-against what the server makes of the same DDL.
+The files keep to one layout, so that they can be read without a server: one column per line, written as ClickHouse
+prints it, and ENGINE, PARTITION BY, ORDER BY and TTL on lines of their own. The integration tests compare this reading
+with the server's description of the same tables.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Declaration:
     """One table or view of the DDL.
 
     Attributes:
-        table: what the server would say of it.
+        table: the server's description of it.
         ddl: the statement that creates it where it is missing.
-        is_published: whether raypipe replaces partitions of it, a run at a time.
+        is_published: whether a run replaces one of its partitions.
     """
 
     table: Table
@@ -41,22 +41,22 @@ class Declaration:
 
     @property
     def name(self) -> str:
-        """The name of the table or view."""
+        """Return the name of the table or view."""
         return self.table.name
 
     @property
     def is_view(self) -> bool:
-        """Whether it is a view over other tables."""
+        """Return whether it is a view over other tables."""
         return self.table.engine == "View"
 
 
 def declared(folder: Path) -> tuple[Declaration, ...]:
-    """Every table and view of the `.sql` files of a folder, in the order in which they can be created."""
+    """Return the tables and views of a folder's `.sql` files, in an order in which they can be created."""
     return tuple(declaration(statement) for path in sorted(folder.glob("*.sql")) for statement in load_all(path))
 
 
 def declaration(statement: Statement) -> Declaration:
-    """What one CREATE statement declares."""
+    """Read the declaration of one CREATE statement."""
     opening = _CREATE.match(statement.text)
     if opening is None:
         raise ConfigError(
@@ -84,7 +84,9 @@ def declaration(statement: Statement) -> Declaration:
 def _columns(text: str) -> tuple[Column, ...]:
     body = text[text.index("\n(\n") + 3 : text.index("\n)\n")]
     lines = [line for line in body.splitlines() if line.strip()]
-    found = tuple(Column(m["name"], m["type"], m["kind"] or "", m["expression"] or "") for m in _COLUMN.finditer(body))
-    if len(found) != len(lines):
+    columns = tuple(
+        Column(m["name"], m["type"], m["kind"] or "", m["expression"] or "") for m in _COLUMN.finditer(body)
+    )
+    if len(columns) != len(lines):
         raise ConfigError("A column of the DDL is not written as expected", found=text.partition("\n")[0])
-    return found
+    return columns

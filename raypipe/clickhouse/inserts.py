@@ -1,0 +1,80 @@
+"""Prepare the rows of an Arrow insert, and refuse what the server would change in silence.
+
+ClickHouse's Arrow reader drops a column that the table does not have. It moves a date out of range to the nearest
+date that fits, whatever the settings are. Both are therefore checked before anything is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from raypipe.clickhouse.column_types import arrow_type, bare
+from raypipe.errors import DataError
+
+_LONG = (date(1900, 1, 1), date(2299, 12, 31))
+# The first and last day that each type holds whole.
+RANGES = {
+    "Date": (date(1970, 1, 1), date(2149, 6, 6)),
+    "Date32": _LONG,
+    "DateTime": (date(1970, 1, 1), date(2106, 2, 6)),
+    "DateTime64": _LONG,
+}
+
+
+def arrow_rows(rows: Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> pa.Table:
+    """Return rows with equal keys as an Arrow table, typed by the ClickHouse type of each column."""
+    return pa.table({name: pa.array([row[name] for row in rows], arrow_type(types.get(name, ""))) for name in rows[0]})
+
+
+def arrow_stream(data: pa.Table, compression: str | None) -> pa.Buffer:
+    """Return the table as an Arrow stream of one record batch: ClickHouse makes a block of each, which is atomic."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, data.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+        for batch in data.combine_chunks().to_batches():
+            writer.write_batch(batch)
+    return sink.getvalue()
+
+
+def is_temporal(schema: pa.Schema) -> bool:
+    """Return whether any column holds dates or times."""
+    return any(pa.types.is_temporal(field.type) for field in schema)
+
+
+def require_names(table: str, columns: Sequence[str], given: Sequence[str]) -> None:
+    """Refuse data that does not have exactly a table's columns.
+
+    Raises:
+        DataError: names the columns that are missing, and those that the table does not have.
+    """
+    missing = [name for name in columns if name not in given]
+    unknown = [name for name in given if name not in columns]
+    if missing or unknown:
+        parts = [f"no {', '.join(missing)}"] * bool(missing) + [f"unknown {', '.join(unknown)}"] * bool(unknown)
+        raise DataError(
+            f"The rows for {table} do not have its columns", found="; ".join(parts), allowed=", ".join(columns)
+        )
+
+
+def require_ranges(table: str, data: pa.Table, types: Mapping[str, str]) -> None:
+    """Refuse dates and times that the table's ClickHouse types, by column, cannot hold."""
+    for name in data.schema.names:
+        bounds = RANGES.get(bare(types.get(name, "")).partition("(")[0])
+        if bounds is None or not pa.types.is_temporal(data.schema.field(name).type):
+            continue
+        extremes = pc.min_max(data.column(name)).as_py()
+        for value in extremes.values():
+            if value is not None and not bounds[0] <= _day(value) <= bounds[1]:
+                raise DataError(
+                    f"The column {name} of {table} cannot hold one of the dates",
+                    found=value.isoformat(),
+                    allowed=f"{bounds[0].isoformat()} to {bounds[1].isoformat()} ({types[name]})",
+                )
+
+
+def _day(value: date | datetime) -> date:
+    return value.date() if isinstance(value, datetime) else value

@@ -1,0 +1,63 @@
+"""Twins: tables like a target, filled beside it until their partition is swapped in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from raypipe.clickhouse.client import Client, QuerySettings
+from raypipe.clickhouse.parameters import Parameters
+from raypipe.clickhouse.statements import identifier
+from raypipe.clickhouse.tables import Table, describe, shards
+from raypipe.errors import ConfigError, DataError
+
+
+def require_swappable(client: Client, target: str) -> Table:
+    """Return a target's description.
+
+    Raises:
+        ConfigError: the table does not exist, or its partitions cannot be swapped.
+    """
+    table = describe(client, target)
+    if table is None or not table.engine.endswith("MergeTree"):
+        raise ConfigError(
+            f"The partitions of {target} cannot be swapped" if table else f"The target {target} does not exist",
+            found=table.engine if table else f"no such table in the database {client.endpoint.database}",
+            allowed="a table with an engine of the MergeTree family",
+            next_step="run `raypipe migrate`, or correct `publish` in the pipeline's config",
+        )
+    return table
+
+
+def create(client: Client, twin: str, target: str, table: Table) -> None:
+    """Create an empty twin of a target, in place of an earlier attempt's."""
+    client.run(client.topology.drop(twin))
+    client.run(client.topology.twin(twin, target, table.engine_full))
+
+
+def fill(
+    client: Client, twin: str, columns: Iterable[str], sql: str, parameters: Parameters, settings: QuerySettings
+) -> None:
+    """Write the columns that a query yields into a twin, on every shard."""
+    names = ", ".join(identifier(name) for name in columns)
+    for statement in client.topology.fill(twin, names, sql, shards(client)):
+        client.run(statement, parameters, settings)
+
+
+def only_partition(client: Client, twin: str, table: Table) -> str:
+    """Return the id of a twin's only partition.
+
+    Raises:
+        DataError: the twin's rows fall into several partitions, which cannot be swapped in at once.
+    """
+    rows = client.rows(
+        f"SELECT DISTINCT partition_id FROM {client.topology.system('parts')}"
+        " WHERE active AND database = {database:String} AND table = {table:String}",
+        {"database": client.endpoint.database, "table": twin},
+    )
+    if len(rows) != 1:
+        raise DataError(
+            f"The new rows of {table.name} fall into several of its partitions, which cannot be swapped in at once",
+            found=f"{len(rows)} partitions of {table.partition_key or 'no key'}",
+            allowed="a partition key with one value per run or day, such as the date or its month",
+        )
+    return str(rows[0][0])
