@@ -358,7 +358,7 @@ class TestRollback:
 
     def test_a_champion_that_published_anew_meanwhile_is_not_left_behind(self, replaced: Life) -> None:
         found = registry_life.reversal(replaced.client, "churn")
-        with pytest.raises(Busy, match="published anew") as refused:
+        with pytest.raises(Busy, match="published again") as refused:
             rollback._require_unchanged(replaced.client, found, predictions=True)
         assert LATEST.isoformat() in str(refused.value)
         rollback._require_unchanged(replaced.client, found, predictions=False)
@@ -381,7 +381,7 @@ class TestRollback:
         before = replaced.content()
         result = replaced.command("rollback", "churn")
         assert (result.exit_code, result.stdout) == (2, "")
-        for text in (f"The predictions of {gone} cannot be put back", EARLIER.isoformat(), "--alias-only"):
+        for text in (f"The predictions of {gone} cannot be restored", EARLIER.isoformat(), "--alias-only"):
             assert text in result.stderr
         assert "--date" not in result.stderr
         assert replaced.content() == before
@@ -399,7 +399,7 @@ class TestTwoAtOnce:
         before = life.content()
         third = models.find(life.client, "churn", THIRD)
         with pytest.raises(Busy, match="became champion meanwhile") as refused:
-            promotion._settle(life.client, third, standing, "better than the first", "a test")
+            promotion._promote(life.client, third, standing, "better than the first", "a test")
         assert SECOND in str(refused.value)
         assert life.content() == before
 
@@ -407,7 +407,7 @@ class TestTwoAtOnce:
         third = models.find(life.client, "churn", THIRD)
         retention.mark(life.client, third, STARTED)
         with pytest.raises(ModelError, match="was pruned"):
-            promotion._settle(life.client, third, None, "the first", "a test")
+            promotion._promote(life.client, third, None, "the first", "a test")
         assert life.aliases() == {}
 
     def test_a_lock_of_a_process_that_died_elsewhere_is_taken_when_asked_for(self, life: Life) -> None:
