@@ -406,7 +406,7 @@ class TestTwoAtOnce:
         third = models.find(life.client, "churn", THIRD)
         retention.mark(life.client, third, STARTED)
         with pytest.raises(ModelError, match="was pruned"):
-            promotion._settle(life.client, third, None, "the first", "a test")
+            promotion._promote(life.client, third, None, "the first", "a test")
         assert life.aliases() == {}
 
     def test_a_lock_of_a_process_that_died_elsewhere_is_taken_when_asked_for(self, life: Life) -> None:
