@@ -196,6 +196,11 @@ class TestFolder:
         with pytest.raises(ConfigError, match="file"):
             open_embedded(tmp_path / "file")
 
+    def test_a_folder_that_everybody_may_write_is_refused(self, tmp_path: Path) -> None:
+        tmp_path.chmod(0o1777)
+        with pytest.raises(ConfigError, match=f"everybody may write\n  next: chmod 700 {tmp_path}"):
+            open_embedded(tmp_path)
+
     def test_a_folder_whose_name_is_a_pattern_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"a path without any of"):
             open_embedded(tmp_path / "what?")
