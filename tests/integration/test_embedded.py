@@ -220,6 +220,15 @@ class TestFolder:
                 next(batches)
                 assert sum(path.stat().st_size for path in (tmp_path / "data" / "tmp").rglob("*")) > 1_000_000
 
+    def test_the_log_has_nothing_to_say_of_a_life_without_incident(self, tmp_path: Path) -> None:
+        with open_embedded(tmp_path) as lease, Client(lease.endpoint) as client:
+            client.run("CREATE TABLE kept (k UInt64) ENGINE = MergeTree ORDER BY k")
+            client.run("INSERT INTO kept VALUES (1)")
+            with pytest.raises(RaypipeError):
+                client.run("SELECT throwIf(k) FROM kept")
+        ended(lease.pid)
+        assert (tmp_path / "server.log").read_text() == ""
+
 
 class TestPackage:
     def test_a_missing_package_names_the_extra(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
