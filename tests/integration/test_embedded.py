@@ -196,6 +196,11 @@ class TestFolder:
         with pytest.raises(ConfigError, match="file"):
             open_embedded(tmp_path / "file")
 
+    def test_a_folder_that_everybody_may_write_is_refused(self, tmp_path: Path) -> None:
+        tmp_path.chmod(0o1777)
+        with pytest.raises(ConfigError, match=f"everybody may write\n  next: chmod 700 {tmp_path}"):
+            open_embedded(tmp_path)
+
     def test_a_folder_whose_name_is_a_pattern_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"a path without any of"):
             open_embedded(tmp_path / "what?")
@@ -214,6 +219,15 @@ class TestFolder:
             with client.stream("SELECT number FROM numbers(3000000) ORDER BY rand()", settings=small) as (_, batches):
                 next(batches)
                 assert sum(path.stat().st_size for path in (tmp_path / "data" / "tmp").rglob("*")) > 1_000_000
+
+    def test_the_log_has_nothing_to_say_of_a_life_without_incident(self, tmp_path: Path) -> None:
+        with open_embedded(tmp_path) as lease, Client(lease.endpoint) as client:
+            client.run("CREATE TABLE kept (k UInt64) ENGINE = MergeTree ORDER BY k")
+            client.run("INSERT INTO kept VALUES (1)")
+            with pytest.raises(RaypipeError):
+                client.run("SELECT throwIf(k) FROM kept")
+        ended(lease.pid)
+        assert (tmp_path / "server.log").read_text() == ""
 
 
 class TestPackage:

@@ -134,6 +134,13 @@ def test_its_files_are_private(folder: Path) -> None:
     assert len((folder / "password").read_text().strip()) > 30
 
 
+def test_the_data_of_an_open_folder_is_private(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "data").mkdir(mode=0o755)
+    with open_embedded(tmp_path):
+        assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
 def test_the_password_is_in_no_command_line_no_environment_and_no_log(lease: Lease, folder: Path) -> None:
     secret = lease.endpoint.password().encode()
     with Client(lease.endpoint) as client:

@@ -19,6 +19,7 @@ import fcntl
 import json
 import os
 import re
+import stat
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,6 +73,9 @@ class Folder:
             )
         try:
             root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Everybody could add a user to the engine's configuration.
+            if root.stat().st_mode & stat.S_IWOTH:
+                raise ConfigError(problem, found="a folder that everybody may write", next_step=f"chmod 700 {root}")
             os.close(cls(root)._open("start.lock"))
         except OSError as error:
             raise ConfigError(problem, found=error.strerror, next_step="name a folder that you may write") from error

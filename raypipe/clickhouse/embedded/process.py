@@ -44,6 +44,9 @@ def main(folder: Folder, owner: int) -> None:
     ready = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     os.umask(0o077)
+    folder.data.mkdir(exist_ok=True)
+    # An engine of before may have made it readable to others.
+    folder.data.chmod(0o700)
     # Threads inherit the mask: the signals wait for `_end_on_signal`, whatever ClickHouse does with them.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     password = secrets.token_urlsafe(32)

@@ -15,6 +15,7 @@ LOOPBACK = "127.0.0.1"
 # keep_alive_timeout: an idle connection that the server closes just as the client writes looks like a failed request.
 # http_handlers: queries and /ping, without the pages for browsers.
 # max_server_memory_usage_to_ram_ratio: the rest of the machine is for Ray's workers and its object store.
+# logger: clients are told of the errors of their queries; `Context` warns of the kernel at each start.
 # background_…_pool_size: with the two threads of clickhouse-local, tables wait for one another.
 CONFIG = f"""<clickhouse>
   <listen_host>{LOOPBACK}</listen_host>
@@ -35,6 +36,7 @@ CONFIG = f"""<clickhouse>
     <level>warning</level>
     <console_log_level>warning</console_log_level>
     <levels>
+      <logger><name>Context</name><level>error</level></logger>
       <logger><name>executeQuery</name><level>none</level></logger>
       <logger><name>DynamicQueryHandler</name><level>none</level></logger>
     </levels>
