@@ -53,6 +53,11 @@ class SweepPlan:
         return METRICS[self.metric].higher_is_better
 
     @property
+    def mode(self) -> str:
+        """Return the direction of the metric in Ray Tune's words."""
+        return "max" if self.higher_is_better else "min"
+
+    @property
     def most_rounds(self) -> int:
         return space.most_rounds(self.recipe, self.axes)
 

@@ -13,7 +13,7 @@ from raypipe.errors import ModelError, RaypipeError
 from raypipe.progress import Progress
 from raypipe.registry.training_runs import DATES
 from raypipe.registry.trials import FinishedTrial, SweepDescription, TrialRuns
-from raypipe.sweep import space, trial
+from raypipe.sweep import sampler, space, trial
 from raypipe.sweep.plan import SweepPlan
 
 
@@ -57,7 +57,7 @@ def search(client: Client, plan: SweepPlan, progress: Progress, begins: Callable
     # Ray Tune takes seconds to import, a cost that other commands should not bear.
     from raypipe.sweep import tuner
 
-    tuner.require_optuna()
+    sampler.require_optuna()
     tuner.require_room(plan.trials, plan.concurrent, plan.cpus)
     _drop_tables(client, plan)
     progress("reading features and labels", 0, 0)

@@ -27,27 +27,16 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster.runtime import node_cpus, quiet_libraries, room
 from raypipe.errors import ConfigError
 from raypipe.registry.trials import FinishedTrial, TrialRuns
+from raypipe.sweep import sampler
 from raypipe.sweep.plan import REDUCTION, SweepPlan
-from raypipe.sweep.space import Axis, decoded, point_of
+from raypipe.sweep.space import Axis, decoded
 from raypipe.sweep.trial import TrialRows, reason, run_trial
 
 log = logging.getLogger(__name__)
 
 # Ray Tune's own loggers would write the parameters of each trial as pickles and CSV.
 _NO_LOGGERS = "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"
-STARTUP_TRIALS = 10
 REPORTED = ("rounds", "metric", "metrics", "final", "rungs")
-
-
-def require_optuna() -> Any:
-    """Return the module `optuna`, or refuse an installation without it."""
-    try:
-        import optuna
-    except ImportError as error:
-        raise ConfigError(
-            "A sweep needs Optuna, which is not installed", next_step="pip install 'optuna>=4' (the extra `sweep`)"
-        ) from error
-    return optuna
 
 
 def require_room(trials: int, concurrent: int | None, cpus: int) -> int:
@@ -82,7 +71,7 @@ def run_trials(
         return
     at_once = require_room(left, plan.concurrent, plan.cpus)
     os.environ.setdefault(_NO_LOGGERS, "1")
-    searcher, watch = suggester(plan, first, runs.over, runs.unfinished), _Watch(runs, plan.axes)
+    searcher, watch = sampler.suggester(plan, first, runs.over, runs.unfinished), _Watch(runs, plan.axes)
     trial = tune.with_parameters(_trial, plan=plan, endpoint=endpoint, rows=rows)
     # Private to this user, on this machine: trials report to this process and write nothing there.
     with _quiet(), tempfile.TemporaryDirectory(prefix="raypipe_sweep_", ignore_cleanup_errors=True) as private:
@@ -118,46 +107,12 @@ def _trial(config: dict[str, Any], plan: SweepPlan, endpoint: Endpoint, rows: Tr
     run_trial(plan, endpoint, rows, decoded(config, plan.axes), tune.report)
 
 
-def suggester(
-    plan: SweepPlan,
-    first: Mapping[str, Any] | None,
-    finished: Sequence[FinishedTrial] = (),
-    unfinished: Sequence[Mapping[str, Any]] = (),
-) -> Any:
-    """Return Optuna's TPE over the space, which knows the finished trials and begins with the unfinished."""
-    optuna = require_optuna()
-    from ray.tune.search.optuna import OptunaSearch
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    known = [point_of(trial.values, plan.axes) for trial in finished]
-    waiting = [point_of(values, plan.axes) for values in unfinished]
-    if first is not None and first not in [*known, *waiting]:
-        waiting.insert(0, dict(first))
-    searcher = OptunaSearch(
-        {axis.name: _distribution(optuna, axis) for axis in plan.axes},
-        metric="metric",
-        mode=_mode(plan),
-        points_to_evaluate=waiting or None,
-        sampler=optuna.samplers.TPESampler(
-            # With the same seed a resumed sweep would draw its first random points again.
-            seed=plan.recipe.shares.seed + len(finished) + len(unfinished),
-            n_startup_trials=min(STARTUP_TRIALS, plan.trials // 2),
-            # Running trials count as bad, so that concurrent trials differ.
-            constant_liar=True,
-        ),
-    )
-    for point, trial in zip(known, finished, strict=True):
-        # Optuna needs a number, and ignores the number of a crashed trial.
-        searcher.add_evaluated_point(point, trial.result.get("metric", 0.0), error=bool(trial.error))
-    return searcher
-
-
 def scheduler(plan: SweepPlan, finished: Sequence[FinishedTrial] = ()) -> Any:
     """Return ASHA, which knows the metrics of the finished trials at its rungs."""
     asha = ASHAScheduler(
         time_attr="rounds",
         metric="metric",
-        mode=_mode(plan),
+        mode=plan.mode,
         max_t=max(plan.most_rounds, plan.grace_rounds),
         grace_period=min(plan.grace_rounds, plan.most_rounds),
         reduction_factor=REDUCTION,
@@ -174,19 +129,6 @@ def scheduler(plan: SweepPlan, finished: Sequence[FinishedTrial] = ()) -> Any:
             asha.on_trial_result(None, stub, {"rounds": rounds, "metric": metric})  # type: ignore[arg-type]
         asha.on_trial_complete(None, stub, dict(trial.result))  # type: ignore[arg-type]
     return asha
-
-
-def _mode(plan: SweepPlan) -> str:
-    return "max" if plan.higher_is_better else "min"
-
-
-def _distribution(optuna: Any, axis: Axis) -> Any:
-    kinds = optuna.distributions
-    if axis.kind == "choice":
-        return kinds.CategoricalDistribution(axis.words)
-    if axis.kind == "int":
-        return kinds.IntDistribution(int(axis.low), int(axis.high), log=axis.log)
-    return kinds.FloatDistribution(axis.low, axis.high, log=axis.log)
 
 
 class _Watch(tune.Callback):

@@ -31,7 +31,7 @@ from raypipe.project import shipped
 from raypipe.registry import models
 from raypipe.registry.record import model_id
 from raypipe.registry.trials import FinishedTrial
-from raypipe.sweep import journal, space, trial, tuner
+from raypipe.sweep import journal, sampler, space, trial, tuner
 from raypipe.sweep.brands import brand_called
 from raypipe.sweep.matrix import load_cells, sweep_matrix
 from raypipe.sweep.plan import SweepPlan
@@ -263,7 +263,7 @@ def tried(at: int, *metrics: float, error: str = "") -> FinishedTrial:
 
 def suggested(plan: SweepPlan, count: int, first: dict[str, float] | None = None, **earlier: Any) -> list[float]:
     """What Optuna suggests while nothing more is over."""
-    searcher = tuner.suggester(plan, first, **earlier)
+    searcher = sampler.suggester(plan, first, **earlier)
     return [searcher.suggest(f"new{at}")["model.params.eta"] for at in range(count)]
 
 
@@ -308,7 +308,7 @@ def test_a_trial_is_compared_with_those_of_before_the_interruption(
 def test_a_sweep_without_its_library_is_refused_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ConfigError, match="Optuna, which is not installed") as caught:
-        tuner.require_optuna()
+        sampler.require_optuna()
     assert caught.value.next_step == "pip install 'optuna>=4' (the extra `sweep`)"
 
 
