@@ -159,7 +159,7 @@ def _listed(client: Client, recipe: Recipe, statement: Statement) -> tuple[int, 
 
 
 def _held(listed: pa.ListArray, wanted: pa.ListArray) -> tuple[Holdout, Any]:
-    """What each reader has to find, and the lists as positions, (readers, K), -1 where one is shorter."""
+    """Return the held-out readings, and the lists as positions: (readers, K), -1 behind the end of a list."""
     ids = pc.unique(pa.concat_arrays([listed.flatten(), wanted.flatten()]))
     readers, lengths = len(wanted), pc.list_value_length(wanted).to_numpy()
     items = positions_of(wanted.flatten(), ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -218,3 +219,28 @@ def test_a_wheel_carries_the_configs_and_the_sql(tmp_path: Path) -> None:
     assert {f"raypipe/_shipped/{relative(path)}" for path in shipped} <= content
     assert "raypipe/py.typed" in content
     assert not [name for name in content if name.startswith(("tests/", "configs/", "sql/"))]
+
+
+def first_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the name and the first line of every docstring in a module."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            text = ast.get_docstring(node)
+            if text:
+                yield getattr(node, "name", "module"), " ".join(text.partition("\n\n")[0].split())
+
+
+def is_plain(line: str) -> bool:
+    """Return whether a first line keeps the rules of CONTRIBUTING.md."""
+    return len(line.split()) <= 20 and line[-1] in ".:" and line.split()[0] not in ("What", "How", "Whose")
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("raypipe/**/*.py")), ids=relative)
+def test_docstrings_begin_with_a_plain_sentence(path: Path) -> None:
+    assert [f"{name}: {line}" for name, line in first_lines(path) if not is_plain(line)] == []
+
+
+@pytest.mark.parametrize("line", ["What a run does.", "Return the run", " ".join(["word"] * 21) + "."])
+def test_a_first_line_that_breaks_the_rule_is_found(line: str) -> None:
+    assert not is_plain(line)
