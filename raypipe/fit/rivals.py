@@ -124,7 +124,9 @@ def _champion_scores(
     if champion is None:
         return None, None
     try:
-        package = load_package(champion.artifact_uri, champion.artifact_sha256)
+        package = load_package(
+            champion.artifact_uri, champion.artifact_sha256, pipeline=champion.pipeline, version=champion.version
+        )
         require_contract(client, recipe, package.contract)
     except RaypipeError as error:
         value = f" ({error.found})" if error.found is not None else ""

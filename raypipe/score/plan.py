@@ -40,7 +40,9 @@ def plan(endpoint: Endpoint, loaded: Loaded, day: date | None, reference: str) -
         population = prepare.population(client, loaded, day)
         model = models.find(client, loaded.config.pipeline, reference)
         models.require_artifact(model)
-        package = load_package(model.artifact_uri, model.artifact_sha256)
+        package = load_package(
+            model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version
+        )
         manifest = prepare.manifest(client, loaded, model, package, population, write=False)
         targets = [target.table for target in manifest.targets]
         needed = grants.required(endpoint.database, migrate.schema(), targets)

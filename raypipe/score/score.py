@@ -65,7 +65,7 @@ def score(
         model = models.find(client, loaded.config.pipeline, reference)
         models.require_artifact(model)
         # The actors load the model itself, and first score its golden rows.
-        card = load_card(model.artifact_uri, model.artifact_sha256)
+        card = load_card(model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version)
         _require_cluster(workers)
         if not take_over:
             lock.require_free(client, loaded.config.pipeline)

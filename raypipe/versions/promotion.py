@@ -107,7 +107,9 @@ def _promote(client: Client, model: Registered, champion: Registered | None, rea
 
 def _require_same_contract(champion: Registered, model: Registered, card: Card) -> None:
     try:
-        expected = load_card(champion.artifact_uri, champion.artifact_sha256).contract
+        expected = load_card(
+            champion.artifact_uri, champion.artifact_sha256, pipeline=model.pipeline, version=champion.version
+        ).contract
     except ModelError as error:
         raise ModelError(
             f"The contract of the champion {champion.version} cannot be read",
