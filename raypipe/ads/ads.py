@@ -3,8 +3,6 @@
 events → sums per context and arm → policy, judged on the last days → registry → gate → tests, monitoring, predictions
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import secrets

@@ -4,8 +4,6 @@ The row and the arms' tests are written before the predictions, and name the run
 are not published, these rows have no effect, and the next run of the date replaces them.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence

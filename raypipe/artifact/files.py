@@ -7,8 +7,6 @@ An artifact's identity is the SHA-256 of its manifest, which holds the SHA-256 o
 the registry vouches for every byte. ROOT is any fsspec path. Nothing is parsed before it is verified.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

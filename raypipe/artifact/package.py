@@ -1,7 +1,5 @@
 """Pack a model with its contract, bins, decisions and golden rows into an artifact, and load it again."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

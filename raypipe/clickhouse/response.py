@@ -1,7 +1,5 @@
 """The body of a streamed response, as a file that pyarrow reads."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The one retry policy: repeat a request after errors that pass."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 from time import sleep

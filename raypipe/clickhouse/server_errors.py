@@ -4,8 +4,6 @@ ClickHouse's error code decides whether an error is `Transient`. An unknown code
 failure is not understood can turn one fault into two.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Describe the tables of a database: columns, keys, settings and partitions, as the server reports them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ keeps the rows that were inserted through its nodes, and swaps its own partition
 all shards. None of this was run on a cluster: the statements are generated and tested as text.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A metric is prepared once for its rows and then evaluated under the weights of e
 replacement equals weighing each row by the number of its draws, and sorted rows stay sorted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The features in ml_features: name, type, unit and definition of each, in the order of ml_features.sql."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 WINDOW_DAYS = 28

@@ -1,7 +1,5 @@
 """Document the features of ml_features in ml_model_features, with their ranges on a day."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime

@@ -5,8 +5,6 @@ new day is moved in, which touches nothing else. An existing day is exchanged to
 a second twin links that partition's parts, drops the old day, gets the new day, and replaces the partition.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Name the empty source tables when a fit has no rows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

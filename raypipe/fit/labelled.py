@@ -1,7 +1,5 @@
 """Fit and judge a version that learns from labels: freeze the contract, write the rows, train, evaluate, decide."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from dataclasses import replace

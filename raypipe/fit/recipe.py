@@ -1,7 +1,5 @@
 """The recipe of a fit: the model, its rows and its evaluation, as plain values of a pipeline's config."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta

@@ -4,8 +4,6 @@ A hash of the entity's id splits entities, time splits snapshots: a test row sha
 a training row.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

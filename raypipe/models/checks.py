@@ -1,7 +1,5 @@
 """Refuse rows, parameters and files that a family cannot use."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from raypipe.errors import ConfigError, DataError, ModelError

@@ -5,8 +5,6 @@ is not guessed from the labels: a number that is only 0 or 1 for a month would c
 one class would pass as a number instead of being refused.
 """
 
-from __future__ import annotations
-
 import logging
 import warnings
 from abc import ABC

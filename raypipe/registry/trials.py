@@ -1,7 +1,5 @@
 """The trials of a sweep, one row of ml_model_training_runs per trial, from which a sweep can be resumed."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Close the earlier rows of a target whose column `current` marks each entity's newest row."""
 
-from __future__ import annotations
-
 from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier

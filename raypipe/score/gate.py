@@ -1,7 +1,5 @@
 """The gate: a run is published only if staging holds the whole population, each entity once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Show the run that `score` would start, without changing anything."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date

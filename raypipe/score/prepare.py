@@ -1,7 +1,5 @@
 """Prepare a scoring run: freeze the manifest from a config, a model and a date."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import secrets

@@ -6,8 +6,6 @@ the new rows in one step; an earlier run's rows are deleted by their mark once t
 filled before the first target changes.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass

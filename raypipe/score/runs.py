@@ -1,7 +1,5 @@
 """The rows of `raypipe_runs`: the runs, their states, and the commit point of a publication."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace

@@ -1,7 +1,5 @@
 """Score one slice: stream its rows, predict, stage narrow rows, write a receipt. Runs without Ray, too."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Fit k-means on standardised columns with scikit-learn, stored as JSON; scoring needs NumPy alone."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """List the privileges that raypipe needs, and those that the user lacks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 

@@ -4,8 +4,6 @@ A run needs the table function `mergeTreeIndex` to cut slices, and `date_time_ov
 range. Both came in early 2024, and 24.8 is a long-term release that has them.
 """
 
-from __future__ import annotations
-
 import re
 
 from raypipe.clickhouse.client import Client
