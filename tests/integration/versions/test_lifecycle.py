@@ -398,7 +398,7 @@ class TestTwoAtOnce:
         before = life.content()
         third = models.find(life.client, "churn", THIRD)
         with pytest.raises(Busy, match="changed meanwhile") as refused:
-            promotion._settle(life.client, third, standing, "better than the first", "a test")
+            promotion._promote(life.client, third, standing, "better than the first", "a test")
         assert SECOND in str(refused.value)
         assert life.content() == before
 
