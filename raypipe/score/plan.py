@@ -11,7 +11,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema import grants, migrate
 from raypipe.config.load import Loaded
 from raypipe.registry import models
-from raypipe.score import prepare, publish
+from raypipe.score import prepare, targets
 from raypipe.score.manifest import Manifest
 
 
@@ -42,14 +42,14 @@ def plan(endpoint: Endpoint, loaded: Loaded, day: date | None, reference: str) -
             model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version
         )
         manifest = prepare.manifest(client, loaded, model, package, population, write=False)
-        targets = [target.table for target in manifest.targets]
-        needed = grants.required(endpoint.database, migrate.schema(), targets)
+        names = [target.table for target in manifest.targets]
+        needed = grants.required(endpoint.database, migrate.schema(), names)
         return PlannedRun(
             manifest,
             population,
             tables.active_parts(client, loaded.config.source.table),
             {
-                target.table: publish.method(twins.require_swappable(client, target.table))
+                target.table: targets.method(twins.require_swappable(client, target.table))
                 for target in manifest.targets
             },
             grants.missing(client, needed),

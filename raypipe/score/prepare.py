@@ -22,7 +22,7 @@ from raypipe.data.slices import Slicing, cut, has_place, unsliced
 from raypipe.errors import ConfigError, GateRefused, ServerError, advised
 from raypipe.models.protocol import load_family
 from raypipe.registry.record import Registered
-from raypipe.score import current_rows, gate, publish, publish_sql
+from raypipe.score import current_rows, gate, publish_sql, targets
 from raypipe.score.manifest import Manifest, PublishTarget
 
 NOT_CUT = Slicing("whole", (), (), (), 0)
@@ -184,7 +184,7 @@ def _copied(client: Client, loaded: Loaded, uncut: Manifest, card: Card, populat
 def _require_publishable(client: Client, uncut: Manifest, target: PublishTarget, statement: Statement) -> None:
     """Refuse a publish statement that cannot run, before the run scores for it."""
     table = twins.require_swappable(client, target.table)
-    publish.mark(table, uncut)
+    targets.mark(table, uncut)
     if target.current is not None:
         current_rows.day_column(table, target)
     source = statement.source

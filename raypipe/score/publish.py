@@ -14,7 +14,7 @@ from typing import Any
 from raypipe.artifact.contract import describe_query
 from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import Statement, identifier
+from raypipe.clickhouse.statements import Statement
 from raypipe.clickhouse.tables import Table
 from raypipe.config.publishing import PREDICTIONS
 from raypipe.errors import ConfigError, GateRefused
@@ -22,53 +22,13 @@ from raypipe.score import publish_sql, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest, PublishTarget
 from raypipe.score.runs import Run
+from raypipe.score.targets import mark, method, partition_columns
 
 log = logging.getLogger(__name__)
 
-RUN_CONSTANTS = {"prediction_type", "prediction_date", "model_id", "model_version"}
 # Several threads, and no sorting into one part: this halves the time to fill a twin.
 FILLING = {"max_insert_threads": 4, "optimize_on_insert": 0}
 IN_PARTITION = "_partition_id = {partition:String}"
-# Together, the marks that a table has tell a run's rows from another run's; see `mark`.
-MARKS = ("batch_id", "created_at", "predicted_at", "model_version", "prediction_date", "assignment_date")
-
-
-def method(target: Table) -> str:
-    """Return `replace` where a partition of the target holds only the rows of one run key, else `move`."""
-    parts = _parts(target)
-    # Where several pipelines share a table, a partition of the date alone holds rows of all of them.
-    shared = target.column("prediction_type") is not None and "prediction_type" not in parts
-    return "replace" if "prediction_date" in parts and parts <= RUN_CONSTANTS and not shared else "move"
-
-
-def _parts(target: Table) -> set[str]:
-    """Return the expressions of a table's partition key."""
-    return {part.strip() for part in target.partition_key.strip("()").split(",")} - {""}
-
-
-def mark(table: Table, run: Manifest | Run, name: str = "mark") -> tuple[str, dict[str, Any]]:
-    """Return the condition for one run's rows in a target, and its bound values, named `name` and a column."""
-    names = {column.name for column in table.columns}
-    values = {
-        "batch_id": ("String", run.run_id),
-        "created_at": ("DateTime", run.run_at),
-        "predicted_at": ("DateTime", run.run_at),
-        "model_version": ("String", run.model_version),
-        "prediction_date": ("Date", run.date),
-        "assignment_date": ("Date", run.date),
-    }
-    used = [column for column in MARKS if column in names]
-    # Two runs of one pipeline never begin in the same second (`prepare.run_at`); runs of two pipelines may.
-    tells = "created_at" in names and names & {"model_version", "prediction_date", "assignment_date"}
-    if "batch_id" not in names and not tells:
-        raise ConfigError(
-            f"{table.name} has no columns that tell the rows of two runs apart",
-            found=", ".join(sorted(names)),
-            allowed="batch_id, or created_at with model_version or prediction_date",
-            next_step="publish into another table, or add a batch_id column",
-        )
-    condition = " AND ".join(f"{identifier(column)} = {{{name}_{column}:{values[column][0]}}}" for column in used)
-    return condition, {f"{name}_{column}": values[column][1] for column in used}
 
 
 @dataclass(frozen=True)
@@ -108,7 +68,7 @@ def prepare(
         DataError: the rows fall into several partitions.
     """
     table = twins.require_swappable(client, target.table)
-    how, of_all_models = method(table), not _parts(table) & {"model_id", "model_version"}
+    how, of_all_models = method(table), not partition_columns(table) & {"model_id", "model_version"}
     standing = count_own(client, manifest, target.table, table)
     if how == "move" and standing == rows:
         return PreparedTarget(target, "present", "", of_all_models)
@@ -132,7 +92,7 @@ def others(client: Client, manifest: Manifest, target: PublishTarget, partition:
     too, because its rows may come in before the swap.
     """
     table = twins.require_swappable(client, target.table)
-    if "prediction_type" not in _parts(table):
+    if "prediction_type" not in partition_columns(table):
         working = runs.at_work(client, manifest, table.name)
         if working:
             return f"rows of {', '.join(working)}, at work on the date"
