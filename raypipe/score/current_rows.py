@@ -1,6 +1,6 @@
 """Close the earlier rows of a target whose column `current` marks each entity's newest row."""
 
-from raypipe.clickhouse import twins
+from raypipe.clickhouse import mutations, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import Table
@@ -57,5 +57,4 @@ def close_earlier(client: Client, manifest: Manifest, target: PublishTarget) -> 
         values,
         {"prefer_column_name_to_alias": 1},
     )
-    sql, settings = client.topology.delete(target.table, outdated)
-    client.run(sql, values, settings)
+    mutations.delete(client, target.table, outdated, values)

@@ -1,6 +1,6 @@
 """Show the run that `score` would start, without changing anything."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -22,6 +22,7 @@ class PlannedRun:
     Attributes:
         parts: active parts of the base table, each of which a slice reads from.
         methods: `replace` or `move`, by target.
+        notes: what publishing does not do, such as feeding the materialized views on a target.
         lacking: grants that the user does not have; None where the server cannot tell.
     """
 
@@ -29,6 +30,7 @@ class PlannedRun:
     population: prepare.Population
     parts: int
     methods: Mapping[str, str]
+    notes: tuple[str, ...]
     lacking: tuple[grants.Grant, ...] | None
 
 
@@ -52,5 +54,15 @@ def plan(endpoint: Endpoint, loaded: Loaded, day: date | None, reference: str) -
                 target.table: targets.method(twins.require_swappable(client, target.table))
                 for target in manifest.targets
             },
+            tuple(_notes(client, names)),
             grants.missing(client, needed),
         )
+
+
+def _notes(client: Client, names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        for view in targets.unfed_views(client, name):
+            yield (
+                f"the materialized view {view} on {name} gets no rows: partitions are swapped, not inserted; "
+                "make it a plain or refreshable view"
+            )

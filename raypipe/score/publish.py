@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raypipe.artifact.contract import describe_query
-from raypipe.clickhouse import twins
+from raypipe.clickhouse import mutations, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement
 from raypipe.clickhouse.tables import Table
@@ -22,13 +22,12 @@ from raypipe.score import publish_sql, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest, PublishTarget
 from raypipe.score.runs import Run
-from raypipe.score.targets import mark, method, partition_columns
+from raypipe.score.targets import IN_PARTITION, mark, method, partition_columns, require_target, require_visible
 
 log = logging.getLogger(__name__)
 
 # Several threads, and no sorting into one part: this halves the time to fill a twin.
 FILLING = {"max_insert_threads": 4, "optimize_on_insert": 0}
-IN_PARTITION = "_partition_id = {partition:String}"
 
 
 @dataclass(frozen=True)
@@ -64,10 +63,10 @@ def prepare(
 
     Raises:
         ConfigError: the target or its publish statement cannot be used.
-        GateRefused: the statement does not yield the staged rows.
+        GateRefused: the statement does not yield the staged rows, or would replace rows that the user may not see.
         DataError: the rows fall into several partitions.
     """
-    table = twins.require_swappable(client, target.table)
+    table = require_target(client, manifest, target)
     how, of_all_models = method(table), not partition_columns(table) & {"model_id", "model_version"}
     standing = count_own(client, manifest, target.table, table)
     if how == "move" and standing == rows:
@@ -81,6 +80,8 @@ def prepare(
         if shared:
             log.info("%s: its partition is shared, so the rows are added beside %s", target.table, shared)
             how = "move"
+        else:
+            require_visible(client, target.table, partition)
     return PreparedTarget(target, how, partition, of_all_models, not standing and target.table != PREDICTIONS)
 
 
@@ -110,7 +111,8 @@ def swap(client: Client, manifest: Manifest, prepared: PreparedTarget) -> None:
     """Swap the prepared rows into their target, whole; repeating it changes nothing.
 
     Raises:
-        GateRefused: rows of others are in the partition that would be replaced; a resume looks at it again.
+        GateRefused: rows of others, or rows that the user may not see, are in the partition that would be replaced.
+            A resume looks at it again.
     """
     if prepared.how == "present":
         return
@@ -123,7 +125,10 @@ def swap(client: Client, manifest: Manifest, prepared: PreparedTarget) -> None:
             allowed=f"only rows of runs of {manifest.pipeline}",
             next_step=f"`raypipe resume {manifest.run_id}` adds the run's rows beside them",
         )
-    swapping = client.topology.replace if prepared.how == "replace" and not shared else client.topology.move
+    replaces = prepared.how == "replace" and not shared
+    if replaces:
+        require_visible(client, prepared.target.table, prepared.partition)
+    swapping = client.topology.replace if replaces else client.topology.move
     for sql, settings in swapping(prepared.target.table, manifest.twin(prepared.target), prepared.partition):
         client.run(sql, settings=settings)
 
@@ -177,8 +182,7 @@ def remove_earlier(client: Client, manifest: Manifest, target: PublishTarget, ea
     is_own = values == mark(table, manifest)[1]
     if not is_own and count(client, target.table, condition, values):
         log.info("removing the rows of %s from %s", earlier.run_id, target.table)
-        sql, settings = client.topology.delete(target.table, condition)
-        client.run(sql, values, settings)
+        mutations.delete(client, target.table, condition, values)
 
 
 def verify(client: Client, manifest: Manifest, target: PublishTarget, rows: int) -> None:
