@@ -137,6 +137,10 @@ class Topology:
         """Return the statement that deletes the rows of a condition and waits until no reader sees them."""
         return f"DELETE FROM {identifier(table)}{self._on} WHERE {condition}", {"lightweight_deletes_sync": 2}
 
+    def rewrite(self, table: str, condition: str) -> Command:
+        """Return the statement that rewrites parts without the rows of a condition, projections included."""
+        return f"ALTER TABLE {identifier(table)}{self._on} DELETE WHERE {condition}", {"mutations_sync": 2}
+
     def drop(self, table: str) -> str:
         """Return the statement that drops a table for good, if it exists."""
         return f"DROP TABLE IF EXISTS {identifier(table)}{self._on} SYNC"
