@@ -127,7 +127,9 @@ def another(client: Client, model: RegisteredModel, depth: int, features_less: i
     x = matrix(data.column("x"), len(contract.columns))
     rows = Matrix(x, (x[:, contract.columns.index("total_sessions")] > 5 * depth).astype(np.float32))
     params = {"objective": "binary:logistic", "max_depth": depth}
-    fitted, _ = XGBoost().fit(rows, rows, FitSpec(contract.columns, contract.monotone, params, rounds=10))
+    fitted, _ = XGBoost().fit(
+        rows, rows, FitSpec(contract.columns, contract.monotone, params, rounds=10, kind="binary")
+    )
     return replace(package, contract=contract, model=fitted)
 
 
