@@ -25,7 +25,6 @@ class FinishedTrial:
     """A trial that has ended.
 
     Attributes:
-        trial: its id, unique within the sweep.
         values: by dotted key.
         result: its last report, see `sweep.trial.run`; empty where it crashed.
         error: the reason of a crash, or ''.
