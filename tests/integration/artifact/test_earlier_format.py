@@ -56,7 +56,7 @@ def earlier(client: Client, registered_model: RegisteredModel) -> Registered:
         artifact_sha256=old.sha256,
     )
     model = models.register(client, record, AT)
-    aliases.assign(client, "churn", aliases.PREVIOUS, model, "fitted before", "a test", AT)
+    aliases.move(client, "churn", {aliases.PREVIOUS: model}, "fitted before", "a test", AT)
     return model
 
 
