@@ -1,8 +1,7 @@
-"""Which servers raypipe works on.
+"""Refuse servers that are too old for raypipe.
 
-A run cuts its slices from the primary index with the table function `mergeTreeIndex`, and has dates out of range
-refused by `date_time_overflow_behavior`; both came in early 2024. 24.8 is a long-term release that has them. An older
-server would fail in the middle of a run, or store another date than the one it was given.
+25.8 is the oldest version on which raypipe is tested (tests/versions). An older server may fail in the middle of a run,
+or store another date than the one it was given.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ import re
 from raypipe.clickhouse.client import Client
 from raypipe.errors import ServerError
 
-MINIMUM = (24, 8)
+MINIMUM = (25, 8)
 
 
 def parse_version(text: str) -> tuple[int, int]:
-    """Year and month of a version such as `26.7.2.1` or `24.8.14.39-lts`."""
+    """Year and month of a version such as `26.7.2.1` or `25.8.14.39-lts`."""
     match = re.match(r"(\d+)\.(\d+)", text)
     if match is None:
         raise ServerError("The server's version cannot be understood", found=text, allowed="such as 26.7.2.1")
@@ -27,12 +26,12 @@ def require_version(client: Client) -> None:
     """Refuses a server that is too old.
 
     Raises:
-        ServerError: the version found, the oldest that works and what an older one lacks.
+        ServerError: the server is older than the oldest version that is tested.
     """
     if parse_version(client.version) < MINIMUM:
         raise ServerError(
             f"ClickHouse at {client.endpoint} is too old for raypipe",
             found=client.version,
-            allowed=f"{MINIMUM[0]}.{MINIMUM[1]} or newer: mergeTreeIndex and date_time_overflow_behavior",
+            allowed=f"{MINIMUM[0]}.{MINIMUM[1]} or newer",
             next_step="upgrade the server, or use the embedded engine with --url chdb:PATH",
         )

@@ -34,8 +34,6 @@ from raypipe.sweep import journal, matrix, space, sweep, trial, tuner
 from raypipe.sweep.sampler import Search
 from tests.conftest import PUBLISHER_DAYS, PUBLISHER_LAST_DATE, PUBLISHER_SEED, _fresh_database
 
-pytestmark = pytest.mark.once
-
 USERS = 3000
 # The second value is one that XGBoost refuses, so that some trials crash.
 SPACE = (
