@@ -33,13 +33,13 @@ _SCRATCH = ("SELECT", "INSERT", "CREATE TABLE", "DROP TABLE")
 SCRATCH = {
     "lock": ("CREATE TABLE", "DROP TABLE"),
     "staging": (*_SCRATCH, "ALTER DELETE"),
-    # A server of 2024 asks for ALTER DELETE, a later one for ALTER MOVE PARTITION to move a partition out of a table.
-    "twin": (*_SCRATCH, "ALTER DELETE", "ALTER MOVE PARTITION"),
+    "twin": (*_SCRATCH, "ALTER MOVE PARTITION"),
     "explain": _SCRATCH,
     "snapshot": _SCRATCH,
     "training": _SCRATCH,
 }
-ENGINES = ("MergeTree", "Null")
+# A twin has its target's engine; a lock is a Null table.
+ENGINES = ("MergeTree", "ReplacingMergeTree", "Null")
 SYNTAX_ERROR = 62
 
 
