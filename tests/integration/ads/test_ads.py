@@ -214,7 +214,6 @@ def test_propensities_estimated_by_frequency_give_nearly_the_same_value(filled: 
     assert estimated.snips.value == pytest.approx(logged.snips.value, rel=0.1)
 
 
-@pytest.mark.versions
 def test_a_second_run_of_a_day_leaves_one_set_of_rows(filled: Place) -> None:
     first = filled.run()
     left = filled.left()
