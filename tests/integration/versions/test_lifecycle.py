@@ -209,6 +209,7 @@ def replaced(registered_model: RegisteredModel, states: tuple[State, State]) -> 
 
 
 class TestRollback:
+    @pytest.mark.versions
     def test_promote_score_promote_another_and_roll_back(self, life: Life) -> None:
         life.promote(FIRST)
         life.score()
@@ -297,6 +298,7 @@ class TestRollback:
         assert life.aliases() == {"champion": FIRST}
         assert life.command("rollback", "churn").exit_code == 2
 
+    @pytest.mark.versions
     def test_interrupted_while_publishing_the_champion_stays_until_it_is_repeated(self, replaced: Life) -> None:
         between = replaced.published()
 
