@@ -185,7 +185,7 @@ def _on_run(client: Client, manifest: Manifest, table: Table, expression: str) -
 
 
 def require_visible(client: Client, target: str, partition: str) -> None:
-    """Refuse to replace a partition that has rows which the user may not see, such as those that a row policy hides.
+    """Refuse to replace a partition with rows that the user may not see, such as rows behind a row policy.
 
     Raises:
         GateRefused: the partition's parts hold other rows than the user counts.

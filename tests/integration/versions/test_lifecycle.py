@@ -361,7 +361,7 @@ class TestRollback:
 
     def test_a_champion_that_published_anew_meanwhile_is_not_left_behind(self, replaced: Life) -> None:
         found = registry_champion.reversal(replaced.client, "churn")
-        with pytest.raises(Busy, match="published anew") as refused:
+        with pytest.raises(Busy, match="published again") as refused:
             rollback._require_unchanged(replaced.client, found, predictions=True)
         assert LATEST.isoformat() in str(refused.value)
         rollback._require_unchanged(replaced.client, found, predictions=False)
@@ -384,7 +384,7 @@ class TestRollback:
         before = replaced.content()
         result = replaced.command("rollback", "churn")
         assert json.loads(result.stdout)["error"]["code"] == result.exit_code == 2
-        for text in (f"The predictions of {gone} cannot be put back", EARLIER.isoformat(), "--alias-only"):
+        for text in (f"The predictions of {gone} cannot be restored", EARLIER.isoformat(), "--alias-only"):
             assert text in result.stderr
         assert "--date" not in result.stderr
         assert replaced.content() == before
