@@ -10,7 +10,7 @@ from typing import Any
 from raypipe.artifact.contract import describe_query
 from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
-from raypipe.errors import DataError
+from raypipe.errors import DataError, UsageError
 from raypipe.features import sources, swap
 from raypipe.features.sources import SESSIONS, USER_FEATURES, statement
 from raypipe.features.swap import Place
@@ -76,7 +76,8 @@ def build(
         require_lock: called right before the swap; raises when another process has taken over.
 
     Raises:
-        DataError: the day has no sessions, or the new rows are not those of a whole day.
+        UsageError: the sessions do not cover the day.
+        DataError: the new rows are not those of a whole day.
         Busy: another writer changed the table; nothing was changed by this build.
     """
     started = time.perf_counter()
@@ -143,7 +144,7 @@ def _count(client: Client, table: str, day: date) -> tuple[int, int]:
 def _require_sessions(client: Client, day: date, timezone: str) -> None:
     covered = sources.days(client, SESSIONS, timezone)
     if covered is None or not covered[0] <= day <= covered[1]:
-        raise DataError(
+        raise UsageError(
             f"The user features of {day} cannot be computed: {SESSIONS} does not cover the day",
             found=f"sessions from {covered[0]} to {covered[1]}" if covered else "no sessions",
             allowed="a day with sessions",
