@@ -198,6 +198,7 @@ def _manifest(
         explain_features=0,
         threshold=0.0,
         levels=(),
+        score_range=None,
         timezone=config.timezone,
         inputs=(),
         outputs=(),

@@ -98,7 +98,6 @@ class Topology:
         """Return the statements that write a query's rows into a twin; on a cluster one per shard.
 
         Args:
-            columns: the names of the columns that the query yields.
             sql: the query; on a cluster it reads the tables of the shard that it runs on.
             hosts: `host:port` of a replica of each shard.
         """

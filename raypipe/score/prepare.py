@@ -126,6 +126,7 @@ def manifest(
         explain_features=config.score.explain.features,
         threshold=card.threshold,
         levels=card.levels,
+        score_range=card.score_range,
         timezone=config.timezone,
         inputs=contract.inputs,
         outputs=tuple(card.outputs.items()),

@@ -558,7 +558,7 @@ class TestLeaks:
 def fit_here(client: Client, recipe: Any, contract: Any, table: Any, progress: Any) -> tuple[dict[str, bytes], Any]:
     """Fits in this process what Ray Train fits otherwise."""
     parts = {name: training_table.read_part(client, table, name) for name in table.rows}
-    spec = FitSpec(contract.columns, contract.monotone, {"objective": "binary:logistic"}, rounds=3)
+    spec = FitSpec(contract.columns, contract.monotone, {}, rounds=3, kind="binary")
     model, history = XGBoost().fit(parts["train"], parts["validation"], spec)
     return model.files(), vars(history)
 

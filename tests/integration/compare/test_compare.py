@@ -13,7 +13,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from raypipe.cli import app
+from raypipe.cli import app, settings
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import load
 from raypipe.project import shipped
@@ -49,7 +49,8 @@ class Project:
             *sets,
         ]
         named = [*arguments, "--config", str(self.folder / "configs")]
-        named += [part for item in overrides for part in ("--set", item)]
+        read = [item for item in overrides if settings.reads(arguments[0], item.partition("=")[0])]
+        named += [part for item in read for part in ("--set", item)]
         known = {key: value for key, value in self.publisher.environment().items() if key.startswith("RAYPIPE_")}
         return CliRunner().invoke(app, named, prog_name="raypipe", env=known)
 

@@ -33,6 +33,7 @@ SPEC = FitSpec(
     early_stopping_rounds=5,
     seed=3,
     threads=1,
+    kind="binary",
 )
 TRAIN, VALIDATION = rows(binary=True), rows(binary=True, seed=2)
 

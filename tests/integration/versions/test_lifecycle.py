@@ -127,7 +127,9 @@ def another(client: Client, model: RegisteredModel, depth: int, features_less: i
     x = matrix(data.column("x"), len(contract.columns))
     rows = Matrix(x, (x[:, contract.columns.index("total_sessions")] > 5 * depth).astype(np.float32))
     params = {"objective": "binary:logistic", "max_depth": depth}
-    fitted, _ = XGBoost().fit(rows, rows, FitSpec(contract.columns, contract.monotone, params, rounds=10))
+    fitted, _ = XGBoost().fit(
+        rows, rows, FitSpec(contract.columns, contract.monotone, params, rounds=10, kind="binary")
+    )
     return replace(package, contract=contract, model=fitted)
 
 
@@ -398,7 +400,7 @@ class TestTwoAtOnce:
         before = life.content()
         third = models.find(life.client, "churn", THIRD)
         with pytest.raises(Busy, match="changed meanwhile") as refused:
-            promotion._settle(life.client, third, standing, "better than the first", "a test")
+            promotion._promote(life.client, third, standing, "better than the first", "a test")
         assert SECOND in str(refused.value)
         assert life.content() == before
 

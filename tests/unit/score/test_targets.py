@@ -98,7 +98,11 @@ def test_engines_that_keep_every_row_need_no_key(engine: str) -> None:
         ("ReplacingMergeTree", ("company_id", "batch_id"), "user_id"),
         ("ReplacingMergeTree", ("company_id", "user_id", "prediction_date"), "batch_id"),
         ("ReplacingMergeTree(created_at)", ("company_id", "user_id", "prediction_date"), None),
-        ("ReplicatedReplacingMergeTree('/a/{shard}', '{replica}', created_at)", ("company_id", "user_id"), "prediction"),
+        (
+            "ReplicatedReplacingMergeTree('/a/{shard}', '{replica}', created_at)",
+            ("company_id", "user_id"),
+            "prediction",
+        ),
         ("ReplicatedReplacingMergeTree('/a/{shard}', '{replica}')", ("company_id", "user_id"), "prediction_date and"),
     ],
 )
