@@ -91,6 +91,8 @@ def small(publisher: FittedPublisher) -> Iterator[Small]:
             client.run(f"DROP TABLE kept_{table} SYNC")
         for table in ("raypipe_runs", "raypipe_slices"):
             client.run(f"TRUNCATE TABLE {table}")
+        for table in own_tables(client):
+            client.run(f"DROP TABLE {table} SYNC")
 
 
 class TestRowsThatAreMergedAway:
