@@ -442,7 +442,7 @@ class TestServer:
             return (200, {}, b"23.8.2.7\tUTC\n") if "version()" in statement else None
 
         with proxy(project.endpoint, answer) as old:
-            refused(project.run(*command, "--url", str(old), "--json"), 1, "23.8.2.7", "24.8 or newer", "upgrade")
+            refused(project.run(*command, "--url", str(old), "--json"), 1, "23.8.2.7", "25.8 or newer", "upgrade")
 
     def test_a_database_that_does_not_exist(self, project: Project) -> None:
         elsewhere = replace(project.endpoint, database="raypipe_no_such_database")

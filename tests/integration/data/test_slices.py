@@ -154,6 +154,7 @@ def test_slices_of_a_table_without_dates_prune_by_every_type_of_key(
     covers(client, "t", slicing, ["k"])
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize(
     ("type_name", "key"),
     [

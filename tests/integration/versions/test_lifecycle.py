@@ -209,6 +209,7 @@ def replaced(registered_model: RegisteredModel, states: tuple[State, State]) -> 
 
 
 class TestRollback:
+    @pytest.mark.versions
     def test_promote_score_promote_another_and_roll_back(self, life: Life) -> None:
         life.promote(FIRST)
         life.score()
@@ -297,6 +298,7 @@ class TestRollback:
         assert life.aliases() == {"champion": FIRST}
         assert life.command("rollback", "churn").exit_code == 2
 
+    @pytest.mark.versions
     def test_interrupted_while_publishing_the_champion_stays_until_it_is_repeated(self, replaced: Life) -> None:
         between = replaced.published()
 
@@ -359,7 +361,7 @@ class TestRollback:
 
     def test_a_champion_that_published_anew_meanwhile_is_not_left_behind(self, replaced: Life) -> None:
         found = registry_champion.reversal(replaced.client, "churn")
-        with pytest.raises(Busy, match="published anew") as refused:
+        with pytest.raises(Busy, match="published again") as refused:
             rollback._require_unchanged(replaced.client, found, predictions=True)
         assert LATEST.isoformat() in str(refused.value)
         rollback._require_unchanged(replaced.client, found, predictions=False)
@@ -382,7 +384,7 @@ class TestRollback:
         before = replaced.content()
         result = replaced.command("rollback", "churn")
         assert json.loads(result.stdout)["error"]["code"] == result.exit_code == 2
-        for text in (f"The predictions of {gone} cannot be put back", EARLIER.isoformat(), "--alias-only"):
+        for text in (f"The predictions of {gone} cannot be restored", EARLIER.isoformat(), "--alias-only"):
             assert text in result.stderr
         assert "--date" not in result.stderr
         assert replaced.content() == before
