@@ -143,7 +143,7 @@ def _version(table: Table) -> str:
 def _require_lasting(client: Client, manifest: Manifest, target: PublishTarget, table: Table) -> None:
     """Refuse a table whose TTL would delete the run's rows with the next merge."""
     for rule in expirations(table.engine_full):
-        if _on_run(client, manifest, table, f"toDateTime({rule}) <= now()"):
+        if _on_run(client, manifest, table, f"({rule}) <= now()"):
             raise ConfigError(
                 f"{target.table} would delete the rows of {manifest.date} at once",
                 found=f"TTL {rule}",
