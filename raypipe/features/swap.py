@@ -12,6 +12,7 @@ from datetime import date
 
 from raypipe.clickhouse import mutations, twins
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.row_policies import require_visible
 from raypipe.clickhouse.tables import Table, split_expressions
 from raypipe.errors import Busy, DataError, RaypipeError
 from raypipe.features.sources import statement
@@ -82,6 +83,7 @@ def put(client: Client, place: Place, twin: str, day: date, require_lock: Callab
     Raises:
         DataError: the day falls into several partitions, which cannot be swapped at once.
         Busy: another writer changed the partition meanwhile; nothing was changed.
+        GateRefused: the partition has rows that the user may not see; nothing was changed.
     """
     partition = twins.only_partition(client, twin, place.table)
     if place.method != EXCHANGE:
@@ -108,6 +110,8 @@ def _swap(
             allowed="one writer at a time",
             next_step="repeat the command when the other writer has finished",
         )
+    if method == REPLACE:
+        require_visible(client, place.table.name, partition)
     swap = client.topology.replace if method == REPLACE else client.topology.move
     for sql, settings in swap(place.table.name, twin, partition):
         client.run(sql, settings=settings)

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -11,9 +11,11 @@ from typing import Any
 
 from raypipe.artifact.contract import Contract, describe_query
 from raypipe.artifact.package import Card
+from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.server_errors import STATEMENT
 from raypipe.clickhouse.statements import Statement, identifier, literal, load
+from raypipe.clickhouse.tables import Table
 from raypipe.config.load import Loaded
 from raypipe.data import split
 from raypipe.data.days import today
@@ -134,7 +136,13 @@ def manifest(
         ),
         snapshot=None,
     )
-    _require_targets(client, uncut, [statement for _, statement in published])
+    refusals = [
+        refusal
+        for target, (_, statement) in zip(uncut.targets, published, strict=True)
+        for refusal in _refusals(client, uncut, target, statement)
+    ]
+    if refusals:
+        raise together(refusals)
     if population.copied and write:
         return _copied(client, loaded, uncut, card, population)
     return _cut(client, loaded, uncut, population, config.source.table, population.pinned)
@@ -180,21 +188,24 @@ def _copied(client: Client, loaded: Loaded, uncut: Manifest, card: Card, populat
         raise
 
 
-def _require_targets(client: Client, uncut: Manifest, statements: Sequence[Statement]) -> None:
-    """Refuse the targets that the run cannot publish to, all of them at once."""
-    refusals: list[RaypipeError] = []
-    for target, statement in zip(uncut.targets, statements, strict=True):
-        try:
-            _require_publishable(client, uncut, target, statement)
-        except (ConfigError, GateRefused) as error:
-            refusals.append(error)
-    if refusals:
-        raise together(refusals)
+def _refusals(client: Client, uncut: Manifest, target: PublishTarget, statement: Statement) -> Iterator[RaypipeError]:
+    """Yield every reason why the run cannot publish to a target, before the run scores for it."""
+    try:
+        table = twins.require_swappable(client, target.table)
+    except ConfigError as error:
+        yield error
+        return
+    yield from targets.refusals(client, uncut, target, table)
+    try:
+        _require_publishable(client, uncut, target, table, statement)
+    except ConfigError as error:
+        yield error
 
 
-def _require_publishable(client: Client, uncut: Manifest, target: PublishTarget, statement: Statement) -> None:
-    """Refuse a publish statement that cannot run, before the run scores for it."""
-    table = targets.require_target(client, uncut, target)
+def _require_publishable(
+    client: Client, uncut: Manifest, target: PublishTarget, table: Table, statement: Statement
+) -> None:
+    """Refuse a publish statement that cannot run."""
     if target.current is not None:
         current_rows.day_column(table, target)
     source = statement.source

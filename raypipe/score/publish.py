@@ -14,6 +14,7 @@ from typing import Any
 from raypipe.artifact.contract import describe_query
 from raypipe.clickhouse import mutations, twins
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.row_policies import require_visible
 from raypipe.clickhouse.statements import Statement
 from raypipe.clickhouse.tables import Table
 from raypipe.config.publishing import PREDICTIONS
@@ -22,12 +23,13 @@ from raypipe.score import publish_sql, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest, PublishTarget
 from raypipe.score.runs import Run
-from raypipe.score.targets import IN_PARTITION, mark, method, partition_columns, require_target, require_visible
+from raypipe.score.targets import mark, method, partition_columns, require_target
 
 log = logging.getLogger(__name__)
 
 # Several threads, and no sorting into one part: this halves the time to fill a twin.
 FILLING = {"max_insert_threads": 4, "optimize_on_insert": 0}
+IN_PARTITION = "_partition_id = {partition:String}"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.row_policies import require_visible
 from raypipe.clickhouse.server_errors import STATEMENT
 from raypipe.clickhouse.statements import identifier, literal
 from raypipe.clickhouse.tables import Table, expirations, locate, split_expressions
@@ -21,9 +22,6 @@ RUN_CONSTANTS = {"prediction_type", "prediction_date", "model_id", "model_versio
 MARKS = ("batch_id", "created_at", "predicted_at", "model_version", "prediction_date", "assignment_date")
 RUN_TIMES = ("created_at", "predicted_at")
 DAYS = ("prediction_date", "assignment_date")
-IN_PARTITION = "_partition_id = {partition:String}"
-# How often rows and parts are counted while merges or inserts change the parts.
-PATIENCE = 5
 
 
 def method(target: Table) -> str:
@@ -77,13 +75,14 @@ def require_target(client: Client, manifest: Manifest, target: PublishTarget) ->
         GateRefused: the run would replace rows that the user may not see.
     """
     table = twins.require_swappable(client, target.table)
-    refusals = list(_refusals(client, manifest, target, table))
-    if refusals:
-        raise together(refusals)
+    reasons = list(refusals(client, manifest, target, table))
+    if reasons:
+        raise together(reasons)
     return table
 
 
-def _refusals(client: Client, manifest: Manifest, target: PublishTarget, table: Table) -> Iterator[RaypipeError]:
+def refusals(client: Client, manifest: Manifest, target: PublishTarget, table: Table) -> Iterator[RaypipeError]:
+    """Yield every reason why a target cannot hold the run's rows."""
     checks = (
         lambda: mark(table, manifest),
         lambda: _require_rows_kept(manifest, target, table),
@@ -144,7 +143,7 @@ def _version(table: Table) -> str:
 def _require_lasting(client: Client, manifest: Manifest, target: PublishTarget, table: Table) -> None:
     """Refuse a table whose TTL would delete the run's rows with the next merge."""
     for rule in expirations(table.engine_full):
-        if _on_run(client, manifest, table, f"toDateTime({rule}) <= now()"):
+        if _on_run(client, manifest, table, f"({rule}) <= now()"):
             raise ConfigError(
                 f"{target.table} would delete the rows of {manifest.date} at once",
                 found=f"TTL {rule}",
@@ -182,46 +181,6 @@ def _on_run(client: Client, manifest: Manifest, table: Table, expression: str) -
         if error.code not in STATEMENT:
             raise
         return ""
-
-
-def require_visible(client: Client, target: str, partition: str) -> None:
-    """Refuse to replace a partition with rows that the user may not see, such as rows behind a row policy.
-
-    Raises:
-        GateRefused: the partition's parts hold other rows than the user counts.
-    """
-    for _ in range(PATIENCE):
-        rows, parts = _parts(client, target, partition)
-        visible = int(
-            client.value(
-                f"SELECT count() FROM {client.topology.everywhere(target)} WHERE {IN_PARTITION}",
-                {"partition": partition},
-                # Parts keep deleted rows until they are merged.
-                {"apply_deleted_mask": 0},
-            )
-        )
-        # A merge or an insert between the two counts changes the parts.
-        if rows == visible or (rows, parts) == _parts(client, target, partition):
-            break
-    if rows != visible:
-        raise GateRefused(
-            f"The run would replace rows of {target} that the user {client.endpoint.user} may not see",
-            found=f"{rows} rows in the parts of the partition {partition}, {visible} of them visible",
-            allowed="a partition whose rows are all visible",
-            next_step=f"exempt the user from the row policies of {target}, or publish into a table of its own",
-        )
-
-
-def _parts(client: Client, target: str, partition: str) -> tuple[int, int]:
-    """Return the rows of a partition's parts, and a number that changes with the parts."""
-    database, name = locate(client, target)
-    ((rows, parts),) = client.rows(
-        f"SELECT sum(rows), groupBitXor(cityHash64(name)) FROM {client.topology.everywhere('system.parts')}"
-        " WHERE active AND database = {database:String} AND table = {table:String}"
-        " AND partition_id = {partition:String}",
-        {"database": database, "table": name, "partition": partition},
-    )
-    return int(rows), int(parts)
 
 
 def unfed_views(client: Client, target: str) -> list[str]:

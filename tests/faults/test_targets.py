@@ -5,26 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from raypipe.cli import app
-from raypipe.clickhouse import mutations
+from raypipe.clickhouse import mutations, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import load_all
 from raypipe.config.load import load_pipeline
 from raypipe.errors import ConfigError, GateRefused
+from raypipe.features import swap
 from raypipe.project import shipped
 from raypipe.score import plan, publish, run, runs, targets
 from raypipe.score.manifest import Manifest, PublishTarget
 from tests.conftest import FittedPublisher, _fresh_database
 from tests.faults.oracle import in_process, loaded, own_tables, planned
-from tests.faults.servers import LIMITED, PUBLISHER_TABLES, Embedded
+from tests.faults.servers import FEATURES, LIMITED, PUBLISHER_TABLES, Embedded
 from tests.faults.small import DAY, USERS, small_publisher
-
-pytestmark = pytest.mark.fast
 
 CHURN, PREDICTIONS = "customer_churn_predictions", "ml_model_predictions"
 DAILY, MONTHLY = "PARTITION BY prediction_date", "PARTITION BY toYYYYMM(prediction_date)"
@@ -91,9 +91,12 @@ def small(publisher: FittedPublisher) -> Iterator[Small]:
             client.run(f"DROP TABLE kept_{table} SYNC")
         for table in ("raypipe_runs", "raypipe_slices"):
             client.run(f"TRUNCATE TABLE {table}")
+        for table in own_tables(client):
+            client.run(f"DROP TABLE {table} SYNC")
 
 
 class TestRowsThatAreMergedAway:
+    @pytest.mark.fast
     @pytest.mark.parametrize(
         ("engine", "named"),
         [
@@ -206,6 +209,7 @@ class TestRowsThatExpire:
         assert small.count(CHURN) == 0
 
 
+@pytest.mark.fast
 def test_every_refusal_is_listed_at_once_before_anything_is_written(small: Small) -> None:
     small.remake(CHURN, f"SummingMergeTree {DAILY} ORDER BY user_id TTL {LONG_AGO}")
     small.remake(PREDICTIONS, "ReplacingMergeTree PARTITION BY prediction_date ORDER BY (batch_id, entity_id)")
@@ -217,6 +221,7 @@ def test_every_refusal_is_listed_at_once_before_anything_is_written(small: Small
     assert own_tables(small.client) == []
 
 
+@pytest.mark.fast
 class TestProjections:
     @pytest.fixture(autouse=True)
     def _projected(self, small: Small) -> None:
@@ -227,9 +232,8 @@ class TestProjections:
 
     def test_the_earlier_rows_go_and_the_projection_stays(self, small: Small, caplog: pytest.LogCaptureFixture) -> None:
         small.score()
-        with caplog.at_level(logging.WARNING, logger="raypipe"):
-            manifest = small.score()
-        assert not caplog.records
+        manifest = small.score()
+        assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
         assert small.status(manifest) == runs.PUBLISHED
         assert small.count(CHURN) == small.count(CHURN, targets_of(manifest)) == USERS
         counted = small.client.rows(
@@ -252,6 +256,7 @@ class TestProjections:
         assert small.count(CHURN) == small.count(CHURN, targets_of(manifest)) == USERS
 
 
+@pytest.mark.fast
 def test_a_materialized_view_on_a_target_is_named_at_plan_because_it_gets_no_rows(small: Small) -> None:
     assert small.plan().notes == ()
     small.client.run(
@@ -266,22 +271,32 @@ def test_a_materialized_view_on_a_target_is_named_at_plan_because_it_gets_no_row
         small.client.run("DROP TABLE risks SYNC")
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FittedPublisher]:
+    """Return a small publisher on a server of its own, whose user LIMITED has row policies."""
+    engine = Embedded(
+        tmp_path_factory.mktemp("clickhouse"),
+        filters={f"limited.{table}": "company_id = 'c'" for table in (CHURN, PREDICTIONS)},
+    )
+    try:
+        yield small_publisher(engine.start(), "limited", tmp_path_factory.mktemp("small"))
+    finally:
+        engine.stop()
+
+
+def replaced_features(client: Client) -> None:
+    """Replace the day's features by the rows that the user sees, as `raypipe features` does."""
+    table = twins.require_swappable(client, FEATURES)
+    place = swap.Place(table, swap.states(client, FEATURES), occupied=True)
+    with swap.scratch(client, "raypipe_twin_features", table) as twin:
+        client.run(f"INSERT INTO {twin} SELECT * FROM {FEATURES} WHERE feature_date = '{DAY}'")
+        swap.put(client, place, twin, DAY, lambda: None)
+
+
 class TestRowsThatTheUserMayNotSee:
     """The user's row policies show the rows of company c; rows of another company stand in the same partition."""
 
     FOREIGN = 40
-
-    @pytest.fixture(scope="class")
-    def server(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FittedPublisher]:
-        """Return a small publisher on a server of its own, whose user LIMITED has row policies."""
-        engine = Embedded(
-            tmp_path_factory.mktemp("clickhouse"),
-            filters={f"limited.{table}": "company_id = 'c'" for table in (CHURN, PREDICTIONS)},
-        )
-        try:
-            yield small_publisher(engine.start(), "limited", tmp_path_factory.mktemp("small"))
-        finally:
-            engine.stop()
 
     @pytest.fixture
     def all_seeing(self, server: FittedPublisher) -> Iterator[Small]:
@@ -303,6 +318,7 @@ class TestRowsThatTheUserMayNotSee:
         )
         return small.count(CHURN, "company_id = 'other'")
 
+    @pytest.mark.fast
     def test_a_partition_with_hidden_rows_is_refused_at_plan_and_by_the_run(
         self, all_seeing: Small, limited: Small
     ) -> None:
@@ -312,7 +328,7 @@ class TestRowsThatTheUserMayNotSee:
         for attempt in (limited.plan, limited.score, lambda: in_process(limited.publisher, manifest)):
             with pytest.raises(GateRefused) as refused:
                 attempt()
-            assert f"rows of {CHURN} that the user {LIMITED} may not see" in refused.value.problem
+            assert f"{CHURN} has rows that the user {LIMITED} may not see" in refused.value.problem
             assert f"{USERS + self.FOREIGN} rows in the parts" in refused.value.found
             assert f"{USERS} of them visible" in refused.value.found
             assert "row policies" in refused.value.next_step
@@ -323,12 +339,12 @@ class TestRowsThatTheUserMayNotSee:
         self, all_seeing: Small, limited: Small, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         limited.score()
-        swap: Callable[..., None] = publish.swap
+        swapping: Callable[..., None] = publish.swap
 
         def late(*arguments: object) -> None:
             if not all_seeing.count(CHURN, "company_id = 'other'"):
                 self.foreign(all_seeing)
-            swap(*arguments)
+            swapping(*arguments)
 
         monkeypatch.setattr(publish, "swap", late)
         with pytest.raises(GateRefused, match="may not see"):
@@ -341,6 +357,7 @@ class TestRowsThatTheUserMayNotSee:
         limited.score()
         assert all_seeing.count(CHURN) == USERS
 
+    @pytest.mark.fast
     def test_without_a_look_at_the_parts_the_hidden_rows_are_gone(
         self, all_seeing: Small, limited: Small, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -350,3 +367,26 @@ class TestRowsThatTheUserMayNotSee:
         self.foreign(all_seeing)
         assert limited.status(limited.score()) == runs.PUBLISHED
         assert all_seeing.count(CHURN, "company_id = 'other'") == 0
+
+
+def test_a_day_of_features_with_hidden_rows_is_not_replaced(tmp_path: Path) -> None:
+    hidden = f"company_id = 'other' AND feature_date = '{DAY}'"
+    engine = Embedded(tmp_path / "clickhouse", filters={f"limited.{FEATURES}": "company_id = 'c'"})
+    try:
+        everyone = small_publisher(engine.start(), "limited", tmp_path / "small").endpoint
+        with Client(everyone) as admin, Client(replace(everyone, user=LIMITED)) as client:
+            admin.run(
+                f"INSERT INTO {FEATURES} SELECT * REPLACE ('other' AS company_id) FROM {FEATURES}"
+                f" WHERE feature_date = '{DAY}' LIMIT 9"
+            )
+            counted = f"SELECT count() FROM {FEATURES} WHERE {hidden}"
+            with pytest.raises(GateRefused, match=f"{FEATURES} has rows that the user {LIMITED} may not see"):
+                replaced_features(client)
+            assert admin.value(counted) == 9
+            # Without the look, the rows go.
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(swap, "require_visible", lambda *_: None)
+                replaced_features(client)
+            assert admin.value(counted) == 0
+    finally:
+        engine.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raypipe.clickhouse.tables import settings_of, split_expressions
+from raypipe.clickhouse.tables import expirations, settings_of, split_expressions
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,21 @@ def test_an_escaped_quote_in_a_setting_is_unescaped() -> None:
 
 def test_an_engine_without_settings_has_none() -> None:
     assert settings_of("View") == {}
+
+
+@pytest.mark.parametrize(
+    ("rules", "times"),
+    [
+        ("a + toIntervalDay(3)", ("a + toIntervalDay(3)",)),
+        ("a + toIntervalDay(3), b GROUP BY a SET c = max(c)", ("a + toIntervalDay(3)", "b")),
+        ("a RECOMPRESS CODEC(ZSTD(3)), b TO DISK 'x', c WHERE d = 1, e TO VOLUME 'y'", ()),
+        ("if(note = ' SETTINGS ', a, b)", ("if(note = ' SETTINGS ', a, b)",)),
+    ],
+)
+def test_the_times_at_which_a_ttl_deletes_rows(rules: str, times: tuple[str, ...]) -> None:
+    assert expirations(f"MergeTree ORDER BY a TTL {rules} SETTINGS index_granularity = 8192") == times
+    assert expirations(f"MergeTree ORDER BY a TTL {rules}") == times
+
+
+def test_a_table_without_a_ttl_keeps_its_rows() -> None:
+    assert expirations("MergeTree ORDER BY replaceAll(a, ' TTL ', 'b') SETTINGS index_granularity = 8192") == ()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from raypipe.clickhouse.tables import Column, Table
 from raypipe.errors import ConfigError
 from raypipe.score import targets
+from raypipe.score.manifest import PublishTarget
 from tests.unit.score.test_publish import manifest
 
 
@@ -65,3 +68,53 @@ def test_time_and_a_date_or_version_stand_in_for_a_batch_id(beside: str) -> None
 def test_a_table_whose_runs_cannot_be_told_apart_is_refused(columns: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match="tell the rows of two runs apart"):
         targets.mark(table("", *columns), manifest())
+
+
+def merging(engine: str, engine_full: str = "", key: tuple[str, ...] = ()) -> Table:
+    names = ("company_id", "user_id", "prediction_date", "batch_id")
+    return Table("t", engine, engine_full or engine, tuple(Column(name, "String") for name in names), "", key, {}, 0)
+
+
+@pytest.mark.parametrize(
+    "kind", ["Summing", "Aggregating", "Collapsing", "VersionedCollapsing", "Graphite", "Coalescing", "Unheard"]
+)
+@pytest.mark.parametrize("copies", ["", "Replicated", "Shared"])
+def test_engines_that_merge_rows_away_are_refused_by_name(kind: str, copies: str) -> None:
+    engine = f"{copies}{kind}MergeTree"
+    with pytest.raises(ConfigError, match="merge rows of the run away") as refused:
+        targets._require_rows_kept(manifest(), PublishTarget("t", ""), merging(engine))
+    assert engine in str(refused.value.found)
+
+
+@pytest.mark.parametrize("engine", ["MergeTree", "ReplicatedMergeTree", "SharedMergeTree"])
+def test_engines_that_keep_every_row_need_no_key(engine: str) -> None:
+    targets._require_rows_kept(manifest(), PublishTarget("t", ""), merging(engine))
+
+
+@pytest.mark.parametrize(
+    ("engine_full", "key", "missing"),
+    [
+        ("ReplacingMergeTree", ("company_id", "user_id", "batch_id"), None),
+        ("ReplacingMergeTree", ("company_id", "batch_id"), "user_id"),
+        ("ReplacingMergeTree", ("company_id", "user_id", "prediction_date"), "batch_id"),
+        ("ReplacingMergeTree(created_at)", ("company_id", "user_id", "prediction_date"), None),
+        (
+            "ReplicatedReplacingMergeTree('/a/{shard}', '{replica}', created_at)",
+            ("company_id", "user_id"),
+            "prediction",
+        ),
+        ("ReplicatedReplacingMergeTree('/a/{shard}', '{replica}')", ("company_id", "user_id"), "prediction_date and"),
+    ],
+)
+def test_a_replacing_engine_names_the_column_that_its_key_lacks(
+    engine_full: str, key: tuple[str, ...], missing: str | None
+) -> None:
+    table = merging(engine_full.partition("(")[0], engine_full, key)
+    expected = pytest.raises(ConfigError, match=f"lacks {missing}") if missing else nullcontext()
+    with expected:
+        targets._require_rows_kept(manifest(), PublishTarget("t", ""), table)
+
+
+def test_the_key_of_a_target_with_another_grain_is_its_own() -> None:
+    table = merging("ReplacingMergeTree", key=("segment_id",))
+    targets._require_rows_kept(manifest(), PublishTarget("t", "", rows="uniqExact(cluster)"), table)
