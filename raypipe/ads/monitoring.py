@@ -17,6 +17,7 @@ import numpy as np
 from raypipe.ads.ab_tests import TESTS, PolicyRun
 from raypipe.ads.events import TEST, TRAIN, AdEvents
 from raypipe.ads.fit import FittedPolicy
+from raypipe.clickhouse import mutations
 from raypipe.clickhouse.client import Client
 from raypipe.monitor import table
 from raypipe.monitor.drift import psi
@@ -105,8 +106,8 @@ def remove(client: Client, run: PolicyRun, run_ids: Sequence[str]) -> None:
         return
     for name, condition in ((TESTS, _TESTS), (TABLE, _ROWS)):
         of_runs = "has({runs:Array(String)}, JSONExtractString(metadata, 'run_id'))"
-        sql, settings = client.topology.delete(name, f"{condition} AND {of_runs}")
-        client.run(sql, {**_parameters(run), "runs": list(run_ids)}, settings)
+        parameters = {**_parameters(run), "runs": list(run_ids)}
+        mutations.delete(client, name, f"{condition} AND {of_runs}", parameters)
 
 
 def _parameters(run: PolicyRun) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raypipe.clickhouse import twins
+from raypipe.clickhouse import mutations, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import Table
@@ -59,5 +59,4 @@ def close_earlier(client: Client, manifest: Manifest, target: PublishTarget) -> 
         values,
         {"prefer_column_name_to_alias": 1},
     )
-    sql, settings = client.topology.delete(target.table, outdated)
-    client.run(sql, values, settings)
+    mutations.delete(client, target.table, outdated, values)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raypipe.artifact.contract import describe_query
-from raypipe.clickhouse import twins
+from raypipe.clickhouse import mutations, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, identifier
 from raypipe.clickhouse.tables import Table
@@ -219,8 +219,7 @@ def remove_earlier(client: Client, manifest: Manifest, target: PublishTarget, ea
     is_own = values == mark(table, manifest)[1]
     if not is_own and count(client, target.table, condition, values):
         log.info("removing the rows of %s from %s", earlier.run_id, target.table)
-        sql, settings = client.topology.delete(target.table, condition)
-        client.run(sql, values, settings)
+        mutations.delete(client, target.table, condition, values)
 
 
 def verify(client: Client, manifest: Manifest, target: PublishTarget, rows: int) -> None:

@@ -39,6 +39,8 @@ SCRATCH = {
     "snapshot": _SCRATCH,
     "training": _SCRATCH,
 }
+# Parts show the state of a partition, processes a statement without an answer, mutations the end of a deletion.
+SYSTEM = ("parts", "processes", "mutations")
 ENGINES = ("MergeTree", "Null")
 SYNTAX_ERROR = 62
 
@@ -79,7 +81,8 @@ def required(database: str, declarations: Iterable[Declaration], targets: Iterab
     for kind, scratch in SCRATCH.items():
         prefix = f"{database}.raypipe_{kind}_"
         yield Grant(scratch, f"{prefix}*", identifier(f"{prefix}x"))
-    yield _grant(["SELECT"], "system.parts")
+    for table in SYSTEM:
+        yield _grant(["SELECT"], f"system.{table}")
     for engine in ENGINES:
         yield _grant(["TABLE ENGINE"], engine)
 
