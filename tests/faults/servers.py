@@ -66,23 +66,24 @@ class Embedded:
             _ended(lease.pid)
 
 
-def user(name: str, password: str, grants: Sequence[str] = ()) -> str:
+def user(name: str, password: str, grants: Sequence[str] = (), profile: str = "default") -> str:
     """Return a user of users.xml, who may do everything where no grants are given."""
     granted = "".join(f"<query>{escape(grant)}</query>" for grant in grants)
     return f"""
         <{name}>
             <password_sha256_hex>{sha256(password.encode()).hexdigest()}</password_sha256_hex>
             <networks><ip>127.0.0.1</ip></networks>
-            <profile>default</profile>
+            <profile>{profile}</profile>
             <quota>default</quota>
             {f"<grants>{granted}</grants>" if granted else ""}
         </{name}>
     """
 
 
-def configured(folder: Path, config: str = "", *, users: str = "") -> None:
+def configured(folder: Path, config: str = "", *, users: str = "", profiles: str = "") -> None:
     """Add to the configuration of the engine that is to start on a folder."""
-    for name, text in (("config.d", config), ("users.d", f"<users>{users}</users>")):
+    accounts = f"<profiles>{profiles}</profiles><users>{users}</users>"
+    for name, text in (("config.d", config), ("users.d", accounts)):
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name / "test.xml").write_text(f"<clickhouse>{text}</clickhouse>")
 
