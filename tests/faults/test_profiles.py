@@ -20,7 +20,7 @@ from raypipe.clickhouse.schema.migrate import migrate_at
 from raypipe.demo import build
 from raypipe.errors import Busy, ConfigError, RaypipeError, ServerError
 from raypipe.features import snapshots
-from tests.conftest import FittedPublisher
+from tests.conftest import FittedPublisher, _shrink_granules
 from tests.faults.oracle import assert_exact, assert_nothing_left, in_process, planned
 from tests.faults.servers import TESTER, configured, user
 from tests.faults.small import DAY, FEATURES, published, small_publisher
@@ -62,7 +62,7 @@ PROFILES = {
         {"max_rows_to_read": 2000, "read_overflow_mode": "break", **SMALL_BLOCKS}, "max_rows_to_read", cuts=True
     ),
     "leaf": Profile({"max_rows_to_read_leaf": 2000, "read_overflow_mode_leaf": "break", **SMALL_BLOCKS}, "_leaf"),
-    "groups": Profile({"max_rows_to_group_by": 150, "group_by_overflow_mode": "any", **SMALL_BLOCKS}),
+    "groups": Profile({"max_rows_to_group_by": 10, "group_by_overflow_mode": "any", **SMALL_BLOCKS}),
     "sorted": Profile({"max_rows_to_sort": 100, "sort_overflow_mode": "break"}),
     "result": Profile({"max_result_rows": 2500, "result_overflow_mode": "break", **SMALL_BLOCKS}, "Limit for result"),
     "joined": Profile({"max_rows_in_join": 10, "join_overflow_mode": "break"}),
@@ -135,6 +135,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         features = replace(server, database="sources")
         migrate_at(features)
         with Client(features) as client:
+            _shrink_granules(client, "customer_sessions")
             build(client, users=300, days=30, last_date=LAST)
         yield Engine(publisher, features)
 
@@ -215,7 +216,6 @@ def test_a_limit_on_groups_never_builds_the_features_of_fewer_users(engine: Engi
 def test_without_pins_a_limit_on_groups_builds_the_features_of_fewer_users(engine: Engine, unpinned: None) -> None:
     day = LAST - timedelta(days=2)
     built = _build(replace(engine.features, user="groups"), day)
-    print(built, _build(engine.features, day))
     assert 0 < built < _build(engine.features, day)
 
 
