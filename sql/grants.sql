@@ -8,9 +8,13 @@
 
 -- Reading: plan, explore, runs, models, doctor, and the input of fit and score. Slices are cut with the table function
 -- mergeTreeIndex, which needs only SELECT on the table. system.disks and system.merge_tree_settings serve the doctor.
+-- system.processes shows a user's own statements: raypipe kills its own one that got no answer before it sends it again,
+-- which needs no grant of KILL QUERY. system.mutations shows when a deletion is done.
 CREATE ROLE IF NOT EXISTS raypipe_reader;
 GRANT SELECT ON publisher.* TO raypipe_reader;
 GRANT SELECT ON system.parts TO raypipe_reader;
+GRANT SELECT ON system.processes TO raypipe_reader;
+GRANT SELECT ON system.mutations TO raypipe_reader;
 GRANT SELECT ON system.disks TO raypipe_reader;
 GRANT SELECT ON system.merge_tree_settings TO raypipe_reader;
 

@@ -104,7 +104,8 @@ def remove(client: Client, run: PolicyRun, run_ids: Sequence[str]) -> None:
         return
     for name, condition in ((TESTS, _TESTS), (TABLE, _ROWS)):
         of_runs = "has({runs:Array(String)}, JSONExtractString(metadata, 'run_id'))"
-        mutations.delete(client, name, f"{condition} AND {of_runs}", {**_parameters(run), "runs": list(run_ids)})
+        parameters = {**_parameters(run), "runs": list(run_ids)}
+        mutations.delete(client, name, f"{condition} AND {of_runs}", parameters)
 
 
 def _parameters(run: PolicyRun) -> dict[str, Any]:

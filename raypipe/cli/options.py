@@ -172,7 +172,7 @@ def _option(name: str, annotation: Any) -> Parameter:
 def endpoint_of(connection: Connection, *, check: bool = True) -> Iterator[Endpoint]:
     """Connect to the ClickHouse of a configuration."""
     with connected(connection.url, connection.password_file, connection.ca_file, check=check) as endpoint:
-        yield replace(endpoint, cluster=connection.cluster)
+        yield replace(endpoint, cluster=connection.cluster, timeout_seconds=connection.timeout_seconds)
 
 
 def needed_tables(options: Options) -> Needed:

@@ -2,23 +2,20 @@
 
 A client is cheap to make and belongs to one process. It has no server session, so threads may share it.
 Reads are repeated after errors that pass, as long as no part of the result was handed out. Inserts are
-repeated only with a deduplication token.
+repeated only with a deduplication token. A statement without an answer is killed before it is sent again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Any, TypeVar, cast
 
-import clickhouse_connect
 import pyarrow as pa
-from clickhouse_connect import common
 
-from raypipe.clickhouse import inserts, retry
+from raypipe.clickhouse import driver, inserts, retry
+from raypipe.clickhouse.abandoned import Abandoned
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.parameters import Parameters, bound
 from raypipe.clickhouse.response import ResponseBody
@@ -27,8 +24,8 @@ from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.topology import Topology
 from raypipe.errors import DataError, ServerError
 
-CONNECT_TIMEOUT_SECONDS = 10
-READ_TIMEOUT_SECONDS = 600
+# The server reports progress, so that a long statement is not taken for a dead one.
+PROGRESS_SECONDS = 120
 
 # Arrow inserts otherwise turn a NULL into 0, and a missing column into its default, in silence. Not every server
 # obeys all of these settings; `inserts` checks names and ranges on every server.
@@ -44,10 +41,7 @@ ARROW_READ = {
     "output_format_arrow_low_cardinality_as_dictionary": 0,
 }
 
-common.set_setting("autogenerate_session_id", False)
-# The driver would log an error that raypipe raises anyway.
-logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
-
+T = TypeVar("T")
 QuerySettings = Mapping[str, Any]
 
 
@@ -56,9 +50,10 @@ class Client:
 
     Args:
         endpoint: the address and the user.
-        settings: ClickHouse settings sent with every statement.
+        settings: ClickHouse settings sent with every statement; they outweigh the pins (see `pins`).
 
     Raises:
+        ConfigError: the user's profile changes answers in a way that raypipe cannot undo.
         Unreachable: nothing answers there.
         Denied: the password is wrong or the user unknown.
     """
@@ -67,28 +62,8 @@ class Client:
         self.endpoint = endpoint
         self.topology = Topology(endpoint.cluster)
         self._where = str(endpoint)
-        parts = urlsplit(endpoint.url)
-        with translated(self._where):
-            self._driver = clickhouse_connect.get_client(
-                host=parts.hostname or "",
-                port=parts.port or 0,
-                interface=parts.scheme,
-                username=endpoint.user,
-                password=endpoint.password(),
-                database=endpoint.database,
-                # Arrow compresses its own buffers (see `stream`). In an uncompressed body the text of an error
-                # that breaks off a stream stays readable.
-                compress=False,
-                connect_timeout=CONNECT_TIMEOUT_SECONDS,
-                send_receive_timeout=READ_TIMEOUT_SECONDS,
-                ca_cert=endpoint.ca_file,
-                verify=True,
-                autogenerate_session_id=False,
-                query_retries=0,
-                settings=dict(settings or {}),
-            )
-        # urllib3 would replay a request on a fresh connection; only `repeat` may.
-        self._driver.http_retries = 0  # type: ignore[attr-defined]
+        self._abandoned = Abandoned()
+        self._driver = driver.opened(endpoint, settings or {})
 
     def __enter__(self) -> Client:
         return self
@@ -118,14 +93,31 @@ class Client:
 
         A query with a time limit of its own is not repeated, since a timeout is its result.
         """
-        options = dict(settings or {})
 
-        def ask() -> tuple[list[str], list[tuple[Any, ...]]]:
-            with translated(self._where):
-                result = self._driver.query(sql, parameters=bound(sql, parameters), settings=options)
-                return list(result.column_names), [tuple(row) for row in result.result_rows]
+        def ask(options: dict[str, Any]) -> tuple[list[str], list[tuple[Any, ...]]]:
+            result = self._driver.query(sql, parameters=bound(sql, parameters), settings=options)
+            return list(result.column_names), [tuple(row) for row in result.result_rows]
 
-        return retry.repeat(ask, attempts=1 if "max_execution_time" in options else retry.ATTEMPTS)
+        return self._repeated(ask, settings or {}, 1 if "max_execution_time" in (settings or {}) else retry.ATTEMPTS)
+
+    def _repeated(self, ask: Callable[[dict[str, Any]], T], settings: QuerySettings, attempts: int) -> T:
+        def attempt() -> T:
+            self._end_abandoned()
+            with self._identified(settings) as options, translated(self._where):
+                return ask(options)
+
+        return retry.repeat(attempt, attempts=attempts)
+
+    @contextmanager
+    def _identified(self, settings: QuerySettings) -> Iterator[dict[str, Any]]:
+        """Yield a statement's settings with a query id of its own and the pace of its progress."""
+        pace = min(PROGRESS_SECONDS * 1000, self.endpoint.timeout_seconds * 1000 // 3)
+        with self._abandoned.identified() as query_id:
+            yield {"http_headers_progress_interval_ms": pace, **settings, "query_id": query_id}
+
+    def _end_abandoned(self) -> None:
+        with translated(self._where):
+            self._abandoned.end(self._driver, self.topology.system("processes"))
 
     def value(self, sql: str, parameters: Parameters | None = None, settings: QuerySettings | None = None) -> Any:
         """Return the single value of a query that yields one row and one column."""
@@ -157,12 +149,16 @@ class Client:
         options.setdefault(
             "output_format_arrow_compression_method", "none" if self.endpoint.is_loopback else "lz4_frame"
         )
-        with translated(self._where):
-            body = self._driver.raw_stream(sql, parameters=bound(sql, parameters), settings=options, fmt="ArrowStream")
-        try:
-            yield self._read_arrow(pa.PythonFile(ResponseBody(body, self._where), mode="r"))
-        finally:
-            body.close()  # type: ignore[union-attr]
+        self._end_abandoned()
+        with self._identified(options) as identified:
+            with translated(self._where):
+                body = self._driver.raw_stream(
+                    sql, parameters=bound(sql, parameters), settings=identified, fmt="ArrowStream"
+                )
+            try:
+                yield self._read_arrow(pa.PythonFile(ResponseBody(body, self._where), mode="r"))
+            finally:
+                body.close()  # type: ignore[union-attr]
 
     def _read_arrow(self, body: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         with self._reading():
@@ -192,8 +188,8 @@ class Client:
 
     def run(self, sql: str, parameters: Parameters | None = None, settings: QuerySettings | None = None) -> None:
         """Run a statement without a result, sent once: DDL, INSERT … SELECT, ALTER."""
-        with translated(self._where):
-            self._driver.command(sql, parameters=bound(sql, parameters), settings=dict(settings or {}))
+        with self._identified(settings or {}) as options, translated(self._where):
+            self._driver.command(sql, parameters=bound(sql, parameters), settings=options)
 
     def insert_rows(self, table: str, rows: Sequence[Mapping[str, Any]], *, token: str | None = None) -> None:
         """Insert Python rows with equal keys; each column gets the Arrow type of the table's own column."""
@@ -259,13 +255,12 @@ class Client:
                 options["deduplicate_insert"] = "enable"
         names = f" ({', '.join(identifier(name) for name in columns)})" if columns else ""
 
-        def request() -> None:
-            with translated(self._where):
-                self._driver.raw_insert(
-                    f"{identifier(table)}{names}", insert_block=body, settings=options, fmt="ArrowStream"
-                )
+        def request(identified: dict[str, Any]) -> None:
+            self._driver.raw_insert(
+                f"{identifier(table)}{names}", insert_block=body, settings=identified, fmt="ArrowStream"
+            )
 
-        retry.repeat(request, attempts=retry.ATTEMPTS if token else 1)
+        self._repeated(request, options, retry.ATTEMPTS if token else 1)
 
 
 def content_token(*parts: object) -> str:

@@ -25,6 +25,7 @@ class Endpoint:
         password_file: a file with the password; None for the variable RAYPIPE_PASSWORD.
         ca_file: a PEM bundle to trust instead of the system's.
         cluster: the cluster of the server's configuration that tables live on; None for one server.
+        timeout_seconds: the time without a byte from the server after which a statement has failed.
     """
 
     url: str
@@ -33,6 +34,7 @@ class Endpoint:
     password_file: str | None = None
     ca_file: str | None = None
     cluster: str | None = None
+    timeout_seconds: int = 600
 
     @classmethod
     def parse(cls, url: str, password_file: str | None = None, ca_file: str | None = None) -> Endpoint:

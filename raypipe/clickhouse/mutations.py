@@ -1,20 +1,61 @@
-"""Delete rows from a table, by a lightweight deletion where the table allows it."""
+"""Delete rows without a connection that waits, and follow the deletion in system.mutations."""
+
+import time
+import uuid
+from contextlib import suppress
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.parameters import Parameters
-from raypipe.errors import ServerError
+from raypipe.clickhouse.statements import literal
+from raypipe.errors import Denied, ServerError
 
+FIRST_PAUSE_SECONDS = 0.02
+LONGEST_PAUSE_SECONDS = 2.0
 # A lightweight deletion is refused where the table has projections.
 SUPPORT_IS_DISABLED = 344
 
 
 def delete(client: Client, table: str, condition: str, parameters: Parameters | None = None) -> None:
-    """Delete the rows of a condition, and return when no reader sees them."""
+    """Delete the rows of a condition, and return when no reader sees them.
+
+    The server sends no progress while it deletes, so a long deletion would outlast any connection. On a cluster the
+    statement waits all the same, because each replica has a list of its own.
+
+    Raises:
+        ServerError: the server cannot delete the rows, or no part is done within the connection's timeout.
+    """
+    # Others may delete from the table at the same time; the constant finds this deletion again.
+    tag = f"raypipe-{uuid.uuid4().hex}"
+    tagged = f"({condition}) AND {literal(tag)} != ''"
     try:
-        sql, settings = client.topology.delete(table, condition)
+        sql, settings = client.topology.delete(table, tagged)
         client.run(sql, parameters, settings)
     except ServerError as error:
         if error.code != SUPPORT_IS_DISABLED:
             raise
-        sql, settings = client.topology.rewrite(table, condition)
+        sql, settings = client.topology.rewrite(table, tagged)
         client.run(sql, parameters, settings)
+    if not client.topology.cluster:
+        _await(client, table, f"table = {literal(table.rpartition('.')[2])} AND position(command, {literal(tag)}) > 0")
+
+
+def _await(client: Client, table: str, own: str) -> None:
+    """Wait for a mutation. A server forgets finished mutations, so one that is not listed is done."""
+    pause, before, since = FIRST_PAUSE_SECONDS, -1, time.monotonic()
+    sql = f"SELECT parts_to_do, latest_fail_reason FROM system.mutations WHERE {own} AND NOT is_done"
+    while rows := client.rows(sql):
+        parts, failure = rows[0]
+        if parts != before:
+            before, since = parts, time.monotonic()
+        is_late = time.monotonic() - since > client.endpoint.timeout_seconds
+        if failure or is_late:
+            # Left alone, the server would try again for ever, and hold up every later deletion.
+            with suppress(Denied):
+                client.run(f"KILL MUTATION WHERE {own} SYNC")
+            raise ServerError(
+                f"ClickHouse did not delete rows from {table}",
+                found=failure or f"{parts} parts to do, none done in {client.endpoint.timeout_seconds} seconds",
+                next_step=f"look at system.mutations and system.merges for {table}, then repeat the command",
+            )
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

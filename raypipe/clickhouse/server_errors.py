@@ -21,6 +21,7 @@ TRANSIENT = {
     203: "NO_FREE_CONNECTION",
     209: "SOCKET_TIMEOUT",
     210: "NETWORK_ERROR",
+    216: "QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING",
     225: "NO_ZOOKEEPER",
     236: "ABORTED",
     242: "TABLE_IS_READ_ONLY",
@@ -62,6 +63,8 @@ NEXT_STEPS = {
     60: "`raypipe migrate` creates raypipe's tables; otherwise correct the table's name or the URL's database",
     62: "correct the statement where the message points",
     81: "`raypipe migrate` creates the database and raypipe's tables, or correct the URL's last part",
+    164: "give the user a profile that may change settings (readonly = 0), and the grants of sql/grants.sql",
+    452: "take the constraint on this setting out of the user's profile",
     MEMORY_LIMIT: "give the user more memory (max_memory_usage), or lower score.slice_rows and score.chunk_rows",
     NO_SPACE: "free space on the server's disk, then `raypipe resume` the run",
 }

@@ -133,12 +133,14 @@ class Topology:
         return f"ALTER TABLE {identifier(table)}{self._on} DROP PARTITION {partition}", self.alter_settings
 
     def delete(self, table: str, condition: str) -> Command:
-        """Return the statement that deletes the rows of a condition and waits until no reader sees them."""
-        return f"DELETE FROM {identifier(table)}{self._on} WHERE {condition}", {"lightweight_deletes_sync": 2}
+        """Return the statement that deletes the rows of a condition; see `mutations.delete`, which waits for it."""
+        waits = 2 if self.cluster else 0
+        return f"DELETE FROM {identifier(table)}{self._on} WHERE {condition}", {"lightweight_deletes_sync": waits}
 
     def rewrite(self, table: str, condition: str) -> Command:
         """Return the statement that rewrites parts without the rows of a condition, projections included."""
-        return f"ALTER TABLE {identifier(table)}{self._on} DELETE WHERE {condition}", {"mutations_sync": 2}
+        waits = 2 if self.cluster else 0
+        return f"ALTER TABLE {identifier(table)}{self._on} DELETE WHERE {condition}", {"mutations_sync": waits}
 
     def drop(self, table: str) -> str:
         """Return the statement that drops a table for good, if it exists."""

@@ -39,6 +39,12 @@ class Connection(Section):
     cluster: Column | None = Field(
         default=None, description="The server's name for the cluster that holds the tables; null: one server."
     )
+    timeout_seconds: int = Field(
+        default=600,
+        ge=10,
+        description="Seconds without a byte from the server that end a statement. Progress counts, so a long statement "
+        "may take longer.",
+    )
 
 
 class RayConfig(Section):

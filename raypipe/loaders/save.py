@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raypipe.clickhouse import lock
+from raypipe.clickhouse import lock, mutations
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import load
 from raypipe.data.days import as_day
@@ -123,8 +123,7 @@ def _write_once(client: Client, rows: pa.Table, place: dict[str, object], at: da
     if written == rows.num_rows:
         return
     # The time tells these rows from those that another program wrote under the same id.
-    sql, settings = client.topology.delete(TARGET, f"{OF_BATCH} AND predicted_at = {{at:DateTime('UTC')}}")
-    client.run(sql, {**place, "at": at}, settings)
+    mutations.delete(client, TARGET, f"{OF_BATCH} AND predicted_at = {{at:DateTime('UTC')}}", {**place, "at": at})
     raise DataError(
         f"{TARGET} did not hold the batch that was just written, so its rows were removed",
         found=f"{written} rows under batch_id {place['batch']}",

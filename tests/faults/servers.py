@@ -48,7 +48,7 @@ class Embedded:
         self._lease: Lease | None = None
         self._secret = folder / "secret"
         password = secrets.token_hex(16)
-        users = user(TESTER, password) + (user(LIMITED, password, grants, filters) if grants or filters else "")
+        users = user(TESTER, password) + (user(LIMITED, password, grants, filters=filters) if grants or filters else "")
         configured(folder, f"<http_port>{free_port()}</http_port>", users=users)
         self._secret.touch(mode=0o600)
         self._secret.write_text(password)
@@ -72,7 +72,13 @@ class Embedded:
             _ended(lease.pid)
 
 
-def user(name: str, password: str, grants: Sequence[str] = (), filters: Mapping[str, str] | None = None) -> str:
+def user(
+    name: str,
+    password: str,
+    grants: Sequence[str] = (),
+    profile: str = "default",
+    filters: Mapping[str, str] | None = None,
+) -> str:
     """Return a user of users.xml, who may do everything where no grants are given."""
     seen = ""
     for place, condition in (filters or {}).items():
@@ -83,7 +89,7 @@ def user(name: str, password: str, grants: Sequence[str] = (), filters: Mapping[
         <{name}>
             <password_sha256_hex>{sha256(password.encode()).hexdigest()}</password_sha256_hex>
             <networks><ip>127.0.0.1</ip></networks>
-            <profile>default</profile>
+            <profile>{profile}</profile>
             <quota>default</quota>
             {f"<grants>{granted}</grants>" if granted else ""}
             {f"<databases>{seen}</databases>" if seen else ""}
@@ -91,9 +97,10 @@ def user(name: str, password: str, grants: Sequence[str] = (), filters: Mapping[
     """
 
 
-def configured(folder: Path, config: str = "", *, users: str = "") -> None:
+def configured(folder: Path, config: str = "", *, users: str = "", profiles: str = "") -> None:
     """Add to the configuration of the engine that is to start on a folder."""
-    for name, text in (("config.d", config), ("users.d", f"<users>{users}</users>")):
+    accounts = f"<profiles>{profiles}</profiles><users>{users}</users>"
+    for name, text in (("config.d", config), ("users.d", accounts)):
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name / "test.xml").write_text(f"<clickhouse>{text}</clickhouse>")
 

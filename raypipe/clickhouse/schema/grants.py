@@ -37,6 +37,8 @@ SCRATCH = {
     "snapshot": _SCRATCH,
     "training": _SCRATCH,
 }
+# Parts show the state of a partition, processes a statement without an answer, mutations the end of a deletion.
+SYSTEM = ("parts", "processes", "mutations")
 # A twin has its target's engine; a lock is a Null table.
 ENGINES = ("MergeTree", "ReplacingMergeTree", "Null")
 SYNTAX_ERROR = 62
@@ -78,7 +80,8 @@ def required(database: str, declarations: Iterable[Declaration], targets: Iterab
     for kind, scratch in SCRATCH.items():
         prefix = f"{database}.raypipe_{kind}_"
         yield Grant(scratch, f"{prefix}*", identifier(f"{prefix}x"))
-    yield _grant(["SELECT"], "system.parts")
+    for table in SYSTEM:
+        yield _grant(["SELECT"], f"system.{table}")
     for engine in ENGINES:
         yield _grant(["TABLE ENGINE"], engine)
 

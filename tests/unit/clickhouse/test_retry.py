@@ -133,6 +133,7 @@ class Driver:
 def test_only_what_may_be_done_twice_is_sent_again(ask: Callable[..., object], calls: int) -> None:
     import pyarrow as pa
 
+    from raypipe.clickhouse.abandoned import Abandoned
     from raypipe.clickhouse.client import Client
     from raypipe.clickhouse.endpoint import Endpoint
     from raypipe.clickhouse.topology import Topology
@@ -141,6 +142,7 @@ def test_only_what_may_be_done_twice_is_sent_again(ask: Callable[..., object], c
     client.endpoint = Endpoint.parse("http://h")
     client._where = WHERE
     client._driver = driver = Driver()  # type: ignore[assignment]
+    client._abandoned = Abandoned()
     client.topology = Topology()
     with pytest.raises(Transient):
         ask(client, pa.table({"k": [1]}))
