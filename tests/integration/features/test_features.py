@@ -571,7 +571,7 @@ def test_a_killed_build_leaves_the_old_day_and_the_doctor_removes_the_rest(
     kill_a_build(anywhere, LAST)
     assert content(anywhere) == before
     left = left_behind(anywhere)
-    assert "raypipe_lock_features" in left
+    assert "raypipe_lock_features_e1" in left
     assert len([name for name in left if name.startswith("raypipe_twin_")]) >= 1
     monkeypatch.setattr(leftovers, "PATIENCE", timedelta(0))
     assert set(clean(anywhere)) == left
