@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from raypipe.clickhouse import lock
@@ -89,6 +89,9 @@ def execute(
         held = _acquire(client, manifest, owner, take_over)
         run = _opened(client, manifest, held)
         try:
+            runs.begin(client, run)
+            # From here on no other owner gets this epoch: the row keeps it from being given again.
+            lock.require(client, held)
             published = _work(client, manifest, run, held, scorer, progress, monitor)
         except BaseException as error:
             _record_failure(client, run, held, error)
@@ -111,7 +114,7 @@ def _acquire(client: Client, manifest: Manifest, owner: Owner, take_over: bool) 
 
 
 def _opened(client: Client, manifest: Manifest, held: Lock) -> Run:
-    """Write the run's row as RUNNING, unless the run was finished before this process had the lock."""
+    """Return the run's row as RUNNING, unless the run was finished before this process had the lock."""
     attempted = runs.attempted(client, manifest.run_id)
     if attempted is not None:
         runs.require_unfinished(attempted)
@@ -122,10 +125,7 @@ def _opened(client: Client, manifest: Manifest, held: Lock) -> Run:
         except Busy:
             _forget(client, manifest)
             raise
-    run = runs.save(client, runs.opened(manifest, str(held.owner), held.epoch, attempted), held.epoch)
-    # From here on no lock of another owner has this epoch: the row keeps it from being given again.
-    lock.require(client, held)
-    return run
+    return runs.opened(manifest, str(held.owner), held.epoch, attempted)
 
 
 def _forget(client: Client, manifest: Manifest) -> None:
@@ -276,7 +276,10 @@ def _record_failure(client: Client, run: Run, held: Lock, error: BaseException) 
         text = str(error) if isinstance(error, RaypipeError) else f"{type(error).__name__}: {error}"
     try:
         # Where another process took the run over, its row counts.
-        runs.save(client, runs.find(client, run.run_id), held.epoch, status=status, error=text[:10_000])
+        row = runs.attempted(client, run.run_id) or run
+        # A row that was under way when the interrupt came may arrive after this row, with the next version.
+        row = replace(row, version=row.version + 1)
+        runs.save(client, row, held.epoch, status=status, error=text[:10_000])
     except RaypipeError as failure:
         # Where the server failed, the run's row still says RUNNING, and its lock names the process.
         log.warning("the run's state could not be written: %s", failure.problem)

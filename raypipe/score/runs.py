@@ -98,7 +98,13 @@ def opened(manifest: Manifest, owner: str, epoch: int, attempted: Run | None = N
         version=epoch << STEP_BITS,
         owner=owner,
         started_at=manifest.run_at,
+        updated_at=datetime.now(UTC),
     )
+
+
+def begin(client: Client, run: Run) -> None:
+    """Write the first row of an attempt."""
+    _write(client, [run])
 
 
 def save(client: Client, run: Run, epoch: int, **changes: Any) -> Run:
