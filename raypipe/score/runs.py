@@ -185,7 +185,7 @@ def require_unfinished(run: Run) -> None:
 
 
 def require_newest(client: Client, run: Run) -> None:
-    """Refuse to resume a run when a run of its date that began later is published, whose rows it would replace.
+    """Refuse to resume a run when a later run of its date is published, whose rows it would replace.
 
     Raises:
         UsageError: there is a later run, which died before it could mark this run as superseded.
