@@ -17,7 +17,7 @@ export RAY_ENABLE_UV_RUN_RUNTIME_ENV ?= 0
 DEMO := RAYPIPE_URL= $(BIN)/raypipe
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo sweep test test-unit test-integration test-served lint format faults chaos bench check-deploy lock clean
+.PHONY: help venv demo sweep test test-unit test-integration test-versions lint format faults chaos bench check-deploy lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,8 +51,8 @@ test-unit: $(STAMP) ## run the unit tests, without Ray or a server
 test-integration: $(STAMP) ## run the integration tests, with real ClickHouse and real Ray
 	$(BIN)/pytest tests/integration
 
-test-served: $(STAMP) ## run integration tests and fast fault tests on the server at RAYPIPE_TEST_URL
-	$(BIN)/pytest -m "fast and not once" tests/integration tests/faults
+test-versions: $(STAMP) ## run the tests marked `versions` on ClickHouse 25.8, 26.1, 26.5 and 26.7, out of chDB's wheels
+	$(BIN)/python tests/versions/run.py
 
 lint: $(STAMP) ## run ruff, mypy --strict and the import rules
 	$(BIN)/ruff check .
@@ -87,5 +87,5 @@ lock: $(STAMP) ## compile requirements.lock from pyproject.toml
 	  --output-file requirements.lock
 
 clean: ## remove .venv, caches and builds; keep the data in .raypipe
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .venv-versions dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

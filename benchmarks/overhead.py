@@ -31,7 +31,7 @@ from raypipe.cluster import runtime
 from raypipe.data.slices import Slice
 from raypipe.score import gate, ledger, pool, publish
 from raypipe.score import run as scoring
-from raypipe.score.gate import Passed
+from raypipe.score.gate import GateCounts
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.pool import PoolSize
@@ -56,8 +56,8 @@ def unguarded() -> ExitStack:
     """Return a context that switches off every check."""
     stack = ExitStack()
 
-    def passed(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> Passed:
-        return Passed(sum(receipt.rows_staged for receipt in written), 0)
+    def passed(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> GateCounts:
+        return GateCounts(sum(receipt.rows_staged for receipt in written), 0)
 
     for module, name, instead in (
         (gate, "check", passed),

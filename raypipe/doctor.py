@@ -83,7 +83,8 @@ def _guarded(name: str, check: Callable[[Client], Check], client: Client) -> Che
     try:
         return check(client)
     except Denied as error:
-        return Check(name, "warning", f"unknown: {_last_line(error)}", "grant it, see sql/grants.sql")
+        last_line = str(error.found or error.problem).strip().splitlines()[-1]
+        return Check(name, "warning", f"unknown: {last_line}", "grant it, see sql/grants.sql")
     except RaypipeError as error:
         return _failed(name, error)
 
@@ -91,10 +92,6 @@ def _guarded(name: str, check: Callable[[Client], Check], client: Client) -> Che
 def _failed(name: str, error: RaypipeError) -> Check:
     detail = error.problem if error.found is None else f"{error.problem}: {error.found}"
     return Check(name, "problem", detail, error.next_step or "")
-
-
-def _last_line(error: RaypipeError) -> str:
-    return str(error.found or error.problem).strip().splitlines()[-1]
 
 
 def _version(client: Client) -> Check:

@@ -14,7 +14,7 @@ RaypipeError            exit 1
 └── GateRefused         exit 3   a check says that publishing would be wrong
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -123,6 +123,14 @@ class GateRefused(RaypipeError):
     """A check before publishing failed; the target is unchanged."""
 
     exit_code = 3
+
+
+def together(errors: Sequence[RaypipeError]) -> RaypipeError:
+    """Return one error, of the first's type, that lists all of these."""
+    if len(errors) == 1:
+        return errors[0]
+    body = "\n".join(f"  {line}" for error in errors for line in str(error).splitlines())
+    return type(errors[0])(f"There are {len(errors)} problems\n{body}", next_step="correct each of them")
 
 
 @contextmanager

@@ -37,8 +37,9 @@ GRANT TABLE ENGINE ON MergeTree TO raypipe_sink;
 GRANT TABLE ENGINE ON Null TO raypipe_sink;
 
 -- Publishing: fills a twin of each target, then ALTER TABLE target REPLACE PARTITION (SELECT on the twin; INSERT and ALTER
--- DELETE on the target) or ALTER TABLE twin MOVE PARTITION TO TABLE target (ALTER MOVE PARTITION on the twin, older
--- servers ask for SELECT and ALTER DELETE there; INSERT on the target) and a DELETE of the earlier rows (ALTER DELETE on the target).
+-- DELETE on the target) or ALTER TABLE twin MOVE PARTITION TO TABLE target (ALTER MOVE PARTITION on the twin, INSERT on the
+-- target) and a DELETE of the earlier rows (ALTER DELETE on the target). A twin has its target's engine.
+-- Features of a day in a monthly partition delete the old day from a copy of the partition (ALTER DELETE on the twin).
 CREATE ROLE IF NOT EXISTS raypipe_publisher;
 GRANT INSERT, CREATE TABLE, DROP TABLE, ALTER DELETE, ALTER MOVE PARTITION ON publisher.raypipe_twin_* TO raypipe_publisher;
 GRANT INSERT, ALTER DELETE ON publisher.ml_model_predictions TO raypipe_publisher;
@@ -52,6 +53,7 @@ GRANT INSERT, ALTER DELETE ON publisher.customer_user_features TO raypipe_publis
 GRANT INSERT, ALTER DELETE ON publisher.ml_model_monitoring TO raypipe_publisher;
 GRANT INSERT, ALTER DELETE ON publisher.ml_model_ab_tests TO raypipe_publisher;
 GRANT TABLE ENGINE ON MergeTree TO raypipe_publisher;
+GRANT TABLE ENGINE ON ReplacingMergeTree TO raypipe_publisher;
 
 -- Three users: for reading, for fitting, and for the nightly run.
 CREATE USER IF NOT EXISTS raypipe_analyst IDENTIFIED WITH sha256_password BY 'change me';

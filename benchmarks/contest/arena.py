@@ -24,7 +24,7 @@ from raypipe.config.load import Loaded, load_pipeline
 from raypipe.data.slices import Slicing, place, unsliced
 from raypipe.project import shipped
 from raypipe.registry import models
-from raypipe.score import mapping, prepare
+from raypipe.score import prepare, publish_sql
 from raypipe.score.manifest import Manifest
 
 PIPELINE = "churn"
@@ -162,9 +162,9 @@ def _insert_into(own: Arena, client: Client, manifest: Manifest) -> str:
     """Return predictions.sql reading a contender's keys and scores instead of a staging table."""
     sent = ", ".join(f"{name} {kind}" for name, kind in zip(manifest.keys, manifest.key_types, strict=True))
     statement = load(own.loaded().sql("shared/predictions.sql"))
-    fragments = mapping.fragments(manifest)
+    fragments = publish_sql.fragments(manifest)
     described = statement.render(**{**fragments, "staging": f"null({literal(f'{sent}, score Float32')})"})
-    names = ", ".join(identifier(name) for name in describe_query(client, described, mapping.bound(manifest, [])))
+    names = ", ".join(identifier(name) for name in describe_query(client, described, publish_sql.bound(manifest, [])))
     rows = statement.render(**{**fragments, "staging": f"input({literal(f'{sent}, score Float32')})"})
     return f"{identifier(TARGET)} ({names}) {rows}"
 

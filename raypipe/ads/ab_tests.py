@@ -1,7 +1,5 @@
 """Test each arm against the arm that its context shows most, and write rows of ml_model_ab_tests."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from collections.abc import Iterator

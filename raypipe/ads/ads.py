@@ -3,8 +3,6 @@
 events → sums per context and arm → policy, judged on the last days → registry → gate → tests, monitoring, predictions
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import secrets
@@ -200,6 +198,7 @@ def _manifest(
         explain_features=0,
         threshold=0.0,
         levels=(),
+        score_range=None,
         timezone=config.timezone,
         inputs=(),
         outputs=(),

@@ -6,8 +6,6 @@ the best arm (Thompson 1933, "On the likelihood that one unknown probability exc
 two samples"; Scott 2010, "A modern Bayesian look at the multi-armed bandit"), and at least as often as a floor.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Add up ad events inside ClickHouse, per context, arm, part of the window and bucket of readers."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence

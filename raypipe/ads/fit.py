@@ -1,7 +1,5 @@
 """Fit a policy for ads: learned from all days, judged on the last days after learning from the earlier days."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

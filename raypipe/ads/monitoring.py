@@ -4,8 +4,6 @@ The row and the arms' tests are written before the predictions, and name the run
 are not published, these rows have no effect, and the next run of the date replaces them.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +15,7 @@ import numpy as np
 from raypipe.ads.ab_tests import TESTS, PolicyRun
 from raypipe.ads.events import TEST, TRAIN, AdEvents
 from raypipe.ads.fit import FittedPolicy
+from raypipe.clickhouse import mutations
 from raypipe.clickhouse.client import Client
 from raypipe.monitor import table
 from raypipe.monitor.drift import psi
@@ -105,8 +104,7 @@ def remove(client: Client, run: PolicyRun, run_ids: Sequence[str]) -> None:
         return
     for name, condition in ((TESTS, _TESTS), (TABLE, _ROWS)):
         of_runs = "has({runs:Array(String)}, JSONExtractString(metadata, 'run_id'))"
-        sql, settings = client.topology.delete(name, f"{condition} AND {of_runs}")
-        client.run(sql, {**_parameters(run), "runs": list(run_ids)}, settings)
+        mutations.delete(client, name, f"{condition} AND {of_runs}", {**_parameters(run), "runs": list(run_ids)})
 
 
 def _parameters(run: PolicyRun) -> dict[str, Any]:

@@ -14,8 +14,6 @@ bootstrap of the buckets, since the impressions of a reader depend on one anothe
 "Bootstrap-based improvements for inference with clustered errors").
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Register a policy for ads; the same events and settings make the same version, which is registered once."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import secrets

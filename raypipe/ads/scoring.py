@@ -1,7 +1,5 @@
 """Score contexts with a policy, and stage the answers as one slice of a run."""
 
-from __future__ import annotations
-
 import json
 import secrets
 import time

@@ -3,8 +3,6 @@
 Only folders with the layout of an artifact are looked at: ROOT/ab/abcdef…/ and the unfinished ROOT/ab/.0123…/.
 """
 
-from __future__ import annotations
-
 import os
 import posixpath
 import re

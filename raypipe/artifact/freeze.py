@@ -1,7 +1,5 @@
 """Freeze a declared contract: types from the query, vocabularies from the training dates."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

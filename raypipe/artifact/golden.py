@@ -1,7 +1,5 @@
 """Keep a few rows with the scores that they had after the fit, and score them again before each use."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 

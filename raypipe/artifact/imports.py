@@ -1,7 +1,5 @@
 """Keep modules from being imported, so that scoring starts sooner and takes less memory."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Pack a model with its contract, bins, decisions and golden rows into an artifact, and load it again."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,6 +29,7 @@ class Card:
         family: the dotted path of the class that fitted the model.
         threshold: the score from which the answer is yes; chosen on validation rows.
         levels: name and upper bound of each level of the score, ascending; may be empty.
+        score_range: the lowest and the highest score that may be published; None for any finite number.
         outputs: the columns of the model's answers beside the score, with their ClickHouse types.
         values: the model's own values that publish.sql may bind.
     """
@@ -40,6 +39,7 @@ class Card:
     bins: Bins
     threshold: float
     levels: tuple[tuple[str, float], ...]
+    score_range: tuple[float, float] | None = field(default=None, kw_only=True)
     outputs: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     values: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
@@ -63,6 +63,7 @@ def pack(package: Package, golden_rows: Matrix | Rows, evaluation: Mapping[str, 
         "family": package.family,
         "threshold": package.threshold,
         "levels": package.levels,
+        "score_range": package.score_range,
         "outputs": dict(wide.outputs) if wide else {},
         "values": dict(wide.values) if wide else {},
     }
@@ -122,6 +123,7 @@ def _card(files: Mapping[str, bytes]) -> Card:
         Bins.from_json(json.loads(files["histograms.json"])),
         float(decision["threshold"]),
         tuple((name, float(bound)) for name, bound in decision["levels"]),
+        score_range=tuple(decision["score_range"]) if decision["score_range"] else None,
         outputs=decision["outputs"],
         values=decision["values"],
     )

@@ -1,7 +1,5 @@
 """Load an exported version for MLflow: `mlflow.pyfunc.load_model("models:/churn/1").predict(matrix)`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -50,13 +50,10 @@ def history(
         if at is None or period.assignment.version
     ]
     # Two changes may fall into one second, and a shown time can be given to --at.
-    rows = [[_exact(document[name]) for name in SHOWN] for document in documents]
+    values = [[document[name] for name in SHOWN] for document in documents]
+    rows = [[value.isoformat() if isinstance(value, datetime) else value for value in row] for row in values]
     document = {"pipeline": pipeline, "at": moment, "history": documents}
     options.show(document, output.table, [name.replace("_", " ") for name in SHOWN], rows)
-
-
-def _exact(value: object) -> object:
-    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _parse_time(text: str) -> datetime:

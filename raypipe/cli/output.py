@@ -45,7 +45,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
 
 def pairs(title: str, values: Mapping[str, object]) -> None:
     """Print a document's values as a table of two columns."""
-    table((title, ""), [(name.replace("_", " "), _words(value)) for name, value in values.items()])
+    texts = {name: ", ".join(map(str, value)) if isinstance(value, list) else value for name, value in values.items()}
+    table((title, ""), [(name.replace("_", " "), text) for name, text in texts.items()])
 
 
 def say(message: str) -> None:
@@ -117,10 +118,6 @@ def _shown(value: object) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     return str(value)
-
-
-def _words(value: object) -> object:
-    return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _jsonable(value: object) -> object:

@@ -32,6 +32,7 @@ def plan(options: Options, pipeline: Pipeline, date: Date = LATEST, model: Model
         "copied_first": planned.population.copied,
         "chunk_rows": manifest.chunk_rows,
         "targets": dict(planned.methods),
+        "notes": planned.notes,
         "levels": [name for name, _ in manifest.levels],
         "explained_rows": min(manifest.explain_rows, manifest.source_rows),
         "missing_grants": None if planned.lacking is None else [str(grant) for grant in planned.lacking],
@@ -39,6 +40,7 @@ def plan(options: Options, pipeline: Pipeline, date: Date = LATEST, model: Model
     lacking = document["missing_grants"]
     shown = {
         "targets": [f"{table} by {method.upper()} PARTITION" for table, method in planned.methods.items()],
+        "notes": "; ".join(planned.notes) or "none",
         "missing_grants": "unknown: the server does not know CHECK GRANT" if lacking is None else lacking or "none",
     }
     options.show(document, output.pairs, "plan", {**document, **shown})

@@ -1,7 +1,5 @@
 """ClickHouse's column types as text: unwrap them, and choose the Arrow type that carries their values."""
 
-from __future__ import annotations
-
 import re
 
 import pyarrow as pa

@@ -1,7 +1,5 @@
 """Connect to the ClickHouse of a URL, a server or the embedded engine."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -22,7 +22,6 @@ class Endpoint:
 
     Attributes:
         url: scheme, host and port, such as `https://clickhouse.example:8443`.
-        database: the default database of every statement.
         password_file: a file with the password; None for the variable RAYPIPE_PASSWORD.
         ca_file: a PEM bundle to trust instead of the system's.
         cluster: the cluster of the server's configuration that tables live on; None for one server.

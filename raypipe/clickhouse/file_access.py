@@ -1,7 +1,5 @@
 """Tell who may read a file, by its mode and its access control list."""
 
-from __future__ import annotations
-
 import os
 import stat
 import struct

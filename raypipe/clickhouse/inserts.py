@@ -4,8 +4,6 @@ ClickHouse's Arrow reader drops a column that the table does not have. It moves 
 date that fits, whatever the settings are. Both are therefore checked before anything is sent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any

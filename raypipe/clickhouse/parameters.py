@@ -1,7 +1,5 @@
 """Prepare the values of a query's bound parameters, written `{name:Type}` in the SQL."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The body of a streamed response, as a file that pyarrow reads."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -27,15 +25,18 @@ class ResponseBody:
         try:
             return self._body.read(size) if size >= 0 else self._body.read()  # type: ignore[no-any-return]
         except HTTPError as error:
-            raise self._cause(error) from error
+            failed = self._server_error(error)
+            if failed is None:
+                raise
+            raise failed from error
 
-    def _cause(self, error: HTTPError) -> Exception:
+    def _server_error(self, error: HTTPError) -> ServerError | None:
         # ClickHouse writes an exception that happens after the headers into the body, then breaks the chunked
         # encoding. http.client keeps the bytes that it had read by then.
         partial = getattr(error.args[1], "partial", b"") if len(error.args) > 1 else b""
         match = _SERVER_EXCEPTION.search(partial.decode("utf-8", errors="replace"))
         if match is None:
-            return error
+            return None
         failed = ServerError(
             f"A query on ClickHouse at {self._where} failed while its result was read", found=match[0].strip()
         )

@@ -1,7 +1,5 @@
 """The one retry policy: repeat a request after errors that pass."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 from time import sleep
@@ -19,9 +17,7 @@ LONGEST_PAUSE_SECONDS = 20.0
 def repeat(request: Callable[[], T], *, attempts: int = ATTEMPTS) -> T:
     """Run a request, and again after errors that pass, with exponential pauses and jitter.
 
-    Args:
-        request: must be safe to repeat: a read, a deduplicated insert or an idempotent statement.
-        attempts: the largest number of tries.
+    It must be safe to repeat: a read, a deduplicated insert or an idempotent statement.
     """
     seconds = FIRST_PAUSE_SECONDS
     for _ in range(attempts - 1):

@@ -4,8 +4,6 @@ ClickHouse's error code decides whether an error is `Transient`. An unknown code
 failure is not understood can turn one fault into two.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -118,7 +116,10 @@ def translate(error: Exception, where: str) -> ServerError:
 
 def _root_cause(error: BaseException) -> str:
     """Return the text of the innermost error: `Connection refused` instead of urllib3's retry object."""
-    while inner := error.__cause__ or error.__context__:
+    chain = [error]
+    # A library may raise an error from itself.
+    while (inner := error.__cause__ or error.__context__) and inner not in chain:
+        chain.append(inner)
         error = inner
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 

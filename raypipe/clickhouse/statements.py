@@ -6,8 +6,6 @@ raypipe's) is a placeholder without a type, written `{name}`, which `render` fil
 file of its own, included by `{include:shared/names.sql}`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

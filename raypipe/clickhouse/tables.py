@@ -1,7 +1,5 @@
 """Describe the tables of a database: columns, keys, settings and partitions, as the server reports them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +22,9 @@ ORDER BY table, position
 _PARTS = "SELECT count() FROM system.parts WHERE database = {database:String} AND table = {table:String} AND active"
 _QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`|\"(?:\\.|[^\"\\])*\"")
 _SETTINGS = " SETTINGS "
+_TTL = " TTL "
+# A rule that goes on like this moves or compresses rows, or deletes some of them only.
+_LASTING = re.compile(r"(RECOMPRESS|TO DISK|TO VOLUME|WHERE) ")
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,17 @@ def settings_of(engine_full: str) -> dict[str, str]:
         return {}
     pairs = (part.partition("=") for part in split_expressions(engine_full[start + len(_SETTINGS) :]))
     return {name.strip(): _unquoted(value.strip()) for name, _, value in pairs}
+
+
+def expirations(engine_full: str) -> tuple[str, ...]:
+    """Return the times of the TTL rules in a table's `engine_full` that delete or aggregate every row."""
+    outline = _outline(engine_full)
+    start = outline.rfind(_TTL)
+    if start < 0:
+        return ()
+    end = outline.rfind(_SETTINGS)
+    rules = split_expressions(engine_full[start + len(_TTL) : end if end > start else None])
+    return tuple(rule.partition(" GROUP BY ")[0] for rule in rules if not _LASTING.search(_outline(rule)))
 
 
 def _outline(text: str) -> str:

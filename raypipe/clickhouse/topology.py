@@ -5,8 +5,6 @@ keeps the rows that were inserted through its nodes, and swaps its own partition
 all shards. None of this was run on a cluster: the statements are generated and tested as text.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -100,7 +98,6 @@ class Topology:
         """Return the statements that write a query's rows into a twin; on a cluster one per shard.
 
         Args:
-            columns: the names of the columns that the query yields.
             sql: the query; on a cluster it reads the tables of the shard that it runs on.
             hosts: `host:port` of a replica of each shard.
         """
@@ -138,6 +135,10 @@ class Topology:
     def delete(self, table: str, condition: str) -> Command:
         """Return the statement that deletes the rows of a condition and waits until no reader sees them."""
         return f"DELETE FROM {identifier(table)}{self._on} WHERE {condition}", {"lightweight_deletes_sync": 2}
+
+    def rewrite(self, table: str, condition: str) -> Command:
+        """Return the statement that rewrites parts without the rows of a condition, projections included."""
+        return f"ALTER TABLE {identifier(table)}{self._on} DELETE WHERE {condition}", {"mutations_sync": 2}
 
     def drop(self, table: str) -> str:
         """Return the statement that drops a table for good, if it exists."""

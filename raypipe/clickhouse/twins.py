@@ -1,7 +1,5 @@
 """Twins: tables like a target, filled beside it until their partition is swapped in."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from raypipe.clickhouse.client import Client, QuerySettings

@@ -1,7 +1,5 @@
 """Fit and register several models on the same rows, and compare them with the champion and simple rules."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass

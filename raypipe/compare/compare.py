@@ -3,8 +3,6 @@
 the champion's snapshots → training table → each model on Ray Train → registry, as candidates → comparison, stored
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import secrets

@@ -117,4 +117,25 @@ class Label(Section):
     kind: Literal["binary", "number"] = Field(
         default="binary", description="binary: 0 or 1, and the model predicts a probability; number: any finite number."
     )
+    range: Items[float] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=2,
+        description="Numbers only: [lowest, highest] of the label and of a score; null: any finite number.",
+    )
     never_features: Columns = Field(default=(), description="Columns that reveal the label; no feature may use them.")
+
+    @property
+    def score_range(self) -> tuple[float, float] | None:
+        """Return the lowest and the highest score of such a label; None for any finite number."""
+        if self.kind == "binary":
+            return 0.0, 1.0
+        return (self.range[0], self.range[1]) if self.range else None
+
+    @model_validator(mode="after")
+    def _range_is_of_numbers(self) -> Self:
+        if self.range and self.kind == "binary":
+            refuse(Breach("applies only to numbers", str(list(self.range)), "null, or kind: number", ("range",)))
+        if self.range and not self.range[0] < self.range[1]:
+            refuse(Breach("is empty", str(list(self.range)), "[lowest, highest]", ("range",)))
+        return self

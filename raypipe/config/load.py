@@ -52,9 +52,8 @@ class Loaded:
         folders = [self.sql_directory / self.config.pipeline]
         if FEATURES in self.config.after:
             folders.append(self.sql(FEATURES))
-        return {self.sql(publish.sql) for publish in self.config.publish}.union(
-            *(folder.glob("*.sql") for folder in folders)
-        )
+        paths = {self.sql(publish.sql) for publish in self.config.publish}
+        return paths.union(*(folder.glob("*.sql") for folder in folders))
 
 
 def config_directory(config_dir: Path | str | None = None) -> Path:

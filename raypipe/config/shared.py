@@ -104,7 +104,10 @@ class Score(Section):
     )
     actors: Actors = Field(default=Actors(), description="The pool of scoring actors.")
     max_rejected: float = Field(
-        default=0.001, ge=0, le=1, description="Nothing is published above this share of rows without key or score."
+        default=0.001,
+        ge=0,
+        le=1,
+        description="Nothing is published above this share of rows without a key or a usable score.",
     )
     duplicates: Literal["refuse", "keep_one"] = Field(
         default="refuse", description="For a repeated key: refuse the run, or keep_one, the highest score."

@@ -5,8 +5,6 @@ prune by tuple comparisons, so a range over several key columns is written out:
 `(a > x) OR (a = x AND b > y) OR (a = x AND b = y AND c >= z)`.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Mapping, Sequence

@@ -94,7 +94,6 @@ def choose_dates(snapshots: Sequence[date], as_of: date, horizon_days: int, trai
 
     Args:
         as_of: the last day of usable data, labels included.
-        horizon_days: the days after a snapshot that decide the label.
         train_snapshots: the maximum number of training snapshots; the newest qualify first.
 
     Raises:

@@ -3,8 +3,6 @@
 A model is of no use when a constant or a single column scores as well.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Refuse rows that cannot be evaluated."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Decide on a promotion: a model must beat the champion on the same rows by more than noise."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any

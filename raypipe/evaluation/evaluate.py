@@ -1,7 +1,5 @@
 """Evaluate scores: metrics with intervals, and calibration."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

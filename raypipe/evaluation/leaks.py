@@ -1,7 +1,5 @@
 """Find features that give the label away."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ A metric is prepared once for its rows and then evaluated under the weights of e
 replacement equals weighing each row by the number of its draws, and sorted rows stay sorted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -221,7 +219,7 @@ def intervals(
             make the interval too narrow.
     """
     own = np.ones(rows) if counts is None else counts
-    values = {name: _finite(metric(own)) for name, metric in metrics.items()}
+    values = {name: value if np.isfinite(value := metric(own)) else None for name, metric in metrics.items()}
     draws = resamples(rows, count, seed, counts, entities)
     drawn = np.array([[metric(weights) for metric in metrics.values()] for weights in draws])
     samples = drawn.T if count else np.empty((len(metrics), 0))
@@ -242,7 +240,3 @@ def percentile_interval(sample: Floats) -> tuple[float | None, float | None]:
 
 def _ratio(above: float, below: float) -> float:
     return above / below if below > 0 else float("nan")
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None

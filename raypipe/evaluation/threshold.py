@@ -1,7 +1,5 @@
 """Choose the score from which a row counts as positive."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -62,7 +62,7 @@ def draw(relations: Sequence[Relation]) -> Diagram:
     x = MARGIN
     for layer in layers:
         top = MARGIN + (tallest - len(layer)) * ROW / 2
-        labels = {table: _short(table) for table in layer}
+        labels = {table: table if len(table) <= LONGEST_NAME else table[: LONGEST_NAME - 1] + "…" for table in layer}
         width = max(len(label) for label in labels.values()) * LETTER + 12
         for number, table in enumerate(layer):
             boxes[table] = Box(table, labels[table], round(x, 1), top + number * ROW, round(width, 1))
@@ -136,7 +136,3 @@ def _line(relations: Sequence[Relation], boxes: Mapping[str, Box]) -> Line:
         for relation in relations
     )
     return Line(child, parent, path, title, all((relation.coverage or 0) >= HOLDS for relation in relations))
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

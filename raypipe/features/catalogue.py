@@ -1,7 +1,5 @@
 """The features in ml_features: name, type, unit and definition of each, in the order of ml_features.sql."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 WINDOW_DAYS = 28
@@ -17,7 +15,6 @@ class Definition:
     """A feature of ml_features.
 
     Attributes:
-        name: its key in the JSON.
         type: the ClickHouse type to read it as; inside Nullable, except for a map.
         description: its definition, over the 28 days up to and including the snapshot's where no days are named.
     """

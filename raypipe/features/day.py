@@ -1,7 +1,5 @@
 """Build one day of customer_user_features, and fill its ml_features."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Mapping

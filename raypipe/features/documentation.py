@@ -1,7 +1,5 @@
 """Document the features of ml_features in ml_model_features, with their ranges on a day."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
@@ -34,7 +32,8 @@ def document(client: Client, day: date, at: datetime) -> int:
     An event type keeps its row on a day without such events, since the JSON of other days has it.
     """
     statistics = _statistics(client, day)
-    records = [*_fixed(statistics), *_by_type(statistics, _known(client))]
+    known = [str(name) for (name,) in client.rows(_KNOWN, {"model_id": MODEL_ID})]
+    records = [*_fixed(statistics), *_by_type(statistics, known)]
     record_features(client, MODEL_ID, records, at)
     return len(records)
 
@@ -42,10 +41,6 @@ def document(client: Client, day: date, at: datetime) -> int:
 def _statistics(client: Client, day: date) -> dict[str, Numbers]:
     sql = statement("statistics").render(features=client.topology.everywhere(USER_FEATURES))
     return {str(name): numbers for name, *numbers in client.rows(sql, {"date": day})}  # type: ignore[misc]
-
-
-def _known(client: Client) -> list[str]:
-    return [str(name) for (name,) in client.rows(_KNOWN, {"model_id": MODEL_ID})]
 
 
 def _fixed(statistics: Mapping[str, Numbers]) -> Iterable[FeatureRecord]:

@@ -1,7 +1,5 @@
 """The features pipeline: build the days of customer_user_features, and describe their features."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager

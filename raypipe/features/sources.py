@@ -1,7 +1,5 @@
 """The sources of the features: the tables that must hold rows, their days and their event types."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta

@@ -5,14 +5,12 @@ new day is moved in, which touches nothing else. An existing day is exchanged to
 a second twin links that partition's parts, drops the old day, gets the new day, and replaces the partition.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 
-from raypipe.clickhouse import twins
+from raypipe.clickhouse import mutations, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.tables import Table, split_expressions
 from raypipe.errors import Busy, DataError, RaypipeError
@@ -92,8 +90,7 @@ def put(client: Client, place: Place, twin: str, day: date, require_lock: Callab
     with scratch(client, twin.replace("raypipe_twin_", "raypipe_twin_whole_", 1), place.table) as whole:
         attach, settings = client.topology.attach(whole, place.table.name, partition)
         client.run(attach, settings=settings)
-        delete, settings = client.topology.delete(whole, "feature_date = {date:Date}")
-        client.run(delete, {"date": day}, settings)
+        mutations.delete(client, whole, "feature_date = {date:Date}", {"date": day})
         for move, settings in client.topology.move(whole, twin, partition):
             client.run(move, settings=settings)
         _require_the_same_neighbours(client, place.table.name, whole, partition, day)

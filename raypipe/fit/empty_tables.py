@@ -1,20 +1,17 @@
 """Name the empty source tables when a fit has no rows."""
 
-from __future__ import annotations
-
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from raypipe.clickhouse import tables
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import load, without_comments
+from raypipe.clickhouse.schema.needed import tables_of
+from raypipe.clickhouse.statements import load
 from raypipe.errors import DataError, RaypipeError
 from raypipe.fit.recipe import Recipe
 
 # The files of a pipeline's folder that a fit may read.
 READ = ("features", "labels", "interactions", "articles")
-_TABLE = re.compile(r"\b(?:FROM|JOIN)\s+`?([A-Za-z_]\w*)", re.IGNORECASE)
 
 
 @contextmanager
@@ -37,6 +34,6 @@ def named(client: Client, recipe: Recipe) -> Iterator[None]:
 def _empty(client: Client, recipe: Recipe) -> list[str]:
     """Return the empty tables in the order of the SQL, without tables that the server does not know."""
     paths = [path for name in READ if (path := recipe.folder / f"{name}.sql").exists()]
-    read = dict.fromkeys(name for path in paths for name in _TABLE.findall(without_comments(load(path).text)))
+    read = dict.fromkeys(name for path in paths for name in tables_of(load(path).text))
     known = tables.describe_all(client, names=list(read))
     return [name for name in read if name in known and known[name].total_rows == 0]

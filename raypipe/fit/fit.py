@@ -1,7 +1,5 @@
 """Fit a version of a pipeline's model: snapshots → contract → training table → Ray Train → metrics → registry."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 

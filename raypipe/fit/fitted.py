@@ -1,7 +1,5 @@
 """A fitted version before it is registered, and the function that fits it."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Fit and judge a version that learns from labels: freeze the contract, write the rows, train, evaluate, decide."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -107,6 +105,7 @@ def fit_spec(recipe: Recipe, contract: Contract) -> FitSpec:
         recipe.early_stopping_rounds,
         recipe.balance,
         recipe.shares.seed,
+        kind=recipe.label_kind,
     )
 
 
@@ -135,7 +134,13 @@ def _judge(
     if held_back or (doubts and decision.promote):
         decision = replace(decision, promote=False, reason=f"held back: {doubts}")
     package = Package(
-        recipe.family, contract, fit_bins(fit_rows.x, model.predict(fit_rows.x)), threshold, recipe.levels, model
+        recipe.family,
+        contract,
+        fit_bins(fit_rows.x, model.predict(fit_rows.x)),
+        threshold,
+        recipe.levels,
+        model,
+        score_range=recipe.score_range,
     )
     described = {name: item.to_json() for name, item in rivals.baselines.items()}
     evaluation = {**metrics, "baselines": described, "decision": decision.to_json(), "history": history}

@@ -1,7 +1,5 @@
 """The recipe of a fit: the model, its rows and its evaluation, as plain values of a pipeline's config."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -63,6 +61,7 @@ class Recipe:
     test_date: date
     shares: Shares
     label_kind: str
+    score_range: tuple[float, float] | None
     family: str
     params: Mapping[str, Any]
     rounds: int
@@ -106,11 +105,13 @@ def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
         as_of: the last day with usable data; None for the newest snapshot.
 
     Raises:
-        ConfigError: the model's family does not know a parameter, or features.sql does not bind one of the config.
+        ConfigError: the model's family does not know a parameter or has no model for such a label, or features.sql
+            does not bind a parameter of the config.
     """
     config = loaded.config
-    load_family(config.model.class_path).check(config.model.params)
     label = config.label
+    kind = label.kind if label else "none"
+    load_family(config.model.class_path).check(config.model.params, kind)
     features = load(loaded.sql(f"{config.pipeline}/features.sql"))
     unused = sorted(config.parameters.keys() - features.parameters)
     if unused:
@@ -137,7 +138,8 @@ def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
         shares=Shares(
             config.split.test_share, config.split.validation_share, config.split.max_train_rows, config.split.seed
         ),
-        label_kind=label.kind if label else "none",
+        label_kind=kind,
+        score_range=label.score_range if label else None,
         **model_fields(config.model),
         metric=config.evaluate.metric,
         threshold=config.evaluate.threshold,

@@ -1,7 +1,5 @@
 """Register a fit: its training run, its version, its features and its alias."""
 
-from __future__ import annotations
-
 import logging
 import platform
 import secrets

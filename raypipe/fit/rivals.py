@@ -1,7 +1,5 @@
 """Score the rivals of a fit: the champion and the baselines, on the same test rows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@
 The training function returns the model; `ray.train.report` would cost about two seconds per call with workers.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import signal
 import tempfile

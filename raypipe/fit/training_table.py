@@ -4,8 +4,6 @@ A hash of the entity's id splits entities, time splits snapshots: a test row sha
 a training row.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -54,7 +52,8 @@ def written(
         parts: the parts to write; each needs rows.
 
     Raises:
-        DataError: the labels query lacks a column, a part is empty, or a part has a single class of a binary label.
+        DataError: the labels query lacks a column, a part is empty, a part has a single class of a binary label, or
+            a label is outside of the config's range.
     """
     try:
         _create(client, recipe, contract, name)
@@ -112,8 +111,10 @@ def _fill(
 
 def _counted(client: Client, recipe: Recipe, name: str, parts: Sequence[str]) -> dict[str, int]:
     """Return the rows of each part, before anything is trained on rows that cannot be evaluated."""
-    sql = f"SELECT part, count(), countIf(label > 0.5) FROM {identifier(name)} GROUP BY part"
-    counts = {part: (int(rows), int(positives)) for part, rows, positives in client.rows(sql)}
+    sql = f"SELECT part, count(), countIf(label > 0.5), min(label), max(label) FROM {identifier(name)} GROUP BY part"
+    counted = client.rows(sql)
+    _require_range(recipe, counted)
+    counts = {part: (int(rows), int(positives)) for part, rows, positives, _, _ in counted}
     empty = [part for part in parts if part not in counts]
     if empty:
         days = ", ".join(snapshot.date.isoformat() for snapshot in recipe.snapshots)
@@ -128,6 +129,22 @@ def _counted(client: Client, recipe: Recipe, name: str, parts: Sequence[str]) ->
         if recipe.label_kind == "binary" and positives in (0, rows):
             raise single_class(f"The {part} part of the split", positives, rows)
     return {part: rows for part, (rows, _) in counts.items()}
+
+
+def _require_range(recipe: Recipe, counted: Sequence[Sequence[Any]]) -> None:
+    """Refuse numbers outside of the range that the config gives the label; classes are checked elsewhere."""
+    if recipe.label_kind != "number" or recipe.score_range is None:
+        return
+    # Labels are stored as Float32.
+    low, high = map(np.float32, recipe.score_range)
+    for part, _, _, least, most in counted:
+        if least < low or most > high:
+            raise DataError(
+                f"The {part} part of the split has labels outside of label.range",
+                found=f"{least:g} to {most:g}",
+                allowed=f"{low:g} to {high:g}",
+                next_step=f"correct {labels_of(recipe).source}, or label.range in the config",
+            )
 
 
 def place(entity_id: str) -> str:

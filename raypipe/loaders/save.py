@@ -2,16 +2,18 @@
 
 import hashlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import load
 from raypipe.data.days import as_day
-from raypipe.errors import DataError, UsageError
+from raypipe.errors import Busy, DataError, UsageError
 from raypipe.project import shipped
 
 TARGET = "ml_model_predictions"
@@ -25,6 +27,10 @@ OPTIONAL = {
 }
 TYPES = {**dict.fromkeys(KEYS, pa.string()), **SCORES, **OPTIONAL}
 SHARES = ("prediction_probability", "prediction_confidence")
+OF_BATCH = (
+    "prediction_type = {prediction_type:String} AND prediction_date = {prediction_date:Date}"
+    " AND batch_id = {batch:String}"
+)
 # An insert of this size is one block, and only a block is written whole or not at all.
 MOST_ROWS = 1_000_000
 
@@ -38,11 +44,12 @@ def save_predictions(
     *,
     entity_type: str = "user",
     predicted_at: datetime | None = None,
+    take_over: bool = False,
 ) -> str:
     """Write predictions to ml_model_predictions: all or none, and never twice.
 
-    The batch's id is a hash of the rows (in any order) and of the arguments. After a network error, call this
-    again: it writes the rows, or reports that the batch exists.
+    The batch's id is a hash of the rows (in any order) and of the arguments. After a network error or a crash, call
+    this again: it writes the rows, or reports that the batch exists. Of several calls at once a single one writes.
 
     Args:
         predictions: one row per entity, at most a million. Required: `company_id`, `brand_id`, `entity_id`
@@ -52,14 +59,17 @@ def save_predictions(
         prediction_type: the subject of the prediction, such as `churn`.
         prediction_date: the day that the predictions are about.
         predicted_at: the time of the prediction, with its zone; None for now. Not part of the id.
+        take_over: whether to go on although another host has begun to save this batch; set it when its process is
+            surely dead.
 
     Returns:
         The batch_id of the written rows.
 
     Raises:
         UsageError: these predictions exist already, or an argument is empty.
+        Busy: another process is saving them.
         DataError: a column is missing, unknown or of a wrong type; a value is NULL, not finite or out of
-            range; or an entity occurs twice.
+            range; an entity occurs twice; or the table does not hold the rows afterwards, which are removed then.
     """
     for name, value in (("model_id", model_id), ("prediction_type", prediction_type), ("entity_type", entity_type)):
         if not value:
@@ -69,41 +79,77 @@ def save_predictions(
     day = as_day("prediction_date", prediction_date)
     rows = _checked(predictions)
     batch = f"adhoc_{day:%Y%m%d}_{_digest(rows, model_id, prediction_type, day, entity_type)}"
-    where = {"batch": batch, "prediction_type": prediction_type, "prediction_date": day}
-    saved = load(shipped() / "sql" / "loaders" / "saved_batch.sql").text
-    if client.value(saved, where):
-        raise UsageError(
-            f"These predictions exist in {TARGET} already",
-            found=f"batch_id {batch}",
-            allowed="predictions that differ in a row, the model, the type or the date",
-            next_step="nothing: an earlier call saved them",
-        )
+    at = (predicted_at or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
     constants = {
         "model_id": pa.scalar(model_id),
         "prediction_type": pa.scalar(prediction_type),
         "entity_type": pa.scalar(entity_type),
         "prediction_date": pa.scalar(day, pa.date32()),
-        "predicted_at": pa.scalar(predicted_at or datetime.now(UTC), pa.timestamp("us", "UTC")).cast(
-            pa.timestamp("s", "UTC"), safe=False
-        ),
+        "predicted_at": pa.scalar(at, pa.timestamp("s", "UTC")),
         "batch_id": pa.scalar(batch),
     }
     for name, scalar in constants.items():
         rows = rows.append_column(name, pa.repeat(scalar, rows.num_rows))
     rows = rows.append_column("prediction_id", pa.array(_ids(batch, rows), pa.string()))
+    with _locked(client, batch, take_over):
+        _write_once(client, rows, {"batch": batch, "prediction_type": prediction_type, "prediction_date": day}, at)
+    return batch
+
+
+@contextmanager
+def _locked(client: Client, batch: str, take_over: bool) -> Iterator[None]:
+    """Hold the batch's lock, which a dead process on this host loses to the next call."""
+    try:
+        with lock.held(client, batch, take_over=take_over):
+            yield
+    except Busy as error:
+        raise Busy(
+            "Another process is saving these predictions",
+            found=error.found,
+            next_step="wait and call save_predictions again: it reports that they exist, or saves them; pass"
+            " take_over=True if that process is surely dead",
+        ) from error
+
+
+def _write_once(client: Client, rows: pa.Table, place: dict[str, object], at: datetime) -> None:
+    """Look for the batch, insert it and count it; after another count, remove the rows that this call inserted."""
+    count = load(shipped() / "sql" / "loaders" / "saved_batch.sql").text
+    _require_absent(client.value(count, place), rows.num_rows, place)
     # The batch does not exist. A new token keeps ClickHouse from dropping the block as a repetition of rows that were
     # deleted since. (`insert_deduplicate = 0` no longer does that in 26.x.)
     fresh = {"insert_deduplication_token": uuid.uuid4().hex}
     client.insert(TARGET, rows, columns=rows.column_names, settings=fresh)
-    written = client.value(saved, where)
-    if written != rows.num_rows:
-        raise DataError(
-            f"{TARGET} lacks rows of the batch that was just written",
-            found=f"{written} rows under batch_id {batch}",
-            allowed=f"{rows.num_rows} rows",
-            next_step="find out what else writes these predictions; then delete the batch and save it again",
+    written = client.value(count, place)
+    if written == rows.num_rows:
+        return
+    # The time tells these rows from those that another program wrote under the same id.
+    sql, settings = client.topology.delete(TARGET, f"{OF_BATCH} AND predicted_at = {{at:DateTime('UTC')}}")
+    client.run(sql, {**place, "at": at}, settings)
+    raise DataError(
+        f"{TARGET} did not hold the batch that was just written, so its rows were removed",
+        found=f"{written} rows under batch_id {place['batch']}",
+        allowed=f"{rows.num_rows} rows",
+        next_step=f"look for another writer of this batch, and at the row policies, the TTL and the engine of {TARGET};"
+        " then save it again",
+    )
+
+
+def _require_absent(saved: int, rows: int, place: dict[str, object]) -> None:
+    """Refuse a batch of which the table has rows."""
+    if saved == rows:
+        raise UsageError(
+            f"These predictions exist in {TARGET} already",
+            found=f"batch_id {place['batch']}",
+            allowed="predictions that differ in a row, the model, the type or the date",
+            next_step="nothing: an earlier call saved them",
         )
-    return batch
+    if saved:
+        raise DataError(
+            f"{TARGET} holds another number of rows of this batch",
+            found=f"{saved} rows under batch_id {place['batch']}",
+            allowed=f"0 rows, or {rows} when the batch is complete",
+            next_step="delete the rows of this batch_id and save it again",
+        )
 
 
 def _checked(predictions: pa.Table) -> pa.Table:

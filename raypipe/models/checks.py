@@ -1,7 +1,5 @@
 """Refuse rows, parameters and files that a family cannot use."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from raypipe.errors import ConfigError, DataError, ModelError
@@ -35,6 +33,17 @@ def require_both_classes(positives: float, rows: float) -> None:
         )
 
 
+def require_kind(family: str, kind: str, allowed: Iterable[str]) -> None:
+    """Refuse a label of a kind that a family has no model for."""
+    if kind not in allowed:
+        raise ConfigError(
+            f"{family} has no model for a label of this kind",
+            found=f"label.kind: {kind}",
+            allowed=" or ".join(allowed),
+            next_step="use LogisticRegression for binary, Ridge for numbers, XGBoost, RandomForest or MLP for either",
+        )
+
+
 def require_balance(balance: str) -> None:
     """Refuse an unknown way to balance classes."""
     if balance not in BALANCES:
@@ -42,13 +51,13 @@ def require_balance(balance: str) -> None:
 
 
 def require_parameters(
-    params: Iterable[str], estimator: type, own: tuple[str, ...], instead: Mapping[str, str]
+    params: Iterable[str], estimator: type, instead: Mapping[str, str], own: tuple[str, ...] = ()
 ) -> None:
     """Refuse parameters that a scikit-learn estimator does not take.
 
     Args:
-        own: raypipe's own parameters, for the error.
         instead: parameters that raypipe does not pass on, with the advice to give.
+        own: raypipe's own parameters, for the error.
     """
     allowed = sorted(set(estimator().get_params()) - instead.keys())
     unknown = sorted(set(params) - set(allowed))

@@ -1,7 +1,5 @@
 """Score a matrix in chunks on several threads; the scores do not depend on the number of threads."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

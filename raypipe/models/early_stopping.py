@@ -1,7 +1,5 @@
 """Stop scikit-learn's networks early on given validation rows, not on a random part of the training rows."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Fill and scale columns for estimators that take no missing values and compare columns by their size."""
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

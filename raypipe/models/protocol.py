@@ -48,6 +48,7 @@ class FitSpec:
     """The settings of a fit.
 
     Attributes:
+        kind: the label's kind, `binary` (the scores must be probabilities) or `number`; `none` without a label.
         monotone: per column 1 (the score may only rise with it), -1 (only fall) or 0; empty means no constraint.
         params: the library's own parameters, passed on unchanged; they take precedence over derived parameters.
         early_stopping_rounds: rounds without a gain on the validation rows before the fit stops; 0 never stops.
@@ -65,6 +66,7 @@ class FitSpec:
     seed: int = 0
     threads: int = 0
     on_round: OnRound | None = None
+    kind: str = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -183,13 +185,16 @@ class Family(Protocol):
     fitter: str = "raypipe.fit.labelled"
     tries: str = ""
 
-    def check(self, params: Mapping[str, Any]) -> None:
-        """Refuse parameters that the family does not know, before any row is read.
+    def check(self, params: Mapping[str, Any], kind: str) -> None:
+        """Refuse parameters that the family does not know or that contradict the label, before any row is read.
 
         A family that inherits this accepts every parameter.
 
+        Args:
+            kind: the label's kind, as in `FitSpec`.
+
         Raises:
-            ConfigError: a name is unknown.
+            ConfigError: a name is unknown, or the family has no model for such a label.
         """
 
     def from_files(self, files: Mapping[str, bytes]) -> Model:

@@ -1,11 +1,9 @@
 """Fit linear models, random forests and multi-layer perceptrons with scikit-learn, stored by skops.
 
-`model.params` are the estimator's own parameters and `task`: `binary` (scores are probabilities) or `number`. The task
-is not guessed from the labels: a number that is only 0 or 1 for a month would change the model, and a binary label of
-one class would pass as a number instead of being refused.
+`model.params` are the estimator's own parameters; `label.kind` chooses between classifier and regressor. The kind is
+not guessed from the labels: a number that is only 0 or 1 for a month would change the model, and a binary label of one
+class would pass as a number instead of being refused.
 """
-
-from __future__ import annotations
 
 import logging
 import warnings
@@ -21,6 +19,7 @@ from raypipe.errors import ConfigError, DataError, ModelError
 from raypipe.models.checks import (
     require_balance,
     require_both_classes,
+    require_kind,
     require_parameters,
     require_training_rows,
     required_file,
@@ -63,26 +62,26 @@ class _SklearnFamily(MatrixFamily, ABC):
     # Parameters that raypipe does not pass on, and the advice to give.
     instead: ClassVar[Mapping[str, str]] = {}
 
-    def check(self, params: Mapping[str, Any]) -> None:
-        """Refuse parameters that the estimator does not take.
+    def check(self, params: Mapping[str, Any], kind: str) -> None:
+        """Refuse parameters that the estimator does not take, and a label that the family has no estimator for.
 
         Raises:
-            ConfigError: a name or the task is unknown, or scikit-learn is not installed.
+            ConfigError: a name is unknown, the label is of another kind, or scikit-learn is not installed.
         """
-        self._chosen(params)
+        self._chosen(params, kind)
 
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[SklearnModel, History]:
         """Fit on one machine; the model's steps are filling and scaling, where needed, and the estimator.
 
         Raises:
-            ConfigError: a parameter is unknown, or scikit-learn is not installed.
-            DataError: there are no rows, labels of a single class, or labels of another task.
+            ConfigError: a parameter is unknown, the label is of another kind, or scikit-learn is not installed.
+            DataError: there are no rows, labels of a single class, or binary labels that are neither 0 nor 1.
             ModelError: scikit-learn refused the parameters' values or the rows.
         """
         pipelines = library("sklearn.pipeline")
-        task, own, estimator_class = self._chosen(spec.params)
-        labels, weights = _labels(train, task), _weights(train, task, spec, own)
-        params = {**self._derived(spec), **own}
+        estimator_class = self._chosen(spec.params, spec.kind)
+        labels, weights = _labels(train, spec.kind), _weights(train, spec)
+        params = {**self._derived(spec), **spec.params}
         with _refusals(), _blas_threads(spec.threads):
             steps, x = self._prepared(train.x)
             estimator = estimator_class(**params)
@@ -124,25 +123,13 @@ class _SklearnFamily(MatrixFamily, ABC):
         # Only iterative solvers count their steps.
         return History(len(x), int(np.max(getattr(estimator, "n_iter_", None) or 1)))
 
-    def _chosen(self, params: Mapping[str, Any]) -> tuple[str, dict[str, Any], type]:
-        """Return the task, the estimator's own parameters, and its class."""
+    def _chosen(self, params: Mapping[str, Any], kind: str) -> type:
+        """Return the estimator's class for a label of this kind."""
         library("sklearn")
-        task, own = self._task(params)
-        estimator_class = load_class(self.estimators[task], "the estimator")
-        require_parameters(own, estimator_class, ("task",), self.instead)
-        return task, own, estimator_class
-
-    def _task(self, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        own = dict(params)
-        task = own.pop("task", next(iter(self.estimators)))
-        if task not in self.estimators:
-            raise ConfigError(
-                f"model.params.task does not fit {type(self).__name__}",
-                found=repr(task),
-                allowed=", ".join(self.estimators),
-                next_step="use LogisticRegression for binary labels, Ridge for numbers, RandomForest or MLP for either",
-            )
-        return task, own
+        require_kind(type(self).__name__, kind, self.estimators)
+        estimator_class = load_class(self.estimators[kind], "the estimator")
+        require_parameters(params, estimator_class, self.instead)
+        return estimator_class
 
 
 class LogisticRegression(_SklearnFamily):
@@ -227,28 +214,28 @@ class MLP(_SklearnFamily):
         return History(len(x), int(estimator.n_iter_), {"train": {"loss": curve}} if curve else {})
 
 
-def _labels(train: Matrix, task: str) -> Labels:
+def _labels(train: Matrix, kind: str) -> Labels:
     require_training_rows(len(train))
-    if task != "binary":
+    if kind != "binary":
         return train.y.astype(np.float64)
     other = train.y[(train.y != 0) & (train.y != 1)]
     if len(other):
         raise DataError(
-            "The task is binary, but the labels are not",
+            "label.kind is binary, but the labels are not",
             found=f"{len(other):,} of {len(train):,} labels are neither 0 nor 1, such as {other[0]:g}",
             allowed="0 and 1",
-            next_step="set model.params.task to number, with the model class RandomForest, MLP or Ridge",
+            next_step="correct labels.sql, or set label.kind to number",
         )
     require_both_classes(int(np.count_nonzero(train.y)), len(train))
     return train.y.astype(np.int8)
 
 
-def _weights(train: Matrix, task: str, spec: FitSpec, own: Mapping[str, Any]) -> FloatArray | None:
+def _weights(train: Matrix, spec: FitSpec) -> FloatArray | None:
     require_balance(spec.balance)
-    if spec.balance == "none" or "class_weight" in own:
+    if spec.balance == "none" or "class_weight" in spec.params:
         return None
-    if task != "binary":
-        raise ConfigError("model.balance needs a binary label", found=f"task: {task}", allowed="none")
+    if spec.kind != "binary":
+        raise ConfigError("model.balance needs a binary label", found=f"label.kind: {spec.kind}", allowed="none")
     positives = int(np.count_nonzero(train.y))
     return np.where(train.y > 0.5, (len(train) - positives) / positives, 1.0).astype(np.float32)
 

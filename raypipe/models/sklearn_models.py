@@ -1,7 +1,5 @@
 """Score with fitted scikit-learn estimators: linear models, forests and networks."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import Any
 

@@ -4,8 +4,6 @@ skops itself trusts every estimator of scikit-learn and every ufunc of NumPy and
 named types while they inspected a file. Here the file's schema is read first, as plain JSON.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import zipfile

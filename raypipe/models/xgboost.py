@@ -17,6 +17,7 @@ from raypipe.models.checks import (
     require_balance,
     require_both_classes,
     require_features,
+    require_kind,
     require_training_rows,
     require_validation_rows,
     required_file,
@@ -26,12 +27,15 @@ from raypipe.models.protocol import FitSpec, FloatArray, History, Matrix, Matrix
 FILE = "model.ubj"
 # These tree methods work on quantised values, which take a quarter of the memory.
 QUANTISED = {"auto", "hist"}
+# The default objective of each kind of label, and the beginnings of all that give probabilities or the label's numbers.
+DEFAULT_OBJECTIVE = {"binary": "binary:logistic", "number": "reg:squarederror"}
+OBJECTIVES = {"binary": ("binary:logistic", "reg:logistic"), "number": ("reg:", "count:")}
 _PLACE = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
 _UNUSED = re.compile(r"Parameters: \{ (.*?) \} are not used")
 
 
 class XGBoost(MatrixFamily):
-    """XGBoost with its own parameters, for any objective that gives one score per row."""
+    """XGBoost with its own parameters; the objective follows from the label's kind unless the parameters name one."""
 
     framework = "xgboost"
     algorithm = "gradient boosted trees"
@@ -40,22 +44,23 @@ class XGBoost(MatrixFamily):
     # XGBoost's wrappers for scikit-learn import both: a second and 90 MB per actor.
     scores_without = ("sklearn", "pandas")
 
-    def check(self, params: Mapping[str, Any]) -> None:
-        """Refuse parameters that XGBoost does not use, by a fit on two rows.
+    def check(self, params: Mapping[str, Any], kind: str) -> None:
+        """Refuse an objective that contradicts the label, and parameters that XGBoost does not use, on two rows.
 
         Raises:
-            ConfigError: a name is unknown to the booster in use.
+            ConfigError: a name is unknown to the booster in use, or the objective gives no scores for such a label.
         """
-        xgboost = _library()
+        xgboost, objective = _library(), _objective(params, kind)
         rows = xgboost.DMatrix(np.zeros((2, 1), np.float32), label=[0, 1])
         # An objective may refuse such rows; that says nothing about the names.
         with _parameters_must_be_known(xgboost), suppress(xgboost.core.XGBoostError, ValueError, TypeError):
-            xgboost.train(dict(params), rows, num_boost_round=1)
+            xgboost.train({**params, "objective": objective}, rows, num_boost_round=1)
 
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[XGBoostModel, History]:
         """Fit with early stopping; the model keeps the rounds up to the best round.
 
         Raises:
+            ConfigError: a parameter is unknown, or the objective contradicts the label.
             DataError: there are no rows, no validation rows, or labels of a single class.
             ModelError: XGBoost refused the parameters or the rows.
         """
@@ -190,14 +195,32 @@ def _parameters_must_be_known(xgboost: ModuleType) -> Iterator[None]:
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
+def _objective(params: Mapping[str, Any], kind: str) -> str:
+    """Return the objective of a fit.
+
+    Raises:
+        ConfigError: the parameters name one whose scores are no probabilities (binary) or no numbers of the label.
+    """
+    require_kind("XGBoost", kind, OBJECTIVES)
+    objective = str(params.get("objective", DEFAULT_OBJECTIVE[kind]))
+    if not objective.startswith(OBJECTIVES[kind]):
+        raise ConfigError(
+            "model.params.objective contradicts the label",
+            found=f"{objective}, with label.kind: {kind}",
+            allowed="binary:logistic or reg:logistic" if kind == "binary" else "reg:… or count:…",
+            next_step="leave the objective out, or correct label.kind",
+        )
+    return objective
+
+
 def _parameters(xgboost: ModuleType, train: Matrix, spec: FitSpec) -> dict[str, Any]:
-    derived: dict[str, Any] = {"seed": spec.seed}
+    derived: dict[str, Any] = {"seed": spec.seed, "objective": _objective(spec.params, spec.kind)}
     if spec.threads:
         derived["nthread"] = spec.threads
     if any(spec.monotone):
         derived["monotone_constraints"] = tuple(spec.monotone)
     require_balance(spec.balance)
-    if spec.balance == "scale_pos_weight" or str(spec.params.get("objective", "")).startswith("binary:"):
+    if spec.balance == "scale_pos_weight" or spec.kind == "binary":
         rows, positives = _over_workers(xgboost, float(len(train)), float(train.y.sum(dtype=np.float64)))
         require_both_classes(positives, rows)
         if spec.balance == "scale_pos_weight":

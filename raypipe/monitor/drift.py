@@ -4,8 +4,6 @@ The population stability index of two distributions over the same bins is the su
 `(q - p) * ln(q / p)` (Siddiqi 2006, "Credit Risk Scorecards"); 0.1 is worth a look, 0.25 is a shift.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

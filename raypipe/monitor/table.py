@@ -1,7 +1,5 @@
 """The table ml_model_monitoring, and the ids of its rows."""
 
-from __future__ import annotations
-
 import uuid
 
 TABLE = "ml_model_monitoring"

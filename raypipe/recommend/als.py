@@ -4,8 +4,6 @@ Hu, Koren & Volinsky 2008, "Collaborative Filtering for Implicit Feedback Datase
 1 with confidence 1 + alpha · weight, every other pair has the preference 0 with confidence 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache

@@ -1,7 +1,5 @@
 """Read the catalogue of items: brand, category, time of publication, popularity and content."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

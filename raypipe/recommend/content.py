@@ -1,7 +1,5 @@
 """Turn categories, authors and other words of items into vectors whose products are similarities."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

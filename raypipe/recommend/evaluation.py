@@ -1,7 +1,5 @@
 """Evaluate recommendations on items held out by time: precision, NDCG, recall and coverage with intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Fit a recommender: judge it on the readers' next articles, then fit it again on all days."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

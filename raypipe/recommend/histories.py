@@ -1,7 +1,5 @@
 """Turn the histories of a batch of users into a sparse matrix over the catalogue."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -27,7 +27,7 @@ class HybridRecommender(Family):
     fitter = "raypipe.recommend.fit"
     explains = False
 
-    def check(self, params: Mapping[str, Any]) -> None:
+    def check(self, params: Mapping[str, Any], kind: str) -> None:
         """Refuse parameters that the recommender does not take.
 
         Raises:

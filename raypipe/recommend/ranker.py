@@ -1,7 +1,5 @@
 """Rank unread items for batches of users: factors by fold-in, and scores as one matrix product."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Fit a recommender, and write and read its files: the items with their vectors as Arrow, the parameters as JSON."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Find the highest scores of each row without sorting the row."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Aliases such as `champion`, which move from version to version and keep their history."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

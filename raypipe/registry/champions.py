@@ -4,8 +4,6 @@ The aliases decide, and move after the statuses. Where a step was interrupted in
 it. If the aliases moved first, a repeated rollback would go back one version too far.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 

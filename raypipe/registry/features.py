@@ -1,7 +1,5 @@
 """Write the range and the importance of a model's features into ml_model_features."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass

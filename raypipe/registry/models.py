@@ -3,8 +3,6 @@
 updated_at is in whole seconds, so every change sets it at least one second after the last.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """A model version, as it is written to the registry and as it is read again."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Write rows of the ml_model_* tables: times in whole seconds, 32-bit sizes, JSON in strings."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime

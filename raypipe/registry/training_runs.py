@@ -3,8 +3,6 @@
 The table's key is (model_id, started_at), so both rows have the same started_at.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta

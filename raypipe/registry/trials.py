@@ -1,7 +1,5 @@
 """The trials of a sweep, one row of ml_model_training_runs per trial, from which a sweep can be resumed."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Iterator, Mapping
@@ -27,7 +25,6 @@ class FinishedTrial:
     """A trial that has ended.
 
     Attributes:
-        trial: its id, unique within the sweep.
         values: by dotted key.
         result: its last report, see `sweep.trial.run`; empty where it crashed.
         error: the reason of a crash, or ''.
@@ -218,8 +215,5 @@ def _is_number(value: object) -> bool:
 
 def _text(values: Mapping[str, Any]) -> str:
     """Return the values of a trial as a line of the log."""
-    return ", ".join(f"{key.removeprefix('model.params.')}={_short(value)}" for key, value in values.items())
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    texts = {key: f"{value:.4g}" if isinstance(value, float) else str(value) for key, value in values.items()}
+    return ", ".join(f"{key.removeprefix('model.params.')}={text}" for key, text in texts.items())

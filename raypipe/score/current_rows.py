@@ -1,13 +1,11 @@
 """Close the earlier rows of a target whose column `current` marks each entity's newest row."""
 
-from __future__ import annotations
-
-from raypipe.clickhouse import twins
+from raypipe.clickhouse import mutations, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import Table
 from raypipe.errors import ConfigError
-from raypipe.score import publish
+from raypipe.score import publish, targets
 from raypipe.score.manifest import Manifest, PublishTarget
 
 
@@ -38,7 +36,7 @@ def close_earlier(client: Client, manifest: Manifest, target: PublishTarget) -> 
     table = twins.require_swappable(client, target.table)
     names, day = [column.name for column in table.columns], day_column(table, target)
     current, keys = identifier(str(target.current)), ", ".join(identifier(name) for name in manifest.keys)
-    condition, values = publish.mark(table, manifest)
+    condition, values = targets.mark(table, manifest)
     everywhere = client.topology.everywhere(target.table)
     values = {**values, "closing": manifest.date}
     outdated = (
@@ -59,5 +57,4 @@ def close_earlier(client: Client, manifest: Manifest, target: PublishTarget) -> 
         values,
         {"prefer_column_name_to_alias": 1},
     )
-    sql, settings = client.topology.delete(target.table, outdated)
-    client.run(sql, values, settings)
+    mutations.delete(client, target.table, outdated, values)

@@ -1,7 +1,5 @@
 """Explain the rows with the highest scores of a run."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 

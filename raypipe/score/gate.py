@@ -1,7 +1,5 @@
 """The gate: a run is published only if staging holds the whole population, each entity once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,6 +43,7 @@ def check(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> Gat
     rejected = sum(receipt.rows_rejected for receipt in written)
     check_rejected(manifest, rejected)
     _still_the_same(client, manifest)
+    _within_range(client, manifest)
     staged = _distinct(client, manifest, written, alone)
     return GateCounts(staged, rejected)
 
@@ -125,6 +124,26 @@ def _still_the_same(client: Client, manifest: Manifest) -> None:
             f"{now} rows now",
             f"{manifest.source_rows} rows, as when the run began",
             SOURCE_CHANGED,
+        )
+
+
+def _within_range(client: Client, manifest: Manifest) -> None:
+    """Refuse staged scores that a worker should have rejected."""
+    if manifest.score_range is None:
+        return
+    low, high = manifest.score_range
+    # In the precision of the score, as in the worker. A NaN compares as false with anything.
+    inside = "score >= toFloat32({low:Float64}) AND score <= toFloat32({high:Float64})"
+    staging = client.topology.everywhere(manifest.staging)
+    sql = f"SELECT countIf(NOT ({inside})), min(score), max(score) FROM {staging}"
+    ((outside, least, most),) = client.rows(sql, {"low": low, "high": high})
+    if outside:
+        raise _refusal(
+            manifest,
+            f"{outside} staged scores are outside the range of their kind",
+            f"{least:g} to {most:g}",
+            f"{low:g} to {high:g}",
+            f"score again; `raypipe fit {manifest.pipeline}` if the model itself gives such scores",
         )
 
 

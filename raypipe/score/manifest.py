@@ -46,6 +46,7 @@ class Manifest:
         select: the compiled query, with `{slice}` in it.
         source_checksum: the sum of the population's key hashes, modulo 2^64, whatever the order.
         levels: name and upper bound of each level of the score, ascending; may be empty.
+        score_range: the lowest and the highest score to publish; None for any finite number.
         inputs: columns of the query that the model gets unchanged.
         outputs: name and ClickHouse type of each column that the model returns beside the score.
         values: the model's values that publish statements may bind.
@@ -82,6 +83,7 @@ class Manifest:
     explain_features: int
     threshold: float
     levels: tuple[tuple[str, float], ...]
+    score_range: tuple[float, float] | None
     timezone: str
     inputs: tuple[str, ...]
     outputs: tuple[tuple[str, str], ...]

@@ -1,8 +1,6 @@
 """Show the run that `score` would start, without changing anything."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -13,7 +11,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema import grants, migrate
 from raypipe.config.load import Loaded
 from raypipe.registry import models
-from raypipe.score import prepare, publish
+from raypipe.score import prepare, targets
 from raypipe.score.manifest import Manifest
 
 
@@ -24,6 +22,7 @@ class PlannedRun:
     Attributes:
         parts: active parts of the base table, each of which a slice reads from.
         methods: `replace` or `move`, by target.
+        notes: what publishing does not do, such as feeding the materialized views on a target.
         lacking: grants that the user does not have; None where the server cannot tell.
     """
 
@@ -31,6 +30,7 @@ class PlannedRun:
     population: prepare.Population
     parts: int
     methods: Mapping[str, str]
+    notes: tuple[str, ...]
     lacking: tuple[grants.Grant, ...] | None
 
 
@@ -44,15 +44,25 @@ def plan(endpoint: Endpoint, loaded: Loaded, day: date | None, reference: str) -
             model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version
         )
         manifest = prepare.manifest(client, loaded, model, package, population, write=False)
-        targets = [target.table for target in manifest.targets]
-        needed = grants.required(endpoint.database, migrate.schema(), targets)
+        names = [target.table for target in manifest.targets]
+        needed = grants.required(endpoint.database, migrate.schema(), names)
         return PlannedRun(
             manifest,
             population,
             tables.active_parts(client, loaded.config.source.table),
             {
-                target.table: publish.method(twins.require_swappable(client, target.table))
+                target.table: targets.method(twins.require_swappable(client, target.table))
                 for target in manifest.targets
             },
+            tuple(_notes(client, names)),
             grants.missing(client, needed),
         )
+
+
+def _notes(client: Client, names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        for view in targets.unfed_views(client, name):
+            yield (
+                f"the materialized view {view} on {name} gets no rows: partitions are swapped, not inserted; "
+                "make it a plain or refreshable view"
+            )

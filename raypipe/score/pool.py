@@ -3,8 +3,6 @@
 docs/decisions/0008-scoring-pool.md measures why these are plain actors and not a Ray Data dataset.
 """
 
-from __future__ import annotations
-
 import platform
 from collections import deque
 from collections.abc import Iterable, Iterator

@@ -1,11 +1,9 @@
 """Prepare a scoring run: freeze the manifest from a config, a model and a date."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -13,7 +11,6 @@ from typing import Any
 
 from raypipe.artifact.contract import Contract, describe_query
 from raypipe.artifact.package import Card
-from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.server_errors import STATEMENT
 from raypipe.clickhouse.statements import Statement, identifier, literal, load
@@ -21,10 +18,10 @@ from raypipe.config.load import Loaded
 from raypipe.data import split
 from raypipe.data.days import today
 from raypipe.data.slices import Slicing, cut, has_place, unsliced
-from raypipe.errors import ConfigError, GateRefused, ServerError, advised
+from raypipe.errors import ConfigError, GateRefused, RaypipeError, ServerError, advised, together
 from raypipe.models.protocol import load_family
 from raypipe.registry.record import Registered
-from raypipe.score import current_rows, gate, publish, publish_sql
+from raypipe.score import current_rows, gate, publish_sql, targets
 from raypipe.score.manifest import Manifest, PublishTarget
 
 NOT_CUT = Slicing("whole", (), (), (), 0)
@@ -127,6 +124,7 @@ def manifest(
         explain_features=config.score.explain.features,
         threshold=card.threshold,
         levels=card.levels,
+        score_range=card.score_range,
         timezone=config.timezone,
         inputs=contract.inputs,
         outputs=tuple(card.outputs.items()),
@@ -136,8 +134,7 @@ def manifest(
         ),
         snapshot=None,
     )
-    for target, (_, statement) in zip(uncut.targets, published, strict=True):
-        _require_publishable(client, uncut, target, statement)
+    _require_targets(client, uncut, [statement for _, statement in published])
     if population.copied and write:
         return _copied(client, loaded, uncut, card, population)
     return _cut(client, loaded, uncut, population, config.source.table, population.pinned)
@@ -189,10 +186,21 @@ def _copied(client: Client, loaded: Loaded, uncut: Manifest, card: Card, populat
         raise
 
 
+def _require_targets(client: Client, uncut: Manifest, statements: Sequence[Statement]) -> None:
+    """Refuse the targets that the run cannot publish to, all of them at once."""
+    refusals: list[RaypipeError] = []
+    for target, statement in zip(uncut.targets, statements, strict=True):
+        try:
+            _require_publishable(client, uncut, target, statement)
+        except (ConfigError, GateRefused) as error:
+            refusals.append(error)
+    if refusals:
+        raise together(refusals)
+
+
 def _require_publishable(client: Client, uncut: Manifest, target: PublishTarget, statement: Statement) -> None:
     """Refuse a publish statement that cannot run, before the run scores for it."""
-    table = twins.require_swappable(client, target.table)
-    publish.mark(table, uncut)
+    table = targets.require_target(client, uncut, target)
     if target.current is not None:
         current_rows.day_column(table, target)
     source = statement.source

@@ -6,17 +6,15 @@ the new rows in one step; an earlier run's rows are deleted by their mark once t
 filled before the first target changes.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from raypipe.artifact.contract import describe_query
-from raypipe.clickhouse import twins
+from raypipe.clickhouse import mutations, twins
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import Statement, identifier
+from raypipe.clickhouse.statements import Statement
 from raypipe.clickhouse.tables import Table
 from raypipe.config.publishing import PREDICTIONS
 from raypipe.errors import ConfigError, GateRefused
@@ -24,53 +22,12 @@ from raypipe.score import publish_sql, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest, PublishTarget
 from raypipe.score.runs import Run
+from raypipe.score.targets import IN_PARTITION, mark, method, partition_columns, require_target, require_visible
 
 log = logging.getLogger(__name__)
 
-RUN_CONSTANTS = {"prediction_type", "prediction_date", "model_id", "model_version"}
 # Several threads, and no sorting into one part: this halves the time to fill a twin.
 FILLING = {"max_insert_threads": 4, "optimize_on_insert": 0}
-IN_PARTITION = "_partition_id = {partition:String}"
-# Together, the marks that a table has tell a run's rows from another run's; see `mark`.
-MARKS = ("batch_id", "created_at", "predicted_at", "model_version", "prediction_date", "assignment_date")
-
-
-def method(target: Table) -> str:
-    """Return `replace` where a partition of the target holds only the rows of one run key, else `move`."""
-    parts = _parts(target)
-    # Where several pipelines share a table, a partition of the date alone holds rows of all of them.
-    shared = target.column("prediction_type") is not None and "prediction_type" not in parts
-    return "replace" if "prediction_date" in parts and parts <= RUN_CONSTANTS and not shared else "move"
-
-
-def _parts(target: Table) -> set[str]:
-    """Return the expressions of a table's partition key."""
-    return {part.strip() for part in target.partition_key.strip("()").split(",")} - {""}
-
-
-def mark(table: Table, run: Manifest | Run, name: str = "mark") -> tuple[str, dict[str, Any]]:
-    """Return the condition for one run's rows in a target, and its bound values, named `name` and a column."""
-    names = {column.name for column in table.columns}
-    values = {
-        "batch_id": ("String", run.run_id),
-        "created_at": ("DateTime", run.run_at),
-        "predicted_at": ("DateTime", run.run_at),
-        "model_version": ("String", run.model_version),
-        "prediction_date": ("Date", run.date),
-        "assignment_date": ("Date", run.date),
-    }
-    used = [column for column in MARKS if column in names]
-    # Two runs of one pipeline never begin in the same second (`prepare.run_at`); runs of two pipelines may.
-    tells = "created_at" in names and names & {"model_version", "prediction_date", "assignment_date"}
-    if "batch_id" not in names and not tells:
-        raise ConfigError(
-            f"{table.name} has no columns that tell the rows of two runs apart",
-            found=", ".join(sorted(names)),
-            allowed="batch_id, or created_at with model_version or prediction_date",
-            next_step="publish into another table, or add a batch_id column",
-        )
-    condition = " AND ".join(f"{identifier(column)} = {{{name}_{column}:{values[column][0]}}}" for column in used)
-    return condition, {f"{name}_{column}": values[column][1] for column in used}
 
 
 @dataclass(frozen=True)
@@ -109,11 +66,11 @@ def prepare(
 
     Raises:
         ConfigError: the target or its publish statement cannot be used.
-        GateRefused: the statement does not yield the staged rows.
+        GateRefused: the statement does not yield the staged rows, or would replace rows that the user may not see.
         DataError: the rows fall into several partitions.
     """
-    table = twins.require_swappable(client, target.table)
-    how, of_all_models = method(table), not _parts(table) & {"model_id", "model_version"}
+    table = require_target(client, manifest, target)
+    how, of_all_models = method(table), not partition_columns(table) & {"model_id", "model_version"}
     standing = count_own(client, manifest, target.table, table)
     if how == "move" and standing == rows:
         return PreparedTarget(target, "present", "", of_all_models)
@@ -127,6 +84,8 @@ def prepare(
         if shared:
             log.info("%s: its partition is shared, so the rows are added beside %s", target.table, shared)
             how = "move"
+        else:
+            require_visible(client, target.table, partition)
     return PreparedTarget(target, how, partition, of_all_models, twin, not standing and target.table != PREDICTIONS)
 
 
@@ -138,7 +97,7 @@ def others(client: Client, manifest: Manifest, target: PublishTarget, partition:
     too, because its rows may come in before the swap.
     """
     table = twins.require_swappable(client, target.table)
-    if "prediction_type" not in _parts(table):
+    if "prediction_type" not in partition_columns(table):
         working = runs.at_work(client, manifest, table.name)
         if working:
             return f"rows of {', '.join(working)}, at work on the date"
@@ -156,7 +115,8 @@ def swap(client: Client, manifest: Manifest, prepared: PreparedTarget) -> None:
     """Swap the prepared rows into their target, whole; repeating it changes nothing.
 
     Raises:
-        GateRefused: rows of others are in the partition that would be replaced; a resume looks at it again.
+        GateRefused: rows of others, or rows that the user may not see, are in the partition that would be replaced.
+            A resume looks at it again.
     """
     if prepared.how == "present":
         return
@@ -169,7 +129,10 @@ def swap(client: Client, manifest: Manifest, prepared: PreparedTarget) -> None:
             allowed=f"only rows of runs of {manifest.pipeline}",
             next_step=f"`raypipe resume {manifest.run_id}` adds the run's rows beside them",
         )
-    swapping = client.topology.replace if prepared.how == "replace" and not shared else client.topology.move
+    replaces = prepared.how == "replace" and not shared
+    if replaces:
+        require_visible(client, prepared.target.table, prepared.partition)
+    swapping = client.topology.replace if replaces else client.topology.move
     for sql, settings in swapping(prepared.target.table, prepared.twin, prepared.partition):
         client.run(sql, settings=settings)
 
@@ -223,8 +186,7 @@ def remove_earlier(client: Client, run: Manifest | Run, target: str, earlier: Ma
     is_own = values == mark(table, run)[1]
     if not is_own and count(client, target, condition, values):
         log.info("removing the rows of %s from %s", earlier.run_id, target)
-        sql, settings = client.topology.delete(target, condition)
-        client.run(sql, values, settings)
+        mutations.delete(client, target, condition, values)
 
 
 def verify(client: Client, manifest: Manifest, target: PublishTarget, rows: int) -> None:

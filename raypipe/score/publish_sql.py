@@ -1,7 +1,5 @@
 """Fill a target's publish.sql for a run, and count the rows that it must yield."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

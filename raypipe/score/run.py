@@ -1,7 +1,5 @@
 """Execute or resume a scoring run, from its manifest to its commit: stage, check, publish."""
 
-from __future__ import annotations
-
 import json
 import logging
 import time

@@ -1,7 +1,5 @@
 """Measure the drift of a run on the counts of its own scoring pass, and write its monitoring row."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime

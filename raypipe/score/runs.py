@@ -3,8 +3,6 @@
 The epochs of the pipeline's lock order the runs and the versions of their rows. No clock does: a host's may be wrong.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -232,11 +230,10 @@ def listed(client: Client, pipeline: str | None = None, limit: int = 20) -> list
 def earlier(client: Client, run: Run) -> list[Run]:
     """Return the earlier runs of the same pipeline and date whose rows may be in the targets.
 
-    Failed runs count, too: a run may have died after it wrote one of its targets. A run that took over meanwhile is
-    later.
+    Failed runs count, too: a run may have died after it wrote one of its targets.
     """
-    others = siblings(client, run)
-    return [other for other in others if other.sequence < run.sequence and other.status != SUPERSEDED]
+    others = [other for other in siblings(client, run) if other.sequence < run.sequence]
+    return [other for other in others if other.status != SUPERSEDED]
 
 
 def siblings(client: Client, run: Run | Manifest) -> list[Run]:
@@ -259,9 +256,7 @@ def at_work(client: Client, manifest: Manifest, table: str) -> list[str]:
 
 def superseded(client: Client) -> list[tuple[Run, Run]]:
     """Return the published runs that have a later published run of their date, each with the latest."""
-    published = sorted(
-        _select(client, "status = 'PUBLISHED'", {}), key=lambda run: (run.sequence, run.run_id), reverse=True
-    )
+    published = sorted(_select(client, "status = 'PUBLISHED'", {}), key=lambda run: run.sequence, reverse=True)
     latest: dict[tuple[str, date], Run] = {}
     for run in published:
         latest.setdefault((run.pipeline, run.date), run)

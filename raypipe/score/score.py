@@ -3,8 +3,6 @@
 champion → manifest → lock → slices → staging → ledger → gate → drift → swap → commit
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The staging table of a run: narrow rows, one partition per slice."""
 
-from __future__ import annotations
-
 from raypipe.artifact.contract import key_hash
 from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client

@@ -1,9 +1,8 @@
 """Score one slice: stream its rows, predict, stage narrow rows, write a receipt. Runs without Ray, too."""
 
-from __future__ import annotations
-
 import hashlib
 import json
+import math
 import os
 import resource
 import secrets
@@ -138,7 +137,7 @@ class _Attempt:
         table = pa.Table.from_batches([batch.select([*self._manifest.keys, *self._manifest.carry, KEY_HASH])])
         for name, _ in self._manifest.outputs:
             table = table.append_column(name, prediction.columns[name])
-        usable = np.isfinite(scores) & _keyed(batch, self._manifest.keys)
+        usable = _in_range(scores, self._manifest.score_range) & _keyed(batch, self._manifest.keys)
         if not usable.all():
             self._reject(batch, x, scores, np.flatnonzero(~usable), first)
             table, scores = table.filter(pa.array(usable)), scores[usable]
@@ -176,7 +175,7 @@ class _Attempt:
         rows = []
         for position, key in zip(positions.tolist(), keys, strict=True):
             missing = [name for name, value in key.items() if value is None]
-            reason = f"NULL in the key ({', '.join(missing)})" if missing else "the score is not a finite number"
+            reason = f"NULL in the key ({', '.join(missing)})" if missing else self._fault(float(scores[position]))
             rows.append(
                 {
                     "run_id": self._manifest.run_id,
@@ -193,6 +192,12 @@ class _Attempt:
         self._rejected += len(rows)
         token = content_token(self._manifest.run_id, self._piece.index, self._attempt, "rejected", first)
         self._client.insert_rows("raypipe_rejected_rows", rows, token=token)
+
+    def _fault(self, score: float) -> str:
+        if not math.isfinite(score) or self._manifest.score_range is None:
+            return "the score is not a finite number"
+        low, high = self._manifest.score_range
+        return f"the score is outside the range of its kind, {low:g} to {high:g}"
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -215,6 +220,14 @@ def _shown(keys: pa.RecordBatch) -> list[dict[str, Any]]:
         for column in keys.columns
     ]
     return [dict(zip(keys.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _in_range(scores: Scores, score_range: tuple[float, float] | None) -> npt.NDArray[np.bool_]:
+    """Return which scores may be published."""
+    if score_range is None:
+        return np.isfinite(scores)
+    # NumPy compares in the scores' own precision, so that a bound such as 0.1 includes the score 0.1.
+    return (scores >= score_range[0]) & (scores <= score_range[1])
 
 
 def _keyed(batch: pa.RecordBatch, keys: tuple[str, ...]) -> npt.NDArray[np.bool_]:

@@ -4,8 +4,6 @@ Every k of `model.params.clusters` is a trial with a row in ml_model_training_ru
 tries all of them in this process on the same rows, so that `raypipe sweep` has nothing to add (docs/decisions/0019).
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress

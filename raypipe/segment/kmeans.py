@@ -1,7 +1,5 @@
 """Fit k-means on standardised columns with scikit-learn, stored as JSON; scoring needs NumPy alone."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,14 +41,14 @@ class KMeans(MatrixFamily):
     # Scoring never imports scikit-learn, but pyarrow would import pandas to read the golden rows.
     scores_without = ("pandas",)
 
-    def check(self, params: Mapping[str, Any]) -> None:
+    def check(self, params: Mapping[str, Any], kind: str) -> None:
         """Refuse parameters that scikit-learn's KMeans does not take.
 
         Raises:
             ConfigError: a name is unknown, or scikit-learn is not installed.
         """
         own = {name: value for name, value in params.items() if name not in ("clusters", "words")}
-        require_parameters(own, library("sklearn.cluster").KMeans, ("clusters", "words"), _INSTEAD)
+        require_parameters(own, library("sklearn.cluster").KMeans, _INSTEAD, ("clusters", "words"))
 
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[Clusters, History]:
         """Fit on one thread, so that the same seed gives the same centroids to the last bit.
@@ -116,7 +114,7 @@ def _parameters(estimator: Any, spec: FitSpec) -> tuple[int, dict[str, tuple[str
             allowed=f"1 to {MOST_CLUSTERS}",
         )
     words = _words(own.pop("words", {}), spec.columns)
-    require_parameters(own, estimator, ("clusters", "words"), _INSTEAD)
+    require_parameters(own, estimator, _INSTEAD, ("clusters", "words"))
     return clusters, words, own
 
 

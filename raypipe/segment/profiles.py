@@ -1,7 +1,5 @@
 """Describe clusters in words: their traits, names and codes."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Restrict a sweep to the entities of one brand."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -6,8 +6,6 @@ FOLDER/NAME.result.json     its result
 Both are JSON, and nothing else is read: others may be able to write to the folder.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 A failed cell does not stop the others.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Mapping, Sequence

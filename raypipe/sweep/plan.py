@@ -1,7 +1,5 @@
 """The plan of a sweep: its recipe, the axes of its space, its metric and its limits."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -3,8 +3,6 @@
 TPE: Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization".
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

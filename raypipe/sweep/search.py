@@ -1,7 +1,5 @@
 """Run the trials of a sweep, and pick the best."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Optuna knows flat names with numbers and words. A choice is the JSON of its valu
 of its own, `features.drop:NAME`, with the word `used` or `dropped`.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -3,8 +3,6 @@
 A sweep never promotes: a candidate becomes the champion by its registered evidence, or by hand.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from datetime import UTC, date, datetime

@@ -3,8 +3,6 @@
 A trial never sees a test row: its queries bind no test snapshot, and its table has no such part.
 """
 
-from __future__ import annotations
-
 import re
 import secrets
 from collections.abc import Callable, Mapping

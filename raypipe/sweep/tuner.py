@@ -7,8 +7,6 @@ Ray Tune's files do not outlive the process: they hold pickles, which run code w
 docs/decisions/0016-a-sweep-goes-on-from-its-rows.md
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

@@ -35,7 +35,8 @@ class ModelSuite:
 
     def spec(self) -> FitSpec:
         """Return the settings of the fit; override it to try others."""
-        return FitSpec(COLUMNS, params=self.params, rounds=20, seed=3, threads=1)
+        kind = "binary" if self.binary else "number"
+        return FitSpec(COLUMNS, params=self.params, rounds=20, seed=3, threads=1, kind=kind)
 
     def test_the_config_can_name_the_family(self) -> None:
         family = self.family()
@@ -48,6 +49,10 @@ class ModelSuite:
         assert scores.shape == (ROWS,)
         assert scores.dtype == np.float32
         assert np.isfinite(scores).all()
+
+    def test_scores_of_a_binary_label_are_probabilities(self) -> None:
+        scores = self.model().predict(rows(self.binary).x)
+        assert not self.binary or (scores.min() >= 0 and scores.max() <= 1)
 
     def test_the_model_learned_the_signal(self) -> None:
         data = rows(self.binary)

@@ -1,7 +1,5 @@
 """Evaluate predictions with known outcomes that ClickHouse has aggregated into cells."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Validate earlier predictions against their outcomes, once the label's horizon has passed."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Compare two registered versions on the same test rows, as evidence for a promotion long after the fit."""
 
-from __future__ import annotations
-
 from raypipe.artifact.package import Package
 from raypipe.clickhouse.client import Client
 from raypipe.evaluation.decision import Decision, decide

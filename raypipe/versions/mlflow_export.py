@@ -3,8 +3,6 @@
 raypipe's own registry still decides; the export serves readers of MLflow.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import re

@@ -3,8 +3,6 @@
 its contract fits the features query and the champion's → evidence on the same rows, or a reason → aliases
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC, datetime
 

@@ -1,7 +1,5 @@
 """Remove the artifacts of old versions: mark the versions in the registry first, then delete the files."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ An artifact is addressed by its content, so that two versions may share it. It i
 marked and no alias and no run names them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

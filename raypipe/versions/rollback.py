@@ -3,8 +3,6 @@
 dates that the champion published → scored and published with the previous champion → aliases
 """
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 from datetime import UTC, date, datetime

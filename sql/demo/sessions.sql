@@ -72,7 +72,7 @@ FROM
             i -> (day - toUInt16(least(13, floor(-log(uniform(s, 30 + i)) * 2)))) * 8 + toUInt8(floor(uniform(s, 50 + i) * 6)),
             range(1 + toUInt8(least(7, floor(-log(uniform(s, 7)) * (0.5 + exp(0.4 * interest)))))))) AS seen,
         arrayMap(
-            code -> toUInt32(floor(uniform(cityHash64(brand_key, toUInt32(code)), 1) * 8) IN (topic, second_topic) ? code : bitXor(code, 1)),
+            code -> toUInt32(has([toFloat64(topic), toFloat64(second_topic)], floor(uniform(cityHash64(brand_key, toUInt32(code)), 1) * 8)) ? code : bitXor(code, 1)),
             seen) AS opened,
         arrayDistinct(opened) AS read,
         arrayMap(code -> toUInt8(floor(uniform(cityHash64(brand_key, code), 1) * 8)), read) AS read_topics,

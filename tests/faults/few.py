@@ -1,9 +1,8 @@
-"""Provide a night of 300 readers with a champion made by hand: whole runs in a second, without Ray."""
+"""Run the nights of the small publisher, with pauses, deaths and wrong clocks."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,16 +16,13 @@ import pytest
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import load_all
-from raypipe.project import shipped
 from raypipe.score import prepare, runs
 from raypipe.score.manifest import Manifest
 from tests.conftest import FittedPublisher
 from tests.faults.oracle import assert_exact, in_process, planned
-from tests.integration.conftest import SNAPSHOTS, _few_users, _registered
+from tests.faults.small import DAY, small_publisher
 
-DAY = SNAPSHOTS[-1]
 TARGETS = ("customer_churn_predictions", "ml_model_predictions")
 SWAP = re.compile(r"ALTER TABLE .* (REPLACE|MOVE) PARTITION ID")
 
@@ -98,20 +94,13 @@ def _die(*_: Any) -> None:
 def few_readers(server: Endpoint, folder: Path, schema: str = "raypipe") -> Iterator[Night]:
     """Provide a night with raypipe's own targets or a publisher's monthly ones."""
     place = replace(server, database=f"raypipe_test_{uuid.uuid4().hex[:12]}")
-    project = folder / "project"
-    shutil.copytree(shipped() / "configs", project / "configs")
-    shutil.copytree(shipped() / "sql" / "churn", project / "sql" / "churn")
     with Client(server) as admin:
         admin.run(f"CREATE DATABASE {place.database}")
         try:
             with Client(place) as client:
                 if schema == "publisher":
                     _monthly(client)
-                migrate(client)
-                _few_users(client)
-                artifacts = folder / "artifacts"
-                _registered(client, project, artifacts)
-                yield Night(FittedPublisher(place, artifacts), client)
+                yield Night(small_publisher(server, place.database, folder), client)
         finally:
             admin.run(f"DROP DATABASE IF EXISTS {place.database} SYNC")
 

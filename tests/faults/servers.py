@@ -7,7 +7,7 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -36,13 +36,19 @@ LIMITED = "limited"
 class Embedded:
     """An embedded engine in a process that may be killed, and that keeps its address and password when it is back."""
 
-    def __init__(self, folder: Path, *, grants: Sequence[str] = ()) -> None:
-        """Prepare the folder; where grants are given, a second user, `LIMITED`, has these and no more."""
+    def __init__(self, folder: Path, *, grants: Sequence[str] = (), filters: Mapping[str, str] | None = None) -> None:
+        """Prepare the folder.
+
+        Args:
+            folder: The engine's folder.
+            grants: All that a second user, `LIMITED`, may do.
+            filters: Conditions by `database.table` for the rows that `LIMITED` sees.
+        """
         self._folder = folder
         self._lease: Lease | None = None
         self._secret = folder / "secret"
         password = secrets.token_hex(16)
-        users = user(TESTER, password) + (user(LIMITED, password, grants) if grants else "")
+        users = user(TESTER, password) + (user(LIMITED, password, grants, filters) if grants or filters else "")
         configured(folder, f"<http_port>{free_port()}</http_port>", users=users)
         self._secret.touch(mode=0o600)
         self._secret.write_text(password)
@@ -66,8 +72,12 @@ class Embedded:
             _ended(lease.pid)
 
 
-def user(name: str, password: str, grants: Sequence[str] = ()) -> str:
+def user(name: str, password: str, grants: Sequence[str] = (), filters: Mapping[str, str] | None = None) -> str:
     """Return a user of users.xml, who may do everything where no grants are given."""
+    seen = ""
+    for place, condition in (filters or {}).items():
+        database, table = place.split(".")
+        seen += f"<{database}><{table}><filter>{escape(condition)}</filter></{table}></{database}>"
     granted = "".join(f"<query>{escape(grant)}</query>" for grant in grants)
     return f"""
         <{name}>
@@ -76,6 +86,7 @@ def user(name: str, password: str, grants: Sequence[str] = ()) -> str:
             <profile>default</profile>
             <quota>default</quota>
             {f"<grants>{granted}</grants>" if granted else ""}
+            {f"<databases>{seen}</databases>" if seen else ""}
         </{name}>
     """
 

@@ -146,6 +146,7 @@ def scoring(client: Client) -> Callable[..., Scoring]:
             explain_features=5,
             threshold=0.25,
             levels=(("low", 0.15), ("high", 1.01)),
+            score_range=(0.0, 1.0),
             timezone="UTC",
             inputs=(),
             outputs=(),
@@ -252,7 +253,9 @@ def _registered(client: Client, project: Path, artifacts: Path) -> RegisteredMod
     contract = freeze(client, config.features, config.entity.keys, config.carry, features, [bound], statement.source)
     x = matrix(client.table(contract.select(features), bound).column("x"), len(contract.columns))
     rows = Matrix(x, (x[:, contract.columns.index("days_since_last_session")] > 14).astype(np.float32))
-    spec = FitSpec(contract.columns, contract.monotone, {"objective": "binary:logistic", "max_depth": 2}, rounds=5)
+    spec = FitSpec(
+        contract.columns, contract.monotone, {"objective": "binary:logistic", "max_depth": 2}, rounds=5, kind="binary"
+    )
     model, _ = XGBoost().fit(rows, rows, spec)
     bins = fit_bins(x, model.predict(x))
     levels = tuple((level.name, level.below) for level in config.levels)

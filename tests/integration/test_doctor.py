@@ -42,6 +42,7 @@ def make(client: Client, *tables: str, comment: str = "") -> None:
         client.run(f"CREATE TABLE {identifier(table)} (x UInt8) ENGINE = Null COMMENT '{comment}'")
 
 
+@pytest.mark.versions
 def test_a_migrated_database_has_no_problem(client: Client) -> None:
     migrate(client)
     found = examine(client.endpoint, EVERYTHING, embedded=True)

@@ -20,7 +20,7 @@ from tests.unit.test_repository import locked
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
-OLDEST_CLICKHOUSE = Version("24.8")
+OLDEST_CLICKHOUSE = Version("25.8")
 
 
 def load(name: str) -> Any:

@@ -4,8 +4,6 @@
 what commands hold.
 """
 
-from __future__ import annotations
-
 from raypipe.clickhouse.embedded.lease import Lease, open_embedded, require_engine, serve
 
 __all__ = ["Lease", "open_embedded", "require_engine", "serve"]

@@ -8,8 +8,6 @@ chDB's extension runs the main function of clickhouse-local, which reads ./confi
 The INSERT below keeps it running: it reads a pipe until this process closes the other end.
 """
 
-from __future__ import annotations
-
 import os
 import secrets
 import signal

@@ -3,8 +3,6 @@
 ClickHouse merges files of `config.d/` and `users.d/` beside it, if there are any.
 """
 
-from __future__ import annotations
-
 from hashlib import sha256
 from string import Template
 

@@ -1,7 +1,5 @@
 """Join the engine that runs on a folder, or start it."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import select

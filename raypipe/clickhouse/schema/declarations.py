@@ -5,8 +5,6 @@ prints it, and ENGINE, PARTITION BY, ORDER BY and TTL on lines of their own. The
 with the server's description of the same tables.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

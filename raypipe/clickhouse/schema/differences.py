@@ -5,8 +5,6 @@ rows, else a note. TTL, codecs, comments, settings and additional columns are th
 compared.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """List the privileges that raypipe needs, and those that the user lacks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -33,13 +31,14 @@ _SCRATCH = ("SELECT", "INSERT", "CREATE TABLE", "DROP TABLE")
 SCRATCH = {
     "lock": ("CREATE TABLE", "DROP TABLE"),
     "staging": (*_SCRATCH, "ALTER DELETE"),
-    # To move a partition out of a table, servers of 2024 ask for ALTER DELETE and later ones for ALTER MOVE PARTITION.
+    # Features of a day in a monthly partition delete the old day from a copy of the partition.
     "twin": (*_SCRATCH, "ALTER DELETE", "ALTER MOVE PARTITION"),
     "explain": _SCRATCH,
     "snapshot": _SCRATCH,
     "training": _SCRATCH,
 }
-ENGINES = ("MergeTree", "Null")
+# A twin has its target's engine; a lock is a Null table.
+ENGINES = ("MergeTree", "ReplacingMergeTree", "Null")
 SYNTAX_ERROR = 62
 
 

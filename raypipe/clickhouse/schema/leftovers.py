@@ -1,7 +1,5 @@
 """Find the tables that belong to one run, and drop those that no run needs any more."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """Create the tables that are missing; existing tables are compared and never altered."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache

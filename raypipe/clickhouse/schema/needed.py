@@ -1,7 +1,5 @@
 """Select the tables that the configured pipelines read or write, and those that raypipe always needs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -56,7 +56,7 @@ def earlier(client: Client, registered_model: RegisteredModel) -> Registered:
         artifact_sha256=old.sha256,
     )
     model = models.register(client, record, AT)
-    aliases.assign(client, "churn", aliases.PREVIOUS, model, "fitted before", "a test", AT)
+    aliases.move(client, "churn", {aliases.PREVIOUS: model}, "fitted before", "a test", AT)
     return model
 
 
@@ -102,8 +102,8 @@ def test_compare_refuses_it_as_the_champion(
 ) -> None:
     standing = models.find(client, "churn", registered_model.version)
     configs = load_pipeline("baselines", registered_model.project / "configs", environ={})
-    aliases.assign(client, "churn", aliases.CHAMPION, earlier, "a test", "a test", AT)
+    aliases.move(client, "churn", {aliases.CHAMPION: earlier}, "a test", "a test", AT)
     try:
         refused(earlier, lambda: compare(registered_model.endpoint, configs, None, silent))
     finally:
-        aliases.assign(client, "churn", aliases.CHAMPION, standing, "a test", "a test", AT)
+        aliases.move(client, "churn", {aliases.CHAMPION: standing}, "a test", "a test", AT)

@@ -442,7 +442,7 @@ class TestServer:
             return (200, {}, b"23.8.2.7\tUTC\n") if "version()" in statement else None
 
         with proxy(project.endpoint, answer) as old:
-            refused(project.run(*command, "--url", str(old), "--json"), 1, "23.8.2.7", "24.8 or newer", "upgrade")
+            refused(project.run(*command, "--url", str(old), "--json"), 1, "23.8.2.7", "25.8 or newer", "upgrade")
 
     def test_a_database_that_does_not_exist(self, project: Project) -> None:
         elsewhere = replace(project.endpoint, database="raypipe_no_such_database")
@@ -558,7 +558,7 @@ class TestLeaks:
 def fit_here(client: Client, recipe: Any, contract: Any, table: Any, progress: Any) -> tuple[dict[str, bytes], Any]:
     """Fits in this process what Ray Train fits otherwise."""
     parts = {name: training_table.read_part(client, table, name) for name in table.rows}
-    spec = FitSpec(contract.columns, contract.monotone, {"objective": "binary:logistic"}, rounds=3)
+    spec = FitSpec(contract.columns, contract.monotone, {}, rounds=3, kind="binary")
     model, history = XGBoost().fit(parts["train"], parts["validation"], spec)
     return model.files(), vars(history)
 

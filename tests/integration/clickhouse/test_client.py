@@ -83,6 +83,7 @@ def test_an_insert_of_a_million_rows_is_one_block_and_one_part(keyed: Client) ->
     assert parts == [(rows, 0)]
 
 
+@pytest.mark.versions
 def test_a_repeated_insert_with_the_same_token_adds_nothing(keyed: Client) -> None:
     for _ in range(2):
         keyed.insert("t", people([1, 2]), token="one")
@@ -98,6 +99,7 @@ def test_a_known_token_swallows_other_rows_and_so_must_hold_their_content(keyed:
     assert content_token("run", 1, [2]) != content_token("run", 1, [3])
 
 
+@pytest.mark.versions
 def test_a_null_in_a_key_is_refused_and_never_becomes_zero(keyed: Client) -> None:
     with pytest.raises(ServerError, match="NULL"):
         keyed.insert("t", people([1, None]))
@@ -111,6 +113,7 @@ def test_a_missing_column_is_refused(keyed: Client, columns: list[str] | None) -
     assert count(keyed) == 0
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("columns", [None, ["k", "name", "day"]])
 def test_an_unknown_column_is_refused(keyed: Client, columns: list[str] | None) -> None:
     with pytest.raises(DataError, match="unknown extra"):
@@ -123,6 +126,7 @@ def test_a_declared_subset_of_the_columns_gets_the_defaults_of_the_others(keyed:
     assert keyed.rows("SELECT k, name FROM t") == [(1, "")]
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("day", [date(1960, 1, 1), date(2160, 1, 1)])
 def test_a_date_out_of_range_is_refused_and_never_wraps(keyed: Client, day: date) -> None:
     with pytest.raises(DataError, match=rf"(?s)column day of t.*{day}.*1970-01-01 to 2149-06-06"):
@@ -130,6 +134,7 @@ def test_a_date_out_of_range_is_refused_and_never_wraps(keyed: Client, day: date
     assert count(keyed) == 0
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("year", [1960, 2160])
 def test_an_instant_out_of_range_is_refused_and_never_wraps(client: Client, year: int) -> None:
     client.run("CREATE TABLE t (at Nullable(DateTime('UTC')), n UInt8 MATERIALIZED 1) ENGINE = MergeTree ORDER BY ()")
@@ -192,6 +197,7 @@ def test_strings_and_low_cardinality_arrive_as_plain_strings(client: Client) -> 
     assert [field.type for field in found.schema] == [pa.string(), pa.string()]
 
 
+@pytest.mark.versions
 def test_an_error_before_the_first_row_carries_the_servers_code_and_text(client: Client) -> None:
     for ask in (client.rows, client.table, client.run):
         with pytest.raises(ServerError, match="no_such_table") as failed:
@@ -231,6 +237,7 @@ def test_settings_of_the_client_count_for_every_statement(database: Endpoint) ->
     assert failed.value.code == 396
 
 
+@pytest.mark.versions
 def test_a_setting_that_the_server_does_not_know_is_its_error(client: Client) -> None:
     with pytest.raises(ServerError, match="no_such_setting"):
         client.rows("SELECT 1", settings={"no_such_setting": 1})

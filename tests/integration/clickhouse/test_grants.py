@@ -1,118 +1,273 @@
-"""What raypipe writes, done by a user who has the grants of sql/grants.sql and no more."""
+"""Test sql/grants.sql: its users do their work with exactly these grants, and each grant that is missing is refused."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from raypipe.ads import ads
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.embedded import open_embedded
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.schema import grants
 from raypipe.clickhouse.schema.migrate import migrate, schema
 from raypipe.clickhouse.schema.needed import Needed
 from raypipe.clickhouse.statements import load_all
-from raypipe.config.load import load_pipeline
+from raypipe.config.load import Loaded, load_pipeline
 from raypipe.demo import build
 from raypipe.doctor import examine
 from raypipe.errors import Denied
-from raypipe.features import day as days
 from raypipe.features import snapshots
+from raypipe.fit import fit
+from raypipe.night import Step, run_night
 from raypipe.project import shipped
-from tests.faults.servers import LIMITED, Embedded
-
-pytestmark = pytest.mark.once
+from raypipe.score import plan, runs, score
+from raypipe.validate import validate as validation
+from tests.faults.servers import configured
 
 LAST = date(2026, 1, 31)
-# The database of the example; and one with the publisher's own tables, which are partitioned by the month.
-DATABASE, THEIRS = "publisher", "theirs"
+EVERYTHING = Needed(schema())
+DATABASE = "publisher"
+PASSWORD = "only for a test"
+ANALYST, TRAINING, NIGHTLY = "raypipe_analyst", "raypipe_training", "raypipe_nightly"
+PIPELINES = ("ads", "baselines", "churn", "clicks", "conversion", "engagement", "recommendation", "segmentation")
+# As in the configuration of a server: nothing is granted that no statement grants.
+STRICT = """<access_control_improvements>
+    <select_from_system_db_requires_grant>true</select_from_system_db_requires_grant>
+    <table_engines_require_grant>true</table_engines_require_grant>
+</access_control_improvements>"""
+USER = """<{name}>
+    <password_sha256_hex>{digest}</password_sha256_hex>
+    <networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota>
+    <grants>{grants}</grants>
+</{name}>"""
 
 
-def of_the_nightly_user() -> Iterator[str]:
-    """The grants of the example's roles, all of which its nightly user has, in both databases."""
+@dataclass(frozen=True)
+class Grant:
+    """One privilege on one thing, as `INSERT` on `publisher.raypipe_runs`."""
+
+    privilege: str
+    on: str
+
+    def __str__(self) -> str:
+        return f"{self.privilege} ON {self.on}"
+
+
+def granted() -> dict[str, tuple[Grant, ...]]:
+    """Return what each user of sql/grants.sql is granted through its roles."""
+    roles: dict[str, list[Grant]] = {}
+    users: dict[str, tuple[Grant, ...]] = {}
     for statement in load_all(shipped() / "sql" / "grants.sql"):
-        match = re.fullmatch(r"(GRANT .+ ON (\S+)) TO raypipe_(?:reader|trainer|sink|publisher)", statement.text)
-        if match:
-            yield match[1]
-            if match[2].startswith(f"{DATABASE}."):
-                yield match[1].replace(f" {DATABASE}.", f" {THEIRS}.")
+        if match := re.fullmatch(r"GRANT (.+) ON (\S+) TO (\w+)", statement.text):
+            roles.setdefault(match[3], []).extend(Grant(one, match[2]) for one in match[1].split(", "))
+        elif match := re.fullmatch(r"GRANT ([\w, ]+) TO (\w+)", statement.text):
+            users[match[2]] = tuple(dict.fromkeys(grant for role in match[1].split(", ") for grant in roles[role]))
+    return users
 
 
-def fill(client: Client) -> None:
-    """Makes and fills the tables of both databases."""
-    for name in (DATABASE, THEIRS):
-        client.run(f"CREATE DATABASE {name}")
-    with Client(replace(client.endpoint, database=DATABASE)) as filled:
-        migrate(filled)
-        build(filled, users=300, days=30, last_date=LAST)
-    with Client(replace(client.endpoint, database=THEIRS)) as theirs:
-        for statement in load_all(Path(__file__).parents[2] / "publisher" / "schema.sql"):
-            theirs.run(statement.text)
-        migrate(theirs)
-        columns = "event_id, event_type, event_timestamp, device_type_id, user_id, metadata"
-        theirs.run(
-            f"INSERT INTO customer_events ({columns}) SELECT {columns} FROM {DATABASE}.customer_events"
-            " WHERE event_type LIKE 'ad%'"
-        )
+USERS = granted()
+ALL = USERS[NIGHTLY]
+
+
+def without(grant: Grant) -> str:
+    """Return the name of the nightly user that lacks one grant."""
+    return f"without_{ALL.index(grant)}"
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Ignore progress."""
+
+
+def _user(name: str, held: Sequence[Grant]) -> str:
+    queries = "".join(f"<query>GRANT {grant}</query>" for grant in held)
+    return USER.format(name=name, digest=sha256(PASSWORD.encode()).hexdigest(), grants=queries)
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """The engine with the users of sql/grants.sql, and with a user for each grant that lacks this grant alone."""
+
+    owner: Endpoint
+    secret: Path
+    artifacts: Path
+
+    def of(self, user: str) -> Endpoint:
+        """Return the publisher's database as a user reaches it."""
+        return replace(self.owner, user=user, password_file=str(self.secret), database=DATABASE)
+
+    def load(self, pipeline: str, *overrides: str) -> Loaded:
+        quick = (f"artifacts={self.artifacts}", "evaluate.bootstrap=20", "score.explain.rows=20")
+        return load_pipeline(pipeline, shipped() / "configs", [*quick, *overrides], environ={})
+
+    def contents(self) -> list[tuple[object, ...]]:
+        """Return a checksum of each table that others read."""
+        with Client(self.owner) as client:
+            tables = [row[0] for row in client.rows("SHOW TABLES FROM publisher LIKE 'customer_%'")]
+            tables += ["raypipe_current_predictions", "ml_model_registry", "raypipe_aliases"]
+            sums = " UNION ALL ".join(
+                f"SELECT '{name}' AS name, count(), groupBitXor(cityHash64(*)) FROM publisher.{name}" for name in tables
+            )
+            # Final: a merge that drops what is replaced is no change.
+            return sorted(client.rows(sums, settings={"final": 1}))
 
 
 @pytest.fixture(scope="module")
-def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """An engine with both databases, as a user who has the grants of the example's nightly user."""
-    engine = Embedded(tmp_path_factory.mktemp("clickhouse"), grants=tuple(of_the_nightly_user()))
-    try:
-        endpoint = engine.start()
-        with Client(endpoint) as client:
-            fill(client)
-        yield replace(endpoint, user=LIMITED, database=DATABASE)
-    finally:
-        engine.stop()
+def publisher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Publisher]:
+    folder = tmp_path_factory.mktemp("clickhouse")
+    secret = folder / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text(PASSWORD)
+    users = dict(USERS) | {without(grant): tuple(one for one in ALL if one != grant) for grant in ALL}
+    configured(folder, STRICT, users="".join(_user(name, held) for name, held in users.items()))
+    with open_embedded(folder) as lease:
+        with Client(lease.endpoint) as owner:
+            owner.run(f"CREATE DATABASE {DATABASE}")
+        with Client(replace(lease.endpoint, database=DATABASE)) as client:
+            migrate(client)
+            build(client, users=2000, days=120, last_date=LAST)
+            # The night is to make it.
+            client.run("DELETE FROM customer_user_features WHERE feature_date = {day:Date}", {"day": LAST})
+        yield Publisher(lease.endpoint, secret, tmp_path_factory.mktemp("artifacts"))
 
 
-def test_the_engine_refuses_what_is_not_granted(limited: Endpoint) -> None:
-    with Client(limited) as client:
-        for statement in (
-            "TRUNCATE TABLE customer_events",
-            "CREATE TABLE mine (x UInt8) ENGINE = MergeTree ORDER BY x",
-            "DELETE FROM raypipe_runs WHERE 1",
-        ):
-            with pytest.raises(Denied):
-                client.run(statement)
+@pytest.fixture(scope="module")
+def night(publisher: Publisher, ray_session: None) -> dict[str, Step]:
+    """Run the whole night as the nightly user."""
+    loaded = {name: publisher.load(name) for name in PIPELINES}
+    return {step.pipeline: step for step in run_night(publisher.of(NIGHTLY), loaded, LAST, "UTC", silent)}
 
 
-def test_the_doctor_misses_no_grant(limited: Endpoint) -> None:
-    (check,) = [one for one in examine(limited, Needed(schema())) if one.name == "grants"]
+@pytest.mark.parametrize("pipeline", ["features", *PIPELINES])
+def test_the_nightly_user_does_the_night_of_every_pipeline(night: dict[str, Step], pipeline: str) -> None:
+    step = night[pipeline]
+    assert (step.status, step.reason) == ("done", "")
+    assert step.rows_published > 0
+
+
+def test_no_shipped_pipeline_is_left_out() -> None:
+    folder = shipped() / "configs"
+    assert {path.stem for path in folder.glob("*.yaml")} - {"base"} == set(PIPELINES)
+
+
+def test_the_nightly_user_judges_earlier_predictions(publisher: Publisher, night: dict[str, Step]) -> None:
+    loaded = publisher.load("churn")
+    score.score(publisher.of(NIGHTLY), loaded, LAST - timedelta(days=30), "champion", silent)
+    with Client(publisher.of(NIGHTLY)) as client:
+        assert validation.validate_newest(client, loaded, silent).new > 0
+
+
+def test_the_training_user_fits_and_does_not_publish(publisher: Publisher, night: dict[str, Step]) -> None:
+    loaded = publisher.load("segmentation")
+    assert fit.fit(publisher.of(TRAINING), loaded, LAST, silent).fitted
+    before = publisher.contents()
+    with pytest.raises(Denied):
+        score.score(publisher.of(TRAINING), loaded, LAST, "champion", silent)
+    assert publisher.contents() == before
+
+
+def test_the_analyst_looks_and_changes_nothing(publisher: Publisher, night: dict[str, Step]) -> None:
+    before = publisher.contents()
+    with Client(publisher.of(ANALYST)) as client:
+        assert runs.listed(client, "churn")
+    assert plan.plan(publisher.of(ANALYST), publisher.load("churn"), LAST, "champion").lacking
+    with pytest.raises(Denied):
+        fit.fit(publisher.of(ANALYST), publisher.load("segmentation"), LAST, silent)
+    assert publisher.contents() == before
+
+
+# A statement of each kind that a run makes, and that needs the privilege; `{table}` is what it is granted on.
+STATEMENTS = {
+    "SELECT": "SELECT 1 FROM {table} LIMIT 0",
+    "INSERT": "INSERT INTO {table} SELECT * FROM {table} WHERE 0",
+    "CREATE TABLE": "CREATE TABLE {table}new (x UInt8) ENGINE = Null",
+    "DROP TABLE": "DROP TABLE {table} SYNC",
+    "ALTER DELETE": "ALTER TABLE {table} DROP PARTITION ID 'none'",
+    "ALTER MOVE PARTITION": "ALTER TABLE {table} MOVE PARTITION ID 'none' TO TABLE publisher.ml_model_predictions",
+    "TABLE ENGINE": "CREATE TABLE publisher.raypipe_snapshot_new ENGINE = {table} ORDER BY 1 AS SELECT 1",
+}
+# The doctor alone reads them, and no run.
+FOR_THE_DOCTOR = {"system.disks": "disk of the server", "system.merge_tree_settings": "deduplication"}
+
+
+def _covered(on: str) -> str:
+    """Return a table that a grant covers: the one that is named, or one of those that a fixture made."""
+    return {"publisher.*": "publisher.ml_model_registry", "Null": "Null"}.get(on, on.replace("_*", "_probe"))
+
+
+@pytest.fixture(scope="module")
+def scratch(publisher: Publisher) -> None:
+    """Make a table of each kind that runs make for themselves."""
+    with Client(publisher.owner) as client:
+        for on in sorted({grant.on for grant in ALL if grant.on.endswith("_*")}):
+            client.run(f"CREATE TABLE {_covered(on)} AS {DATABASE}.ml_model_predictions")
+
+
+@pytest.mark.usefixtures("scratch")
+@pytest.mark.parametrize("grant", ALL, ids=str)
+def test_each_grant_that_is_missing_is_refused_and_the_doctor_names_it(publisher: Publisher, grant: Grant) -> None:
+    statement = STATEMENTS[grant.privilege].format(table=_covered(grant.on))
+    with Client(publisher.of(without(grant))) as client:
+        with pytest.raises(Denied, match=grant.privilege):
+            client.run(
+                statement if grant.on != "Null" else "CREATE TABLE publisher.raypipe_lock_new (x UInt8) ENGINE = Null"
+            )
+        if grant.on in FOR_THE_DOCTOR:
+            (check,) = [
+                one for one in examine(publisher.of(without(grant)), EVERYTHING) if one.name == FOR_THE_DOCTOR[grant.on]
+            ]
+            assert grant.on in check.detail
+            return
+        lacking = grants.missing(client, grants.required(DATABASE, schema()))
+    assert lacking
+    named = {Grant(privilege, one.on) for one in lacking for privilege in one.privileges}
+    if grant.on == f"{DATABASE}.*":
+        assert {one.privilege for one in named} == {"SELECT"}
+    else:
+        assert named == {grant}
+
+
+def test_the_doctor_misses_no_grant_of_the_nightly_user(publisher: Publisher) -> None:
+    (check,) = [one for one in examine(publisher.of(NIGHTLY), EVERYTHING) if one.name == "grants"]
     assert check.status == "ok", check.detail
 
 
-@pytest.mark.parametrize("database", [DATABASE, THEIRS])
-def test_ads_are_published_and_published_again(limited: Endpoint, tmp_path: Path, database: str) -> None:
-    place = replace(limited, database=database)
-    loaded = load_pipeline("ads", shipped() / "configs", [f"artifacts={tmp_path}"], environ={})
-    ads.run_ads(place, loaded, LAST, lambda stage, done, total: None)
-    second = ads.run_ads(place, loaded, LAST, lambda stage, done, total: None).outcome.run.run_id
-    with Client(place) as client:
-        for table, run in (
-            ("ml_model_ab_tests", "JSONExtractString(metadata, 'run_id')"),
-            ("ml_model_monitoring", "JSONExtractString(metadata, 'run_id')"),
-            ("ml_model_predictions", "batch_id"),
-        ):
-            assert client.rows(f"SELECT DISTINCT {run} FROM {table}") == [(second,)]
+def _publish(publisher: Publisher, at: Endpoint, pipeline: str) -> None:
+    """Do again what the night did for a pipeline, without its fit."""
+    if pipeline == "ads":
+        ads.run_ads(at, publisher.load("ads"), LAST, silent)
+    elif pipeline == "features":
+        with Client(at) as client:
+            now = datetime(2026, 2, 2, tzinfo=UTC)
+            snapshots.compute(client, LAST, run_at=now, timezone="UTC", progress=silent, replace=True)
+    else:
+        score.score(at, publisher.load(pipeline), LAST, "champion", silent)
 
 
-def test_a_days_features_are_made_and_replaced(limited: Endpoint) -> None:
-    with Client(limited) as client:
-        for status in (days.COMPUTED, days.REPLACED):
-            made = snapshots.compute(
-                client,
-                LAST - timedelta(days=1),
-                run_at=datetime(2026, 2, 1, tzinfo=UTC),
-                timezone="UTC",
-                progress=lambda stage, done, total: None,
-                replace=True,
-            )
-            assert [one.status for one in made.days] == [status]
+# Steps that end at the first statement that is refused, with one grant each that they lack.
+@pytest.mark.parametrize(
+    ("pipeline", "grant"),
+    [
+        ("ads", Grant("CREATE TABLE", "publisher.raypipe_snapshot_*")),
+        ("ads", Grant("CREATE TABLE", "publisher.raypipe_twin_*")),
+        ("segmentation", Grant("CREATE TABLE", "publisher.raypipe_lock_*")),
+        ("segmentation", Grant("INSERT", "publisher.raypipe_staging_*")),
+        ("segmentation", Grant("TABLE ENGINE", "ReplacingMergeTree")),
+        ("features", Grant("INSERT", "publisher.customer_user_features")),
+    ],
+    ids=str,
+)
+def test_a_step_that_lacks_a_grant_publishes_nothing(
+    publisher: Publisher, night: dict[str, Step], pipeline: str, grant: Grant
+) -> None:
+    limited = publisher.of(without(grant))
+    before = publisher.contents()
+    with pytest.raises(Denied, match=grant.privilege):
+        _publish(publisher, limited, pipeline)
+    assert publisher.contents() == before

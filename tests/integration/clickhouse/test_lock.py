@@ -35,6 +35,7 @@ def test_the_first_owner_holds_the_lock_until_it_gives_it_back(client: Client) -
     assert lock.holder(client, "churn") is None
 
 
+@pytest.mark.versions
 def test_a_second_run_is_told_who_holds_the_lock(client: Client) -> None:
     lock.acquire(client, "churn", Owner.here("churn_1"))
     with pytest.raises(Busy, match="churn_1") as refused:

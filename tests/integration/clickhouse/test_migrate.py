@@ -48,6 +48,7 @@ def ddl(client: Client) -> dict[str, str]:
     )
 
 
+@pytest.mark.versions
 def test_an_empty_database_gets_every_table_as_declared(client: Client) -> None:
     report = migrate(client)
     assert set(report.created) == {one.name for one in schema()}
@@ -58,6 +59,7 @@ def test_an_empty_database_gets_every_table_as_declared(client: Client) -> None:
         assert one.is_view or found[one.name].columns == one.table.columns
 
 
+@pytest.mark.versions
 def test_a_second_migration_creates_nothing(client: Client) -> None:
     migrate(client)
     before = ddl(client)
@@ -86,6 +88,7 @@ def test_a_migrated_database_has_the_publishers_codecs_engines_keys_and_ttl(
     assert publishers.rows(codecs, theirs) == found
 
 
+@pytest.mark.versions
 def test_the_publishers_tables_are_left_exactly_as_they_are(publishers: Client) -> None:
     before = ddl(publishers)
     report = migrate(publishers)
@@ -179,6 +182,7 @@ def publish(client: Client, run_id: str, pipeline: str, status: str, minute: int
     client.run(f"INSERT INTO ml_model_predictions (prediction_id, batch_id) VALUES ('of {run_id}', '{run_id}')")
 
 
+@pytest.mark.versions
 def test_the_view_of_current_predictions_follows_the_latest_published_run(client: Client) -> None:
     migrate(client)
     publish(client, "churn_1", "churn", "PUBLISHED", 1)

@@ -18,8 +18,6 @@ from raypipe.cluster import job_log, job_server
 from raypipe.cluster.job_request import Request
 from raypipe.errors import ClusterError, UsageError
 
-pytestmark = pytest.mark.once
-
 JOB = "raypipe_run_1"
 TOKEN = "canary-51c0ffee"
 LOG = "one\ntwo\nthree\n"

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.once
-
 PROGRAM = """
 import os, subprocess
 from raypipe.cluster import runtime

@@ -20,7 +20,6 @@ from tests.clusters import Head
 from tests.faults.actors import awaited
 
 # The embedded engine has a password, which must show nowhere.
-pytestmark = pytest.mark.once
 
 
 @pytest.fixture(scope="module")

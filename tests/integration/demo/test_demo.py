@@ -50,6 +50,7 @@ def test_the_same_seed_gives_the_same_rows_whatever_the_threads(empty: Client) -
     assert checksums(empty) == first
 
 
+@pytest.mark.versions
 def test_every_table_is_filled(empty: Client) -> None:
     build(empty, **SMALL)
     assert [table for table, (rows, _) in checksums(empty).items() if rows == 0] == []

@@ -326,6 +326,7 @@ def test_a_snapshot_computed_anew_equals_the_old_one_column_by_column(anywhere: 
     assert changed == {"ml_features", "created_at", "updated_at"}
 
 
+@pytest.mark.versions
 def test_a_missing_day_is_computed_and_no_other_day_is_touched(anywhere: Client) -> None:
     before = content(anywhere)
     (built,) = compute(anywhere).days
@@ -389,6 +390,7 @@ def test_a_day_that_is_there_is_left_alone(anywhere: Client) -> None:
     assert (built.status, content(anywhere)) == ("present", before)
 
 
+@pytest.mark.versions
 def test_replacing_a_day_writes_the_same_rows_again(anywhere: Client) -> None:
     first = compute(anywhere)
     before = content(anywhere)

@@ -26,8 +26,9 @@ from raypipe.evaluation.evaluate import evaluate
 from raypipe.fit import empty_tables, labelled, rivals, training_table
 from raypipe.fit import recipe as recipes
 from raypipe.fit.fitted import Fitted, fitter_of
+from raypipe.fit.labelled import fit_spec
 from raypipe.fit.recipe import Recipe, frozen
-from raypipe.models.protocol import FitSpec, Rows, answer, load_matrix_family
+from raypipe.models.protocol import Rows, answer, load_matrix_family
 from raypipe.project import shipped
 from raypipe.recommend import fit as recommending
 from raypipe.recommend.histories import INPUTS
@@ -89,7 +90,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def train(client: Client, recipe: Recipe, contract: Any, table: Any, progress: Any) -> tuple[dict[str, bytes], Any]:
         parts = {name: training_table.read_part(client, table, name) for name in table.rows}
-        spec = FitSpec(contract.columns, contract.monotone, recipe.params, recipe.rounds, recipe.early_stopping_rounds)
+        spec = fit_spec(recipe, contract)
         model, history = load_matrix_family(recipe.family).fit(parts["train"], parts["validation"], spec)
         return model.files(), vars(history)
 

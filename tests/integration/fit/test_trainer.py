@@ -23,7 +23,7 @@ from raypipe.models.protocol import FitSpec, Matrix
 from raypipe.models.xgboost import XGBoost
 from raypipe.testing.model_suite import COLUMNS, rows
 
-pytestmark = [pytest.mark.once, pytest.mark.usefixtures("ray_session")]
+pytestmark = pytest.mark.usefixtures("ray_session")
 
 FAMILY = "raypipe.models.xgboost:XGBoost"
 SPEC = FitSpec(
@@ -33,6 +33,7 @@ SPEC = FitSpec(
     early_stopping_rounds=5,
     seed=3,
     threads=1,
+    kind="binary",
 )
 TRAIN, VALIDATION = rows(binary=True), rows(binary=True, seed=2)
 

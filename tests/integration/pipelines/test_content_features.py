@@ -83,7 +83,7 @@ def fit(client: Client, monkeypatch: pytest.MonkeyPatch) -> Fitted:
     def fit_here(client: Client, recipe: Any, contract: Any, table: Any, progress: Any) -> tuple[Any, Any]:
         parts = {name: training_table.read_part(client, table, name) for name in table.rows}
         params = {"objective": "binary:logistic", "max_depth": 3, "base_score": 0.5}
-        spec = FitSpec(contract.columns, contract.monotone, params, rounds=20)
+        spec = FitSpec(contract.columns, contract.monotone, params, rounds=20, kind="binary")
         model, history = XGBoost().fit(parts["train"], parts["validation"], spec)
         return model.files(), vars(history)
 

@@ -56,7 +56,6 @@ GRID = tuple(
 )
 
 pytestmark = [
-    pytest.mark.once,
     pytest.mark.skipif(
         not SAMPLE.is_file(), reason=f"the deskdrop sample is not at {SAMPLE.name}; set RAYPIPE_DESKDROP_CSV"
     ),

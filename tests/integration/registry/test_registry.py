@@ -147,7 +147,7 @@ def test_an_unknown_reference_lists_what_is_there(registry: Client) -> None:
 
 @pytest.mark.parametrize("reference", ["champion", "latest", "v1"])
 def test_a_pipeline_without_models_says_what_to_do(registry: Client, reference: str) -> None:
-    with pytest.raises(ModelError, match="no versions"):
+    with pytest.raises(UsageError, match="no versions"):
         models.find(registry, "churn", reference)
 
 
@@ -220,7 +220,7 @@ def _roll_back(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("champions", "back"),
+    ("earlier", "back"),
     [
         (("a", "b", "c"), ["b", "a"]),
         (("a", "b", "a"), ["b"]),
@@ -229,9 +229,9 @@ def _roll_back(client: Client) -> None:
     ],
 )
 def test_rollbacks_go_further_back_and_never_to_and_fro(
-    registry: Client, champions: tuple[str, ...], back: list[str]
+    registry: Client, earlier: tuple[str, ...], back: list[str]
 ) -> None:
-    _champions(registry, *champions)
+    _champions(registry, *earlier)
     for version in back:
         _roll_back(registry)
         assert _names(registry)["champion"] == version

@@ -54,6 +54,7 @@ def test_staged_rows_that_are_gone_are_refused(scoring: Make) -> None:
     assert "raypipe resume" in refused(run, written, "staging and ledger disagree")
 
 
+@pytest.mark.versions
 def test_a_chunk_that_was_applied_twice_is_refused(scoring: Make) -> None:
     run = scoring()
     written = run.staged()

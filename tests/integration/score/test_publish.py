@@ -117,6 +117,7 @@ def content(client: Client, table: str) -> int:
     return int(client.value(f"SELECT groupBitXor(cityHash64(*)) FROM {table}"))
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("target", [PREDICTIONS, CHURN], ids=lambda target: target.table)
 def test_a_run_is_swapped_in_whole_where_partitions_are_its_own_and_moved_in_where_they_are_not(
     schema: str, scoring: Make, target: PublishTarget
@@ -156,6 +157,7 @@ def test_publishing_again_changes_nothing(schema: str, scoring: Make, target: Pu
     assert len(written) == 2
 
 
+@pytest.mark.versions
 def test_a_publication_that_stopped_before_the_swap_is_finished(schema: str, scoring: Make) -> None:
     run = scoring().with_manifest(targets=(PREDICTIONS,))
     written = run.staged()
@@ -166,6 +168,7 @@ def test_a_publication_that_stopped_before_the_swap_is_finished(schema: str, sco
     assert batches(run.client) == {run.manifest.run_id: 10}
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("target", [PREDICTIONS, CHURN], ids=lambda target: target.table)
 def test_a_rerun_of_a_date_replaces_the_earlier_run(schema: str, scoring: Make, target: PublishTarget) -> None:
     first = scoring("churn_20260131_00000001")

@@ -139,6 +139,7 @@ def test_the_newest_receipt_of_a_slice_counts(scoring: Callable[..., Any]) -> No
     assert ledger.receipts(run.client, run.manifest.run_id) == [second]
 
 
+@pytest.mark.versions
 def test_what_staging_confirms_is_kept_on_a_resume(scoring: Callable[..., Any]) -> None:
     run = scoring()
     written = run.staged()
@@ -146,6 +147,7 @@ def test_what_staging_confirms_is_kept_on_a_resume(scoring: Callable[..., Any]) 
     assert run.client.value(f"SELECT count() FROM {run.manifest.staging}") == 10
 
 
+@pytest.mark.versions
 def test_a_slice_without_a_receipt_is_dropped_and_done_again(scoring: Callable[..., Any]) -> None:
     run = scoring()
     receipt = run.stage(0, attempt=1)

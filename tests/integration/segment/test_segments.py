@@ -261,7 +261,7 @@ def test_a_champion_of_the_earlier_format_is_named_and_does_not_stop_a_fit(
     kind = ("k-means", "scikit-learn", "k-means", "json", at)
     record = ModelRecord("segmentation", "20260101.000000.earlier", "CANDIDATE", *kind, old.uri, old.sha256)
     earlier = models.register(reader, record, at)
-    aliases.assign(reader, "segmentation", aliases.CHAMPION, earlier, "a test", "a test", at)
+    aliases.move(reader, "segmentation", {aliases.CHAMPION: earlier}, "a test", "a test", at)
     fitted = fit.fit(nights.publisher.endpoint, nights.loaded, LAST, silent)
     named = "The artifact of segmentation 20260101.000000.earlier was written by another version of raypipe"
     assert fitted.fitted.warnings == (f"the champion's clusters could not be followed: {named}",)

@@ -38,8 +38,6 @@ from raypipe.sweep.plan import SweepPlan
 from raypipe.sweep.sweep import sweep_pipeline
 from tests.conftest import PUBLISHER_DAYS, PUBLISHER_LAST_DATE, PUBLISHER_SEED, _fresh_database
 
-pytestmark = pytest.mark.once
-
 USERS = 3000
 # The second value is one that XGBoost refuses, so that some trials crash.
 SPACE = (

@@ -109,7 +109,7 @@ def _register(client: Client, folder: Path, version: str, column: str) -> None:
     seen[:, 1 - contract.columns.index(column)] = 0
     rows = Matrix(seen, data.column("y").to_numpy().astype(np.float32))
     params = {"objective": "binary:logistic", "max_depth": 2}
-    model, _ = XGBoost().fit(rows, rows, FitSpec(contract.columns, contract.monotone, params, rounds=10))
+    model, _ = XGBoost().fit(rows, rows, FitSpec(contract.columns, contract.monotone, params, rounds=10, kind="binary"))
     package = Package(config.model.class_path, contract, fit_bins(x, model.predict(x)), 0.5, (), model)
     stored = files.save(str(folder / "artifacts"), pack(package, x, {"version": version}))
     at = datetime(2026, 2, 1, tzinfo=UTC)

@@ -127,7 +127,9 @@ def another(client: Client, model: RegisteredModel, depth: int, features_less: i
     x = matrix(data.column("x"), len(contract.columns))
     rows = Matrix(x, (x[:, contract.columns.index("total_sessions")] > 5 * depth).astype(np.float32))
     params = {"objective": "binary:logistic", "max_depth": depth}
-    fitted, _ = XGBoost().fit(rows, rows, FitSpec(contract.columns, contract.monotone, params, rounds=10))
+    fitted, _ = XGBoost().fit(
+        rows, rows, FitSpec(contract.columns, contract.monotone, params, rounds=10, kind="binary")
+    )
     return replace(package, contract=contract, model=fitted)
 
 
@@ -207,6 +209,7 @@ def replaced(registered_model: RegisteredModel, states: tuple[State, State]) -> 
 
 
 class TestRollback:
+    @pytest.mark.versions
     def test_promote_score_promote_another_and_roll_back(self, life: Life) -> None:
         life.promote(FIRST)
         life.score()
@@ -295,6 +298,7 @@ class TestRollback:
         assert life.aliases() == {"champion": FIRST}
         assert life.command("rollback", "churn").exit_code == 2
 
+    @pytest.mark.versions
     def test_interrupted_while_publishing_the_champion_stays_until_it_is_repeated(self, replaced: Life) -> None:
         between = replaced.published()
 
@@ -357,7 +361,7 @@ class TestRollback:
 
     def test_a_champion_that_published_anew_meanwhile_is_not_left_behind(self, replaced: Life) -> None:
         found = registry_champion.reversal(replaced.client, "churn")
-        with pytest.raises(Busy, match="published anew") as refused:
+        with pytest.raises(Busy, match="published again") as refused:
             rollback._require_unchanged(replaced.client, found, predictions=True)
         assert LATEST.isoformat() in str(refused.value)
         rollback._require_unchanged(replaced.client, found, predictions=False)
@@ -380,7 +384,7 @@ class TestRollback:
         before = replaced.content()
         result = replaced.command("rollback", "churn")
         assert json.loads(result.stdout)["error"]["code"] == result.exit_code == 2
-        for text in (f"The predictions of {gone} cannot be put back", EARLIER.isoformat(), "--alias-only"):
+        for text in (f"The predictions of {gone} cannot be restored", EARLIER.isoformat(), "--alias-only"):
             assert text in result.stderr
         assert "--date" not in result.stderr
         assert replaced.content() == before
@@ -398,7 +402,7 @@ class TestTwoAtOnce:
         before = life.content()
         third = models.find(life.client, "churn", THIRD)
         with pytest.raises(Busy, match="changed meanwhile") as refused:
-            promotion._settle(life.client, third, standing, "better than the first", "a test")
+            promotion._promote(life.client, third, standing, "better than the first", "a test")
         assert SECOND in str(refused.value)
         assert life.content() == before
 

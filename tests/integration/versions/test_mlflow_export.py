@@ -27,8 +27,6 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 mlflow: Any = pytest.importorskip("mlflow", reason="MLflow is not installed")
 pytest.importorskip("sqlalchemy", reason="MLflow's SQLite store needs sqlalchemy")
 
-pytestmark = pytest.mark.once
-
 AT = datetime(2026, 2, 1, tzinfo=UTC)
 
 

@@ -33,7 +33,7 @@ print(json.dumps(loaded))
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> files.Artifact:
     x = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
     rows = Matrix(x, (x[:, 0] > 0).astype(np.float32))
-    spec = FitSpec(("a", "b", "c"), params={"objective": "binary:logistic"}, rounds=3)
+    spec = FitSpec(("a", "b", "c"), rounds=3, kind="binary")
     model, _ = load_family(FAMILY).fit(rows, rows, spec)
     contract = Contract(("user",), ("String",), (), (), ())
     bins = Bins((), (), (0.5,), (0.5, 0.5, 0.0))

@@ -42,6 +42,12 @@ def test_a_broken_connection_is_told_by_its_innermost_error() -> None:
     assert translate(error, WHERE).found == "Connection refused"
 
 
+def test_an_error_that_was_raised_from_itself_is_told_by_its_own_text() -> None:
+    error = ProtocolError("Connection broken")
+    error.__cause__ = error
+    assert translate(error, WHERE).found == "Connection broken"
+
+
 def test_the_code_of_an_attribute_outweighs_the_text() -> None:
     error = DatabaseError("Code: 60.")
     error.code = 252  # type: ignore[attr-defined]

@@ -74,7 +74,7 @@ def test_a_space_is_one_of_the_model_that_the_pipeline_has(name: str, end: int) 
     x = rng.normal(size=(80, 3)).astype(np.float32)
     y = (x[:, 0] > 0) if config.label.kind == "binary" else x[:, 0]
     rows = Matrix(x, y.astype(np.float32))
-    spec = FitSpec(("a", "b", "c"), (0, 0, 0), params, 60)
+    spec = FitSpec(("a", "b", "c"), (0, 0, 0), params, 60, kind=config.label.kind)
     assert found
     assert np.isfinite(load_family(config.model.class_path).fit(rows, rows, spec)[0].predict(x)).all()
     dropped = {axis.name.partition(":")[2] for axis in known if ":" in axis.name}

@@ -10,6 +10,7 @@ import pytest
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.topology import Topology
 from raypipe.data.days import as_day
 from raypipe.errors import DataError, UsageError
 from raypipe.loaders import loaders
@@ -19,11 +20,18 @@ DAY = date(2026, 1, 31)
 
 
 class Offline(Client):
-    """A client that keeps what it was given instead of sending it."""
+    """A client that keeps what it was given instead of sending it; its locks are always free."""
 
     def __init__(self) -> None:
         self.endpoint = Endpoint("http://127.0.0.1:1")
+        self.topology = Topology()
         self.saved: dict[str, pa.Table] = {}
+
+    def rows(self, sql: str, parameters: Any = None, settings: Any = None) -> list[tuple[Any, ...]]:
+        return []
+
+    def run(self, sql: str, parameters: Any = None, settings: Any = None) -> None:
+        assert "raypipe_lock_" in sql
 
     def value(self, sql: str, parameters: Any = None, settings: Any = None) -> Any:
         rows = self.saved.get(parameters["batch"])

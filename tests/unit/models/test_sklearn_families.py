@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,14 +28,14 @@ from raypipe.models.protocol import FitSpec, Matrix, load_family
 from raypipe.models.sklearn import MLP, LogisticRegression, RandomForest, Ridge
 from raypipe.testing.model_suite import COLUMNS, ModelSuite, rows
 
-SPEC = FitSpec(COLUMNS, rounds=20, seed=3, threads=1)
-NUMBER = replace(SPEC, params={"task": "number"})
+SPEC = FitSpec(COLUMNS, rounds=20, seed=3, threads=1, kind="binary")
+NUMBER = replace(SPEC, kind="number")
 TRAIN, VALIDATION = rows(binary=True), rows(binary=True, seed=2)
 NUMBERS, MORE_NUMBERS = rows(binary=False), rows(binary=False, seed=2)
 NO_ROWS = TRAIN.take(np.arange(0))
 BINARY = pytest.mark.parametrize("family", [LogisticRegression, RandomForest, MLP])
 EVERY = pytest.mark.parametrize(
-    ("family", "task"),
+    ("family", "kind"),
     [
         (LogisticRegression, "binary"),
         (Ridge, "number"),
@@ -62,7 +62,6 @@ class TestForestOfClassifiers(ModelSuite):
 
 class TestForestOfRegressors(ModelSuite):
     family_path = "raypipe.models.sklearn:RandomForest"
-    params: ClassVar = {"task": "number"}
     binary = False
 
 
@@ -72,7 +71,6 @@ class TestClassifyingNetwork(ModelSuite):
 
 class TestRegressingNetwork(ModelSuite):
     family_path = "raypipe.models.sklearn:MLP"
-    params: ClassVar = {"task": "number"}
     binary = False
 
 
@@ -102,7 +100,7 @@ def _standardised(*last: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("family", "task", "params", "reference"),
+    ("family", "kind", "params", "reference"),
     [
         (
             LogisticRegression,
@@ -124,19 +122,19 @@ def _standardised(*last: Any) -> Any:
     ids=lambda value: getattr(value, "__name__", None),
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_scores_equal_those_of_scikit_learn(family: Any, task: str, params: dict[str, Any], reference: Any) -> None:
-    data, other = (TRAIN, VALIDATION) if task == "binary" else (NUMBERS, MORE_NUMBERS)
-    model, _ = family().fit(data, other, replace(SPEC, params={"task": task, **params}))
+def test_scores_equal_those_of_scikit_learn(family: Any, kind: str, params: dict[str, Any], reference: Any) -> None:
+    data, other = (TRAIN, VALIDATION) if kind == "binary" else (NUMBERS, MORE_NUMBERS)
+    model, _ = family().fit(data, other, replace(SPEC, kind=kind, params=params))
     reference.fit(data.x, data.y)
-    expected = reference.predict_proba(other.x)[:, 1] if task == "binary" else reference.predict(other.x)
+    expected = reference.predict_proba(other.x)[:, 1] if kind == "binary" else reference.predict(other.x)
     assert np.allclose(model.predict(other.x), expected, atol=1e-5)
     assert expected.std() > 0.05
 
 
 @EVERY
-def test_many_chunks_over_threads_give_the_scores_of_one(family: Any, task: str) -> None:
-    data = TRAIN if task == "binary" else NUMBERS
-    model, _ = family().fit(data, data, replace(SPEC, params={"task": task}))
+def test_many_chunks_over_threads_give_the_scores_of_one(family: Any, kind: str) -> None:
+    data = TRAIN if kind == "binary" else NUMBERS
+    model, _ = family().fit(data, data, replace(SPEC, kind=kind))
     x = np.tile(data.x, (CHUNK_ROWS // len(data) + 4, 1))
     model.set_threads(1)
     alone = model.predict(x)
@@ -148,7 +146,8 @@ def test_many_chunks_over_threads_give_the_scores_of_one(family: Any, task: str)
 
 def test_linear_explanations_and_the_intercept_add_up_to_the_raw_score() -> None:
     for family, data in ((LogisticRegression(), TRAIN), (Ridge(), NUMBERS)):
-        model, _ = family.fit(data, data, SPEC)
+        spec = SPEC if isinstance(family, LogisticRegression) else NUMBER
+        model, _ = family.fit(data, data, spec)
         raw = model.predict(data.x).astype(np.float64)
         raw = np.log(raw / (1 - raw)) if isinstance(family, LogisticRegression) else raw
         contributions = model.explain(data.x)
@@ -174,10 +173,10 @@ def test_other_models_have_no_explanations(family: Any) -> None:
 
 
 @EVERY
-def test_the_signal_is_the_most_important_feature(family: Any, task: str) -> None:
-    data = TRAIN if task == "binary" else NUMBERS
+def test_the_signal_is_the_most_important_feature(family: Any, kind: str) -> None:
+    data = TRAIN if kind == "binary" else NUMBERS
     # A network needs more epochs than it takes to score well until its weights tell signal from noise.
-    model, _ = family().fit(data, data, replace(SPEC, rounds=100, params={"task": task}))
+    model, _ = family().fit(data, data, replace(SPEC, rounds=100, kind=kind))
     assert model.importance().argmax() == 0
 
 
@@ -204,11 +203,13 @@ def test_rounds_are_trees_epochs_and_iterations_unless_the_user_says_otherwise()
     assert 1 < LogisticRegression().fit(TRAIN, VALIDATION, SPEC)[1].rounds <= 20
 
 
-@pytest.mark.parametrize("task", ["binary", "number"])
-def test_early_stopping_keeps_the_epoch_that_did_best_on_the_validation_rows(task: str) -> None:
-    data, other = (TRAIN, VALIDATION) if task == "binary" else (NUMBERS, MORE_NUMBERS)
-    params = {"task": task, "learning_rate_init": 0.02, "hidden_layer_sizes": [64, 64]}
-    model, history = MLP().fit(data, other, replace(SPEC, rounds=300, early_stopping_rounds=5, params=params))
+@pytest.mark.parametrize("kind", ["binary", "number"])
+def test_early_stopping_keeps_the_epoch_that_did_best_on_the_validation_rows(kind: str) -> None:
+    data, other = (TRAIN, VALIDATION) if kind == "binary" else (NUMBERS, MORE_NUMBERS)
+    params = {"learning_rate_init": 0.02, "hidden_layer_sizes": [64, 64]}
+    model, history = MLP().fit(
+        data, other, replace(SPEC, rounds=300, early_stopping_rounds=5, kind=kind, params=params)
+    )
     ((metric, curve),) = history.curves["validation"].items()
     assert history.rounds == int(np.argmin(curve)) + 1
     assert len(curve) == history.rounds + 5 < 300
@@ -251,9 +252,9 @@ def test_early_stopping_without_validation_rows_is_refused() -> None:
 
 
 @EVERY
-def test_validation_rows_are_not_needed_without_early_stopping(family: Any, task: str) -> None:
-    data = TRAIN if task == "binary" else NUMBERS
-    _, history = family().fit(data, NO_ROWS, replace(SPEC, params={"task": task}))
+def test_validation_rows_are_not_needed_without_early_stopping(family: Any, kind: str) -> None:
+    data = TRAIN if kind == "binary" else NUMBERS
+    _, history = family().fit(data, NO_ROWS, replace(SPEC, kind=kind))
     assert history.rows == len(data)
 
 
@@ -276,11 +277,11 @@ def test_a_family_that_cannot_hold_a_constraint_says_so_and_fits(family: Any, ca
 
 
 @EVERY
-def test_columns_that_are_constant_or_all_missing_do_no_harm(family: Any, task: str) -> None:
-    data = TRAIN if task == "binary" else NUMBERS
+def test_columns_that_are_constant_or_all_missing_do_no_harm(family: Any, kind: str) -> None:
+    data = TRAIN if kind == "binary" else NUMBERS
     idle = np.column_stack([np.full(len(data), 7.0), np.full(len(data), np.nan)]).astype(np.float32)
     wide = Matrix(np.column_stack([idle, data.x]), data.y)
-    spec = replace(SPEC, columns=("constant", "never", *COLUMNS), params={"task": task})
+    spec = replace(SPEC, columns=("constant", "never", *COLUMNS), kind=kind)
     model, _ = family().fit(wide, wide, spec)
     again = family().from_files(model.files())
     assert np.corrcoef(again.predict(wide.x), data.y)[0, 1] > 0.5
@@ -299,37 +300,37 @@ def test_a_single_class_is_refused(family: Any, label: int) -> None:
 
 
 @EVERY
-def test_no_rows_are_refused(family: Any, task: str) -> None:
+def test_no_rows_are_refused(family: Any, kind: str) -> None:
     with pytest.raises(DataError, match="no training rows"):
-        family().fit(NO_ROWS, VALIDATION, replace(SPEC, params={"task": task}))
+        family().fit(NO_ROWS, VALIDATION, replace(SPEC, kind=kind))
 
 
 @BINARY
-def test_labels_that_are_numbers_are_refused_and_the_task_is_named(family: Any) -> None:
-    with pytest.raises(DataError, match=r"model\.params\.task"):
+def test_labels_that_are_numbers_are_refused_and_the_kind_is_named(family: Any) -> None:
+    with pytest.raises(DataError, match=r"label\.kind"):
         family().fit(NUMBERS, NUMBERS, SPEC)
 
 
-@pytest.mark.parametrize(("family", "task"), [(LogisticRegression, "number"), (Ridge, "binary"), (MLP, "clusters")])
-def test_a_task_that_the_family_does_not_have_is_refused(family: Any, task: str) -> None:
-    with pytest.raises(ConfigError, match=task):
-        family().fit(TRAIN, VALIDATION, replace(SPEC, params={"task": task}))
+@pytest.mark.parametrize(("family", "kind"), [(LogisticRegression, "number"), (Ridge, "binary"), (MLP, "clusters")])
+def test_a_kind_that_the_family_does_not_have_is_refused(family: Any, kind: str) -> None:
+    with pytest.raises(ConfigError, match=kind):
+        family().fit(TRAIN, VALIDATION, replace(SPEC, kind=kind))
 
 
 @EVERY
-def test_a_matrix_of_other_width_is_refused(family: Any, task: str) -> None:
-    data = TRAIN if task == "binary" else NUMBERS
-    model, _ = family().fit(data, data, replace(SPEC, params={"task": task}))
+def test_a_matrix_of_other_width_is_refused(family: Any, kind: str) -> None:
+    data = TRAIN if kind == "binary" else NUMBERS
+    model, _ = family().fit(data, data, replace(SPEC, kind=kind))
     for x in (data.x[:, :2], np.zeros((4, 4), np.float32), np.zeros(3, np.float32)):
         with pytest.raises(ModelError, match="features"):
             model.predict(x)
 
 
 @EVERY
-def test_an_unknown_parameter_is_refused_with_the_known_ones(family: Any, task: str) -> None:
-    data = TRAIN if task == "binary" else NUMBERS
+def test_an_unknown_parameter_is_refused_with_the_known_ones(family: Any, kind: str) -> None:
+    data = TRAIN if kind == "binary" else NUMBERS
     with pytest.raises(ConfigError, match="max_dpeth") as caught:
-        family().fit(data, data, replace(SPEC, params={"task": task, "max_dpeth": 3}))
+        family().fit(data, data, replace(SPEC, kind=kind, params={"max_dpeth": 3}))
     assert "random_state" in str(caught.value.allowed)
 
 

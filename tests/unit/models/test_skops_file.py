@@ -26,7 +26,7 @@ from raypipe.models.sklearn import RandomForest
 from raypipe.testing.model_suite import COLUMNS, rows
 
 TRAIN = rows(binary=True)
-SPEC = FitSpec(COLUMNS, rounds=20, seed=3, threads=1)
+SPEC = FitSpec(COLUMNS, rounds=20, seed=3, threads=1, kind="binary")
 X, Y = np.nan_to_num(TRAIN.x), TRAIN.y
 
 

@@ -15,7 +15,8 @@ from raypipe.testing.model_suite import ModelSuite, rows
 
 SPEC = FitSpec(
     ("signal", "noise", "mostly_missing"),
-    params={"objective": "binary:logistic", "max_depth": 3},
+    params={"max_depth": 3},
+    kind="binary",
     rounds=30,
     seed=3,
     threads=1,
@@ -25,12 +26,12 @@ TRAIN, VALIDATION = rows(binary=True), rows(binary=True, seed=2)
 
 class TestBinaryTrees(ModelSuite):
     family_path = "raypipe.models.xgboost:XGBoost"
-    params: ClassVar = {"objective": "binary:logistic", "max_depth": 3}
+    params: ClassVar = {"max_depth": 3}
 
 
 class TestNumberTrees(ModelSuite):
     family_path = "raypipe.models.xgboost:XGBoost"
-    params: ClassVar = {"objective": "reg:squarederror", "max_depth": 3}
+    params: ClassVar = {"max_depth": 3}
     binary = False
 
 
@@ -108,7 +109,7 @@ def test_the_signal_is_the_most_important_feature() -> None:
 
 @pytest.mark.parametrize("extra", [{"booster": "dart"}, {"booster": "gblinear"}, {"tree_method": "exact"}])
 def test_other_boosters_fit_stop_early_and_come_back(extra: dict[str, Any]) -> None:
-    params: ClassVar = {"objective": "binary:logistic", **extra}
+    params: ClassVar = {**extra}
     model, _ = XGBoost().fit(TRAIN, VALIDATION, replace(SPEC, params=params, early_stopping_rounds=3))
     again = XGBoost().from_files(model.files())
     assert np.array_equal(again.predict(VALIDATION.x), model.predict(VALIDATION.x))

@@ -41,6 +41,7 @@ MANIFEST = Manifest(
     explain_features=5,
     threshold=0.123456789,
     levels=(("low", 0.3), ("high", 1.01)),
+    score_range=(0.0, 1.0),
     timezone="Europe/Helsinki",
     inputs=("history",),
     outputs=(("articles", "Array(String)"),),

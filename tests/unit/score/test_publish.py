@@ -1,4 +1,4 @@
-"""Test publishing without a server: levels, marks, and which partitions may be replaced."""
+"""Test publishing without a server: levels, and the values that a statement may bind."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
-import pytest
-
-from raypipe.clickhouse.tables import Column, Table
-from raypipe.errors import ConfigError
-from raypipe.score import publish, publish_sql
+from raypipe.score import publish_sql
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 
@@ -39,38 +35,6 @@ def manifest(**changes: Any) -> Manifest:
         **changes,
     }
     return cast(Manifest, SimpleNamespace(**known))
-
-
-def table(partition_key: str, *columns: str) -> Table:
-    names = columns or ("batch_id", "prediction_type", "prediction_date")
-    return Table(
-        "t", "MergeTree", "MergeTree", tuple(Column(name, "String") for name in names), partition_key, (), {}, 0
-    )
-
-
-@pytest.mark.parametrize(
-    ("partition_key", "swapped"),
-    [
-        ("(prediction_type, prediction_date)", True),
-        ("prediction_type, prediction_date", True),
-        ("(prediction_date, prediction_type, model_id)", True),
-        # Other pipelines' rows of the day are in the same partition.
-        ("prediction_date", False),
-        # Other days' rows are.
-        ("prediction_type", False),
-        ("toYYYYMM(predicted_at)", False),
-        ("(prediction_type, toYYYYMM(prediction_date))", False),
-        ("(prediction_type, prediction_date, brand_id)", False),
-        ("", False),
-        ("tuple()", False),
-    ],
-)
-def test_a_partition_is_swapped_where_it_holds_one_run_and_nothing_else(partition_key: str, swapped: bool) -> None:
-    assert publish.method(table(partition_key)) == ("replace" if swapped else "move")
-
-
-def test_a_table_of_one_kind_of_prediction_is_swapped_by_the_date_alone() -> None:
-    assert publish.method(table("prediction_date", "prediction_date", "created_at")) == "replace"
 
 
 def level(*levels: tuple[str, float]) -> str:
@@ -114,28 +78,3 @@ def test_the_values_that_a_publish_statement_may_bind() -> None:
         AT,
         0.4,
     )
-
-
-def test_a_run_is_marked_by_every_column_that_tells_it() -> None:
-    full = table("", "batch_id", "created_at", "predicted_at", "model_version", "prediction_date", "score")
-    condition, values = publish.mark(full, manifest())
-    assert condition == (
-        "`batch_id` = {mark_batch_id:String} AND `created_at` = {mark_created_at:DateTime}"
-        " AND `predicted_at` = {mark_predicted_at:DateTime} AND `model_version` = {mark_model_version:String}"
-        " AND `prediction_date` = {mark_prediction_date:Date}"
-    )
-    assert values["mark_batch_id"] == "churn_1"
-    assert len(values) == 5
-
-
-@pytest.mark.parametrize("beside", ["prediction_date", "assignment_date", "model_version"])
-def test_time_and_a_date_or_version_stand_in_for_a_batch_id(beside: str) -> None:
-    condition, _ = publish.mark(table("", "created_at", beside), manifest())
-    assert "created_at" in condition
-    assert beside in condition
-
-
-@pytest.mark.parametrize("columns", [("score",), ("created_at",), ("prediction_date", "model_version")])
-def test_a_table_whose_runs_cannot_be_told_apart_is_refused(columns: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigError, match="tell the rows of two runs apart"):
-        publish.mark(table("", *columns), manifest())

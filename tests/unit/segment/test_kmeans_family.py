@@ -43,7 +43,7 @@ def readers(rows: int = 2000, seed: int = 1, places: Any = PLACES, shares: Any =
 
 
 def spec(clusters: int = 4, **params: Any) -> FitSpec:
-    return FitSpec(COLUMNS, params={"clusters": clusters, **params}, rounds=100, seed=3, threads=1)
+    return FitSpec(COLUMNS, params={"clusters": clusters, **params}, rounds=100, seed=3, threads=1, kind="none")
 
 
 def fitted(data: Matrix, clusters: int = 4, **params: Any) -> Clusters:

@@ -49,6 +49,7 @@ RECIPE = Recipe(
     test_date=DAYS[1],
     shares=Shares(0.2, 0.2, 100, 7),
     label_kind="binary",
+    score_range=(0.0, 1.0),
     family="raypipe.models.xgboost:XGBoost",
     params={"max_depth": 4, "eta": 0.05},
     rounds=300,

@@ -16,7 +16,7 @@ def test_a_version_is_year_and_month(text: str, version: tuple[int, int]) -> Non
 
 
 def test_months_are_compared_as_numbers() -> None:
-    assert parse_version("24.10.1") > MINIMUM > parse_version("24.3.5.46")
+    assert parse_version("25.10.1") > MINIMUM > parse_version("25.3.5.46")
 
 
 def test_what_is_no_version_is_an_error() -> None:
