@@ -110,7 +110,7 @@ def _clock(client: Client) -> Check:
     if skew < SKEW_WARNING_SECONDS:
         return Check("clocks", "ok", "the server's clock agrees with this machine's")
     status: Status = "warning" if skew < SKEW_PROBLEM_SECONDS else "problem"
-    detail = f"the server's clock differs from this machine's by {skew:.1f} s, but times decide a run's latest state"
+    detail = f"the server's clock differs from this machine's by {skew:.1f} s, but times order aliases and models"
     return Check("clocks", status, detail, "synchronise both by NTP")
 
 
@@ -180,7 +180,9 @@ def _leftovers(client: Client) -> Check:
     tables = leftovers(client)
     over = [leftover.table for leftover in tables if leftover.is_over()]
     if over:
-        return Check("leftovers", "warning", f"of finished runs: {', '.join(over)}", "raypipe doctor --clean")
+        return Check(
+            "leftovers", "warning", f"of finished runs or dead processes: {', '.join(over)}", "raypipe doctor --clean"
+        )
     stale = [leftover.table for leftover in tables if leftover.age is not None and leftover.age > PATIENCE]
     if stale:
         detail = f"older than {PATIENCE // timedelta(hours=1)} h, of unfinished runs: {', '.join(stale)}"

@@ -53,7 +53,9 @@ class NightResult:
     validation: ValidationResult
 
 
-def run_pipeline(endpoint: Endpoint, loaded: Loaded, day: date | None, progress: Progress) -> NightResult:
+def run_pipeline(
+    endpoint: Endpoint, loaded: Loaded, day: date | None, progress: Progress, *, take_over: bool = False
+) -> NightResult:
     """Fit if that is due, score the population, and validate earlier predictions.
 
     A fit is due without a champion, and every night with `model.refit: nightly`.
@@ -76,7 +78,7 @@ def run_pipeline(endpoint: Endpoint, loaded: Loaded, day: date | None, progress:
                 next_step=f"improve it, or publish it all the same: `raypipe score {pipeline} --model latest`",
             )
         started = time.perf_counter()
-        scored = score(endpoint, loaded, day, CHAMPION, progress)
+        scored = score(endpoint, loaded, day, CHAMPION, progress, take_over=take_over)
         seconds = time.perf_counter() - started
     with Client(endpoint) as client:
         return NightResult(fitted, scored, seconds, validate_newest(client, loaded, progress))
@@ -104,22 +106,31 @@ class Step:
 
 
 def run_night(
-    endpoint: Endpoint, pipelines: Mapping[str, Loaded], day: date | None, timezone: str, progress: Progress
+    endpoint: Endpoint,
+    pipelines: Mapping[str, Loaded],
+    day: date | None,
+    timezone: str,
+    progress: Progress,
+    *,
+    take_over: bool = False,
 ) -> Iterator[Step]:
     """Run a whole night, and yield each step as it ends.
 
     Args:
         day: the snapshot; None for the newest.
         timezone: the zone of the features' days.
+        take_over: whether the locks of other processes may be taken.
 
     Raises:
         ConfigError: pipelines wait for each other; nothing has run.
     """
     order = ordered({name: loaded.config.after for name, loaded in pipelines.items()})
     if any(FEATURES in loaded.config.after for loaded in pipelines.values()):
-        yield _step(FEATURES, partial(_build_features, endpoint, day, timezone, prefixed(FEATURES, progress)))
+        yield _step(
+            FEATURES, partial(_build_features, endpoint, day, timezone, prefixed(FEATURES, progress), take_over)
+        )
     for name in order:
-        yield _step(name, partial(_publish, endpoint, pipelines[name], day, prefixed(name, progress)))
+        yield _step(name, partial(_publish, endpoint, pipelines[name], day, prefixed(name, progress), take_over))
 
 
 def ordered(after: Mapping[str, Sequence[str]]) -> list[str]:
@@ -140,22 +151,23 @@ def ordered(after: Mapping[str, Sequence[str]]) -> list[str]:
         ) from error
 
 
-def _build_features(endpoint: Endpoint, day: date | None, timezone: str, progress: Progress) -> Step:
+def _build_features(endpoint: Endpoint, day: date | None, timezone: str, progress: Progress, take_over: bool) -> Step:
     with Client(endpoint) as client:
         now = datetime.now(UTC).replace(microsecond=0)
-        days = snapshots.compute(client, day, run_at=now, timezone=timezone, progress=progress).days
+        built = snapshots.compute(client, day, run_at=now, timezone=timezone, progress=progress, take_over=take_over)
+    days = built.days
     return Step(FEATURES, "done", date=days[-1].date, rows_published=sum(built.rows for built in days))
 
 
-def _publish(endpoint: Endpoint, loaded: Loaded, day: date | None, progress: Progress) -> Step:
+def _publish(endpoint: Endpoint, loaded: Loaded, day: date | None, progress: Progress, take_over: bool) -> Step:
     config = loaded.config
     if config.baselines is not None:
         compared = require_complete(compare(endpoint, loaded, day, progress))
         return Step(config.pipeline, "done", date=day, rows_published=compared)
     if config.ads is not None:
-        run = ads.run_ads(endpoint, loaded, day, progress).outcome.run
+        run = ads.run_ads(endpoint, loaded, day, progress, take_over=take_over).outcome.run
     else:
-        run = run_pipeline(endpoint, loaded, day, progress).score.outcome.run
+        run = run_pipeline(endpoint, loaded, day, progress, take_over=take_over).score.outcome.run
     return Step(config.pipeline, "done", run.run_id, run.date, run.rows_published)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import select
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -22,6 +23,21 @@ if TYPE_CHECKING:
 
 FAILED = 1
 INTERRUPTED = 130
+TERMINATED = 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: a run gives its lock back and can be resumed."""
+
+
+def end_at_sigterm() -> None:
+    """Raise `Terminated` in the main thread at SIGTERM; a second SIGTERM ends the process at once."""
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise Terminated
 
 
 @contextmanager
@@ -37,8 +53,9 @@ def reported(options: Options) -> Iterator[None]:
     except KeyboardInterrupt as error:
         # A run that was under way notes on the interrupt that it can be resumed.
         next_step = "; ".join(getattr(error, "__notes__", ())) or options.after_interrupt or None
-        interrupted = RaypipeError("interrupted", next_step=next_step)
-        interrupted.exit_code = INTERRUPTED
+        is_terminated = isinstance(error, Terminated)
+        interrupted = RaypipeError("terminated" if is_terminated else "interrupted", next_step=next_step)
+        interrupted.exit_code = TERMINATED if is_terminated else INTERRUPTED
         raise _ended(interrupted, options) from None
     except Exception as error:
         if isinstance(error, BrokenPipeError) and not _output_is_read():
@@ -61,7 +78,7 @@ def tolerated() -> Iterator[None]:
 def _ended(error: RaypipeError, options: Options) -> SystemExit:
     if options.debug:
         output.tell(traceback.format_exc())
-    if error.exit_code == INTERRUPTED:
+    if error.exit_code in (INTERRUPTED, TERMINATED):
         output.tell("; ".join(filter(None, (error.problem, error.next_step))), style="yellow")
     else:
         output.tell(f"error: {error}", style="red")

@@ -7,7 +7,7 @@ import typer
 
 from raypipe.cli import output
 from raypipe.cli.dates import LATEST, parse_date, parse_day
-from raypipe.cli.options import Options, command
+from raypipe.cli.options import Options, TakeOver, command
 from raypipe.config.load import load_shared
 from raypipe.features import snapshots
 
@@ -18,6 +18,7 @@ def features(
     date: str = typer.Option(LATEST, metavar="DATE", help="The day: YYYY-MM-DD, or latest with sessions."),
     first: str | None = typer.Option(None, "--from", metavar="DATE", help="Compute every day from this to --date."),
     replace: bool = typer.Option(False, "--replace", help="Compute existing days anew, every column."),
+    take_over: TakeOver = False,
 ) -> None:
     """Compute the snapshots of customer_user_features that are missing.
 
@@ -40,6 +41,7 @@ def features(
             timezone=timezone,
             progress=progress,
             replace=replace,
+            take_over=take_over,
         )
     seconds = round(time.perf_counter() - started, 3)
     document = {"days": [vars(day) for day in result.days], "features": result.features, "seconds": seconds}

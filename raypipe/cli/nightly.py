@@ -10,7 +10,7 @@ import typer
 
 from raypipe.cli import failures, output
 from raypipe.cli.dates import LATEST, parse_date
-from raypipe.cli.options import Date, Options, command, endpoint_of
+from raypipe.cli.options import Date, Options, TakeOver, command, endpoint_of
 from raypipe.cli.score import RESUMABLE
 from raypipe.config.load import list_pipelines, load_shared
 from raypipe.errors import GateRefused, UsageError
@@ -25,6 +25,7 @@ def nightly(
     options: Options,
     date: Date = LATEST,
     only: list[str] | None = typer.Option(None, metavar="PIPELINE", help="Run this pipeline alone. May be repeated."),
+    take_over: TakeOver = False,
 ) -> None:
     """Build the day's features, then run every enabled pipeline.
 
@@ -48,7 +49,7 @@ def nightly(
     with endpoint_of(connection) as endpoint, output.progress() as progress:
         from raypipe import night
 
-        steps = list(night.run_night(endpoint, chosen, day, timezone, progress))
+        steps = list(night.run_night(endpoint, chosen, day, timezone, progress, take_over=take_over))
     seconds = time.perf_counter() - started
     document = {
         "date": max((step.date for step in steps if step.date is not None), default=day),

@@ -59,7 +59,7 @@ class Options:
 
     Attributes:
         overrides: the values of --set.
-        after_interrupt: the next step after a Ctrl-C; a command may change it on its way.
+        after_interrupt: the next step after Ctrl-C or SIGTERM; a command may change it on its way.
         has_printed: whether the JSON document is out, so that an error prints no second one.
     """
 

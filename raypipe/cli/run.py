@@ -9,7 +9,7 @@ from raypipe.cli import bandits, comparisons, output, settings, validate
 from raypipe.cli.dates import LATEST, parse_date
 from raypipe.cli.failures import tolerated
 from raypipe.cli.fit import fit_document, print_fit, print_metrics
-from raypipe.cli.options import Date, Options, Pipeline, command
+from raypipe.cli.options import Date, Options, Pipeline, TakeOver, command
 from raypipe.cli.score import RESUMABLE, monitored_document, print_score
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @command(RESUMABLE, reads="run")
-def run(options: Options, pipeline: Pipeline, date: Date = LATEST) -> None:
+def run(options: Options, pipeline: Pipeline, date: Date = LATEST, take_over: TakeOver = False) -> None:
     """Fit if there is no champion; then score, publish, measure drift.
 
     A first version that is no better than the baselines is not published: exit code 3. A bandit, such as `ads`, learns
@@ -40,7 +40,7 @@ def run(options: Options, pipeline: Pipeline, date: Date = LATEST) -> None:
             from raypipe.ads import ads
 
             with output.progress() as progress:
-                published = ads.run_ads(endpoint, loaded, day, progress)
+                published = ads.run_ads(endpoint, loaded, day, progress, take_over=take_over)
             bandits.show(options, endpoint, loaded, published, time.perf_counter() - started)
         elif loaded.config.baselines is not None:
             from raypipe.compare.compare import compare
@@ -52,7 +52,7 @@ def run(options: Options, pipeline: Pipeline, date: Date = LATEST) -> None:
             from raypipe import night
 
             with output.progress() as progress:
-                result = night.run_pipeline(endpoint, loaded, day, progress)
+                result = night.run_pipeline(endpoint, loaded, day, progress, take_over=take_over)
             seconds = time.perf_counter() - started
             _warn_of_settings(options, pipeline, result)
             document = {

@@ -1,86 +1,186 @@
-"""The lock of a pipeline: a table that only one process can create."""
+"""The lock of a pipeline: a table that only one process can create, with a higher number for each owner.
+
+The number is the owner's epoch, and the order of a pipeline's runs: no clock decides it. Whoever takes over raises the
+epoch. It then drops the lower locks and the twins of lower epochs, so that a former owner has nothing left to swap.
+"""
 
 from __future__ import annotations
 
 import json
-import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 
+from raypipe.clickhouse import processes, twins
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.parameters import Parameters
+from raypipe.clickhouse.processes import Process
 from raypipe.errors import Busy, ServerError
 
 TABLE_ALREADY_EXISTS = 57
 REPLICA_ALREADY_EXISTS = 253
+UNKNOWN_TABLE = 60
+# Below the epoch, the version of a row in raypipe_runs counts the steps of the row's writer.
+STEP_BITS = 20
 
 
 @dataclass(frozen=True)
 class Owner:
-    """The holder of a lock: a run, and the process that works on it."""
+    """The holder of a lock: a run, and the process that works on it.
+
+    Attributes:
+        boot, namespace, started: tell the process from another of its host's name and number; empty where unknown.
+    """
 
     run_id: str
-    host: str
-    pid: int
-    since: str
+    host: str = ""
+    pid: int = 0
+    since: str = ""
+    boot: str = ""
+    namespace: str = ""
+    started: str = ""
 
     @classmethod
     def here(cls, run_id: str) -> Owner:
         """Return this process as the owner of a run."""
-        return cls(run_id, socket.gethostname(), os.getpid(), datetime.now(UTC).isoformat(timespec="microseconds"))
+        here, since = processes.here(), datetime.now(UTC).isoformat(timespec="microseconds")
+        return cls(run_id, socket.gethostname(), here.pid, since, here.boot, here.namespace, here.started)
+
+    @classmethod
+    def from_json(cls, text: str) -> Owner:
+        """Read the comment of a lock; another version of raypipe may have written other fields."""
+        try:
+            document = dict(json.loads(text))
+        except (TypeError, ValueError):
+            document = {}
+        known = {item.name: document[item.name] for item in fields(cls) if item.name in document}
+        return cls(**{"run_id": "", **known})
 
     @property
     def is_dead(self) -> bool:
-        """Return whether the owner's process on this host is gone; False when that cannot be known."""
-        if self.host != socket.gethostname():
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            pass
-        return False
+        """Return whether the owner's process is gone; False where that cannot be known from here."""
+        process = Process(self.pid, self.boot, self.namespace, self.started)
+        return self.host == socket.gethostname() and process.is_gone
 
     def __str__(self) -> str:
         return f"run {self.run_id}, process {self.pid} on {self.host}, since {self.since}"
 
 
-def lock_table(pipeline: str) -> str:
-    """Return the name of a pipeline's lock."""
-    return f"raypipe_lock_{pipeline}"
+@dataclass(frozen=True)
+class Lock:
+    """A pipeline's lock, and the epoch of its owner."""
+
+    pipeline: str
+    epoch: int
+    owner: Owner
+
+    @property
+    def table(self) -> str:
+        """Return the name of the lock's table."""
+        return f"raypipe_lock_{self.pipeline}_e{self.epoch}"
+
+
+def standing(client: Client, pipeline: str) -> list[Lock]:
+    """Return the pipeline's locks, the holder's last; there are several while one is taken over."""
+    rows = client.rows(
+        f"SELECT name, comment FROM {client.topology.system('tables')}"
+        " WHERE database = {database:String} AND startsWith(name, {prefix:String})",
+        {"database": client.endpoint.database, "prefix": f"raypipe_lock_{pipeline}_e"},
+    )
+    # `churn` and `churn_e5` are two pipelines.
+    name_of = re.compile(rf"raypipe_lock_{re.escape(pipeline)}_e(\d+)")
+    locks = {
+        Lock(pipeline, int(match[1]), Owner.from_json(comment))
+        for name, comment in rows
+        if (match := name_of.fullmatch(name))
+    }
+    return sorted(locks, key=lambda lock: lock.epoch)
 
 
 def holder(client: Client, pipeline: str) -> Owner | None:
     """Return the owner of the pipeline's lock, or None."""
-    rows = client.rows(
-        f"SELECT comment FROM {client.topology.system('tables')}"
-        " WHERE database = {database:String} AND name = {name:String}",
-        {"database": client.endpoint.database, "name": lock_table(pipeline)},
-    )
-    return Owner(**json.loads(rows[0][0])) if rows else None
+    locks = standing(client, pipeline)
+    return locks[-1].owner if locks else None
 
 
-def acquire(client: Client, pipeline: str, owner: Owner, *, take_over: bool = False) -> None:
-    """Take the pipeline's lock.
+def acquire(client: Client, pipeline: str, owner: Owner, *, take_over: bool = False) -> Lock:
+    """Take the pipeline's lock, with a higher epoch than every owner before.
 
-    A resume takes the lock of a dead owner of the same run silently. Any other lock needs `take_over`.
+    A resume takes the lock of a dead owner of the same run silently. Any other lock needs `take_over`. The caller
+    releases the lock after any error, since an interrupt may come as soon as the lock exists.
 
     Raises:
         Busy: another owner holds the lock.
     """
-    held = holder(client, pipeline)
-    if held is not None and (take_over or (held.run_id == owner.run_id and held.is_dead)):
-        release(client, pipeline, held)
+    locks = standing(client, pipeline)
+    if locks and not (take_over or _may_be_resumed(locks[-1].owner, owner)):
+        raise _busy(client, pipeline, locks[-1].owner)
+    epochs = [lock.epoch for lock in locks]
+    lock = Lock(pipeline, 1 + max(_last_epoch(client, pipeline), *epochs, 0), owner)
+    _create(client, lock)
+    if _is_overtaken(client, lock):
+        # Another owner came, and perhaps went, since the first look.
+        client.run(client.topology.drop(lock.table))
+        return acquire(client, pipeline, owner)
+    _fence(client, lock)
+    return lock
+
+
+def _may_be_resumed(held: Owner, owner: Owner) -> bool:
+    return held.run_id == owner.run_id and held.is_dead
+
+
+def _create(client: Client, lock: Lock) -> None:
     try:
         # Without IF NOT EXISTS, so that one of two simultaneous requests fails.
-        client.run(client.topology.lock(lock_table(pipeline), json.dumps(asdict(owner))))
+        client.run(client.topology.lock(lock.table, json.dumps(asdict(lock.owner))))
     except ServerError as error:
+        locks = standing(client, lock.pipeline)
+        if lock in locks:
+            # The answer was lost.
+            return
         if error.code not in (TABLE_ALREADY_EXISTS, REPLICA_ALREADY_EXISTS):
             raise
-        raise _busy(pipeline, holder(client, pipeline)) from error
+        raise _busy(client, lock.pipeline, locks[-1].owner if locks else None) from error
+
+
+def _is_overtaken(client: Client, lock: Lock) -> bool:
+    later = any(other.epoch > lock.epoch for other in standing(client, lock.pipeline))
+    return later or _last_epoch(client, lock.pipeline) >= lock.epoch
+
+
+def _fence(client: Client, lock: Lock) -> None:
+    """Take from former owners what they need in order to publish: first their locks, then their twins.
+
+    A former owner fills its twin before it looks for its lock. It finds no lock, or its twin is dropped here.
+    """
+    for other in standing(client, lock.pipeline):
+        if other.epoch < lock.epoch:
+            client.run(client.topology.drop(other.table))
+    twins.drop_former(client, lock.pipeline, lock.epoch)
+
+
+def _last_epoch(client: Client, pipeline: str) -> int:
+    """Return the highest epoch that wrote a row of the ledger."""
+    sql = f"SELECT max(bitShiftRight(version, {STEP_BITS})) FROM raypipe_runs WHERE pipeline = {{pipeline:String}}"
+    return _ask(client, sql, {"pipeline": pipeline})
+
+
+def _has_row(client: Client, run_id: str) -> bool:
+    return bool(_ask(client, "SELECT count() FROM raypipe_runs WHERE run_id = {run_id:String}", {"run_id": run_id}))
+
+
+def _ask(client: Client, sql: str, parameters: Parameters) -> int:
+    """Return a number from the ledger; 0 in a database without one."""
+    try:
+        return int(client.value(sql, parameters))
+    except ServerError as error:
+        if error.code != UNKNOWN_TABLE:
+            raise
+        return 0
 
 
 def require_free(client: Client, pipeline: str) -> None:
@@ -91,36 +191,41 @@ def require_free(client: Client, pipeline: str) -> None:
     """
     held = holder(client, pipeline)
     if held is not None:
-        raise _busy(pipeline, held)
+        raise _busy(client, pipeline, held)
 
 
-def _busy(pipeline: str, held: Owner | None) -> Busy:
+def _busy(client: Client, pipeline: str, held: Owner | None) -> Busy:
     gone = " (this process is gone)" if held is not None and held.is_dead else ""
     is_run = held is None or held.run_id != _versions_owner(pipeline)
-    finish = f" finish it with `raypipe resume {held.run_id if held else 'RUN'}`," if is_run else ""
+    finish = f" finish it with `raypipe resume {held.run_id}`," if held and _has_row(client, held.run_id) else ""
     work = "a run is at work" if is_run else "its versions are being changed"
     return Busy(
         f"The pipeline {pipeline} is locked: {work}",
-        found=f"{held}{gone}",
+        found=f"{held or 'an owner that has finished by now'}{gone}",
         next_step=f"wait for it,{finish} or repeat with --take-over when it is surely dead",
     )
 
 
-def require(client: Client, pipeline: str, owner: Owner) -> None:
-    """Refuse to go on when the lock no longer belongs to this owner."""
-    held = holder(client, pipeline)
-    if held != owner:
+def require(client: Client, lock: Lock) -> None:
+    """Refuse to go on when the lock no longer belongs to its owner.
+
+    Raises:
+        Busy: another process took the lock over.
+    """
+    locks = standing(client, lock.pipeline)
+    if not locks or locks[-1] != lock:
         raise Busy(
-            f"Another process took over the lock of the pipeline {pipeline} during this run",
-            found=str(held) if held else "no lock",
+            f"Another process took over the lock of the pipeline {lock.pipeline} during this run",
+            found=str(locks[-1].owner) if locks else "no lock",
             next_step="leave the rest to the other run; this run published nothing",
         )
 
 
 def release(client: Client, pipeline: str, owner: Owner) -> None:
-    """Release the lock, unless another owner has it by now."""
-    if holder(client, pipeline) == owner:
-        client.run(client.topology.drop(lock_table(pipeline)))
+    """Release the owner's lock, if it has the lock."""
+    for lock in standing(client, pipeline):
+        if lock.owner == owner:
+            client.run(client.topology.drop(lock.table))
 
 
 def _versions_owner(pipeline: str) -> str:
@@ -129,7 +234,7 @@ def _versions_owner(pipeline: str) -> str:
 
 
 @contextmanager
-def held(client: Client, pipeline: str, owner: Owner | None = None, *, take_over: bool = False) -> Iterator[None]:
+def held(client: Client, pipeline: str, owner: Owner | None = None, *, take_over: bool = False) -> Iterator[Lock]:
     """Hold the lock: no run of the pipeline is at work, and no other process changes its versions.
 
     Raises:
@@ -137,8 +242,7 @@ def held(client: Client, pipeline: str, owner: Owner | None = None, *, take_over
     """
     # Without a run the name never changes, so that a lock is taken silently when its process died on this host.
     owner = owner or Owner.here(_versions_owner(pipeline))
-    acquire(client, pipeline, owner, take_over=take_over)
     try:
-        yield
+        yield acquire(client, pipeline, owner, take_over=take_over)
     finally:
         release(client, pipeline, owner)

@@ -86,13 +86,13 @@ class Topology:
             engine = f"ReplicatedMergeTree({literal('/raypipe/locks/{database}/' + table)}, 'lock') ORDER BY x"
         return f"CREATE TABLE {identifier(table)} (x UInt8) ENGINE = {engine} COMMENT {literal(comment)}"
 
-    def twin(self, twin: str, target: str, engine_full: str) -> str:
+    def twin(self, twin: str, target: str, engine_full: str, comment: str) -> str:
         """Return the statement that creates an empty table like a target with this full engine."""
         like = f"CREATE TABLE {identifier(twin)}{self._on} AS {identifier(target)}"
-        if not self.cluster:
-            return like
-        # A target may name its path in Keeper, which the twin must not share.
-        return f"{like} ENGINE = {_REPLICA_PATH.sub(lambda match: f'{match[1]}(', engine_full)}"
+        if self.cluster:
+            # A target may name its path in Keeper, which the twin must not share.
+            like = f"{like} ENGINE = {_REPLICA_PATH.sub(lambda match: f'{match[1]}(', engine_full)}"
+        return f"{like} COMMENT {literal(comment)}"
 
     def fill(self, twin: str, columns: str, sql: str, hosts: Sequence[str] = ()) -> list[str]:
         """Return the statements that write a query's rows into a twin; on a cluster one per shard.

@@ -26,10 +26,39 @@ def require_swappable(client: Client, target: str) -> Table:
     return table
 
 
-def create(client: Client, twin: str, target: str, table: Table) -> None:
-    """Create an empty twin of a target, in place of an earlier attempt's."""
+def named(of: str, epoch: int) -> str:
+    """Return the name of a twin that an epoch of its pipeline fills; `drop_former` reads the epoch from it."""
+    return f"raypipe_twin_{of}_e{epoch}"
+
+
+def create(client: Client, twin: str, target: str, table: Table, pipeline: str) -> None:
+    """Create an empty twin of a target, in place of an earlier attempt's; its comment is the pipeline."""
     client.run(client.topology.drop(twin))
-    client.run(client.topology.twin(twin, target, table.engine_full))
+    client.run(client.topology.twin(twin, target, table.engine_full, pipeline))
+
+
+def drop_former(client: Client, pipeline: str, epoch: int) -> None:
+    """Drop the pipeline's twins up to an epoch, whose owner has filled no twin yet."""
+    for name in _of_pipeline(client, pipeline):
+        if int(name.rpartition("_e")[2]) <= epoch:
+            client.run(client.topology.drop(name))
+
+
+def drop_of_run(client: Client, pipeline: str, run_id: str) -> None:
+    """Drop the twins of a run, of every attempt."""
+    for name in _of_pipeline(client, pipeline):
+        if name.rpartition("_e")[0].endswith(f"_{run_id}"):
+            client.run(client.topology.drop(name))
+
+
+def _of_pipeline(client: Client, pipeline: str) -> list[str]:
+    # The comment tells `churn` from `my_churn`; a name might not.
+    rows = client.rows(
+        f"SELECT DISTINCT name FROM {client.topology.system('tables')} WHERE database = {{database:String}}"
+        " AND comment = {pipeline:String} AND match(name, '^raypipe_twin_.*_e[0-9]+$') ORDER BY name",
+        {"database": client.endpoint.database, "pipeline": pipeline},
+    )
+    return [name for (name,) in rows]
 
 
 def fill(

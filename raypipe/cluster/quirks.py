@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -55,6 +57,18 @@ def _stderr_closed() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+@contextmanager
+def own_sigterm() -> Iterator[None]:
+    """Keep the process's handler of SIGTERM, which Ray would replace while it starts or connects."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        # Without a handler of the process's own, Ray's is better than sudden death.
+        if callable(before) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def keep_off_stdout() -> None:

@@ -58,7 +58,8 @@ class Session:
             _closing.join()
         if not ray.is_initialized():
             self._is_mine = True
-            _connect(self._address or os.environ.get("RAY_ADDRESS"), self._cpus)
+            with quirks.own_sigterm():
+                _connect(self._address or os.environ.get("RAY_ADDRESS"), self._cpus)
         _refuse_loopback_on_many_nodes(self._endpoint)
 
     @property

@@ -1,15 +1,15 @@
 """The features pipeline: build the days of customer_user_features, and describe their features."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.lock import Owner
-from raypipe.clickhouse.schema.leftovers import leftovers
+from raypipe.clickhouse.lock import Lock, Owner
 from raypipe.data.days import last_ended_day, require_ended
 from raypipe.errors import Busy, DataError, UsageError
 from raypipe.features import day as days
@@ -17,7 +17,7 @@ from raypipe.features import documentation, sources
 from raypipe.features.day import BuiltDay
 from raypipe.progress import Progress
 
-PIPELINE = "features"
+PIPELINE = sources.PIPELINE
 DAY = timedelta(days=1)
 
 
@@ -38,6 +38,7 @@ def compute(
     timezone: str,
     progress: Progress,
     replace: bool = False,
+    take_over: bool = False,
 ) -> BuiltSnapshots:
     """Build the days from `first` to `last`, oldest first, each whole or not at all.
 
@@ -47,6 +48,7 @@ def compute(
         run_at: the moment, UTC; only days that have ended by then are built.
         timezone: the zone in which days are cut, an IANA name.
         replace: compute days that exist again.
+        take_over: whether another process's lock may be taken.
 
     Raises:
         DataError: a source is missing or empty, or does not reach a day; the days before it are built.
@@ -60,11 +62,19 @@ def compute(
     wanted = [since + n * DAY for n in range((until - since).days + 1)]
     run_id = f"{PIPELINE}_{until:%Y%m%d}_{secrets.token_hex(4)}"
     built: list[BuiltDay] = []
-    with _locked(client, run_id) as require_lock:
+    with _locked(client, take_over) as held:
         for number, day in enumerate(wanted):
             progress(f"features of {day}", number, len(wanted))
             built.append(
-                days.build(client, day, run_id, run_at, timezone=timezone, replace=replace, require_lock=require_lock)
+                days.build(
+                    client,
+                    day,
+                    f"{run_id}_e{held.epoch}",
+                    run_at,
+                    timezone=timezone,
+                    replace=replace,
+                    require_lock=partial(lock.require, client, held),
+                )
             )
         progress(f"features of {until}", len(wanted), len(wanted))
         changed = any(result.status != days.PRESENT for result in built)
@@ -74,33 +84,25 @@ def compute(
 
 
 @contextmanager
-def _locked(client: Client, run_id: str) -> Iterator[Callable[[], None]]:
-    """Hold the lock of the features; yield a check that this process still has it."""
-    owner = Owner.here(run_id)
-    held = lock.holder(client, PIPELINE)
+def _locked(client: Client, take_over: bool) -> Iterator[Lock]:
+    """Hold the lock of the features."""
+    # A build cannot be resumed: under a name that never changes, the lock of a dead process is taken silently.
+    owner = Owner.here(PIPELINE)
     try:
-        # A build cannot be resumed, so the lock of a dead process is just taken.
-        lock.acquire(client, PIPELINE, owner, take_over=held is not None and held.is_dead)
-    except Busy as busy:
-        raise Busy(
-            "Another process builds features in this database",
-            found=busy.found,
-            next_step="wait for it; if it died on another host, `raypipe doctor --clean` drops its lock a day later",
-        ) from busy
-    try:
-        _drop_leftovers(client)
-        yield lambda: lock.require(client, PIPELINE, owner)
+        yield _acquired(client, owner, take_over)
     finally:
         lock.release(client, PIPELINE, owner)
 
 
-def _drop_leftovers(client: Client) -> None:
-    """Drop the twins of builds that were killed; only the holder of the lock has living twins."""
-    for leftover in leftovers(client):
-        if leftover.kind == "twin" and leftover.table.startswith(
-            (f"raypipe_twin_{PIPELINE}_", f"raypipe_twin_whole_{PIPELINE}_")
-        ):
-            client.run(client.topology.drop(leftover.table))
+def _acquired(client: Client, owner: Owner, take_over: bool) -> Lock:
+    try:
+        return lock.acquire(client, PIPELINE, owner, take_over=take_over)
+    except Busy as busy:
+        raise Busy(
+            "Another process builds features in this database",
+            found=busy.found,
+            next_step="wait for it, or repeat with --take-over when it is surely dead",
+        ) from busy
 
 
 def _newest(client: Client, run_at: datetime, timezone: str) -> date:

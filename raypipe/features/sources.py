@@ -12,6 +12,8 @@ from raypipe.errors import DataError
 from raypipe.features.catalogue import WINDOW_DAYS
 from raypipe.project import shipped
 
+# The name of the features in locks and twins, as of a pipeline.
+PIPELINE = "features"
 SESSIONS, EVENTS, CONTENT = "customer_sessions", "customer_events", "editorial_content_events"
 USER_FEATURES, DOCUMENTED = "customer_user_features", "ml_model_features"
 SOURCES = (SESSIONS, EVENTS, CONTENT, "editorial_article_performance", "editorial_articles", "categories")

@@ -15,7 +15,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.row_policies import require_visible
 from raypipe.clickhouse.tables import Table, split_expressions
 from raypipe.errors import Busy, DataError, RaypipeError
-from raypipe.features.sources import statement
+from raypipe.features.sources import PIPELINE, statement
 
 # Partition keys with exactly one day per partition.
 DAILY = {"feature_date", "toYYYYMMDD(feature_date)", "toDate(feature_date)"}
@@ -63,7 +63,7 @@ def states(client: Client, table: str) -> dict[str, PartitionState]:
 @contextmanager
 def scratch(client: Client, name: str, table: Table) -> Iterator[str]:
     """Yield an empty table like the target, and drop it at the end; only a killed process leaves it."""
-    twins.create(client, name, table.name, table)
+    twins.create(client, name, table.name, table, PIPELINE)
     try:
         yield name
     finally:

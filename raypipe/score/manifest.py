@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from raypipe.clickhouse import twins
 from raypipe.data.days import end_of_day
 from raypipe.data.slices import Slicing
 from raypipe.errors import DataError
@@ -111,9 +112,9 @@ class Manifest:
         """Return the name of the run's table of explanations."""
         return f"raypipe_explain_{self.run_id}"
 
-    def twin(self, target: PublishTarget) -> str:
-        """Return the name of the run's twin of a target."""
-        return f"raypipe_twin_{target.table.replace('.', '_')}_{self.run_id}"
+    def twin(self, target: PublishTarget, epoch: int) -> str:
+        """Return the name of the run's twin of a target, which the owner of an epoch fills."""
+        return twins.named(f"{target.table.replace('.', '_')}_{self.run_id}", epoch)
 
     def to_json(self) -> str:
         """Return the JSON text that `raypipe_runs` keeps."""
@@ -131,7 +132,9 @@ class Manifest:
         except ValidationError as error:
             fields = ", ".join(sorted({str(item["loc"][0]) for item in error.errors() if item["loc"]}))
             raise DataError(
-                "This version of raypipe cannot read the run's manifest", found=fields or error.errors()[0]["msg"]
+                "This version of raypipe cannot read the run's manifest",
+                found=fields or error.errors()[0]["msg"],
+                next_step="resume the run with the version that began it, or start a new run of its date",
             ) from error
 
 

@@ -149,14 +149,20 @@ def manifest(
 
 
 def run_at(client: Client, pipeline: str) -> datetime:
-    """Return the time of a new run, in a second of its own, by which targets tell runs apart."""
-    now = datetime.now(UTC).replace(microsecond=0)
-    seconds = client.value(
-        "SELECT toUnixTimestamp64Micro(max(started_at)) FROM raypipe_runs WHERE pipeline = {pipeline:String}",
-        {"pipeline": pipeline},
+    """Return the time of a new run, in a second of its own, by which targets tell runs apart.
+
+    It is the first free second: a run of a host whose clock is ahead does not date the later runs.
+    """
+    second = datetime.now(UTC).replace(microsecond=0)
+    rows = client.rows(
+        "SELECT DISTINCT intDiv(toUnixTimestamp64Micro(started_at), 1000000) FROM raypipe_runs"
+        " WHERE pipeline = {pipeline:String} AND started_at >= {second:DateTime64(6, 'UTC')}",
+        {"pipeline": pipeline, "second": second},
     )
-    last = datetime.fromtimestamp(int(seconds) // 1_000_000, UTC)
-    return max(now, last + timedelta(seconds=1))
+    taken = {int(seconds) for (seconds,) in rows}
+    while int(second.timestamp()) in taken:
+        second += timedelta(seconds=1)
+    return second
 
 
 def _cut(

@@ -39,6 +39,7 @@ class PreparedTarget:
     Attributes:
         how: `replace`, `move`, or `present` when an interrupted publication has swapped them in.
         of_all_models: whether the twin's partition holds the rows of the date for every model.
+        twin: the table with the new rows.
         may_join: whether `replace` may become `move` when rows of others appear before the swap. It may not where
             some of the run's rows are in the target already, nor where the view shows the run as a replacement.
     """
@@ -47,6 +48,7 @@ class PreparedTarget:
     how: str
     partition: str
     of_all_models: bool
+    twin: str = ""
     may_join: bool = False
 
     def takes_place(self, before: int) -> bool:
@@ -55,13 +57,14 @@ class PreparedTarget:
 
 
 def prepare(
-    client: Client, manifest: Manifest, target: PublishTarget, written: Sequence[Receipt], rows: int
+    client: Client, manifest: Manifest, target: PublishTarget, written: Sequence[Receipt], rows: int, epoch: int
 ) -> PreparedTarget:
     """Fill a twin of a target with the run's rows; the target itself is only read.
 
     Args:
         written: the receipts of the slices that count.
         rows: the number of rows that the statement must yield.
+        epoch: the owner's, in the twin's name: whoever takes over drops the twin.
 
     Raises:
         ConfigError: the target or its publish statement cannot be used.
@@ -73,7 +76,8 @@ def prepare(
     standing = count_own(client, manifest, target.table, table)
     if how == "move" and standing == rows:
         return PreparedTarget(target, "present", "", of_all_models)
-    partition = _fill(client, manifest, target, table, manifest.twin(target), written, rows)
+    twin = manifest.twin(target, epoch)
+    partition = _fill(client, manifest, target, table, twin, written, rows)
     if how == "replace":
         # The rows were moved in beside others. As a replacement, both runs would be in view until the swap.
         if standing == rows < count(client, target.table, IN_PARTITION, {"partition": partition}):
@@ -84,7 +88,7 @@ def prepare(
             how = "move"
         else:
             require_visible(client, target.table, partition)
-    return PreparedTarget(target, how, partition, of_all_models, not standing and target.table != PREDICTIONS)
+    return PreparedTarget(target, how, partition, of_all_models, twin, not standing and target.table != PREDICTIONS)
 
 
 def others(client: Client, manifest: Manifest, target: PublishTarget, partition: str) -> str:
@@ -131,7 +135,7 @@ def swap(client: Client, manifest: Manifest, prepared: PreparedTarget) -> None:
     if replaces:
         require_visible(client, prepared.target.table, prepared.partition)
     swapping = client.topology.replace if replaces else client.topology.move
-    for sql, settings in swapping(prepared.target.table, manifest.twin(prepared.target), prepared.partition):
+    for sql, settings in swapping(prepared.target.table, prepared.twin, prepared.partition):
         client.run(sql, settings=settings)
 
 
@@ -149,7 +153,7 @@ def _fill(
     )
     parameters = publish_sql.bound(manifest, written)
     columns = _columns(client, sql, parameters, table)
-    twins.create(client, twin, target.table, table)
+    twins.create(client, twin, target.table, table, manifest.pipeline)
     twins.fill(client, twin, columns, sql, parameters, FILLING)
     filled = count_own(client, manifest, twin, table)
     # Rows without the mark would be swapped in with the others.
@@ -177,14 +181,14 @@ def _columns(client: Client, sql: str, parameters: dict[str, Any], table: Table)
     return names
 
 
-def remove_earlier(client: Client, manifest: Manifest, target: PublishTarget, earlier: Manifest | Run) -> None:
+def remove_earlier(client: Client, run: Manifest | Run, target: str, earlier: Manifest | Run) -> None:
     """Delete an earlier run's rows that are left in a target; its date and pipeline are the run's."""
-    table = twins.require_swappable(client, target.table)
+    table = twins.require_swappable(client, target)
     condition, values = mark(table, earlier)
-    is_own = values == mark(table, manifest)[1]
-    if not is_own and count(client, target.table, condition, values):
-        log.info("removing the rows of %s from %s", earlier.run_id, target.table)
-        mutations.delete(client, target.table, condition, values)
+    is_own = values == mark(table, run)[1]
+    if not is_own and count(client, target, condition, values):
+        log.info("removing the rows of %s from %s", earlier.run_id, target)
+        mutations.delete(client, target, condition, values)
 
 
 def verify(client: Client, manifest: Manifest, target: PublishTarget, rows: int) -> None:

@@ -5,12 +5,12 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.lock import Owner
+from raypipe.clickhouse.lock import Lock, Owner
 from raypipe.config.publishing import PREDICTIONS
 from raypipe.data.slices import Slice
 from raypipe.errors import Busy, GateRefused, RaypipeError
@@ -84,27 +84,35 @@ def execute(
     """
     owner = Owner.here(manifest.run_id)
     try:
-        lock.acquire(client, manifest.pipeline, owner, take_over=take_over)
-    except Busy:
-        _forget(client, manifest)
-        raise
-    try:
-        run = _opened(client, manifest, owner)
+        held = _acquire(client, manifest, owner, take_over)
+        run = _opened(client, manifest, held)
         try:
-            published = _work(client, manifest, run, owner, scorer, progress, monitor)
+            runs.begin(client, run)
+            # From here on no other owner gets this epoch: the row keeps it from being given again.
+            lock.require(client, held)
+            published = _work(client, manifest, run, held, scorer, progress, monitor)
         except BaseException as error:
-            _record_failure(client, run, owner, error)
+            _record_failure(client, run, held, error)
             if isinstance(error, KeyboardInterrupt):
                 error.add_note(f"`raypipe resume {run.run_id}` finishes the run")
             raise
-        _tidy(client, manifest, owner)
+        _tidy(client, manifest, published.run, held)
         return published
     finally:
+        # Also where an interrupt came between the lock and its use.
         lock.release(client, manifest.pipeline, owner)
 
 
-def _opened(client: Client, manifest: Manifest, owner: Owner) -> Run:
-    """Write the run's row as RUNNING, unless the run was finished before this process had the lock."""
+def _acquire(client: Client, manifest: Manifest, owner: Owner, take_over: bool) -> Lock:
+    try:
+        return lock.acquire(client, manifest.pipeline, owner, take_over=take_over)
+    except Busy:
+        _forget(client, manifest)
+        raise
+
+
+def _opened(client: Client, manifest: Manifest, held: Lock) -> Run:
+    """Return the run's row as RUNNING, unless the run was finished before this process had the lock."""
     attempted = runs.attempted(client, manifest.run_id)
     if attempted is not None:
         runs.require_unfinished(attempted)
@@ -115,7 +123,7 @@ def _opened(client: Client, manifest: Manifest, owner: Owner) -> Run:
         except Busy:
             _forget(client, manifest)
             raise
-    return runs.save(client, runs.opened(manifest, str(owner), attempted))
+    return runs.opened(manifest, str(held.owner), held.epoch, attempted)
 
 
 def _forget(client: Client, manifest: Manifest) -> None:
@@ -128,7 +136,7 @@ def _work(
     client: Client,
     manifest: Manifest,
     run: Run,
-    owner: Owner,
+    held: Lock,
     scorer: Scorer,
     progress: Progress,
     monitor: Monitor[Measured],
@@ -139,14 +147,14 @@ def _work(
         progress("gate", 0, 1)
         passed = gate.check(client, manifest, written)
     read = sum(receipt.rows_read for receipt in written)
-    run = runs.save(client, run, status=runs.STAGED, rows_read=read, rows_rejected=passed.rejected)
+    run = runs.save(client, run, held.epoch, status=runs.STAGED, rows_read=read, rows_rejected=passed.rejected)
     with timings.of("explain"):
         progress("explain", 0, 1)
         explain.write(client, manifest, written)
     measured = monitor(manifest, written)
     with timings.of("publish"):
-        run = _publish(client, manifest, run, owner, written, passed.staged, progress)
-    run = _commit(client, run, owner, passed.staged, timings)
+        run = _publish(client, manifest, run, held, written, passed.staged, progress)
+    run = _commit(client, run, held, passed.staged, timings)
     peaks = {"driver": round(peak_mb(), 1), "actor": max((r.peak_mb for r in written), default=0.0)}
     return PublishedRun(run, tuple(written), peaks, measured)
 
@@ -178,24 +186,25 @@ def _publish(
     client: Client,
     manifest: Manifest,
     run: Run,
-    owner: Owner,
+    held: Lock,
     written: Sequence[Receipt],
     rows: int,
     progress: Progress,
 ) -> Run:
-    lock.require(client, manifest.pipeline, owner)
+    lock.require(client, held)
     expected = {
         target.table: publish_sql.expected(client, manifest, target, written, rows) for target in manifest.targets
     }
     prepared = []
     for number, target in enumerate(manifest.targets):
         progress("publish", number, len(manifest.targets))
-        prepared.append(publish.prepare(client, manifest, target, written, expected[target.table]))
+        prepared.append(publish.prepare(client, manifest, target, written, expected[target.table], held.epoch))
     # The view shows such a run as soon as its rows have replaced the earlier ones.
     replaces = any(item.target.table == PREDICTIONS and item.takes_place(run.replaces) for item in prepared)
-    run = runs.save(client, run, status=runs.PUBLISHING, replaces=int(replaces))
+    run = runs.save(client, run, held.epoch, status=runs.PUBLISHING, replaces=int(replaces))
     for item in prepared:
-        lock.require(client, manifest.pipeline, owner)
+        # Behind this look, only the twin keeps a former owner from its swap: whoever takes over drops the twin.
+        lock.require(client, held)
         publish.swap(client, manifest, item)
         log.info("%s: %d rows by %s", item.target.table, expected[item.target.table], item.how)
     for target in manifest.targets:
@@ -203,13 +212,13 @@ def _publish(
     return run
 
 
-def _commit(client: Client, run: Run, owner: Owner, rows: int, timings: Timings) -> Run:
+def _commit(client: Client, run: Run, held: Lock, rows: int, timings: Timings) -> Run:
     """Write the row that makes the run the current run of its date."""
-    lock.require(client, run.pipeline, owner)
-    return runs.commit(client, run, rows_published=rows, error="", timings=json.dumps(timings.seconds))
+    lock.require(client, held)
+    return runs.commit(client, run, held.epoch, rows_published=rows, error="", timings=json.dumps(timings.seconds))
 
 
-def _tidy(client: Client, manifest: Manifest, owner: Owner) -> None:
+def _tidy(client: Client, manifest: Manifest, run: Run, held: Lock) -> None:
     """Close rows that are no longer current, retire earlier runs, and drop the run's own tables.
 
     The run is published by now. A failure here is left to the next run of the day, and to `raypipe doctor --clean`.
@@ -217,47 +226,58 @@ def _tidy(client: Client, manifest: Manifest, owner: Owner) -> None:
     try:
         for target in manifest.targets:
             if target.current is not None:
-                lock.require(client, manifest.pipeline, owner)
+                lock.require(client, held)
                 current_rows.close_earlier(client, manifest, target)
-        for earlier in runs.earlier(client, manifest):
-            # A run that took over meanwhile is not an earlier run.
-            lock.require(client, manifest.pipeline, owner)
-            retire(client, manifest, earlier)
-        staging.drop(client, manifest)
+        tables = [target.table for target in manifest.targets]
+        for earlier in runs.earlier(client, run):
+            lock.require(client, held)
+            retire(client, run, tables, earlier, held.epoch)
+        staging.drop(client, run)
     except RaypipeError as error:
         log.warning("the run is published, but its own tables or earlier rows remain: %s", error.problem)
 
 
-def retire(client: Client, current: Manifest, earlier: Run) -> None:
-    """Remove an earlier run's rows and tables, now that another run is committed for its date."""
-    for target in current.targets:
-        publish.remove_earlier(client, current, target, earlier)
-    staging.drop(client, Manifest.from_json(earlier.manifest))
-    runs.save(client, earlier, status=runs.SUPERSEDED)
+def retire(client: Client, current: Run, tables: Sequence[str], earlier: Run, epoch: int) -> None:
+    """Remove an earlier run's rows and tables, now that another run is committed for its date.
+
+    The run's columns say enough, so that the run of another version of raypipe is retired as well.
+    """
+    for table in tables:
+        publish.remove_earlier(client, current, table, earlier)
+    staging.drop(client, earlier)
+    runs.save(client, earlier, epoch, status=runs.SUPERSEDED)
 
 
 def retire_superseded(client: Client) -> tuple[str, ...]:
-    """Retire the runs whose successor died after its commit, except in pipelines at work; return their ids."""
+    """Retire the runs whose successor died after its commit, except in pipelines at work; return their ids.
+
+    A run that cannot be retired keeps the others from nothing.
+    """
     retired = []
     for run, newest in runs.superseded(client):
-        with suppress(Busy), lock.held(client, newest.pipeline, Owner.here(newest.run_id)):
-            retire(client, Manifest.from_json(newest.manifest), run)
-            retired.append(run.run_id)
+        try:
+            tables = runs.tables(newest)
+            with suppress(Busy), lock.held(client, newest.pipeline, Owner.here(newest.run_id)) as held:
+                retire(client, newest, tables, run, held.epoch)
+                retired.append(run.run_id)
+        except RaypipeError as error:
+            log.warning("the rows of %s were not removed: %s (%s)", run.run_id, error.problem, error.next_step)
     return tuple(retired)
 
 
-def _record_failure(client: Client, run: Run, owner: Owner, error: BaseException) -> None:
-    # Ctrl-C, or the SIGTERM of a stopped job, which Ray turns into SystemExit.
+def _record_failure(client: Client, run: Run, held: Lock, error: BaseException) -> None:
+    # Ctrl-C or SIGTERM; outside the command line Ray turns SIGTERM into SystemExit.
     if isinstance(error, (KeyboardInterrupt, SystemExit)):
         status, text = runs.INTERRUPTED, ""
     else:
         status = runs.REFUSED if isinstance(error, GateRefused) else runs.FAILED
         text = str(error) if isinstance(error, RaypipeError) else f"{type(error).__name__}: {error}"
     try:
-        row = runs.find(client, run.run_id)
-        # Another process that took over this run writes the row from then on.
-        if row.owner == str(owner):
-            runs.save(client, row, status=status, error=text[:10_000])
+        # Where another process took the run over, its row counts.
+        row = runs.attempted(client, run.run_id) or run
+        # A row that was under way when the interrupt came may arrive after this row, with the next version.
+        row = replace(row, version=row.version + 1)
+        runs.save(client, row, held.epoch, status=status, error=text[:10_000])
     except RaypipeError as failure:
         # Where the server failed, the run's row still says RUNNING, and its lock names the process.
         log.warning("the run's state could not be written: %s", failure.problem)

@@ -1,4 +1,7 @@
-"""The rows of `raypipe_runs`: the runs, their states, and the commit point of a publication."""
+"""The rows of `raypipe_runs`: the runs, their states, and the commit point of a publication.
+
+The epochs of the pipeline's lock order the runs and the versions of their rows. No clock does: a host's may be wrong.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,7 +10,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from raypipe.clickhouse.client import Client, content_token
-from raypipe.errors import Busy, UsageError
+from raypipe.clickhouse.lock import STEP_BITS
+from raypipe.errors import Busy, DataError, UsageError
 from raypipe.score.manifest import Manifest
 
 RUNNING = "RUNNING"
@@ -28,6 +32,9 @@ NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 @dataclass(frozen=True)
 class Run:
     """A run as `raypipe_runs` keeps it; `manifest` and `timings` are JSON text.
+
+    `sequence` is the epoch of the run's latest attempt: of two runs of a date, the higher sequence is the later run.
+    `version` decides which row of the run counts: the epoch of the row's writer, then the step of that writer.
 
     `replaces` is 1 when its predictions replaced those of every other run of the date in one step. It becomes 0 when a
     later run is moved in beside them and committed.
@@ -50,6 +57,8 @@ class Run:
     rows_published: int = 0
     rows_rejected: int = 0
     replaces: int = 0
+    sequence: int = 0
+    version: int = 0
     owner: str = ""
     error: str = ""
     timings: str = "{}"
@@ -63,11 +72,10 @@ class Run:
         return self.started_at
 
 
-def opened(manifest: Manifest, owner: str, attempted: Run | None = None) -> Run:
-    """Return the row of a run that is about to begin.
+def opened(manifest: Manifest, owner: str, epoch: int, attempted: Run | None = None) -> Run:
+    """Return the row of a run that is about to begin; swapped rows of an earlier attempt stay in view.
 
-    Swapped rows of an earlier attempt stay in view. The new row is later than the attempt's row, even where this host's
-    clock is behind.
+    An attempt makes the run the latest of its date: it removes what other runs have left, however they ended.
     """
     return Run(
         manifest.run_id,
@@ -84,39 +92,60 @@ def opened(manifest: Manifest, owner: str, attempted: Run | None = None) -> Run:
         manifest.source_checksum,
         len(manifest.slicing.slices),
         replaces=attempted.replaces if attempted else 0,
+        sequence=epoch,
+        version=epoch << STEP_BITS,
         owner=owner,
         started_at=manifest.run_at,
-        updated_at=attempted.updated_at if attempted else NEVER,
+        updated_at=datetime.now(UTC),
     )
 
 
-def save(client: Client, run: Run, **changes: Any) -> Run:
-    """Write the run with its changes as the newest version of its row."""
-    changed = _changed(run, **changes)
+def begin(client: Client, run: Run) -> None:
+    """Write the first row of an attempt."""
+    _write(client, [run])
+
+
+def save(client: Client, run: Run, epoch: int, **changes: Any) -> Run:
+    """Write the run with its changes; a row that a higher epoch has written counts all the same.
+
+    Args:
+        epoch: the writer's, by the lock that it holds.
+    """
+    changed = _changed(run, epoch, **changes)
     _write(client, [changed])
     return changed
 
 
-def commit(client: Client, run: Run, **changes: Any) -> Run:
+def commit(client: Client, run: Run, epoch: int, **changes: Any) -> Run:
     """Write the row that makes a run the current run of its date.
 
     Where its rows were moved in beside those of earlier runs, the same block sets their `replaces` to 0, so a reader
     of the view sees one run or the other.
+
+    Raises:
+        Busy: another process has taken the run over; its row counts.
     """
-    changed = _changed(run, status=PUBLISHED, published_at=datetime.now(UTC), **changes)
+    changed = _changed(run, epoch, status=PUBLISHED, published_at=datetime.now(UTC), **changes)
     beside = [] if run.replaces else [sibling for sibling in siblings(client, run) if sibling.replaces]
-    _write(client, [changed, *(_changed(sibling, replaces=0) for sibling in beside)])
+    _write(client, [changed, *(_changed(sibling, epoch, replaces=0) for sibling in beside)])
+    counted = find(client, run.run_id)
+    if counted.version > changed.version:
+        raise Busy(
+            f"Another process took over the run {run.run_id} before its commit",
+            found=f"{counted.status} by {counted.owner}",
+            next_step="leave the rest to the other process; `raypipe runs` shows what becomes of the run",
+        )
     return changed
 
 
-def _changed(run: Run, **changes: Any) -> Run:
-    # updated_at must grow even when two changes fall into one tick of the clock.
-    later = max(datetime.now(UTC), run.updated_at + timedelta(microseconds=1))
-    return replace(run, **changes, updated_at=later)
+def _changed(run: Run, epoch: int, **changes: Any) -> Run:
+    first = epoch << STEP_BITS
+    is_own = run.version >> STEP_BITS == epoch
+    return replace(run, **changes, version=run.version + 1 if is_own else first, updated_at=datetime.now(UTC))
 
 
 def _write(client: Client, runs: Sequence[Run]) -> None:
-    token = content_token(*(part for run in runs for part in (run.run_id, run.updated_at.isoformat())))
+    token = content_token(*(part for run in runs for part in (run.run_id, run.version, run.updated_at.isoformat())))
     client.insert_rows("raypipe_runs", [vars(run) for run in runs], token=token)
 
 
@@ -162,8 +191,8 @@ def require_newest(client: Client, run: Run) -> None:
     later = _select(
         client,
         "pipeline = {pipeline:String} AND date = {date:Date} AND status = 'PUBLISHED'"
-        " AND started_at > {started_at:DateTime64(6, 'UTC')}",
-        {"pipeline": run.pipeline, "date": run.date, "started_at": run.started_at},
+        " AND sequence >= {sequence:UInt64} AND run_id != {run_id:String}",
+        {"pipeline": run.pipeline, "date": run.date, "sequence": run.sequence, "run_id": run.run_id},
     )
     if later:
         raise UsageError(
@@ -198,12 +227,13 @@ def listed(client: Client, pipeline: str | None = None, limit: int = 20) -> list
     return _select(client, condition, {"pipeline": pipeline} if pipeline else {}, f"LIMIT {int(limit)}")
 
 
-def earlier(client: Client, manifest: Manifest) -> list[Run]:
-    """Return the other runs of the same pipeline and date whose rows may be in the targets.
+def earlier(client: Client, run: Run) -> list[Run]:
+    """Return the earlier runs of the same pipeline and date whose rows may be in the targets.
 
     Failed runs count, too: a run may have died after it wrote one of its targets.
     """
-    return [run for run in siblings(client, manifest) if run.status != SUPERSEDED]
+    others = [other for other in siblings(client, run) if other.sequence < run.sequence]
+    return [other for other in others if other.status != SUPERSEDED]
 
 
 def siblings(client: Client, run: Run | Manifest) -> list[Run]:
@@ -226,9 +256,7 @@ def at_work(client: Client, manifest: Manifest, table: str) -> list[str]:
 
 def superseded(client: Client) -> list[tuple[Run, Run]]:
     """Return the published runs that have a later published run of their date, each with the latest."""
-    published = sorted(
-        _select(client, "status = 'PUBLISHED'", {}), key=lambda run: (run.published_at, run.run_id), reverse=True
-    )
+    published = sorted(_select(client, "status = 'PUBLISHED'", {}), key=lambda run: run.sequence, reverse=True)
     latest: dict[tuple[str, date], Run] = {}
     for run in published:
         latest.setdefault((run.pipeline, run.date), run)
@@ -248,6 +276,22 @@ def _select(client: Client, condition: str, parameters: Mapping[str, Any], tail:
 def _day(value: Any) -> date:
     # ClickHouse sends a Date as days since 1970 where Arrow's date type is switched off.
     return value if isinstance(value, date) else date(1970, 1, 1) + timedelta(days=int(value))
+
+
+def tables(run: Run) -> tuple[str, ...]:
+    """Return the targets that a run's manifest names, whichever version of raypipe wrote the manifest.
+
+    Raises:
+        DataError: the manifest names no targets in a form that this version knows.
+    """
+    try:
+        return tuple(str(target["table"]) for target in json.loads(run.manifest)["targets"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"This version of raypipe cannot read the targets of the run {run.run_id}",
+            found=run.manifest[:100],
+            next_step=f"run its date again: `raypipe run {run.pipeline} --date {run.date}`",
+        ) from error
 
 
 def timings(run: Run) -> dict[str, float]:

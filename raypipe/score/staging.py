@@ -1,11 +1,13 @@
 """The staging table of a run: narrow rows, one partition per slice."""
 
 from raypipe.artifact.contract import key_hash
+from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import describe
 from raypipe.errors import DataError
 from raypipe.score.manifest import Manifest
+from raypipe.score.runs import Run
 
 # The table must remember a chunk as long as its slice may be retried; ten times the chunks of a run is ample.
 WINDOW_A_CHUNK = 10
@@ -62,9 +64,8 @@ def check(client: Client, manifest: Manifest) -> None:
         )
 
 
-def drop(client: Client, manifest: Manifest) -> None:
+def drop(client: Client, run: Manifest | Run) -> None:
     """Drop every table that belongs to the run alone."""
-    names = [manifest.staging, manifest.explanations, *(manifest.twin(target) for target in manifest.targets)]
-    for name in [*names, manifest.snapshot]:
-        if name is not None:
-            client.run(client.topology.drop(name))
+    for kind in ("staging", "explain", "snapshot"):
+        client.run(client.topology.drop(f"raypipe_{kind}_{run.run_id}"))
+    twins.drop_of_run(client, run.pipeline, run.run_id)

@@ -10,14 +10,14 @@ FROM
 (
     SELECT
         date,
-        argMaxIf(tuple(model_version, status), tuple(stood_at, run_id), stands) AS current,
+        argMaxIf(tuple(model_version, status), tuple(sequence, run_id), stands) AS current,
         argMaxIf(
             tuple(run_id, source_rows, source_checksum),
-            tuple(published_at, run_id),
+            tuple(sequence, run_id),
             model_version = {restored:String} AND was_published
         ) AS restores,
         argMaxIf(
-            run_id, started_at, model_version = {restored:String} AND status IN ('RUNNING', 'STAGED', 'PUBLISHING')
+            run_id, sequence, model_version = {restored:String} AND status IN ('RUNNING', 'STAGED', 'PUBLISHING')
         ) AS unfinished,
         countIf(stands AND model_version = {outgoing:String}) AS of_outgoing,
         max(if(countIf(stands) > 0, date, toDate(0))) OVER () AS newest
@@ -26,8 +26,7 @@ FROM
         SELECT
             *,
             toUnixTimestamp64Micro(published_at) > 0 AS was_published,
-            status = 'PUBLISHED' OR (status != 'SUPERSEDED' AND (status = 'PUBLISHING' OR replaces = 1)) AS stands,
-            if(status = 'PUBLISHED', published_at, updated_at) AS stood_at
+            status = 'PUBLISHED' OR (status != 'SUPERSEDED' AND (status = 'PUBLISHING' OR replaces = 1)) AS stands
         FROM raypipe_runs FINAL
         WHERE pipeline = {pipeline:String}
     )

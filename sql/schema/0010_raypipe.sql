@@ -22,6 +22,8 @@ CREATE TABLE IF NOT EXISTS raypipe_runs
     rows_read UInt64,
     rows_published UInt64,
     rows_rejected UInt64,
+    sequence UInt64 COMMENT 'place in the order of the runs of a pipeline: the epoch of the lock in its latest attempt',
+    version UInt64 COMMENT 'which row of a run counts: the epoch of the lock of its writer, shifted by 20 bits, plus the step of the writer',
     replaces UInt8 COMMENT 'whether its rows took the place of those of every other run of the date, in one step, and no later run was moved in beside them',
     owner String COMMENT 'host and process that runs it',
     error String,
@@ -30,7 +32,7 @@ CREATE TABLE IF NOT EXISTS raypipe_runs
     published_at DateTime64(6, 'UTC') DEFAULT toDateTime64(0, 6, 'UTC'),
     updated_at DateTime64(6, 'UTC') DEFAULT now64(6)
 )
-ENGINE = ReplacingMergeTree(updated_at)
+ENGINE = ReplacingMergeTree(version)
 ORDER BY (pipeline, run_id);
 
 -- grain: one completed slice of a run
@@ -100,7 +102,7 @@ WHERE batch_id IN
     (
         SELECT arrayJoin(arrayFilter(id -> id != '', arrayPushBack(
             groupArrayIf(run_id, replaces = 1),
-            argMaxIf(run_id, (published_at, run_id), status = 'PUBLISHED'))))
+            argMaxIf(run_id, (sequence, run_id), status = 'PUBLISHED'))))
         FROM raypipe_runs FINAL
         GROUP BY pipeline, date
     );

@@ -3,5 +3,5 @@
 SELECT date, run_id, model_id, model_version
 FROM raypipe_runs FINAL
 WHERE pipeline = {pipeline:String} AND status = 'PUBLISHED'
-ORDER BY date DESC, published_at DESC, run_id DESC
+ORDER BY date DESC, sequence DESC, run_id DESC
 LIMIT 1 BY date

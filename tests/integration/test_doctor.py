@@ -162,10 +162,10 @@ def test_cleaning_drops_every_table_of_a_run_that_is_over_and_its_lock(client: C
     run_is(client, RUN, "PUBLISHED")
     made = [f"raypipe_{kind}_{RUN}" for kind in ("staging", "twin_ml_model_predictions", "explain", "snapshot")]
     make(client, *made)
-    make(client, "raypipe_lock_churn", comment=f'{{"run_id": "{RUN}"}}')
+    make(client, "raypipe_lock_churn_e1", comment=f'{{"run_id": "{RUN}"}}')
     before = set(describe_all(client))
     dropped = clean(client)
-    assert set(dropped) == {*made, "raypipe_lock_churn"}
+    assert set(dropped) == {*made, "raypipe_lock_churn_e1"}
     assert set(describe_all(client)) == before - set(dropped)
 
 
@@ -202,12 +202,12 @@ def test_cleaning_spares_a_run_that_may_be_resumed(client: Client, aged: Callabl
 def test_cleaning_drops_a_lock_last_so_that_no_run_starts_before_all_else_is_gone(client: Client) -> None:
     migrate(client)
     run_is(client, RUN, "PUBLISHED")
-    make(client, "raypipe_lock_churn", comment=f'{{"run_id": "{RUN}"}}')
+    make(client, "raypipe_lock_churn_e1", comment=f'{{"run_id": "{RUN}"}}')
     client.run(f"CREATE TABLE raypipe_staging_{RUN} (x UInt8) ENGINE = MergeTree ORDER BY x")
     client.run(f"INSERT INTO raypipe_staging_{RUN} VALUES (1)")
     with Client(client.endpoint, {"max_table_size_to_drop": 1}) as careful, pytest.raises(ServerError):
         clean(careful)
-    assert {"raypipe_lock_churn", f"raypipe_staging_{RUN}"} <= set(describe_all(client))
+    assert {"raypipe_lock_churn_e1", f"raypipe_staging_{RUN}"} <= set(describe_all(client))
 
 
 def test_cleaning_on_a_cluster_is_about_all_its_nodes(client: Client, aged: Callable[[], None]) -> None:

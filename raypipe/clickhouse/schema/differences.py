@@ -67,7 +67,12 @@ def _engine(actual: Table, expected: Declaration) -> Iterator[Part]:
     if family != other:
         yield "engine", shown, declared, "problem", f"raypipe reads and writes it as a {other}"
     elif arguments != others:
-        yield "engine", shown, declared, "note", "works; it may keep another row of a key as the newest"
+        consequence = "it may keep another row of a key as the newest"
+        # The order of runs hangs on raypipe's own tables.
+        if actual.name.startswith("raypipe_"):
+            yield "engine", shown, declared, "problem", consequence
+        else:
+            yield "engine", shown, declared, "note", f"works; {consequence}"
 
 
 def _engine_parts(engine_full: str) -> tuple[str, tuple[str, ...]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.lock import Owner
 from raypipe.clickhouse.tables import describe
 
 # The kinds of tables that a run creates for itself, named raypipe_<kind>_<…run id>.
@@ -30,15 +31,23 @@ class Leftover:
     Attributes:
         status: the status of its run, '' when the ledger has no such run.
         age: the time since the table was created or altered; None where the server does not know.
+        is_orphaned: whether it is a lock whose process is gone.
     """
 
     table: str
     kind: str
     status: str
     age: timedelta | None
+    is_orphaned: bool = False
 
     def is_over(self) -> bool:
-        """Return whether no run needs the table: its run is over, or resumable or unknown and older than PATIENCE."""
+        """Return whether no run needs the table.
+
+        Its process is gone (a resume takes a new lock), its run is over, or its run is resumable or unknown and the
+        table is older than PATIENCE.
+        """
+        if self.is_orphaned:
+            return True
         is_old = self.age is not None and self.age >= PATIENCE
         return self.status in OVER or (is_old and (not self.status or self.status in RESUMABLE))
 
@@ -58,6 +67,7 @@ def leftovers(client: Client) -> tuple[Leftover, ...]:
             status=statuses.get(_owner(f"{name} {comment}", statuses), ""),
             # The time is 1970 where a database keeps no metadata on disk, which does not make a table old.
             age=timedelta(seconds=seconds) if changed else None,
+            is_orphaned=name.startswith(f"raypipe_{LOCK}_") and Owner.from_json(comment).is_dead,
         )
         for name, comment, seconds, changed in rows
     )

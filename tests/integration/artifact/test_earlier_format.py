@@ -86,7 +86,7 @@ def test_resume_refuses_it_before_ray_starts(
     card = load_card(readable.artifact_uri, readable.artifact_sha256)
     population = prepare.population(client, loaded, None)
     manifest = prepare.manifest(client, loaded, earlier, card, population, write=False)
-    runs.save(client, runs.opened(manifest, "a process that died"))
+    runs.save(client, runs.opened(manifest, "a process that died", 1), 1)
     refused(earlier, lambda: score.resume(registered_model.endpoint, loaded, manifest.run_id, silent))
 
 

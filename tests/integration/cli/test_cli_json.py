@@ -74,6 +74,7 @@ def test_runs(registered_model: Any) -> None:
                 source_checksum=1,
                 slices=1,
             ),
+            1,
         )
     (found,) = document(registered_model, "runs", "churn")["runs"]
     assert found.keys() == documented("runs")["runs"][0].keys()

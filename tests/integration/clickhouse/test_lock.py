@@ -14,7 +14,7 @@ import pytest
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.lock import Owner
+from raypipe.clickhouse.lock import Lock, Owner
 from raypipe.errors import Busy, UsageError
 
 
@@ -41,7 +41,8 @@ def test_a_second_run_is_told_who_holds_the_lock(client: Client) -> None:
     with pytest.raises(Busy, match="churn_1") as refused:
         lock.acquire(client, "churn", Owner.here("churn_2"))
     assert f"process {os.getpid()}" in str(refused.value)
-    assert "raypipe resume churn_1" in str(refused.value)
+    # A run without a row cannot be resumed.
+    assert "raypipe resume" not in str(refused.value)
     assert "gone" not in str(refused.value)
 
 
@@ -80,18 +81,19 @@ def test_the_lock_of_another_host_is_never_taken_for_dead(client: Client, gone: 
 
 
 def test_taking_over_is_explicit_and_the_former_owner_may_not_go_on(client: Client) -> None:
-    former, mine = Owner.here("churn_1"), Owner.here("churn_2")
-    lock.acquire(client, "churn", former)
-    lock.acquire(client, "churn", mine, take_over=True)
-    lock.require(client, "churn", mine)
+    former = lock.acquire(client, "churn", Owner.here("churn_1"))
+    mine = lock.acquire(client, "churn", Owner.here("churn_2"), take_over=True)
+    assert mine.epoch > former.epoch
+    assert lock.standing(client, "churn") == [mine]
+    lock.require(client, mine)
     with pytest.raises(Busy, match="took over") as refused:
-        lock.require(client, "churn", former)
+        lock.require(client, former)
     assert "churn_2" in str(refused.value)
 
 
 def test_a_lock_that_is_gone_is_not_one_to_go_on_with(client: Client) -> None:
     with pytest.raises(Busy, match="no lock"):
-        lock.require(client, "churn", Owner.here("churn_1"))
+        lock.require(client, Lock("churn", 1, Owner.here("churn_1")))
 
 
 def test_a_former_owner_does_not_give_back_the_lock_of_the_next(client: Client) -> None:

@@ -35,7 +35,7 @@ from raypipe.clickhouse.statements import identifier, load, load_all
 from raypipe.clickhouse.tables import describe
 from raypipe.config.features import Feature
 from raypipe.demo import build
-from raypipe.errors import Busy, DataError, UsageError
+from raypipe.errors import Busy, DataError, ServerError, UsageError
 from raypipe.features import catalogue, documentation, snapshots, swap
 from raypipe.features import day as days
 from raypipe.loaders.loaders import load_user_features
@@ -541,7 +541,7 @@ def test_what_goes_to_disk_gives_the_same(demo: Client, monkeypatch: pytest.Monk
 KILLED = """
 import os, signal, sys
 from datetime import UTC, date, datetime
-from raypipe.clickhouse import lock
+from raypipe.clickhouse import lock, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.features import snapshots
@@ -573,7 +573,7 @@ def test_a_killed_build_leaves_the_old_day_and_the_doctor_removes_the_rest(
     kill_a_build(anywhere, LAST)
     assert content(anywhere) == before
     left = left_behind(anywhere)
-    assert "raypipe_lock_features" in left
+    assert "raypipe_lock_features_e1" in left
     assert len([name for name in left if name.startswith("raypipe_twin_")]) >= 1
     monkeypatch.setattr(leftovers, "PATIENCE", timedelta(0))
     assert set(clean(anywhere)) == left
@@ -625,6 +625,37 @@ def test_who_lost_the_lock_may_not_swap(demo: Client, monkeypatch: pytest.Monkey
     with pytest.raises(Busy):
         compute(demo, LAST)
     assert content(demo) == before
+
+
+def taken_over_behind_its_last_look(client: Client, patch: pytest.MonkeyPatch) -> None:
+    """Let another process take the lock when the swap of a build is about to be sent."""
+    send = Client.run
+
+    def run(self: Client, sql: str, *arguments: Any, **options: Any) -> None:
+        if "REPLACE PARTITION" in sql:
+            lock.acquire(client, "features", Owner.here("features_20260131_0badcafe"), take_over=True)
+        send(self, sql, *arguments, **options)
+
+    patch.setattr(Client, "run", run)
+
+
+def test_a_paused_build_that_wakes_up_swaps_nothing_in(demo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = content(demo)
+    taken_over_behind_its_last_look(demo, monkeypatch)
+    with pytest.raises(ServerError, match="raypipe_twin_features") as refused:
+        compute(demo, LAST, replace=True)
+    assert refused.value.code == 60
+    assert content(demo) == before
+
+
+def test_without_dropping_the_twins_of_former_owners_a_paused_build_swaps_its_day_in(
+    demo: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = content(demo)
+    monkeypatch.setattr(twins, "drop_former", lambda *_: None)
+    taken_over_behind_its_last_look(demo, monkeypatch)
+    compute(demo, LAST, replace=True)
+    assert content(demo) != before
 
 
 def test_rows_that_somebody_writes_meanwhile_are_never_lost(anywhere: Client, monkeypatch: pytest.MonkeyPatch) -> None:

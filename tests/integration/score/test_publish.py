@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -37,6 +38,7 @@ FROM {staging}""",
 )
 
 Make = Callable[..., Any]
+EPOCH = 1
 
 
 def made_by(client: Client, place: Path) -> None:
@@ -57,7 +59,7 @@ def schema(request: pytest.FixtureRequest, client: Client) -> str:
 def put(run: Any, target: PublishTarget, rows: int = 10) -> str:
     """Stages the run and publishes it into one target."""
     run = run.with_manifest(targets=(target,))
-    prepared = publish.prepare(run.client, run.manifest, target, run.staged(), rows)
+    prepared = publish.prepare(run.client, run.manifest, target, run.staged(), rows, EPOCH)
     publish.swap(run.client, run.manifest, prepared)
     publish.verify(run.client, run.manifest, target, rows)
     return prepared.how
@@ -77,7 +79,7 @@ def test_rows_that_the_statement_does_not_make_are_refused(schema: str, scoring:
     written = run.staged()
     rows = publish_sql.expected(run.client, run.manifest, wrong, written, 10)
     with pytest.raises(GateRefused, match="the rows for ml_model_predictions"):
-        publish.prepare(run.client, run.manifest, wrong, written, rows)
+        publish.prepare(run.client, run.manifest, wrong, written, rows, EPOCH)
     assert batches(run.client) == {}
 
 
@@ -87,13 +89,23 @@ def test_a_target_that_nothing_would_be_written_to_is_refused(schema: str, scori
         publish_sql.expected(run.client, run.manifest, replace(PREDICTIONS, rows="sum(0)"), run.staged(), 10)
 
 
-def test_two_runs_of_a_pipeline_never_begin_in_the_same_second(scoring: Make) -> None:
+def clock_at(moment: datetime) -> Any:
+    return SimpleNamespace(now=lambda zone: moment)
+
+
+def test_two_runs_of_a_pipeline_never_begin_in_the_same_second(scoring: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     run = scoring()
     future = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    moments = [future + timedelta(seconds=n) for n in (0, 1, 3)]
+    for epoch, moment in enumerate(moments, 1):
+        manifest = replace(run.manifest, run_id=f"churn_{epoch}", run_at=moment)
+        runs.save(run.client, runs.opened(manifest, "a test", epoch), epoch)
+    # A host that is an hour ahead dates none of the others' runs.
     assert prepare.run_at(run.client, "churn") < future
-    runs.save(run.client, runs.opened(replace(run.manifest, run_at=future), "a test"))
-    assert prepare.run_at(run.client, "churn") == future + timedelta(seconds=1)
-    assert prepare.run_at(run.client, "another") < future
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "datetime", clock_at(future))
+        assert prepare.run_at(run.client, "churn") == future + timedelta(seconds=2)
+        assert prepare.run_at(run.client, "another") == future
 
 
 def batches(client: Client) -> dict[str, int]:
@@ -149,10 +161,10 @@ def test_publishing_again_changes_nothing(schema: str, scoring: Make, target: Pu
 def test_a_publication_that_stopped_before_the_swap_is_finished(schema: str, scoring: Make) -> None:
     run = scoring().with_manifest(targets=(PREDICTIONS,))
     written = run.staged()
-    twin = run.manifest.twin(PREDICTIONS)
+    twin = run.manifest.twin(PREDICTIONS, EPOCH)
     run.client.run(f"CREATE TABLE {twin} AS ml_model_predictions")
     run.client.run(f"INSERT INTO {twin} (batch_id) VALUES ('half')")
-    publish.swap(run.client, run.manifest, publish.prepare(run.client, run.manifest, PREDICTIONS, written, 10))
+    publish.swap(run.client, run.manifest, publish.prepare(run.client, run.manifest, PREDICTIONS, written, 10, EPOCH))
     assert batches(run.client) == {run.manifest.run_id: 10}
 
 
@@ -165,7 +177,7 @@ def test_a_rerun_of_a_date_replaces_the_earlier_run(schema: str, scoring: Make, 
     second = scoring("churn_20260131_00000002", run_at=later, model_version="20260201.010000.fedcba")
     put(second, target)
     old = first.manifest
-    publish.remove_earlier(second.client, second.manifest, target, old)
+    publish.remove_earlier(second.client, second.manifest, target.table, old)
     publish.verify(second.client, second.manifest, target, 10)
     assert second.client.value(f"SELECT count() FROM {target.table}") == 10
     time = "predicted_at" if target is PREDICTIONS else "created_at"
@@ -191,7 +203,7 @@ def test_another_prediction_type_of_the_same_date_stays_untouched(schema: str, s
     again = scoring("churn_20260131_00000002", run_at=churn.manifest.run_at + timedelta(hours=1))
     put(again, PREDICTIONS)
     old = churn.manifest
-    publish.remove_earlier(again.client, again.manifest, PREDICTIONS, old)
+    publish.remove_earlier(again.client, again.manifest, PREDICTIONS.table, old)
     assert batches(churn.client) == {"churn_20260131_00000002": 10, "clicks_20260131_00000001": 10}
 
 
@@ -324,7 +336,7 @@ def test_a_rerun_with_another_version_replaces_the_run_where_each_version_has_a_
     put(first, target)
     put(second, target)
     old = first.manifest
-    publish.remove_earlier(client, second.manifest, target, old)
+    publish.remove_earlier(client, second.manifest, target.table, old)
     assert client.rows("SELECT batch_id, count() FROM t GROUP BY 1") == [("churn_2", 10)]
 
 
@@ -332,7 +344,7 @@ def test_an_earlier_run_that_cannot_be_told_from_this_one_costs_it_no_rows(schem
     run = scoring()
     put(run, CHURN)
     own = run.manifest
-    publish.remove_earlier(run.client, own, CHURN, replace(own, run_id="churn_of_the_same_second"))
+    publish.remove_earlier(run.client, own, CHURN.table, replace(own, run_id="churn_of_the_same_second"))
     publish.verify(run.client, own, CHURN, 10)
 
 
@@ -360,9 +372,9 @@ def second_pipeline(scoring: Make, **changes: Any) -> Any:
     return scoring("churn_b2b_20260131_00000001", pipeline="churn_b2b", model_version="b2b", **changes)
 
 
-def recorded(run: Any, status: str, **changes: Any) -> Any:
+def recorded(run: Any, status: str, epoch: int = EPOCH, **changes: Any) -> Any:
     """The run, with its row in raypipe_runs."""
-    return runs.save(run.client, runs.opened(run.manifest, "a test"), status=status, **changes)
+    return runs.save(run.client, runs.opened(run.manifest, "a test", epoch), epoch, status=status, **changes)
 
 
 def versions(client: Client) -> dict[str, int]:
@@ -381,7 +393,7 @@ def test_two_pipelines_publish_into_one_table_and_each_replaces_only_itself(sche
     again = scoring("churn_20260131_00000002", run_at=first.manifest.run_at + timedelta(hours=1), model_version="2")
     assert put(again, CHURN) == "move"
     old = first.manifest
-    publish.remove_earlier(again.client, again.manifest, CHURN, old)
+    publish.remove_earlier(again.client, again.manifest, CHURN.table, old)
     assert versions(first.client) == {"2": 10, "b2b": 10}
     # What was moved in stands: a resume neither moves it in again nor replaces what is beside it.
     assert [put(run, CHURN) for run in (again, other)] == ["present", "present"]
@@ -409,14 +421,14 @@ def test_a_pipeline_at_work_on_a_shared_table_is_not_replaced_before_its_rows_ar
     run = scoring()
     assert put(run, CHURN) == "move"
     client.run(f"TRUNCATE TABLE {CHURN.table}")
-    runs.save(client, begun, status=runs.FAILED)
+    runs.save(client, begun, EPOCH, status=runs.FAILED)
     assert put(run, CHURN) == "replace"
 
 
 def test_rows_that_come_between_the_look_and_the_swap_are_not_replaced(client: Client, scoring: Make) -> None:
     made_by(client, RAYPIPE)
     run = scoring().with_manifest(targets=(CHURN,))
-    prepared = publish.prepare(client, run.manifest, CHURN, run.staged(), 10)
+    prepared = publish.prepare(client, run.manifest, CHURN, run.staged(), 10, EPOCH)
     assert prepared.how == "replace"
     put(second_pipeline(scoring), CHURN)
     publish.swap(client, run.manifest, prepared)
@@ -430,7 +442,7 @@ def test_where_the_view_was_told_or_rows_stand_already_a_resume_has_to_look_agai
     run = scoring().with_manifest(targets=(CHURN, PREDICTIONS))
     put(run, CHURN)
     written = run.staged()
-    prepared = [publish.prepare(client, run.manifest, target, written, 10) for target in (CHURN, PREDICTIONS)]
+    prepared = [publish.prepare(client, run.manifest, target, written, 10, EPOCH) for target in (CHURN, PREDICTIONS)]
     assert [item.how for item in prepared] == ["replace", "replace"]
     put(second_pipeline(scoring), CHURN)
     saved_by_hand(client)
@@ -456,19 +468,19 @@ def test_predictions_saved_by_hand_stay_and_a_reader_of_the_view_never_sees_two_
     first = scoring()
     began = recorded(first, runs.PUBLISHING, replaces=1)
     assert put(first, PREDICTIONS) == "replace"
-    runs.commit(client, began)
+    runs.commit(client, began, EPOCH)
     batch = saved_by_hand(client)
     second = scoring("churn_20260131_00000002", run_at=first.manifest.run_at + timedelta(hours=1))
     began = recorded(second, runs.PUBLISHING)
     assert current(client) == {first.manifest.run_id: 10}
     assert put(second, PREDICTIONS) == "move"
     assert current(client) == {first.manifest.run_id: 10}
-    runs.commit(client, began)
+    runs.commit(client, began, EPOCH)
     # Both are in the table still: what follows, or a run that died here, does not show.
     assert batches(client) == {first.manifest.run_id: 10, second.manifest.run_id: 10, batch: 1}
     assert current(client) == {second.manifest.run_id: 10}
     old = first.manifest
-    publish.remove_earlier(client, second.manifest, PREDICTIONS, old)
+    publish.remove_earlier(client, second.manifest, PREDICTIONS.table, old)
     assert batches(client) == {second.manifest.run_id: 10, batch: 1}
 
 
@@ -482,13 +494,13 @@ def test_a_resume_leaves_rows_that_stand_as_they_came_in_whatever_is_beside_them
     saved_by_hand(client)
     # What was swapped in before the others came is in view as it was.
     first = first.with_manifest(targets=(PREDICTIONS,))
-    prepared = publish.prepare(client, first.manifest, PREDICTIONS, first.staged(), 10)
+    prepared = publish.prepare(client, first.manifest, PREDICTIONS, first.staged(), 10, EPOCH)
     assert (prepared.how, prepared.takes_place(1)) == ("present", True)
     second = scoring("churn_20260131_00000002", run_at=first.manifest.run_at + timedelta(hours=1))
     put(second, PREDICTIONS)
     client.run("DELETE FROM ml_model_predictions WHERE entity_id = 'by hand'", settings={"lightweight_deletes_sync": 2})
     second = second.with_manifest(targets=(PREDICTIONS,))
-    prepared = publish.prepare(client, second.manifest, PREDICTIONS, second.staged(), 10)
+    prepared = publish.prepare(client, second.manifest, PREDICTIONS, second.staged(), 10, EPOCH)
     assert (prepared.how, prepared.takes_place(0)) == ("present", False)
 
 

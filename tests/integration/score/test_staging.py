@@ -59,10 +59,12 @@ def test_staging_that_is_gone_is_named(scoring: Callable[..., Any]) -> None:
 
 
 def test_dropping_a_run_leaves_nothing_of_it_and_everything_else(scoring: Callable[..., Any]) -> None:
-    run, other = scoring(snapshot="raypipe_snapshot_x"), scoring("churn_20260131_00000002")
-    twin = run.manifest.twin(run.manifest.targets[0])
-    for name in (run.manifest.staging, run.manifest.explanations, twin, "raypipe_snapshot_x", other.manifest.staging):
-        run.client.run(f"CREATE TABLE {name} (x UInt8) ENGINE = MergeTree ORDER BY x")
+    run, other = scoring(), scoring("churn_20260131_00000002")
+    kept = {other.manifest.staging, other.manifest.twin(other.manifest.targets[0], 2)}
+    twins = {run.manifest.twin(run.manifest.targets[0], epoch) for epoch in (1, 2)}
+    snapshot = f"raypipe_snapshot_{run.manifest.run_id}"
+    for name in (run.manifest.staging, run.manifest.explanations, snapshot, *twins, *kept):
+        run.client.run(f"CREATE TABLE {name} (x UInt8) ENGINE = MergeTree ORDER BY x COMMENT 'churn'")
     for _ in range(2):
         staging.drop(run.client, run.manifest)
     left = {row[0] for row in run.client.rows("SHOW TABLES LIKE 'raypipe%'")}
@@ -72,7 +74,7 @@ def test_dropping_a_run_leaves_nothing_of_it_and_everything_else(scoring: Callab
         "raypipe_runs",
         "raypipe_aliases",
         "raypipe_slices",
-        other.manifest.staging,
+        *kept,
     }
 
 

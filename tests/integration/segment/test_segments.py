@@ -203,7 +203,7 @@ def swapped_and_merged(nights: Nights, reader: Client, version: str) -> str:
     manifest = Manifest.from_json(died.manifest)
     target, written = manifest.targets[0], ledger.reconcile(reader, manifest)
     rows = publish_sql.expected(reader, manifest, target, written, died.source_rows)
-    publish.swap(reader, manifest, publish.prepare(reader, manifest, target, written, rows))
+    publish.swap(reader, manifest, publish.prepare(reader, manifest, target, written, rows, died.sequence))
     reader.run("OPTIMIZE TABLE customer_user_segments FINAL")
     return died.run_id
 

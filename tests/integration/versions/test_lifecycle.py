@@ -333,7 +333,7 @@ class TestRollback:
             rollback.rollback(replaced.at.endpoint, replaced.loaded, interrupt, reason="bad", set_by="a test")
         (died,) = [run for run in runs.listed(replaced.client) if run.status == runs.INTERRUPTED]
         # A process that is killed writes no failure down.
-        runs.save(replaced.client, died, status=runs.STAGED)
+        runs.save(replaced.client, died, died.sequence, status=runs.STAGED)
         assert replaced.done("rollback", "churn")["days"][0]["run_id"] == died.run_id
         assert replaced.aliases() == {"champion": FIRST}
 
@@ -380,7 +380,7 @@ class TestRollback:
         for version, status in ((FIRST, runs.SUPERSEDED), (SECOND, runs.PUBLISHED)):
             (known,) = [run for run in runs.listed(replaced.client) if run.model_version == version]
             moved = replace(known, run_id=f"gone_{version}", date=gone, updated_at=STARTED)
-            runs.save(replaced.client, moved, status=status)
+            runs.save(replaced.client, moved, moved.sequence, status=status)
         before = replaced.content()
         result = replaced.command("rollback", "churn")
         assert json.loads(result.stdout)["error"]["code"] == result.exit_code == 2

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from raypipe.clickhouse.lock import Owner, lock_table
+from raypipe.clickhouse import processes
+from raypipe.clickhouse.lock import Lock, Owner
 
 
 def test_this_process_is_alive() -> None:
@@ -43,5 +45,36 @@ def test_an_owner_is_shown_with_its_run_process_host_and_time() -> None:
     )
 
 
-def test_a_lock_is_named_for_its_pipeline() -> None:
-    assert lock_table("churn") == "raypipe_lock_churn"
+def test_a_process_that_got_the_number_of_a_dead_one_is_another() -> None:
+    mine = Owner.here("churn_1")
+    assert not mine.is_dead
+    assert replace(mine, started="1").is_dead
+
+
+@pytest.mark.parametrize("part", ["boot", "namespace"])
+def test_a_process_of_another_machine_or_namespace_cannot_be_known(part: str) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    gone = replace(Owner.here("churn_1"), pid=process.pid)
+    assert gone.is_dead
+    for unknown in ("another", ""):
+        assert not replace(gone, **{part: unknown}).is_dead
+
+
+def test_without_a_proc_folder_no_process_is_taken_for_dead(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    gone = replace(Owner.here("churn_1"), pid=process.pid)
+    monkeypatch.setattr(processes, "PROC", tmp_path)
+    assert not gone.is_dead
+    assert not replace(Owner.here("churn_1"), pid=process.pid).is_dead
+
+
+def test_an_owner_that_another_version_wrote_is_read_as_far_as_it_goes() -> None:
+    assert Owner.from_json('{"run_id": "churn_1", "zone": "b"}') == Owner("churn_1")
+    for text in ("", "a lock", "[1]"):
+        assert Owner.from_json(text) == Owner("")
+
+
+def test_a_lock_is_named_for_its_pipeline_and_epoch() -> None:
+    assert Lock("churn", 7, Owner.here("churn_1")).table == "raypipe_lock_churn_e7"

@@ -79,11 +79,13 @@ def test_each_shard_fills_its_own_twin_from_its_own_rows() -> None:
     ],
 )
 def test_a_twin_on_a_cluster_gets_a_path_of_its_own(told: str, made: str) -> None:
-    assert CLUSTER.twin("w", "t", told) == f"CREATE TABLE `w` ON CLUSTER `news` AS `t` ENGINE = {made}"
+    assert CLUSTER.twin("w", "t", told, "churn") == (
+        f"CREATE TABLE `w` ON CLUSTER `news` AS `t` ENGINE = {made} COMMENT 'churn'"
+    )
 
 
 def test_a_twin_on_one_server_is_made_like_its_target() -> None:
-    assert ONE.twin("w", "db.t", "MergeTree ORDER BY k") == "CREATE TABLE `w` AS `db`.`t`"
+    assert ONE.twin("w", "db.t", "MergeTree ORDER BY k", "churn") == "CREATE TABLE `w` AS `db`.`t` COMMENT 'churn'"
 
 
 def test_a_lock_on_a_cluster_is_a_path_that_only_one_can_make() -> None:

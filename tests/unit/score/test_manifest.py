@@ -97,4 +97,4 @@ def test_a_manifest_of_another_version_is_refused_by_the_fields_that_differ() ->
 def test_the_tables_of_a_run_carry_its_id() -> None:
     assert MANIFEST.staging == "raypipe_staging_churn_20260131_0a1b2c3d"
     assert MANIFEST.explanations == "raypipe_explain_churn_20260131_0a1b2c3d"
-    assert MANIFEST.twin(MANIFEST.targets[0]) == "raypipe_twin_news_t_churn_20260131_0a1b2c3d"
+    assert MANIFEST.twin(MANIFEST.targets[0], 3) == "raypipe_twin_news_t_churn_20260131_0a1b2c3d_e3"
