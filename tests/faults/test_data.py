@@ -32,8 +32,8 @@ from raypipe.score.gate import GateCounts
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from tests.conftest import FittedPublisher
+from tests.faults.nights import DAY, KEYS, SOURCE, TARGETS, Night, before_reading, key, of, own_night, remove, row
 from tests.faults.oracle import assert_exact, loaded, own_tables
-from tests.faults.test_meaning import DAY, KEYS, SOURCE, TARGETS, Night, before_reading, key, of, own_night, remove, row
 
 ACTIVE = f"SELECT * FROM {SOURCE} WHERE feature_date = {{day:Date}} AND active_last_30_days = 1"
 SCORES = f"SELECT {KEYS.replace('user_id', 'entity_id')}, prediction_value FROM {TARGETS[1]} ORDER BY 1, 2, 3"

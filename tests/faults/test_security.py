@@ -41,10 +41,10 @@ from raypipe.project import shipped
 from raypipe.score import runs, staging
 from raypipe.score.manifest import Manifest, PublishTarget
 from tests.conftest import FittedPublisher, _fresh_database, fit_publisher
+from tests.faults.nights import DAY, KEYS, SOURCE, TARGETS, Night, key, own_night, row
 from tests.faults.oracle import in_process
 from tests.faults.proxy import Rule, proxied
 from tests.faults.test_data import promote
-from tests.faults.test_meaning import DAY, KEYS, SOURCE, TARGETS, Night, key, own_night, row
 
 PATIENCE = 120
 NOWHERE = "http://127.0.0.1:1/default"
