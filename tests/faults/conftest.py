@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from raypipe.clickhouse import retry
-from tests.conftest import FittedPublisher
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.statements import identifier
+from raypipe.score import gate, ledger
+from raypipe.score.gate import GateCounts
+from raypipe.score.ledger import Receipt
+from raypipe.score.manifest import Manifest
+from tests.conftest import FittedPublisher, _fresh_database
 from tests.faults.nights import (
     Night,
     own_night,
 )
+from tests.faults.oracle import in_process, planned
+from tests.faults.servers import copied
+from tests.faults.wire import DAY, SLICES, Wire, wired
 
 
 @pytest.fixture
@@ -31,3 +41,38 @@ def monthly(fitted_publisher: FittedPublisher) -> Iterator[Night]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat requests after a hundredth of a second."""
     monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.01)
+
+
+@pytest.fixture(scope="module")
+def own_publisher(fitted_publisher: FittedPublisher, endpoint: Endpoint) -> Iterator[FittedPublisher]:
+    """Provide a copy that these tests may break, with one published run."""
+    with _fresh_database(endpoint) as own:
+        publisher = copied(fitted_publisher, own, [DAY])
+        in_process(publisher, planned(publisher, DAY, SLICES))
+        yield publisher
+
+
+@pytest.fixture
+def wire(own_publisher: FittedPublisher) -> Iterator[Wire]:
+    with wired(own_publisher) as through:
+        yield through
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Record the pauses between repeated requests without waiting."""
+    made: list[float] = []
+    # `repeat` has its pause as a default argument.
+    monkeypatch.setattr(retry, "sleep", made.append)
+    return made
+
+
+@pytest.fixture
+def without_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let everything in staging pass the gate."""
+
+    def passed(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> GateCounts:
+        sql = f"SELECT count() FROM {identifier(manifest.staging)} WHERE attempt IN {{attempts:Array(UInt64)}}"
+        return GateCounts(int(client.value(sql, {"attempts": ledger.attempts(written)})), 0)
+
+    monkeypatch.setattr(gate, "check", passed)
