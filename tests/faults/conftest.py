@@ -19,7 +19,7 @@ from tests.faults.nights import (
     Night,
     own_night,
 )
-from tests.faults.oracle import in_process, planned
+from tests.faults.oracle import in_process, own_tables, planned
 from tests.faults.servers import copied
 from tests.faults.wire import DAY, SLICES, Wire, wired
 
@@ -76,3 +76,12 @@ def without_gate(monkeypatch: pytest.MonkeyPatch) -> None:
         return GateCounts(int(client.value(sql, {"attempts": ledger.attempts(written)})), 0)
 
     monkeypatch.setattr(gate, "check", passed)
+
+
+@pytest.fixture
+def reader(fitted_publisher: FittedPublisher) -> Iterator[Client]:
+    """Provide a client of the fitted publisher. A run that failed on purpose leaves no table."""
+    with Client(fitted_publisher.endpoint) as client:
+        yield client
+        for table in own_tables(client):
+            client.run(f"DROP TABLE {identifier(table)} SYNC")

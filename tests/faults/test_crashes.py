@@ -28,7 +28,7 @@ from raypipe.score.manifest import Manifest
 from raypipe.score.worker import SliceScorer
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 from tests.faults.actors import LEDGER_INSERT, RUNS_INSERT, STAGING_INSERT, SWAP, Command, awaited, kill, started
-from tests.faults.oracle import assert_exact, assert_nothing_left, in_process, newest, own_tables, planned
+from tests.faults.oracle import assert_exact, assert_nothing_left, in_process, newest, planned
 from tests.faults.proxy import Proxy, Rule, proxied
 from tests.faults.test_interrupted import finish
 
@@ -37,15 +37,6 @@ TARGETS = ("ml_model_predictions", "customer_churn_predictions")
 # A single actor, so that a held request stops the run. Several inserts per slice.
 ONE = ("--set", "score.actors.max=1", "--set", "score.chunk_rows=150")
 TWO = ("--set", "score.actors.max=2")
-
-
-@pytest.fixture
-def reader(fitted_publisher: FittedPublisher) -> Iterator[Client]:
-    with Client(fitted_publisher.endpoint) as client:
-        yield client
-        # A run that failed on purpose keeps its staging table for a resume.
-        for table in own_tables(client):
-            client.run(f"DROP TABLE {identifier(table)} SYNC")
 
 
 @contextmanager

@@ -24,14 +24,13 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import literal
 from raypipe.data.slices import Slice, unsliced
 from raypipe.errors import ConfigError, DataError, GateRefused, RaypipeError, ServerError, UsageError
-from raypipe.models.xgboost import XGBoost
 from raypipe.registry import aliases, models
-from raypipe.registry.record import ModelRecord
 from raypipe.score import gate, ledger, prepare, publish_sql, runs, worker
 from raypipe.score.gate import GateCounts
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from tests.conftest import FittedPublisher
+from tests.factories import model_record
 from tests.faults.nights import DAY, KEYS, SOURCE, TARGETS, Night, before_reading, key, of, own_night, remove, row
 from tests.faults.oracle import assert_exact, loaded, own_tables
 
@@ -86,19 +85,7 @@ def published(night: Night, user: tuple[str, str, str]) -> float:
 def promote(night: Night, content: Mapping[str, bytes], contract: Contract, folder: Path) -> None:
     """Make an artifact the champion."""
     stored, at = files.save(str(folder), content), datetime.now(UTC)
-    record = ModelRecord(
-        "churn",
-        "29990101.000000.abcdef",
-        "CANDIDATE",
-        "classification",
-        XGBoost.framework,
-        XGBoost.algorithm,
-        XGBoost.format,
-        at,
-        artifact_uri=stored.uri,
-        artifact_sha256=stored.sha256,
-        contract_sha256=contract.sha256,
-    )
+    record = model_record("29990101.000000.abcdef", at, stored, contract.sha256)
     aliases.move(night.client, "churn", {aliases.CHAMPION: models.register(night.client, record, at)}, "", "a test", at)
 
 

@@ -15,13 +15,12 @@ import pytest
 
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import identifier
 from raypipe.score import runs
 from tests import clusters
 from tests.clusters import BIN, Head, Node
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 from tests.faults.actors import LEDGER_INSERT, TITLE, Command, awaited, processes
-from tests.faults.oracle import assert_exact, assert_nothing_left, newest, own_tables
+from tests.faults.oracle import assert_exact, assert_nothing_left, newest
 from tests.faults.proxy import Proxy, Rule, proxied
 from tests.faults.test_crashes import finished
 from tests.faults.test_interrupted import finish
@@ -51,14 +50,6 @@ def head(fitted_publisher: FittedPublisher, proxy: Proxy) -> Iterator[Head]:
 def second(head: Head) -> Iterator[Node]:
     with head.joined(cpus=1) as node:
         yield node
-
-
-@pytest.fixture
-def reader(fitted_publisher: FittedPublisher) -> Iterator[Client]:
-    with Client(fitted_publisher.endpoint) as client:
-        yield client
-        for table in own_tables(client):
-            client.run(f"DROP TABLE {identifier(table)} SYNC")
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.data.slices import Slice, Slicing
 from raypipe.score import gate, ledger, staging
 from raypipe.score.ledger import Receipt
-from raypipe.score.manifest import Manifest, PublishTarget
+from raypipe.score.manifest import Manifest
+from tests.factories import manifest, model_record
 
 FEATURES = "SELECT company_id, brand_id, user_id, sessions FROM people WHERE day = {date:Date} AND {slice}"
 KEYS = ("company_id", "brand_id", "user_id")
@@ -117,42 +118,14 @@ def scoring(client: Client) -> Callable[..., Scoring]:
         rows, checksum = gate.population(client, select, {"date": day})
         bound = ("c", "b", "u5")
         slices = (Slice(0, upper=bound), Slice(1, lower=bound))
-        known = Manifest(
+        known = manifest(
             run_id=run_id,
-            run_at=datetime(2026, 2, 1, 3, 0, 0, tzinfo=UTC),
-            pipeline="churn",
             date=day,
-            entity_type="user",
-            entity_id="user_id",
-            model_id="model-1",
-            model_version="20260201.000000.abcdef",
-            artifact_uri="/nowhere",
-            artifact_sha256="ab",
-            contract_sha256="cd",
-            sql_sha256="ef",
-            keys=KEYS,
-            key_types=("String",) * 3,
-            carry=("sessions",),
-            carry_types=("UInt32",),
             select=select,
             select_parameters={"date": day},
             slicing=Slicing("index", KEYS, ("String",) * 3, slices, rows),
             source_rows=rows,
             source_checksum=checksum,
-            chunk_rows=100,
-            max_rejected=0.2,
-            duplicates="refuse",
-            explain_rows=0,
-            explain_features=5,
-            threshold=0.25,
-            levels=(("low", 0.15), ("high", 1.01)),
-            score_range=(0.0, 1.0),
-            timezone="UTC",
-            inputs=(),
-            outputs=(),
-            values={},
-            targets=(PublishTarget("ml_model_predictions", ""),),
-            snapshot=None,
         )
         return Scoring(client, replace(known, **changes))
 
@@ -244,7 +217,6 @@ def _registered(client: Client, project: Path, artifacts: Path) -> RegisteredMod
     from raypipe.models.protocol import FitSpec, Matrix
     from raypipe.models.xgboost import XGBoost
     from raypipe.registry import aliases, models
-    from raypipe.registry.record import ModelRecord
 
     loaded = load_pipeline("churn", project / "configs", environ={})
     config = loaded.config
@@ -262,19 +234,7 @@ def _registered(client: Client, project: Path, artifacts: Path) -> RegisteredMod
     package = Package(config.model.class_path, contract, bins, 0.5, levels, model)
     artifact = store.save(str(artifacts), pack(package, x, {}))
     at = datetime(2026, 2, 1, tzinfo=UTC)
-    record = ModelRecord(
-        "churn",
-        "20260131.000000.abcdef",
-        "CANDIDATE",
-        "classification",
-        XGBoost.framework,
-        XGBoost.algorithm,
-        XGBoost.format,
-        at,
-        artifact_uri=artifact.uri,
-        artifact_sha256=artifact.sha256,
-        contract_sha256=contract.sha256,
-    )
+    record = model_record("20260131.000000.abcdef", at, artifact, contract.sha256)
     made = models.set_status(client, models.register(client, record, at), "PRODUCTION", at)
     aliases.move(client, "churn", {aliases.CHAMPION: made}, "made by hand", "a test", at)
     return RegisteredModel(client.endpoint, project, artifacts, Path(artifact.uri), made.version, SNAPSHOTS[-1])

@@ -34,6 +34,7 @@ from raypipe.registry import champions as registry_champion
 from raypipe.registry.record import ModelRecord, Registered, model_id
 from raypipe.score import runs, score
 from raypipe.versions import promotion, retention, rollback
+from tests.factories import model_record
 from tests.integration.conftest import SNAPSHOTS, RegisteredModel
 
 EARLIER, LATEST = SNAPSHOTS
@@ -135,20 +136,7 @@ def another(client: Client, model: RegisteredModel, depth: int, features_less: i
 
 def register(client: Client, root: str, package: Package, version: str, at: datetime = STARTED) -> Registered:
     stored = files.save(root, pack(package, np.zeros((4, len(package.contract.columns)), np.float32), {}))
-    record = ModelRecord(
-        "churn",
-        version,
-        "CANDIDATE",
-        "classification",
-        XGBoost.framework,
-        XGBoost.algorithm,
-        XGBoost.format,
-        at,
-        artifact_uri=stored.uri,
-        artifact_sha256=stored.sha256,
-        contract_sha256=package.contract.sha256,
-    )
-    return models.register(client, record, at)
+    return models.register(client, model_record(version, at, stored, package.contract.sha256), at)
 
 
 @pytest.fixture(scope="module")
