@@ -10,16 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
 from ray.cluster_utils import Cluster
 
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import identifier
 from raypipe.score import ledger, runs
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 from tests.faults.actors import LEDGER_INSERT, TITLE, awaited, processes, started
-from tests.faults.oracle import assert_exact, assert_nothing_left, newest, own_tables
+from tests.faults.oracle import assert_exact, assert_nothing_left, newest
 from tests.faults.proxy import Rule
 from tests.faults.test_crashes import behind_a_proxy, finished
 from tests.faults.test_interrupted import finish
@@ -32,14 +30,6 @@ ALERT = {
     "health_check_timeout_ms": 1000,
     "health_check_failure_threshold": 5,
 }
-
-
-@pytest.fixture
-def reader(fitted_publisher: FittedPublisher) -> Iterator[Client]:
-    with Client(fitted_publisher.endpoint) as client:
-        yield client
-        for table in own_tables(client):
-            client.run(f"DROP TABLE {identifier(table)} SYNC")
 
 
 @dataclass(frozen=True)
