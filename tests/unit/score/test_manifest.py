@@ -14,6 +14,7 @@ from raypipe.score.manifest import Manifest, PublishTarget
 from tests.factories import manifest
 
 MANIFEST = manifest(
+    run_id="churn_20260131_0a1b2c3d",
     run_at=datetime(2026, 2, 1, 3, 4, 5, tzinfo=UTC),
     slicing=Slicing("index", ("k",), ("String",), (Slice(0, upper=("é'\\\n\0",)), Slice(1, lower=("é'\\\n\0",))), 10),
     threshold=0.123456789,
