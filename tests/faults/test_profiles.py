@@ -227,11 +227,11 @@ def _owners() -> tuple[Owner, Owner]:
 def test_create_if_not_exists_gives_a_lock_to_one_owner(engine: Engine) -> None:
     first, second = _owners()
     with Client(replace(engine.publisher.endpoint, user="created")) as client:
-        lock.acquire(client, "one", first)
+        held = lock.acquire(client, "one", first)
         with pytest.raises(Busy):
             lock.acquire(client, "one", second)
         with pytest.raises(ServerError):
-            client.run(client.topology.lock("raypipe_lock_one", "another"))
+            client.run(client.topology.lock(held.table, "another"))
         lock.release(client, "one", first)
         assert_nothing_left(client)
 
@@ -240,8 +240,8 @@ def test_create_if_not_exists_gives_a_lock_to_one_owner(engine: Engine) -> None:
 def test_without_pins_create_if_not_exists_creates_a_lock_twice(engine: Engine, unpinned: None) -> None:
     first, _ = _owners()
     with Client(replace(engine.publisher.endpoint, user="created")) as client:
-        lock.acquire(client, "two", first)
-        client.run(client.topology.lock("raypipe_lock_two", "another"))
+        held = lock.acquire(client, "two", first)
+        client.run(client.topology.lock(held.table, "another"))
         lock.release(client, "two", first)
 
 

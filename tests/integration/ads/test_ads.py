@@ -543,14 +543,14 @@ def test_what_an_earlier_run_left_and_could_not_be_removed_is_told_and_goes_with
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
     place.show(*rounds(100, "a", "b", earning=["a"]))
-    # A server deletes no rows of a table with a projection unless it is told how.
-    place.client.run("ALTER TABLE ml_model_monitoring ADD PROJECTION models (SELECT model_id ORDER BY model_id)")
-    try:
-        place.run()
-        assert "were left" not in caplog.text
-        second = place.run()
-    finally:
-        place.client.run("ALTER TABLE ml_model_monitoring DROP PROJECTION models")
+    place.run()
+    assert "remain" not in caplog.text
+    loaded = load_pipeline("ads", shipped() / "configs", [f"artifacts={place.artifacts}"], environ={})
+    with proxied(place.client.endpoint.url) as between:
+        refusal = exception(241, "MEMORY_LIMIT_EXCEEDED")
+        between.add(Rule(b"DELETE FROM `ml_model_monitoring`", "answer", answer=refusal, once=False))
+        through = replace(place.client.endpoint, url=between.url)
+        second = ads.run_ads(through, loaded, DAY, lambda stage, done, total: None)
     assert "rows of an earlier run's tests and monitoring remain" in caplog.text
     assert place.client.rows("SELECT DISTINCT batch_id FROM ml_model_predictions") == [(second.outcome.run.run_id,)]
     assert place.count("ml_model_monitoring") == 2

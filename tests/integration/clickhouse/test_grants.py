@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -29,9 +29,10 @@ from raypipe.night import Step, run_night
 from raypipe.project import shipped
 from raypipe.score import plan, runs, score
 from raypipe.validate import validate as validation
+from tests.conftest import PUBLISHER_DAYS, PUBLISHER_LAST_DATE, PUBLISHER_SEED, PUBLISHER_USERS
 from tests.faults.servers import configured
 
-LAST = date(2026, 1, 31)
+LAST = PUBLISHER_LAST_DATE
 EVERYTHING = Needed(schema())
 DATABASE = "publisher"
 PASSWORD = "only for a test"
@@ -131,7 +132,8 @@ def publisher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Publisher]:
             owner.run(f"CREATE DATABASE {DATABASE}")
         with Client(replace(lease.endpoint, database=DATABASE)) as client:
             migrate(client)
-            build(client, users=2000, days=120, last_date=LAST)
+            # As many readers as a first version of churn needs to beat its baselines.
+            build(client, users=PUBLISHER_USERS, days=PUBLISHER_DAYS, seed=PUBLISHER_SEED, last_date=LAST)
             # The night is to make it.
             client.run("DELETE FROM customer_user_features WHERE feature_date = {day:Date}", {"day": LAST})
         yield Publisher(lease.endpoint, secret, tmp_path_factory.mktemp("artifacts"))
