@@ -9,6 +9,7 @@ RaypipeError            exit 1
 │   └── Transient                the same request may succeed later
 ├── DataError           exit 1   the data is not what the contract says
 ├── ModelError          exit 1   an artifact or a registered model cannot be used
+│   └── OutdatedArtifact         the artifact has the format of another version of raypipe
 ├── ClusterError        exit 1   a Ray cluster does not answer, or does not accept the user
 ├── Busy                exit 1   another run or process holds the lock
 └── GateRefused         exit 3   a check says that publishing would be wrong
@@ -109,6 +110,10 @@ class DataError(RaypipeError):
 
 class ModelError(RaypipeError):
     """A model's artifact or its registration cannot be used."""
+
+
+class OutdatedArtifact(ModelError):
+    """An artifact has the format of another version of raypipe, so nothing can score with it any more."""
 
 
 class ClusterError(RaypipeError):

@@ -21,7 +21,7 @@ from typing import Any
 
 import fsspec
 
-from raypipe.errors import ConfigError, ModelError
+from raypipe.errors import ConfigError, ModelError, OutdatedArtifact
 
 MANIFEST = "manifest.json"
 # Raise it when the content of an artifact changes. Earlier formats are refused, not converted.
@@ -220,12 +220,12 @@ def _refuse_code(name: str, content: bytes) -> None:
 
 def _another_format(
     manifest: Mapping[str, Any], files: Mapping[str, bytes], folder: str, pipeline: str, version: str
-) -> ModelError:
+) -> OutdatedArtifact:
     """Name the version, its artifact and its model class, and the command that fits the version again."""
     family = json.loads(files["decision.json"]).get("family") if "decision.json" in files else None
     model_class = f", model class {family}" if family else ""
     subject = f"The artifact of {pipeline} {version}" if version else "The artifact"
-    return ModelError(
+    return OutdatedArtifact(
         f"{subject} was written by another version of raypipe",
         found=f"format {manifest.get('format', 1)}{model_class}, in {folder}",
         allowed=f"format {FORMAT}",

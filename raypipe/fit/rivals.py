@@ -1,5 +1,6 @@
 """Score the rivals of a fit: the champion and the baselines, on the same test rows."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from raypipe.artifact.package import Package, load_package
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import unsliced
-from raypipe.errors import DataError, RaypipeError
+from raypipe.errors import DataError, OutdatedArtifact, RaypipeError
 from raypipe.evaluation.baselines import Baseline, baselines
 from raypipe.evaluation.decision import Decision, decide
 from raypipe.evaluation.evaluate import Evaluation, evaluate
@@ -23,6 +24,8 @@ from raypipe.fit.recipe import PARTS, Recipe, require_contract
 from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable
 from raypipe.models.protocol import Matrix, load_family
 from raypipe.registry.record import Registered
+
+log = logging.getLogger(__name__)
 
 Scores = npt.NDArray[Any]
 
@@ -126,6 +129,10 @@ def _champion_scores(
             champion.artifact_uri, champion.artifact_sha256, pipeline=champion.pipeline, version=champion.version
         )
         require_contract(client, recipe, package.contract)
+    except OutdatedArtifact as error:
+        # It can score nothing any more, so a version that beats the baselines takes its place.
+        log.warning("%s; the new version is compared with the baselines alone", error.problem)
+        return None, None
     except RaypipeError as error:
         value = f" ({error.found})" if error.found is not None else ""
         return None, f"the champion could not be compared on the same rows: {error.problem}{value}"

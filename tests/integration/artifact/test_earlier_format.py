@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.compare.compare import compare
 from raypipe.config.load import Loaded, load_pipeline
 from raypipe.errors import ModelError
+from raypipe.fit import rivals
 from raypipe.registry import aliases, models
 from raypipe.registry.record import ModelRecord, Registered
 from raypipe.score import plan, prepare, runs, score
@@ -107,3 +109,17 @@ def test_compare_refuses_it_as_the_champion(
         refused(earlier, lambda: compare(registered_model.endpoint, configs, None, silent))
     finally:
         aliases.move(client, "churn", {aliases.CHAMPION: standing}, "a test", "a test", AT)
+
+
+def test_a_fit_takes_the_place_of_a_champion_that_can_score_nothing_any_more(
+    client: Client, earlier: Registered
+) -> None:
+    anything: Any = None
+    assert rivals._champion_scores(client, anything, anything, earlier) == (None, None)
+
+
+def test_a_champion_whose_artifact_is_damaged_holds_a_fit_back(client: Client, earlier: Registered) -> None:
+    anything: Any = None
+    scores, doubt = rivals._champion_scores(client, anything, anything, replace(earlier, artifact_uri="/nowhere"))
+    assert scores is None
+    assert "could not be compared" in str(doubt)
