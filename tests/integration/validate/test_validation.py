@@ -403,7 +403,7 @@ def test_the_command_says_that_there_is_nothing_yet_and_ends_well(demo: Client) 
     publish(demo, LAST, "churn_run_1")
     code, said = command(demo, "churn", "--json")
     assert (code, json.loads(said)["waiting"]) == (0, [{"date": "2026-01-31", "until": "2026-03-02"}])
-    assert json.loads(said)["reason"].startswith("no outcome is known yet")
+    assert json.loads(said)["reason"].startswith("outcomes for 2026-01-31 are not known yet")
     assert command(demo, "churn", "--date", "2026-01-01")[1].endswith("no predictions of churn of 2026-01-01\n")
     assert command(demo, "ads") == (
         0,
