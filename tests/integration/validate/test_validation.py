@@ -404,7 +404,7 @@ def test_the_command_says_that_there_is_nothing_yet_and_ends_well(demo: Client) 
     code, said = command(demo, "churn", "--json")
     assert (code, json.loads(said)["waiting"]) == (0, [{"date": "2026-01-31", "until": "2026-03-02"}])
     assert json.loads(said)["reason"].startswith("outcomes for 2026-01-31 are not known yet")
-    assert command(demo, "churn", "--date", "2026-01-01")[1].endswith("no predictions of churn of 2026-01-01\n")
+    assert command(demo, "churn", "--date", "2026-01-01")[1].endswith("no predictions of churn for 2026-01-01\n")
     assert command(demo, "ads") == (
         0,
         "nothing to validate: ads has no labels.sql, and so no outcomes\n",
