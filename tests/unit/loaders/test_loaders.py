@@ -34,7 +34,8 @@ class Offline(Client):
         assert "raypipe_lock_" in sql
 
     def value(self, sql: str, parameters: Any = None, settings: Any = None) -> Any:
-        rows = self.saved.get(parameters["batch"])
+        # The lock asks for the last epoch, which is 0.
+        rows = self.saved.get(parameters.get("batch"))
         return rows.num_rows if rows else 0
 
     def insert(self, table: str, data: pa.Table, **options: Any) -> None:
