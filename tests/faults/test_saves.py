@@ -148,16 +148,6 @@ def test_a_save_beside_another_is_refused_with_the_next_step_and_then_reports_th
     assert standing(client) == (ROWS, ROWS)
 
 
-def test_two_that_write_all_the_same_leave_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the lock, as an earlier version saves: the count finds both, and each removes its own rows."""
-    monkeypatch.setattr(save, "_locked", lambda *_: nullcontext())
-    gate = threading.Barrier(2)
-    results = at_once([Waiting(client.endpoint, gate) for _ in range(2)])
-    assert any(isinstance(result, DataError) for result in results)
-    rows, ids = standing(client)
-    assert rows == ids == (ROWS if any(isinstance(result, str) for result in results) else 0)
-
-
 def test_without_the_lock_and_the_removal_two_saves_double_the_rows(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
