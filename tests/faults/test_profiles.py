@@ -241,7 +241,9 @@ def test_without_pins_create_if_not_exists_creates_a_lock_twice(engine: Engine, 
     first, _ = _owners()
     with Client(replace(engine.publisher.endpoint, user="created")) as client:
         held = lock.acquire(client, "two", first)
+        # The second CREATE is answered as if it had made the lock.
         client.run(client.topology.lock(held.table, "another"))
+        assert lock.holder(client, "two") == first
         lock.release(client, "two", first)
 
 
