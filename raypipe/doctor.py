@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -52,17 +52,23 @@ class Check:
     next_step: str = ""
 
 
-def examine(endpoint: Endpoint, needed: Needed, *, embedded: bool = False) -> list[Check]:
+Examination = Callable[[Client], Check]
+
+
+def examine(
+    endpoint: Endpoint, needed: Needed, *, embedded: bool = False, more: Mapping[str, Examination] | None = None
+) -> list[Check]:
     """Return every check, in the order in which to repair; change nothing.
 
     Args:
         needed: the tables of the configured pipelines.
         embedded: whether it is the embedded engine, which needs packages of its own.
+        more: further examinations of the database, by name.
     """
-    return [*_server(endpoint, needed), *_machine(embedded)]
+    return [*_server(endpoint, needed, {**DATABASE_CHECKS, **(more or {})}), *_machine(embedded)]
 
 
-def _server(endpoint: Endpoint, needed: Needed) -> list[Check]:
+def _server(endpoint: Endpoint, needed: Needed, examinations: Mapping[str, Examination]) -> list[Check]:
     try:
         with Client(replace(endpoint, database=SYSTEM)) as client:
             checks = [Check("connection", "ok", f"{endpoint} answers"), _version(client), _clock(client)]
@@ -73,12 +79,12 @@ def _server(endpoint: Endpoint, needed: Needed) -> list[Check]:
         with Client(endpoint) as client:
             checks.append(_guarded("tables", partial(_tables, needed), client))
             checks.append(_guarded("grants", partial(_grants, needed), client))
-            return checks + [_guarded(name, check, client) for name, check in DATABASE_CHECKS.items()]
+            return checks + [_guarded(name, check, client) for name, check in examinations.items()]
     except ServerError as error:
         return [_failed("connection", error)]
 
 
-def _guarded(name: str, check: Callable[[Client], Check], client: Client) -> Check:
+def _guarded(name: str, check: Examination, client: Client) -> Check:
     """Return the check, or the reason why it failed: a diagnosis must not end at a missing grant."""
     try:
         return check(client)
@@ -190,7 +196,7 @@ def _leftovers(client: Client) -> Check:
     return Check("leftovers", "ok", f"{len(tables)} tables of running runs" if tables else "none")
 
 
-DATABASE_CHECKS: dict[str, Callable[[Client], Check]] = {
+DATABASE_CHECKS: dict[str, Examination] = {
     "deduplication": _windows,
     "partitions": _partitions,
     "leftovers": _leftovers,

@@ -27,7 +27,7 @@ from raypipe.data.slices import Slice, Slicing
 from raypipe.errors import GateRefused, RaypipeError, UsageError
 from raypipe.progress import Progress
 from raypipe.registry.record import Registered
-from raypipe.score import gate, prepare, runs
+from raypipe.score import admission, gate, prepare, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest, PublishTarget
 from raypipe.score.run import PublishedRun, execute
@@ -102,7 +102,7 @@ def resume_ads(
     """
     with Client(endpoint) as client:
         run = runs.find(client, run_id)
-    runs.require_unfinished(run)
+    admission.require_unfinished(run)
     return run_ads(endpoint, loaded, run.date, progress, take_over=take_over)
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 
-from raypipe.clickhouse import mutations, twins
+from raypipe.clickhouse import mutations, swaps, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.row_policies import require_visible
 from raypipe.clickhouse.tables import Table, split_expressions
@@ -93,8 +93,7 @@ def put(client: Client, place: Place, twin: str, day: date, require_lock: Callab
         attach, settings = client.topology.attach(whole, place.table.name, partition)
         client.run(attach, settings=settings)
         mutations.delete(client, whole, "feature_date = {date:Date}", {"date": day})
-        for move, settings in client.topology.move(whole, twin, partition):
-            client.run(move, settings=settings)
+        swaps.move(client, whole, twin, partition)
         _require_the_same_neighbours(client, place.table.name, whole, partition, day)
         _swap(client, place, REPLACE, whole, partition, require_lock)
 
@@ -112,9 +111,8 @@ def _swap(
         )
     if method == REPLACE:
         require_visible(client, place.table.name, partition)
-    swap = client.topology.replace if method == REPLACE else client.topology.move
-    for sql, settings in swap(place.table.name, twin, partition):
-        client.run(sql, settings=settings)
+    swap = swaps.replace if method == REPLACE else swaps.move
+    swap(client, place.table.name, twin, partition)
 
 
 def _require_the_same_neighbours(client: Client, table: str, whole: str, partition: str, day: date) -> None:

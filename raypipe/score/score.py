@@ -20,7 +20,7 @@ from raypipe.data.slices import Slice
 from raypipe.monitor.drift import Drift
 from raypipe.progress import Progress
 from raypipe.registry import models
-from raypipe.score import prepare, run_drift, runs
+from raypipe.score import admission, prepare, run_drift, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.pool import PoolSize, score_slices
@@ -82,7 +82,7 @@ def resume(
     with Client(endpoint) as client, runtime.session(endpoint, loaded.config.ray) as workers:
         run = runs.find(client, run_id)
         # Checked again under the lock; here before a cluster is used.
-        runs.require_unfinished(run)
+        admission.require_unfinished(run)
         manifest = Manifest.from_json(run.manifest)
         load_card(
             manifest.artifact_uri,

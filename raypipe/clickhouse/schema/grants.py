@@ -19,12 +19,7 @@ INSERTED = (
     "raypipe_aliases",
 )
 # Tables without a partition per day. A run deletes the rows that an earlier run of its date wrote there.
-REPLACED = (
-    "customer_user_segments",
-    "customer_user_segment_assignments",
-    "ml_model_ab_tests",
-    "ml_model_monitoring",
-)
+REPLACED = ("ml_model_ab_tests", "ml_model_monitoring")
 PUBLISHED = ["SELECT", "INSERT", "ALTER DELETE"]
 _SCRATCH = ("SELECT", "INSERT", "CREATE TABLE", "DROP TABLE")
 # The privileges on the tables that a run creates for itself, by the kind in their names.
@@ -36,6 +31,8 @@ SCRATCH = {
     "explain": _SCRATCH,
     "snapshot": _SCRATCH,
     "training": _SCRATCH,
+    # The committed run's rows, while a later run of the date is swapped in.
+    "previous": (*_SCRATCH, "ALTER DELETE"),
 }
 # Parts show the state of a partition, processes a statement without an answer, mutations the end of a deletion.
 SYSTEM = ("parts", "processes", "mutations")

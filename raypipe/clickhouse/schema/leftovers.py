@@ -8,9 +8,12 @@ from raypipe.clickhouse.lock import Owner
 from raypipe.clickhouse.tables import describe
 
 # The kinds of tables that a run creates for itself, named raypipe_<kind>_<…run id>.
-KINDS = ("staging", "twin", "explain", "snapshot", "training", "lock")
+KINDS = ("staging", "twin", "explain", "snapshot", "training", "previous", "lock")
 LOCK = "lock"
-OVER = frozenset({"PUBLISHED", "SUPERSEDED"})
+# The rows of a committed run, which readers may need as long as it is the committed run of its date.
+PREVIOUS = "previous"
+SUPERSEDED = "SUPERSEDED"
+OVER = frozenset({"PUBLISHED", SUPERSEDED})
 # `raypipe resume` can finish a run of these states, so its tables are kept a while.
 RESUMABLE = frozenset({"REFUSED", "FAILED", "INTERRUPTED"})
 PATIENCE = timedelta(hours=24)
@@ -49,6 +52,8 @@ class Leftover:
         if self.is_orphaned:
             return True
         is_old = self.age is not None and self.age >= PATIENCE
+        if self.kind == PREVIOUS:
+            return self.status == SUPERSEDED or (is_old and not self.status)
         return self.status in OVER or (is_old and (not self.status or self.status in RESUMABLE))
 
 

@@ -6,6 +6,7 @@ from functools import cache
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.schema.current_views import current_views
 from raypipe.clickhouse.schema.declarations import Declaration, declared
 from raypipe.clickhouse.schema.differences import Difference, compare
 from raypipe.clickhouse.schema.version import require_version
@@ -94,4 +95,5 @@ def database_exists(endpoint: Endpoint) -> bool:
 @cache
 def schema() -> tuple[Declaration, ...]:
     """Return the tables and views that raypipe works on, in an order in which they can be created."""
-    return declared(shipped() / "sql" / "schema")
+    declarations = declared(shipped() / "sql" / "schema")
+    return (*declarations, *current_views(declarations))

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.schema.declarations import Declaration
 from raypipe.clickhouse.schema.migrate import schema
 from raypipe.clickhouse.statements import load_all, without_comments
@@ -37,7 +38,14 @@ def needed(named: Iterable[str], files: Iterable[Path]) -> Needed:
     """
     named = set(named)
     wanted = named.union(*(tables_of(statement.text) for path in files for statement in load_all(path)))
-    declarations = tuple(one for one in schema() if one.name in wanted or one.name.startswith(ALWAYS))
+    wanted |= {declaration.name for declaration in schema() if declaration.name.startswith(ALWAYS)}
+    # The view of a target needs the target.
+    unneeded = {current_views.name(declaration.name) for declaration in schema()} - {
+        current_views.name(target) for target in wanted
+    }
+    declarations = tuple(
+        declaration for declaration in schema() if declaration.name in wanted and declaration.name not in unneeded
+    )
     return Needed(declarations, tuple(sorted(named - {declaration.name for declaration in schema()})))
 
 
