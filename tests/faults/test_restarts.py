@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from raypipe.clickhouse import retry, swaps
+from raypipe.clickhouse import retry, swaps, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema.version import parse_version
 from raypipe.errors import RaypipeError
-from raypipe.score import publish, strays
+from raypipe.score import strays
+from raypipe.score.manifest import Manifest
 from tests.faults.few import SWAP, TARGETS, Died, Night, few_readers
 from tests.faults.oracle import own_tables
 from tests.faults.servers import Embedded
@@ -31,8 +32,7 @@ ENGINE = "RAYPIPE_TEST_ENGINE"
 DELAYS = (0, 1, 2, 4, 8, 16)
 # From here on, a server that restarts does not bring back what a finished swap has replaced.
 CLEAN = (26, 6)
-MANY_PARTS = {"max_insert_block_size": 20, "min_insert_block_size_rows": 20, "max_insert_threads": 1}
-PARTS = {"one part": publish.FILLING, "many parts": MANY_PARTS}
+PARTS = (1, 4)
 
 
 @pytest.fixture
@@ -48,16 +48,24 @@ def server(tmp_path: Path) -> Iterator[Embedded | Bridged]:
         own.stop()
 
 
-@pytest.fixture(params=PARTS)
+@pytest.fixture(params=PARTS, ids=lambda parts: f"{parts} parts")
 def night(
     request: pytest.FixtureRequest, server: Embedded | Bridged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Night]:
-    """Provide nights on the server, whose targets have one part per run, or many."""
-    monkeypatch.setattr(publish, "FILLING", PARTS[request.param])
+    """Provide nights on the server, whose runs have one part in a target, or several."""
+    plain = twins.fill
+
+    def fill(client: Client, twin: str, columns: list[str], sql: str, *arguments: Any) -> None:
+        for part in range(request.param):
+            some = f"SELECT * FROM (\n{sql}\n) WHERE cityHash64(prediction_id) % {request.param} = {part}"
+            plain(client, twin, columns, some, *arguments)
+
+    monkeypatch.setattr(twins, "fill", fill)
     monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.01)
     with few_readers(server.start(), tmp_path) as made:
+        # Twins and copies inherit the setting, so that no merge makes one part of several.
         for table in TARGETS:
-            made.client.run(f"SYSTEM STOP MERGES {table}")
+            made.client.run(f"ALTER TABLE {table} MODIFY SETTING max_bytes_to_merge_at_max_space_in_pool = 1")
         yield made
 
 
@@ -66,40 +74,67 @@ def restart(server: Embedded | Bridged) -> None:
     server.start()
 
 
-def has_many_parts(night: Night) -> bool:
-    parts = "SELECT count() AS parts FROM system.parts WHERE active AND database = currentDatabase()"
-    sql = f"SELECT max(parts) > 1 FROM ({parts} AND table = 'ml_model_predictions' GROUP BY partition_id)"
-    return bool(night.client.value(sql))
-
-
-def test_a_restart_after_a_rerun_brings_no_replaced_row_back(night: Night, server: Embedded | Bridged) -> None:
-    runs = [night.score() for _ in range(3)]
-    assert has_many_parts(night) is (publish.FILLING is MANY_PARTS)
-    restart(server)
-    night.assert_exact(runs[-1])
-    assert strays.find(night.client) == []
-    assert own_tables(night.client) == []
-
-
-def test_without_settling_an_older_server_brings_replaced_rows_back_which_no_view_shows_and_the_doctor_removes(
-    night: Night, server: Embedded | Bridged, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(swaps, "settle", lambda *_: True)
-        first, second = night.score(), night.score()
-    restart(server)
-    count = night.find(second).source_rows
-    assert night.seen() == {second: count}
-    is_back = parse_version(night.client.version) < CLEAN
-    rows = {second: count, **({first: count} if is_back else {})}
-    assert [night.versions()[table] for table in TARGETS] == [rows, rows]
-    findings = strays.find(night.client)
-    assert {(item.table, item.rows) for item in findings} == (
-        {(table, count) for table in TARGETS} if is_back else set()
+def parts_of(night: Night) -> int:
+    """Return the number of parts that the day has in a target."""
+    return int(
+        night.client.value(
+            "SELECT count() FROM system.parts WHERE active AND rows > 0 AND database = currentDatabase()"
+            " AND table = 'ml_model_predictions'"
+        )
     )
-    assert strays.remove(night.client, findings) == findings
+
+
+def killed_behind_the_swap(
+    night: Night, server: Embedded | Bridged, settle: Callable[..., object]
+) -> tuple[str, Manifest]:
+    """Return a committed run, and a later run whose process and server died when all its targets were swapped."""
+    first, second = night.score(), night.plan()
+
+    def then_kill(client: Client, table: str, partition: str) -> bool:
+        if table.startswith("raypipe_"):
+            return bool(plain(client, table, partition))
+        settle(client, table, partition)
+        if table != TARGETS[-1]:
+            return True
+        server.kill()
+        raise Died
+
+    plain = swaps.settle
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(swaps, "settle", then_kill)
+        patch.setattr(retry, "ATTEMPTS", 1)
+        with suppress(RaypipeError, Died):
+            night.run(second)
+    server.start()
+    return first, second
+
+
+def test_a_restart_brings_no_replaced_row_back(
+    request: pytest.FixtureRequest, night: Night, server: Embedded | Bridged
+) -> None:
+    first, second = killed_behind_the_swap(night, server, swaps.settle)
+    count = second.source_rows
+    assert night.versions()[TARGETS[-1]] == {second.run_id: count}
+    assert night.seen() == {first: count}
+    assert parts_of(night) == request.node.callspec.params["night"]
+    night.run(second, take_over=True)
+    for _ in range(2):
+        night.assert_exact(second)
+        assert strays.find(night.client) == []
+        assert own_tables(night.client) == []
+        restart(server)
+
+
+def test_without_settling_an_older_server_brings_replaced_rows_back_which_no_view_shows(
+    night: Night, server: Embedded | Bridged
+) -> None:
+    first, second = killed_behind_the_swap(night, server, lambda *_: True)
+    count = second.source_rows
+    is_back = parse_version(night.client.version) < CLEAN
+    assert night.versions()[TARGETS[-1]] == {second.run_id: count, **({first: count} if is_back else {})}
+    assert night.seen() == {first: count}
+    night.run(second, take_over=True)
     night.assert_exact(second)
-    assert strays.find(night.client) == []
 
 
 @pytest.mark.parametrize("delay", DELAYS)

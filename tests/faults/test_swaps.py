@@ -14,7 +14,7 @@ from raypipe.clickhouse import lock, mutations
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.errors import GateRefused
-from raypipe.score import previous, publish, publish_sql, run, runs
+from raypipe.score import previous, publish, publish_sql, run, runs, strays
 from raypipe.score.manifest import Manifest
 from tests.faults.few import TARGETS, VIEWS, Died, Night, before_call, few_readers
 from tests.faults.oracle import own_tables
@@ -175,3 +175,49 @@ def test_without_deleting_what_stands_a_repeated_publication_doubles_its_rows(
     rows = {night.versions()[table][manifest.run_id] for table in TARGETS}
     # A replaced partition needs no deletion.
     assert rows <= {manifest.source_rows, 2 * manifest.source_rows - 1}
+
+
+def bring_back(night: Night) -> tuple[str, str]:
+    """Return a superseded run whose rows are in the targets again, as a restart may leave them, and the later run."""
+    first = night.score()
+    for table in TARGETS:
+        night.client.run(f"CREATE TABLE kept_{table} AS {table}")
+        night.client.run(f"INSERT INTO kept_{table} SELECT * FROM {table}")
+    second = night.score()
+    for table in TARGETS:
+        night.client.run(f"INSERT INTO {table} SELECT * FROM kept_{table}")
+        night.client.run(f"DROP TABLE kept_{table} SYNC")
+    return first, second
+
+
+@pytest.mark.fast
+def test_rows_of_a_superseded_run_are_in_no_view_and_the_doctor_finds_and_removes_them(night: Night) -> None:
+    first, second = bring_back(night)
+    count = night.find(second).source_rows
+    assert night.versions()[TARGETS[0]] == {first: count, second: count}
+    assert night.seen() == {second: count}
+    findings = strays.find(night.client)
+    assert [(item.table, item.run.run_id, item.rows, item.expected) for item in findings] == [
+        (table, first, count, 0) for table in TARGETS
+    ]
+    assert strays.remove(night.client, findings) == findings
+    night.assert_exact(second)
+    assert strays.find(night.client) == []
+
+
+@pytest.mark.fast
+def test_rows_that_a_committed_run_has_lost_are_found_and_not_removed(night: Night) -> None:
+    run_id = night.score()
+    mutations.delete(night.client, TARGETS[0], f"prediction_id IN (SELECT min(prediction_id) FROM {TARGETS[0]})")
+    (finding,) = strays.find(night.client)
+    count = night.find(run_id).source_rows
+    assert (finding.table, finding.rows, finding.expected) == (TARGETS[0], count - 1, count)
+    assert strays.remove(night.client, [finding]) == []
+    assert night.versions()[TARGETS[0]] == {run_id: count - 1}
+
+
+@pytest.mark.fast
+def test_rows_of_a_run_that_can_be_resumed_are_left_alone(night: Night) -> None:
+    _, second = between_the_swaps(night)
+    assert strays.find(night.client) == []
+    assert night.versions()[TARGETS[0]][second.run_id] == second.source_rows
