@@ -16,6 +16,7 @@ from raypipe.clickhouse.endpoint import PASSWORD_VARIABLE
 from raypipe.cluster import token
 from raypipe.config.load import load_shared
 from raypipe.errors import RaypipeError, UsageError
+from raypipe.masking import masked
 
 PASSWORD_FILE_VARIABLE = "RAYPIPE_PASSWORD_FILE"
 # A shorter secret could be part of any word.
@@ -31,7 +32,6 @@ _SECRET_NAME = re.compile(
     r"PASSWORD(?!_FILE)|PASSWD|PASSPHRASE|TOKEN(?!_PATH)|SECRET|CREDENTIAL|API_?KEY|(^|_)KEY(_|$)", re.IGNORECASE
 )
 _URL_WITH_PASSWORD = re.compile(r"://[^/@\s:]*:[^@\s]+@")
-_PASSWORD_PART = re.compile(r"(://[^/@\s:]*):[^@\s]+@")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def refuse_secrets(request: Request, environ: Mapping[str, str] = os.environ) ->
             if _URL_WITH_PASSWORD.search(text):
                 raise UsageError(
                     f"A URL in {where} contains a password, and everybody who may see a job sees it",
-                    found=_PASSWORD_PART.sub(r"\1:***@", text),
+                    found=masked(text),
                     allowed="a URL without a password",
                     next_step=_BY_REFERENCE,
                 )

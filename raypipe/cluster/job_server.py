@@ -19,6 +19,7 @@ from raypipe.clickhouse.endpoint import LOOPBACK
 from raypipe.cluster import token
 from raypipe.cluster.job_request import Request
 from raypipe.errors import ClusterError, UsageError
+from raypipe.masking import masked
 
 log = logging.getLogger(__name__)
 
@@ -173,10 +174,9 @@ def _url(address: str) -> str:
     except ValueError:
         usable = False
     if not usable or "@" in parts.netloc or parts.query or parts.fragment:
-        shown = address if "@" not in address else address.partition("://")[0] + "://***@" + address.rpartition("@")[2]
         raise UsageError(
             "This is not the address of a Ray job server",
-            found=shown,
+            found=masked(address),
             allowed=f"http(s)://host:port, where Ray's dashboard answers, such as {EXAMPLE}",
             next_step="use the dashboard's port, 8265 by default, not the port of ray.init (6379 or 10001)",
         )

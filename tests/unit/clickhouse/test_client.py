@@ -74,6 +74,10 @@ def test_a_database_that_is_no_name_is_refused(url: str) -> None:
         f"http://ann:12/{SECRET}@h/d",
         f"http://ann:{SECRET}@x@h:port/d",
         f"http://h/d?user=ann&password={SECRET}",
+        f"ann:{SECRET}@h",
+        f"//ann:{SECRET}@h",
+        f"http://an/n:{SECRET}@h/d",
+        f"http://ann:x@{SECRET}@h:port/d",
     ],
 )
 def test_a_password_in_the_url_is_refused_and_never_shown(url: str) -> None:

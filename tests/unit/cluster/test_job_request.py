@@ -109,6 +109,7 @@ def test_a_variable_that_cannot_be_sent_is_refused(given: str) -> None:
         (("run", "churn", f"--url=https://u:{SECRET}@x/d"), {}),
         (("run", "churn", "--url", f"https://:{SECRET}@x/d"), {}),
         (("run", "churn", "--url", f"https://u:{SECRET}/#@x/d"), {}),
+        (("run", "churn", "--url", f"https://u:x@{SECRET}@x/d"), {}),
         (("run", "churn"), {"RAYPIPE_URL": f"https://u:{SECRET}@x/d"}),
     ],
 )
