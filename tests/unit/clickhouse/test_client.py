@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 from urllib3.exceptions import ProtocolError
 
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.clickhouse.endpoint import PASSWORD_VARIABLE, Endpoint
 from raypipe.clickhouse.inserts import require_names, require_ranges
 from raypipe.clickhouse.response import ResponseBody
-from raypipe.errors import ConfigError, DataError, ServerError, UsageError
+from raypipe.clickhouse.server_errors import translate
+from raypipe.errors import ConfigError, DataError, Denied, ServerError, Transient, UsageError
 
 SECRET = "s3cret"
 
@@ -202,6 +204,16 @@ def test_a_body_that_ends_in_the_servers_exception_raises_that() -> None:
     with pytest.raises(ServerError, match="Memory limit exceeded") as failed:
         ResponseBody(Broken(text), "http://h").read(10)
     assert failed.value.code == 241
+
+
+@pytest.mark.parametrize(("code", "kind"), [(241, ServerError), (210, Transient), (999, Transient), (497, Denied)])
+def test_an_error_within_a_body_is_translated_as_one_before_it(code: int, kind: type[ServerError]) -> None:
+    text = f"__exception__\r\nab\r\nCode: {code}. DB::Exception: broken\n 51 ab\r\n__exception__"
+    with pytest.raises(ServerError) as failed:
+        ResponseBody(Broken(text.encode()), "http://h").read(10)
+    before = translate(DatabaseError(f"Code: {code}. DB::Exception: broken"), "http://h")
+    assert type(failed.value) is type(before) is kind
+    assert (failed.value.problem, failed.value.next_step) == (before.problem, before.next_step)
 
 
 def test_a_body_that_ends_without_one_stays_a_broken_connection() -> None:
