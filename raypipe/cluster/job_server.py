@@ -46,8 +46,12 @@ _FAILURES = (RuntimeError, OSError, aiohttp.ClientError, asyncio.TimeoutError)
 Write = Callable[[str], None]
 
 
+class TokenRefused(ClusterError):
+    """The cluster asks for a token, and does not accept this user's."""
+
+
 @dataclass(frozen=True)
-class State:
+class JobState:
     """The state of a job.
 
     Attributes:
@@ -105,11 +109,12 @@ class Server:
                     " does not need in .rayignore; the server accepts 100 MB",
                 ) from error
 
-    def state(self, submission_id: str) -> State:
+    def state(self, submission_id: str) -> JobState:
         """Return the state of a job.
 
         Raises:
-            ClusterError: the server does not answer in time, does not know the job, or does not accept the token.
+            TokenRefused: the server does not accept the token.
+            ClusterError: the server does not answer in time, or does not know the job.
         """
         # Ray's client has no time limit for this.
         status, text = _get(self.address, f"/api/jobs/{submission_id}", self._headers)
@@ -119,10 +124,12 @@ class Server:
             if status != 200:
                 raise ValueError(f"status {status}: {text}")
             job = json.loads(text)
-            return State(str(JobStatus(job["status"]).value), job.get("driver_exit_code"), job.get("message") or "")
+            return JobState(str(JobStatus(job["status"]).value), job.get("driver_exit_code"), job.get("message") or "")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ClusterError(
-                f"The Ray cluster at {self.address} did not answer with the job's state", found=_line(error)
+                f"The Ray cluster at {self.address} did not answer with the job's state",
+                found=_line(error),
+                next_step=f"`{self.tool('status', submission_id)}` asks for the state again",
             ) from error
 
     def follow(self, submission_id: str, write: Write) -> None:
@@ -234,9 +241,9 @@ def _is_ray(text: str) -> bool:
         return False
 
 
-def _denied(address: str, known: token.Token | None) -> ClusterError:
+def _denied(address: str, known: token.Token | None) -> TokenRefused:
     reason = "asks for a token, and none is set" if known is None else "does not accept the token"
-    return ClusterError(
+    return TokenRefused(
         f"The Ray cluster at {address} {reason}",
         found=None if known is None else f"the token from {known.source}",
         allowed=f"the token of that cluster, in {token.WHERE}",

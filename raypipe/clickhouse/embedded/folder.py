@@ -34,7 +34,7 @@ _PATTERN = re.compile(r"[?*{}]")
 
 
 @dataclass(frozen=True)
-class State:
+class EngineState:
     """Where an engine answers.
 
     Attributes:
@@ -123,14 +123,14 @@ class Folder:
         """Block until nobody uses the engine, and keep newcomers waiting until this process ends."""
         fcntl.flock(self._open("users.lock"), fcntl.LOCK_EX)
 
-    def read_state(self) -> State | None:
+    def read_state(self) -> EngineState | None:
         """Return where the engine says it answers, or None when it has not said so."""
         try:
-            return State(**json.loads((self.root / "server.json").read_text(encoding="utf-8")))
+            return EngineState(**json.loads((self.root / "server.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
-    def write_state(self, state: State) -> None:
+    def write_state(self, state: EngineState) -> None:
         """Say where the engine answers."""
         self.write_private("server.json", json.dumps(asdict(state)) + "\n")
 
