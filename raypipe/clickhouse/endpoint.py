@@ -81,8 +81,12 @@ class Endpoint:
         try:
             readable_by_others = others_may_read(path)
             text = path.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ConfigError(f"The password file {path} cannot be read", found=error.strerror) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"The password file {path} cannot be read",
+                found=error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8 text",
+                next_step="correct connection.password_file or RAYPIPE_PASSWORD_FILE, or the file",
+            ) from error
         if readable_by_others:
             raise ConfigError(f"The password file {path} is readable by others", next_step=f"run `chmod 600 {path}`")
         return text

@@ -65,7 +65,7 @@ class JobState:
 
     @property
     def is_over(self) -> bool:
-        """Whether the state is final."""
+        """Return whether the state is final."""
         return JobStatus(self.status).is_terminal()
 
 

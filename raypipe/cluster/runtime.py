@@ -64,7 +64,7 @@ class Session:
 
     @property
     def starts_here(self) -> bool:
-        """Whether Ray has yet to be started on this machine, which takes some seconds."""
+        """Return whether Ray has yet to be started on this machine, which takes some seconds."""
         return not (self._address or os.environ.get("RAY_ADDRESS") or ray.is_initialized())
 
     def release(self) -> None:
@@ -231,7 +231,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Inside, the error of a Ray worker is raised as the worker raised it."""
+    """Raise a Ray worker's error as the worker raised it."""
     try:
         yield
     except Exception as error:

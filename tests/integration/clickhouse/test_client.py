@@ -161,9 +161,9 @@ def test_a_refused_insert_leaves_the_token_unused(keyed: Client) -> None:
 
 def test_names_that_are_not_names_are_refused_before_the_network(keyed: Client) -> None:
     for table in ("t; DROP TABLE t", "t`", "a.b.c"):
-        with pytest.raises(UsageError, match="Not a name"):
+        with pytest.raises(UsageError, match="This name cannot be used"):
             keyed.insert(table, people([1]))
-    with pytest.raises(UsageError, match="Not a name"):
+    with pytest.raises(UsageError, match="This name cannot be used"):
         keyed.insert("t", people([1]), columns=["k) VALUES (1"])
     assert count(keyed) == 0
 

@@ -113,7 +113,7 @@ def test_an_owner_with_quotes_in_its_name_comes_back_as_it_was(client: Client) -
 
 
 def test_a_pipeline_that_is_no_name_is_refused(client: Client) -> None:
-    with pytest.raises(UsageError, match="Not a name"):
+    with pytest.raises(UsageError, match="This name cannot be used"):
         lock.acquire(client, "churn (x UInt8) ENGINE = Null; --", Owner.here("x"))
 
 
