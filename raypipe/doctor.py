@@ -39,7 +39,7 @@ SKEW_PROBLEM_SECONDS = 30.0
 MIGRATE = "raypipe migrate"
 # The first that raypipe supports, and the first that it does not.
 RAY_VERSIONS = ((2, 60), (2, 64))
-RAY = "ray[default,data,train,tune]>={}.{},<{}.{}".format(*RAY_VERSIONS[0], *RAY_VERSIONS[1])
+INSTALL_RAY = "pip install 'ray[default,data,train,tune]>=2.60,<2.64'"
 
 
 @dataclass(frozen=True)
@@ -213,11 +213,9 @@ def _machine(embedded: bool) -> list[Check]:
 def _ray() -> Check:
     installed = _installed("ray")
     if installed is None:
-        return Check("Ray", "problem", "not installed", f"pip install '{RAY}'")
+        return Check("Ray", "problem", "not installed", INSTALL_RAY)
     if not RAY_VERSIONS[0] <= tuple(map(int, re.findall(r"\d+", installed)[:2])) < RAY_VERSIONS[1]:
-        return Check(
-            "Ray", "problem", f"Ray {installed} is not a version that raypipe supports", f"pip install '{RAY}'"
-        )
+        return Check("Ray", "problem", f"Ray {installed} is not a version that raypipe supports", INSTALL_RAY)
     return Check("Ray", "ok", f"Ray {installed}")
 
 

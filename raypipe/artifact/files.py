@@ -127,7 +127,7 @@ def _verified(system: Any, folder: str, sha256: str) -> tuple[dict[str, bytes], 
 
 @contextmanager
 def _file_errors(done: str, folder: str) -> Iterator[None]:
-    """Turn what a file system refuses, such as a missing permission or a full disk, into an error with the folder."""
+    """Turn a file system's refusal, such as a missing permission or a full disk, into an error."""
     try:
         yield
     except OSError as error:

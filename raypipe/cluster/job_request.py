@@ -53,17 +53,17 @@ class Request:
 
     @property
     def entrypoint(self) -> str:
-        """The shell command for the cluster."""
+        """Return the shell command for the cluster."""
         return shlex.join(("python", "-m", "raypipe", *self.words))
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The facts that Ray stores with the job."""
+        """Return the facts that Ray stores with the job."""
         return {"raypipe": __version__}
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """The lines of the requirements file without comments; none without a file."""
+        """Return the lines of the requirements file without comments; none without a file."""
         if self.requirements is None:
             return ()
         lines = [line.rstrip() for line in self.requirements.read_text(encoding="utf-8").splitlines()]

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from tempfile import gettempdir
 from typing import Any
 
 import ray
@@ -129,7 +130,7 @@ def _start(**options: Any) -> None:
                     f"Ray did not start on this machine in {STARTS} attempts",
                     found=f"{reason}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs",
                     next_step="repeat the command when the machine is less busy; `raypipe doctor` checks the machine,"
-                    " and Ray's logs are in /tmp/ray/session_latest/logs",
+                    f" and Ray's logs are in {os.environ.get('RAY_TMPDIR') or gettempdir()}/ray/session_latest/logs",
                 ) from error
             log.warning("Ray did not start: %s; trying once more", reason)
 

@@ -29,6 +29,7 @@ from raypipe.errors import ConfigError
 PRIVATE = 0o600
 _POLL_SECONDS = 0.02
 _LONGEST_LOG = 1 << 20
+_SHOWN_LOG_LINES = 5
 _PID = re.compile(r"PID:\s*(\d+)")
 _PATTERN = re.compile(r"[?*{}]")
 
@@ -83,17 +84,17 @@ class Folder:
 
     @property
     def data(self) -> Path:
-        """ClickHouse's own folder."""
+        """Return ClickHouse's own folder."""
         return self.root / "data"
 
     @property
     def password(self) -> Path:
-        """The file with the password."""
+        """Return the file with the password."""
         return self.root / "password"
 
     @property
     def log(self) -> Path:
-        """The file with what the engine printed."""
+        """Return the file with the engine's output."""
         return self.root / "server.log"
 
     def _open(self, name: str) -> int:
@@ -171,10 +172,10 @@ class Folder:
             os.ftruncate(log, 0)
         return log
 
-    def last_log_lines(self, count: int = 5) -> str:
+    def last_log_lines(self) -> str:
         """Return the end of what the engine printed."""
         try:
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             return ""
-        return "\n".join(lines[-count:])
+        return "\n".join(lines[-_SHOWN_LOG_LINES:])

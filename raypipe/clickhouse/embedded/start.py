@@ -62,7 +62,7 @@ def _start_lock(folder: Folder) -> Iterator[None]:
 
 
 def _answers(folder: Folder, state: EngineState) -> bool:
-    """Whether the engine at this address accepts the folder's password and runs a query."""
+    """Return whether the engine at this address accepts the folder's password and runs a query."""
     try:
         password = folder.password.read_text(encoding="utf-8").strip()
         headers = {"X-ClickHouse-User": USER, "X-ClickHouse-Key": password}

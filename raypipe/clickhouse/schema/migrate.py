@@ -23,6 +23,7 @@ class Migration:
 
     Attributes:
         created: tables and views that were missing; in a plan, those that would be created.
+        present: tables and views that existed before.
         differences: between the existing tables and raypipe's own DDL.
     """
 

@@ -326,12 +326,12 @@ def test_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
 
 
 def test_without_a_folder_the_one_here_counts(configs: Path) -> None:
-    assert load_pipeline("visits", environ={}).directory == Path("configs")
+    assert load_pipeline("visits", environ={}).sql_directory == Path("sql")
 
 
 def test_without_a_folder_here_the_shipped_one_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert load_pipeline("churn", environ={}).directory == shipped() / "configs"
+    assert load_pipeline("churn", environ={}).sql_directory == shipped() / "sql"
 
 
 def test_sql_stands_beside_the_configs(load: Load, configs: Path) -> None:
