@@ -28,7 +28,7 @@ def suspicious_features(x: Array, y: Array, columns: Sequence[str], limit: float
 
 
 def _sample(y: Array) -> Array:
-    """Draw up to half of the rows from each class; an AUC needs both, and does not depend on their shares."""
+    """Draw up to half of the rows from each class: an AUC needs both, whatever their shares."""
     generator = np.random.default_rng(0)
     classes = [np.flatnonzero(y == label) for label in (0, 1)]
     drawn = [generator.choice(rows, min(len(rows), SUSPICION_ROWS // 2), replace=False) for rows in classes]
