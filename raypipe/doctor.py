@@ -1,6 +1,7 @@
 """Examine what a run needs: the server, its database, the user's grants, and this machine."""
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ from raypipe.clickhouse.schema.version import require_version
 from raypipe.clickhouse.tables import describe
 from raypipe.errors import Denied, RaypipeError, ServerError
 
-__all__ = ["Check", "Status", "clean", "examine", "require_version"]
+__all__ = ["Check", "Status", "clean", "examine"]
 
 Status = Literal["ok", "warning", "problem"]
 
@@ -36,6 +37,9 @@ SHARED_MEMORY_BYTES = 2 * GIB
 SKEW_WARNING_SECONDS = 1.0
 SKEW_PROBLEM_SECONDS = 30.0
 MIGRATE = "raypipe migrate"
+# The first that raypipe supports, and the first that it does not.
+RAY_VERSIONS = ((2, 60), (2, 64))
+INSTALL_RAY = "pip install 'ray[default,data,train,tune]>=2.60,<2.64'"
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def _server(endpoint: Endpoint, needed: Needed, examinations: Mapping[str, Exami
             checks.append(_guarded("tables", partial(_tables, needed), client))
             checks.append(_guarded("grants", partial(_grants, needed), client))
             return checks + [_guarded(name, check, client) for name, check in examinations.items()]
-    except ServerError as error:
+    except RaypipeError as error:
         return [_failed("connection", error)]
 
 
@@ -116,7 +120,7 @@ def _clock(client: Client) -> Check:
     if skew < SKEW_WARNING_SECONDS:
         return Check("clocks", "ok", "the server's clock agrees with this machine's")
     status: Status = "warning" if skew < SKEW_PROBLEM_SECONDS else "problem"
-    detail = f"the server's clock differs from this machine's by {skew:.1f} s, but times order aliases and models"
+    detail = f"the server's clock is {skew:.1f} s off from this machine's; aliases and models are ordered by time"
     return Check("clocks", status, detail, "synchronise both by NTP")
 
 
@@ -135,7 +139,7 @@ def _space(check: str, label: str, free: int, total: int) -> Check:
 
 
 def _grants(needed: Needed, client: Client) -> Check:
-    required = list(grants.required(client.endpoint.database, needed.declarations))
+    required = list(grants.required(client.endpoint.database, needed.declarations, needed.targets, needed.foreign))
     lacking = grants.missing(client, required)
     if lacking is None:
         detail = f"ClickHouse {client.version} cannot answer CHECK GRANT"
@@ -186,9 +190,7 @@ def _leftovers(client: Client) -> Check:
     tables = leftovers(client)
     over = [leftover.table for leftover in tables if leftover.is_over()]
     if over:
-        return Check(
-            "leftovers", "warning", f"of finished runs or dead processes: {', '.join(over)}", "raypipe doctor --clean"
-        )
+        return Check("leftovers", "warning", f"no longer needed: {', '.join(over)}", "raypipe doctor --clean")
     stale = [leftover.table for leftover in tables if leftover.age is not None and leftover.age > PATIENCE]
     if stale:
         detail = f"older than {PATIENCE // timedelta(hours=1)} h, of unfinished runs: {', '.join(stale)}"
@@ -217,7 +219,9 @@ def _machine(embedded: bool) -> list[Check]:
 def _ray() -> Check:
     installed = _installed("ray")
     if installed is None:
-        return Check("Ray", "problem", "not installed", "pip install 'ray[default,data,train,tune]>=2.60,<2.64'")
+        return Check("Ray", "problem", "not installed", INSTALL_RAY)
+    if not RAY_VERSIONS[0] <= tuple(map(int, re.findall(r"\d+", installed)[:2])) < RAY_VERSIONS[1]:
+        return Check("Ray", "problem", f"Ray {installed} is not a version that raypipe supports", INSTALL_RAY)
     return Check("Ray", "ok", f"Ray {installed}")
 
 

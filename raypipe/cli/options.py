@@ -180,4 +180,5 @@ def needed_tables(options: Options) -> Needed:
     pipelines = [options.load(name) for name in list_pipelines(options.config)]
     # The commands of a pipeline report its missing files.
     files = {path for loaded in pipelines for path in loaded.sql_files() if path.is_file()}
-    return needed({table for loaded in pipelines for table in loaded.tables()}, files)
+    targets = sorted({publish.target for loaded in pipelines for publish in loaded.config.publish})
+    return replace(needed({table for loaded in pipelines for table in loaded.tables()}, files), targets=tuple(targets))

@@ -18,7 +18,7 @@ from raypipe.cluster.job_request import Request, new_id, refuse_secrets, variabl
 from raypipe.errors import UsageError
 
 if TYPE_CHECKING:
-    from raypipe.cluster.job_server import Server, State
+    from raypipe.cluster.job_server import JobState, Server
 
 # Their result is about this machine, or they would never end.
 REFUSED = ("submit", "server")
@@ -76,7 +76,7 @@ def submit(
     _show(options, request, server, state, time.perf_counter() - started)
 
 
-def _show(options: Options, request: Request, server: Server, state: State | None, seconds: float) -> None:
+def _show(options: Options, request: Request, server: Server, state: JobState | None, seconds: float) -> None:
     """Print the job's result, and exit with its code."""
     code = None if state is None else _exit_code(state)
     document = {
@@ -97,7 +97,7 @@ def _show(options: Options, request: Request, server: Server, state: State | Non
         raise typer.Exit(code)
 
 
-def _exit_code(state: State) -> int:
+def _exit_code(state: JobState) -> int:
     if state.status == "SUCCEEDED":
         return 0
     if state.status == "STOPPED":

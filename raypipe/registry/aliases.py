@@ -60,9 +60,18 @@ def move(
     """
     for alias, named in moves.items():
         if not alias or alias == LATEST:
-            raise UsageError("An alias cannot have this name", found=repr(alias), allowed=f"any name but {LATEST!r}")
+            raise UsageError(
+                "An alias cannot have this name",
+                found=repr(alias),
+                allowed=f"any name but {LATEST!r}",
+                next_step="choose another name",
+            )
         if named is not None and named.pipeline != pipeline:
-            raise UsageError(f"An alias of {pipeline} cannot name a model of {named.pipeline}", found=named.version)
+            raise UsageError(
+                f"An alias of {pipeline} cannot name a model of {named.pipeline}",
+                found=named.version,
+                next_step=f"`raypipe models {pipeline}` lists the versions that it can name",
+            )
     before = max((period.assignment.set_at for period in history(client, pipeline)), default=NEVER)
     moment = max(at.astimezone(UTC), before + MICROSECOND)
     assignments = {

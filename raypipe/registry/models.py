@@ -18,7 +18,7 @@ SHOWN_VERSIONS = 5
 
 
 def register(client: Client, record: ModelRecord, at: datetime) -> Registered:
-    """Write a model version, which is the pipeline's latest once it is fitted; repeated, replace its row.
+    """Write a model version, or replace its row. A fitted version becomes the pipeline's latest.
 
     Its status must not be PRODUCTION: only `set_status` archives the version that was in production.
     """
@@ -56,7 +56,7 @@ def find(client: Client, pipeline: str, reference: str) -> Registered:
     """Return a model version by its name, by an alias such as `champion`, or the `latest`.
 
     Raises:
-        ModelError: no version has this name; the message lists the newest versions.
+        UsageError: no version has this name; the message lists the newest versions.
     """
     versions = _versions(client, pipeline)
     if reference == aliases.LATEST:

@@ -82,7 +82,7 @@ class TrialRow:
         """Return the trial for a sweep that is resumed.
 
         Raises:
-            DataError: a sweep does not write such a row.
+            DataError: the row was changed after the sweep wrote it.
         """
         if self.status == FAILED:
             return FinishedTrial(self.trial, self.values, {}, self.error or "it crashed")
@@ -96,7 +96,7 @@ class TrialRow:
         }
         if not isinstance(rungs, list) or not all(map(_is_report, [*rungs, [result["rounds"], result["metric"]]])):
             raise DataError(
-                f"The row of the trial {self.trial} in ml_model_training_runs was changed",
+                f"The row of the trial {self.trial} in ml_model_training_runs was changed after the sweep wrote it",
                 found=f"training_metrics {dict(self.training)} and {metric} {result['metric']}",
                 allowed="numbers in rounds, in rungs and in the metric",
                 next_step="leave --resume out to begin a new sweep",
@@ -115,7 +115,7 @@ class TrialRuns:
         """Read the rows of an earlier process of the sweep.
 
         Raises:
-            DataError: a sweep does not write such a row.
+            DataError: the row was changed after the sweep wrote it.
         """
         self._client = client
         self._sweep = sweep

@@ -74,7 +74,7 @@ class Run:
 
 
 def opened(manifest: Manifest, owner: str, epoch: int, attempted: Run | None = None) -> Run:
-    """Return the row of a run that is about to begin; what an earlier attempt keeps for readers stays in view.
+    """Return the row of a run that is about to begin; readers keep what an earlier attempt keeps for them.
 
     An attempt makes the run the latest of its date: it removes what other runs have left, however they ended.
     """

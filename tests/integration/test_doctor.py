@@ -88,6 +88,16 @@ def test_a_source_that_does_not_exist_is_a_problem_that_names_it(client: Client)
     assert (found.status, "sales" in found.detail) == ("problem", True)
 
 
+def test_grants_on_foreign_sources_and_targets_are_asked_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrate(client)
+    asked: list[grants.Grant] = []
+    monkeypatch.setattr(grants, "missing", lambda _, wanted: asked.extend(wanted))
+    check(client.endpoint, "grants", replace(EVERYTHING, foreign=("crm", "sales"), targets=("sales",)))
+    foreign = [str(grant) for grant in asked if grant.on.endswith((".crm", ".sales"))]
+    database = client.endpoint.database
+    assert foreign == [f"SELECT ON {database}.crm", f"SELECT, INSERT, ALTER DELETE ON {database}.sales"]
+
+
 def test_a_missing_database_is_a_problem_with_the_command_that_helps(endpoint: Endpoint) -> None:
     found = check(replace(endpoint, database="raypipe_absent"), "database")
     assert (found.status, found.next_step) == ("problem", "raypipe migrate")

@@ -125,13 +125,15 @@ def current_view(table: Table, home: str = "", database: str = "") -> Declaratio
     return Declaration(Table(name(target), "View", "View", (), "", (), {}, None), sql, is_published=False)
 
 
-def create_missing(client: Client, target: str, table: Table) -> None:
-    """Create the view of a target that has none: `raypipe migrate` does not know every target."""
-    if describe(client, name(short_name(client, target))) is not None:
-        return
+def create_missing(client: Client, target: str, table: Table) -> str:
+    """Create the view of a target that has none, and return its name; '' where nothing was to do."""
+    view_name = name(short_name(client, target))
+    if describe(client, view_name) is not None:
+        return ""
     home, (database, _) = client.endpoint.database, locate(client, target)
     view = current_view(table) if database == home else current_view(table, home, database)
     client.run(view.ddl)
+    return view_name
 
 
 def current_views(declarations: Iterable[Declaration]) -> tuple[Declaration, ...]:

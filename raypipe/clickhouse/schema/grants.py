@@ -58,10 +58,15 @@ class Grant:
         return f"{', '.join(self.privileges)} ON {self.on}"
 
 
-def required(database: str, declarations: Iterable[Declaration], targets: Iterable[str] = ()) -> Iterator[Grant]:
+def required(
+    database: str, declarations: Iterable[Declaration], targets: Iterable[str] = (), read: Iterable[str] = ()
+) -> Iterator[Grant]:
     """Yield every grant that fitting, scoring and publishing need; creating the schema needs CREATE TABLE, too.
 
-    The declarations are raypipe's own tables; the targets, which may be others, are those that pipelines publish into.
+    Args:
+        declarations: raypipe's own tables.
+        targets: the tables that pipelines publish into, which may be others.
+        read: further tables that pipelines read.
     """
     known, wanted = set(), set(targets)
     for declaration in declarations:
@@ -72,13 +77,14 @@ def required(database: str, declarations: Iterable[Declaration], targets: Iterab
         elif declaration.name in INSERTED:
             privileges = ["SELECT", "INSERT"]
         yield _grant(privileges, f"{database}.{declaration.name}")
-    for target in sorted(wanted - known):
-        yield _grant(PUBLISHED, target if "." in target else f"{database}.{target}")
+    for table in sorted(wanted.union(read) - known):
+        privileges = PUBLISHED if table in wanted else ["SELECT"]
+        yield _grant(privileges, table if "." in table else f"{database}.{table}")
     for kind, scratch in SCRATCH.items():
         prefix = f"{database}.raypipe_{kind}_"
         yield Grant(scratch, f"{prefix}*", identifier(f"{prefix}x"))
-    for table in SYSTEM:
-        yield _grant(["SELECT"], f"system.{table}")
+    for system in SYSTEM:
+        yield _grant(["SELECT"], f"system.{system}")
     for engine in ENGINES:
         yield _grant(["TABLE ENGINE"], engine)
 

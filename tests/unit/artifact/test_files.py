@@ -157,6 +157,24 @@ def test_a_manifest_that_leads_out_of_the_folder_is_refused_before_anything_is_r
         load(str(tmp_path), sha256)
 
 
+def test_a_file_system_that_refuses_is_named_with_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match="cannot be written") as refused:
+        save(str(tmp_path / "file"), FILES)
+    assert str(tmp_path / "file") in str(refused.value)
+    assert isinstance(refused.value.__cause__, OSError)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model.ubj"])
+def test_a_file_that_cannot_be_read_is_no_missing_artifact(tmp_path: Path, name: str) -> None:
+    artifact = save(str(tmp_path), FILES)
+    (Path(artifact.uri) / name).unlink()
+    (Path(artifact.uri) / name).mkdir()
+    with pytest.raises(ModelError, match="cannot be read") as refused:
+        load(artifact.uri, artifact.sha256)
+    assert f"Is a directory, in {artifact.uri}" in str(refused.value)
+
+
 @pytest.mark.parametrize("root", ["nosuch://bucket/artifacts", "nosuch::memory://artifacts"])
 def test_a_root_without_a_file_system_says_what_to_do(root: str) -> None:
     for ask in (lambda: save(root, FILES), lambda: load(root, "ab" * 32), lambda: folders.artifact_folders(root)):

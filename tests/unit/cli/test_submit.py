@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raypipe.cli.submit import _exit_code
-from raypipe.cluster.job_server import State
+from raypipe.cluster.job_server import JobState
 
 
 @pytest.mark.parametrize(
@@ -23,11 +23,11 @@ from raypipe.cluster.job_server import State
     ],
 )
 def test_the_exit_code_is_the_job_s_as_a_shell_has_it(status: str, code: int | None, expected: int) -> None:
-    assert _exit_code(State(status, code, "")) == expected
+    assert _exit_code(JobState(status, code, "")) == expected
 
 
 @pytest.mark.parametrize(
     ("status", "over"), [("PENDING", False), ("RUNNING", False), ("STOPPED", True), ("FAILED", True)]
 )
 def test_a_job_is_over_when_it_will_not_change(status: str, over: bool) -> None:
-    assert State(status, None, "").is_over == over
+    assert JobState(status, None, "").is_over == over

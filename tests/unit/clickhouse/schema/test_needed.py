@@ -69,6 +69,11 @@ def test_the_order_of_creation_is_kept() -> None:
         ("SELECT 1 FROM crm.users JOIN `crm`.`brands` USING (id)", []),
         ("SELECT u FROM sales ARRAY JOIN users AS u", ["sales"]),
         ("SELECT 1 FROM sales -- JOIN users", ["sales"]),
+        ("SELECT 1 FROM users, `brands` AS b, crm.sales, cities c WHERE 1", ["users", "brands", "cities"]),
+        ("SELECT 1 FROM users AS u FINAL\n  , brands", ["users", "brands"]),
+        ("SELECT 1 FROM users GROUP BY brands, cities", ["users"]),
+        ("SELECT 1 FROM sales LEFT ARRAY JOIN users AS u, brands AS b", ["sales"]),
+        ("SELECT (SELECT 1 FROM users), brands FROM sales ORDER BY a, cities", ["users", "sales"]),
     ],
 )
 def test_tables_stand_behind_from_and_join(sql: str, tables: list[str]) -> None:
