@@ -12,7 +12,7 @@ import pytest
 from raypipe import doctor
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.schema import grants, leftovers, version
+from raypipe.clickhouse.schema import leftovers, version
 from raypipe.clickhouse.schema.leftovers import clean
 from raypipe.clickhouse.schema.migrate import migrate, plan, schema
 from raypipe.clickhouse.schema.needed import Needed, needed
@@ -150,10 +150,6 @@ def test_old_tables_of_a_run_without_an_end_are_told_with_what_ends_it(
     found = check(client.endpoint, "leftovers")
     assert (found.status, f"raypipe_staging_{RUN}" in found.detail) == ("warning", True)
     assert "raypipe resume RUN" in found.next_step
-
-
-def test_a_server_that_does_not_know_the_question_leaves_the_grants_open(client: Client) -> None:
-    assert grants.missing(client, [grants.Grant(("NO SUCH PRIVILEGE",), "x", "`x`")]) is None
 
 
 def test_cleaning_drops_every_table_of_a_run_that_is_over_and_its_lock(client: Client) -> None:

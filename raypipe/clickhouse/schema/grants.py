@@ -6,27 +6,17 @@ from dataclasses import dataclass, replace
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema.declarations import Declaration
 from raypipe.clickhouse.statements import identifier
-from raypipe.errors import ServerError
 
+# A scoring run records itself in the ledger.
+LEDGER = ("raypipe_runs", "raypipe_slices", "raypipe_rejected_rows")
 # Tables that are filled by plain inserts; a run's predictions are swapped in by partition instead.
-INSERTED = (
-    "ml_model_registry",
-    "ml_model_features",
-    "ml_model_training_runs",
-    "raypipe_runs",
-    "raypipe_slices",
-    "raypipe_rejected_rows",
-    "raypipe_aliases",
-)
+INSERTED = (*LEDGER, "ml_model_registry", "ml_model_features", "ml_model_training_runs", "raypipe_aliases")
+MONITORING = "ml_model_monitoring"
 # Tables without a partition per day. A run deletes the rows that an earlier run of its date wrote there.
-REPLACED = (
-    "customer_user_segments",
-    "customer_user_segment_assignments",
-    "ml_model_ab_tests",
-    "ml_model_monitoring",
-)
+REPLACED = ("customer_user_segments", "customer_user_segment_assignments", "ml_model_ab_tests", MONITORING)
 PUBLISHED = ["SELECT", "INSERT", "ALTER DELETE"]
 _SCRATCH = ("SELECT", "INSERT", "CREATE TABLE", "DROP TABLE")
+TRAINING = "training"
 # The privileges on the tables that a run creates for itself, by the kind in their names.
 SCRATCH = {
     "lock": ("CREATE TABLE", "DROP TABLE"),
@@ -35,13 +25,12 @@ SCRATCH = {
     "twin": (*_SCRATCH, "ALTER DELETE", "ALTER MOVE PARTITION"),
     "explain": _SCRATCH,
     "snapshot": _SCRATCH,
-    "training": _SCRATCH,
+    TRAINING: _SCRATCH,
 }
 # Parts show the state of a partition, processes a statement without an answer, mutations the end of a deletion.
 SYSTEM = ("parts", "processes", "mutations")
 # A twin has its target's engine; a lock is a Null table.
 ENGINES = ("MergeTree", "ReplacingMergeTree", "Null")
-SYNTAX_ERROR = 62
 
 
 @dataclass(frozen=True)
@@ -61,28 +50,38 @@ class Grant:
         return f"{', '.join(self.privileges)} ON {self.on}"
 
 
-def required(database: str, declarations: Iterable[Declaration], targets: Iterable[str] = ()) -> Iterator[Grant]:
-    """Yield every grant that fitting, scoring and publishing need; creating the schema needs CREATE TABLE, too.
-
-    The declarations are raypipe's own tables; the targets, which may be others, are those that pipelines publish into.
-    """
-    known, wanted = set(), set(targets)
+def required(database: str, declarations: Iterable[Declaration]) -> Iterator[Grant]:
+    """Yield every grant that fitting, scoring and publishing need; creating the schema needs CREATE TABLE, too."""
     for declaration in declarations:
-        known.add(declaration.name)
         privileges = ["SELECT"]
-        if declaration.is_published or declaration.name in (*REPLACED, *wanted):
+        if declaration.is_published or declaration.name in REPLACED:
             privileges = PUBLISHED
         elif declaration.name in INSERTED:
             privileges = ["SELECT", "INSERT"]
         yield _grant(privileges, f"{database}.{declaration.name}")
-    for target in sorted(wanted - known):
-        yield _grant(PUBLISHED, target if "." in target else f"{database}.{target}")
-    for kind, scratch in SCRATCH.items():
+    yield from _of_every_run(database, SCRATCH, ENGINES)
+
+
+def of_scoring(database: str, targets: Iterable[str], engines: Iterable[str]) -> Iterator[Grant]:
+    """Yield every grant that a run needs, beside reading its model and its population.
+
+    Args:
+        engines: the engines of the targets and of the run's own tables.
+    """
+    for table in LEDGER:
+        yield _grant(["SELECT", "INSERT"], f"{database}.{table}")
+    for table in (*targets, MONITORING):
+        yield _grant(PUBLISHED, table if "." in table else f"{database}.{table}")
+    yield from _of_every_run(database, [kind for kind in SCRATCH if kind != TRAINING], engines)
+
+
+def _of_every_run(database: str, kinds: Iterable[str], engines: Iterable[str]) -> Iterator[Grant]:
+    for kind in kinds:
         prefix = f"{database}.raypipe_{kind}_"
-        yield Grant(scratch, f"{prefix}*", identifier(f"{prefix}x"))
+        yield Grant(SCRATCH[kind], f"{prefix}*", identifier(f"{prefix}x"))
     for table in SYSTEM:
         yield _grant(["SELECT"], f"system.{table}")
-    for engine in ENGINES:
+    for engine in engines:
         yield _grant(["TABLE ENGINE"], engine)
 
 
@@ -90,21 +89,20 @@ def _grant(privileges: Sequence[str], on: str) -> Grant:
     return Grant(tuple(privileges), on, identifier(on))
 
 
-def missing(client: Client, grants: Iterable[Grant]) -> tuple[Grant, ...] | None:
-    """Return the privileges that the client's user lacks; None where the server cannot tell."""
+def missing(client: Client, grants: Iterable[Grant]) -> tuple[Grant, ...]:
+    """Return the privileges that the client's user lacks."""
+    wanted = list(grants)
+    if _has(client, wanted):
+        return ()
     lacking = []
-    try:
-        for grant in grants:
-            absent = () if _has(client, grant) else [name for name in grant.privileges if not _has(client, grant, name)]
-            if absent:
-                lacking.append(replace(grant, privileges=tuple(absent)))
-    except ServerError as error:
-        # The oldest servers that raypipe works with lack CHECK GRANT.
-        if error.code != SYNTAX_ERROR:
-            raise
-        return None
+    for grant in wanted:
+        if not _has(client, [grant]):
+            single = (replace(grant, privileges=(name,)) for name in grant.privileges)
+            absent = [name for each in single for name in each.privileges if not _has(client, [each])]
+            lacking.append(replace(grant, privileges=tuple(absent)))
     return tuple(lacking)
 
 
-def _has(client: Client, grant: Grant, *privileges: str) -> bool:
-    return bool(client.value(f"CHECK GRANT {', '.join(privileges or grant.privileges)} ON {grant.example}"))
+def _has(client: Client, grants: Iterable[Grant]) -> bool:
+    checked = ", ".join(f"{', '.join(grant.privileges)} ON {grant.example}" for grant in grants)
+    return bool(client.value(f"CHECK GRANT {checked}"))
