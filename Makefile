@@ -27,7 +27,8 @@ venv: $(STAMP) ## install requirements.lock into .venv; quick when nothing chang
 $(LOCKED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("raypipe needs Python 3.11 or newer, %s is %s; try make PYTHON=python3.12" % (sys.executable, sys.version.split()[0]))'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(PIP) --no-deps --require-hashes -r requirements.lock
+	@# Most modules are never imported; the others are compiled when they are.
+	$(PIP) --no-compile --no-deps --require-hashes -r requirements.lock
 	@touch $@
 
 $(STAMP): $(LOCKED) pyproject.toml
@@ -43,7 +44,7 @@ sweep: $(STAMP) ## run 20 trials on churn and compare the best with the default;
 	$(DEMO) sweep churn --trials 20
 
 test: $(STAMP) ## run unit, integration and fast fault tests, on the embedded engine or RAYPIPE_TEST_URL
-	$(BIN)/pytest -m fast tests
+	$(BIN)/pytest -n 2 --dist loadgroup -m fast tests
 
 test-unit: $(STAMP) ## run the unit tests, without Ray or a server
 	$(BIN)/pytest tests/unit

@@ -32,10 +32,13 @@ PUBLISHER_LAST_DATE = date(2026, 1, 31)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Only fault tests need the mark `fast`. `make test` runs `-m fast`.
     for item in items:
+        # Only fault tests need the mark `fast`. `make test` runs `-m fast`.
         if FAULTS not in item.path.parents:
             item.add_marker(pytest.mark.fast)
+        # Of the processes of `make test`, one alone starts a Ray. The other tests of a file share its fixtures.
+        needs_ray = isinstance(item, pytest.Function) and "ray_session" in item.fixturenames
+        item.add_marker(pytest.mark.xdist_group("ray" if needs_ray else str(item.path)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from raypipe.errors import ModelError
-from raypipe.models.protocol import FloatArray, Model, Rows, answer
+from raypipe.models.model import FloatArray, Model, Rows, answer
 
 FILE = "golden.arrow"
 # Sums over a few hundred trees in float32 differ by less than this between machines.

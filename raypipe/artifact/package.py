@@ -10,7 +10,8 @@ from raypipe.artifact.bins import Bins
 from raypipe.artifact.contract import Contract, Matrix
 from raypipe.artifact.imports import without
 from raypipe.errors import ModelError
-from raypipe.models.protocol import Model, Rows, WideModel, answer, load_family
+from raypipe.models.model import Model, Rows, WideModel, answer
+from raypipe.models.protocol import load_family
 
 OURS = ("decision.json", "contract.json", "histograms.json", "evaluation.json", golden.FILE)
 GOLDEN_ROWS = 256

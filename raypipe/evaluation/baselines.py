@@ -14,8 +14,8 @@ import numpy.typing as npt
 from raypipe.evaluation.evaluate import Evaluation, evaluate
 from raypipe.evaluation.metrics import Entities, Ranking, rmse
 from raypipe.evaluation.threshold import Objective, threshold_or_f1
+from raypipe.models.model import Matrix
 from raypipe.models.preparation import library, prepare
-from raypipe.models.protocol import Matrix
 
 Floats = npt.NDArray[np.float64]
 

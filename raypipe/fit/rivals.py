@@ -22,7 +22,8 @@ from raypipe.evaluation.metrics import Entities
 from raypipe.fit import training_table
 from raypipe.fit.recipe import PARTS, Recipe, require_contract
 from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable
-from raypipe.models.protocol import Matrix, load_family
+from raypipe.models.model import Matrix
+from raypipe.models.protocol import load_family
 from raypipe.registry.record import Registered
 
 log = logging.getLogger(__name__)

@@ -25,7 +25,8 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from raypipe.artifact.contract import MATRIX, matrix
 from raypipe.cluster.runtime import causes, original, plain_errors, quiet_libraries
 from raypipe.errors import ConfigError, DataError, ModelError
-from raypipe.models.protocol import FitSpec, Matrix, MatrixFamily, load_class, load_matrix_family
+from raypipe.models.model import Matrix
+from raypipe.models.protocol import FitSpec, MatrixFamily, load_class, load_matrix_family
 from raypipe.progress import Progress
 
 LABEL = "label"

@@ -20,7 +20,7 @@ from raypipe.errors import DataError
 from raypipe.evaluation.checks import single_class
 from raypipe.evaluation.metrics import Entities, entities_of
 from raypipe.fit.recipe import PARTS, Recipe, Snapshot, labels_of
-from raypipe.models.protocol import Matrix
+from raypipe.models.model import Matrix
 
 PREFIX = "raypipe_training_"
 # The most rows of a part that an evaluation reads into this process.

@@ -4,7 +4,8 @@ Days begin and end in the given zone (UTC by default), never in the server's. Re
 newest version; sums and averages are computed by key, whether or not ClickHouse has merged its parts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 import pyarrow as pa
@@ -17,6 +18,20 @@ from raypipe.project import shipped
 
 DAY = timedelta(days=1)
 NEAREST_SNAPSHOTS = 5
+
+
+@dataclass(frozen=True)
+class Source:
+    """The SELECT of user features, the newest day in its table, and the error of an empty result.
+
+    Attributes:
+        newest: the day for a client and a time zone.
+        empty: the error for a client, the day and the brand.
+    """
+
+    sql: str
+    newest: Callable[[Client, str], date]
+    empty: Callable[[Client, date, str | None], UsageError]
 
 
 def load_user_features(
@@ -54,12 +69,8 @@ def load_user_features(
     Raises:
         UsageError: there is no snapshot of that date or brand, or an argument is out of range.
     """
-    day = _latest_snapshot(client) if feature_date is None else as_day("feature_date", feature_date)
-    source = "user_features.sql"
-    features = _features(client, source, day, brand_id, limit, names, content, content_days, timezone)
-    if features.num_rows == 0:
-        raise _no_rows(client, day, brand_id)
-    return features
+    source = Source("user_features.sql", _latest_snapshot, _no_snapshot)
+    return _features(client, source, feature_date, brand_id, limit, names, content, content_days, timezone)
 
 
 def load_session_features(
@@ -86,16 +97,8 @@ def load_session_features(
     Raises:
         UsageError: there is no session to compute from, or an argument is out of range.
     """
-    day = _last_session(client, timezone) if feature_date is None else as_day("feature_date", feature_date)
-    source = "session_features.sql"
-    features = _features(client, source, day, brand_id, limit, names, content, content_days, timezone)
-    if features.num_rows == 0:
-        raise UsageError(
-            "There is no session of a known reader to compute features from",
-            found=f"feature_date {day}" + (f", brand_id {brand_id}" if brand_id else ""),
-            allowed="a day on or after the first row of customer_sessions, and a brand that occurs there",
-        )
-    return features
+    source = Source("session_features.sql", _last_session, _no_session)
+    return _features(client, source, feature_date, brand_id, limit, names, content, content_days, timezone)
 
 
 def load_daily_metrics(client: Client, brand_id: str, start: date | str, end: date | str) -> pa.Table:
@@ -146,8 +149,8 @@ def load_interactions(
 
 def _features(
     client: Client,
-    source: str,
-    day: date,
+    source: Source,
+    feature_date: date | str | None,
     brand_id: str | None,
     limit: int | None,
     names: bool,
@@ -155,12 +158,17 @@ def _features(
     content_days: int,
     timezone: str,
 ) -> pa.Table:
-    """Run the source's SELECT inside SELECTs that add names, add content, and sort."""
+    """Run the source's SELECT inside SELECTs that add names, add content, and sort.
+
+    Raises:
+        UsageError: the result is empty, or an argument is out of range.
+    """
+    day = source.newest(client, timezone) if feature_date is None else as_day("feature_date", feature_date)
     for name, number in (("limit", limit), ("content_days", content_days)):
         if number is not None and number < 1:
             raise UsageError(f"{name} is out of range", found=number, allowed="1 or more")
     brand = _brand(brand_id)
-    users = sql = _sql(source).render(brand=brand, limit="" if limit is None else "LIMIT {limit:UInt64}")
+    users = sql = _sql(source.sql).render(brand=brand, limit="" if limit is None else "LIMIT {limit:UInt64}")
     if names:
         sql = _sql("names.sql").render(features=sql)
     if content:
@@ -175,10 +183,13 @@ def _features(
         "brand": brand_id or "",
         "limit": limit or 0,
     }
-    return client.table(_sql("in_order.sql").render(features=sql), parameters)
+    features = client.table(_sql("in_order.sql").render(features=sql), parameters)
+    if features.num_rows == 0:
+        raise source.empty(client, day, brand_id)
+    return features
 
 
-def _latest_snapshot(client: Client) -> date:
+def _latest_snapshot(client: Client, timezone: str) -> date:
     latest: date | None = client.value(_sql("latest_snapshot.sql").text)
     if latest is None:
         raise UsageError(
@@ -195,7 +206,15 @@ def _last_session(client: Client, timezone: str) -> date:
     return last
 
 
-def _no_rows(client: Client, day: date, brand_id: str | None) -> UsageError:
+def _no_session(client: Client, day: date, brand_id: str | None) -> UsageError:
+    return UsageError(
+        "There is no session of a known reader to compute features from",
+        found=f"feature_date {day}" + (f", brand_id {brand_id}" if brand_id else ""),
+        allowed="a day on or after the first row of customer_sessions, and a brand that occurs there",
+    )
+
+
+def _no_snapshot(client: Client, day: date, brand_id: str | None) -> UsageError:
     """Explain an empty result: there is no snapshot of the day, or it lacks the brand."""
     nearest = client.rows(_sql("snapshots.sql").text, {"date": day, "count": NEAREST_SNAPSHOTS})
     dates = [row[0] for row in nearest]

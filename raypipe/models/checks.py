@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from raypipe.errors import ConfigError, DataError, ModelError
-from raypipe.models.protocol import FloatArray, Matrix
+from raypipe.models.model import FloatArray, Matrix
 
 BALANCES = ("none", "scale_pos_weight")
 

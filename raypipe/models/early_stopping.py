@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from raypipe.models.checks import require_validation_rows
-from raypipe.models.protocol import FloatArray, History, Matrix
+from raypipe.models.model import FloatArray, Matrix
+from raypipe.models.protocol import History
 
 _SMALLEST = 1e-15
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raypipe.errors import ConfigError
-from raypipe.models.protocol import FloatArray
+from raypipe.models.model import FloatArray
 
 Steps = list[tuple[str, Any]]
 

@@ -1,4 +1,4 @@
-"""Define models and the families that fit them, and load a family by its dotted path.
+"""Define the families that fit models, and load a family by its dotted path.
 
 A family is a class with a constructor without arguments, named in a config as `module:Class`. It may live in any
 package. It fits on matrices, never on tables: the feature contract has turned the tables into matrices.
@@ -10,38 +10,13 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Protocol, cast, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-
 from raypipe.errors import ConfigError
+from raypipe.models.model import FloatArray, Matrix, Model
 
-FloatArray = npt.NDArray[np.float32]
 # Called after each round with the number of rounds, and a function that scores the validation rows by now.
 OnRound = Callable[[int, Callable[[], FloatArray]], None]
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """Rows to fit on.
-
-    Attributes:
-        x: (rows, features), C order; NaN is a missing value.
-        y: (rows,), the label; 0 or 1 for a binary label.
-    """
-
-    x: FloatArray
-    y: FloatArray
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def take(self, rows: npt.NDArray[np.integer[Any]]) -> Matrix:
-        """Return the rows at the given positions."""
-        return Matrix(self.x[rows], self.y[rows])
 
 
 @dataclass(frozen=True)
@@ -83,85 +58,6 @@ class History:
     rows: int
     rounds: int
     curves: Mapping[str, Mapping[str, list[float]]] = field(default_factory=dict)
-
-
-@runtime_checkable
-class Model(Protocol):
-    """A fitted model. One process uses it from one thread."""
-
-    def predict(self, x: FloatArray) -> FloatArray:
-        """Return scores (rows,) for a matrix (rows, features)."""
-        ...
-
-    def explain(self, x: FloatArray) -> FloatArray:
-        """Return each feature's part of each score, (rows, features), in units of the model's raw output.
-
-        Raises:
-            ModelError: this model has no explanations.
-        """
-        ...
-
-    def importance(self) -> FloatArray:
-        """Return the weight of each feature, (features,), not negative, with the sum 1 (0 for a constant model)."""
-        ...
-
-    def files(self) -> dict[str, bytes]:
-        """Return the model in formats that cannot run code when read."""
-        ...
-
-    def set_threads(self, threads: int) -> None:
-        """Set the number of CPU threads for scoring."""
-        ...
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows to score, with more than their matrix.
-
-    Attributes:
-        x: (rows, features), the matrix for `Model.predict`.
-        inputs: the columns of features.sql that the config lists as `inputs`, (rows,) each, unchanged.
-        at: the end of the scored day, with its time zone.
-    """
-
-    x: FloatArray
-    inputs: Mapping[str, pa.Array]
-    at: datetime
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A model's answer to rows.
-
-    Attributes:
-        scores: (rows,), float32; rows with a score that is not finite are rejected.
-        columns: the model's output columns by name, (rows,) each.
-    """
-
-    scores: FloatArray
-    columns: Mapping[str, pa.Array] = field(default_factory=dict)
-
-
-@runtime_checkable
-class WideModel(Model, Protocol):
-    """A model that answers more than a score, such as a cluster's number or a list of articles.
-
-    Attributes:
-        outputs: the columns of its answers, in order, with their ClickHouse types; publish.sql finds them in staging.
-        values: parameters that publish.sql may bind beside the run's own, JSON-ready, such as names of clusters.
-    """
-
-    outputs: Mapping[str, str]
-    values: Mapping[str, Any]
-
-    def answer(self, rows: Rows) -> Answer:
-        """Return the scores and output columns of a batch of rows."""
-        ...
-
-
-def answer(model: Model, rows: Rows) -> Answer:
-    """Return the answer of any model."""
-    return model.answer(rows) if isinstance(model, WideModel) else Answer(model.predict(rows.x))
 
 
 @runtime_checkable
@@ -224,12 +120,6 @@ class MatrixFamily(Family, Protocol):
         Several workers call it at the same time, joined by the backend, and all return the same model.
         """
         ...
-
-
-def shares(weights: npt.NDArray[np.float64]) -> FloatArray:
-    """Divide weights by their sum, as for `Model.importance`; all zeros stay zeros."""
-    total = float(weights.sum())
-    return np.asarray(weights / total if total > 0 else weights, np.float32)
 
 
 def load_class(path: str, purpose: str) -> type:

@@ -25,8 +25,9 @@ from raypipe.models.checks import (
     required_file,
 )
 from raypipe.models.early_stopping import fit_with_early_stopping
+from raypipe.models.model import FloatArray, Matrix
 from raypipe.models.preparation import Steps, library, prepare
-from raypipe.models.protocol import FitSpec, FloatArray, History, Matrix, MatrixFamily, load_class
+from raypipe.models.protocol import FitSpec, History, MatrixFamily, load_class
 from raypipe.models.sklearn_models import ForestModel, LinearModel, NetworkModel, SklearnModel
 from raypipe.models.skops_file import FILE, load
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from raypipe.errors import ModelError
 from raypipe.models.checks import require_features
 from raypipe.models.chunks import in_chunks
-from raypipe.models.protocol import FloatArray, shares
+from raypipe.models.model import FloatArray, shares
 from raypipe.models.skops_file import FILE, dump
 
 _PREPARATION = slice(None, -1)

@@ -22,7 +22,8 @@ from raypipe.models.checks import (
     require_validation_rows,
     required_file,
 )
-from raypipe.models.protocol import FitSpec, FloatArray, History, Matrix, MatrixFamily, OnRound, shares
+from raypipe.models.model import FloatArray, Matrix, shares
+from raypipe.models.protocol import FitSpec, History, MatrixFamily, OnRound
 
 FILE = "model.ubj"
 # These tree methods work on quantised values, which take a quarter of the memory.

@@ -21,7 +21,7 @@ from raypipe.errors import ConfigError, DataError, RaypipeError
 from raypipe.evaluation.decision import Decision
 from raypipe.fit.fitted import Fitted
 from raypipe.fit.recipe import Recipe, frozen
-from raypipe.models.protocol import Rows, answer
+from raypipe.models.model import Rows, answer
 from raypipe.progress import Progress
 from raypipe.recommend import catalogue as catalogues
 from raypipe.recommend import evaluation, interactions

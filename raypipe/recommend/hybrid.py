@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from raypipe.errors import ModelError
-from raypipe.models.protocol import Answer, Family, FloatArray, Rows
+from raypipe.models.model import Answer, FloatArray, Rows
+from raypipe.models.protocol import Family
 from raypipe.recommend.histories import INPUTS, Users
 from raypipe.recommend.parameters import TEST_DAYS, HybridParameters
 from raypipe.recommend.ranker import Ranker

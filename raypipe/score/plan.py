@@ -8,10 +8,10 @@ from raypipe.artifact.package import load_package
 from raypipe.clickhouse import tables, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.schema import grants, migrate
+from raypipe.clickhouse.schema.grants import Grant
 from raypipe.config.load import Loaded
 from raypipe.registry import models
-from raypipe.score import prepare, targets
+from raypipe.score import permissions, prepare, targets
 from raypipe.score.manifest import Manifest
 
 
@@ -23,7 +23,7 @@ class PlannedRun:
         parts: active parts of the base table, each of which a slice reads from.
         methods: `replace` or `move`, by target.
         notes: what publishing does not do, such as feeding the materialized views on a target.
-        lacking: grants that the user does not have; None where the server cannot tell.
+        lacking: grants that the run needs and the user does not have; `score` refuses such a run.
     """
 
     manifest: Manifest
@@ -31,7 +31,7 @@ class PlannedRun:
     parts: int
     methods: Mapping[str, str]
     notes: tuple[str, ...]
-    lacking: tuple[grants.Grant, ...] | None
+    lacking: tuple[Grant, ...]
 
 
 def plan(endpoint: Endpoint, loaded: Loaded, day: date | None, reference: str) -> PlannedRun:
@@ -45,7 +45,6 @@ def plan(endpoint: Endpoint, loaded: Loaded, day: date | None, reference: str) -
         )
         manifest = prepare.manifest(client, loaded, model, package, population, write=False)
         names = [target.table for target in manifest.targets]
-        needed = grants.required(endpoint.database, migrate.schema(), names)
         return PlannedRun(
             manifest,
             population,
@@ -55,7 +54,7 @@ def plan(endpoint: Endpoint, loaded: Loaded, day: date | None, reference: str) -
                 for target in manifest.targets
             },
             tuple(_notes(client, names)),
-            grants.missing(client, needed),
+            permissions.lacking(client, loaded),
         )
 
 

@@ -20,7 +20,7 @@ from raypipe.data.slices import Slice
 from raypipe.monitor.drift import Drift
 from raypipe.progress import Progress
 from raypipe.registry import models
-from raypipe.score import admission, prepare, run_drift, runs
+from raypipe.score import admission, permissions, prepare, run_drift, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.pool import PoolSize, score_slices
@@ -56,9 +56,13 @@ def score(
         day: the snapshot; None for the newest.
         reference: the model: a version, an alias such as `champion`, or `latest`.
         take_over: whether another run's lock may be taken.
+
+    Raises:
+        Denied: the user lacks a grant that the run needs.
     """
     with Client(endpoint) as client, runtime.session(endpoint, loaded.config.ray) as workers:
         progress("plan", 0, 1)
+        permissions.require(client, loaded)
         population = prepare.population(client, loaded, day)
         model = models.find(client, loaded.config.pipeline, reference)
         models.require_artifact(model)

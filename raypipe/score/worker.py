@@ -26,7 +26,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.server_errors import MEMORY_LIMIT
 from raypipe.data.slices import Slice, place
 from raypipe.errors import ServerError
-from raypipe.models.protocol import Rows, answer
+from raypipe.models.model import Rows, answer
 from raypipe.score import ledger
 from raypipe.score.ledger import UINT64, Receipt
 from raypipe.score.manifest import Manifest

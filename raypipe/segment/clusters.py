@@ -15,7 +15,7 @@ import pyarrow as pa
 from raypipe.errors import ModelError
 from raypipe.models.checks import require_features
 from raypipe.models.chunks import in_chunks
-from raypipe.models.protocol import Answer, FloatArray, Rows, shares
+from raypipe.models.model import Answer, FloatArray, Rows, shares
 from raypipe.segment.profiles import Profile, describe
 
 FILE = "clusters.json"

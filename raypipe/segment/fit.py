@@ -24,7 +24,8 @@ from raypipe.evaluation.decision import Decision
 from raypipe.fit.fitted import Fitted
 from raypipe.fit.labelled import fit_spec
 from raypipe.fit.recipe import PARTS, Recipe, frozen
-from raypipe.models.protocol import FloatArray, History, Matrix, load_matrix_family
+from raypipe.models.model import FloatArray, Matrix
+from raypipe.models.protocol import History, load_matrix_family
 from raypipe.progress import Progress
 from raypipe.registry.record import Registered
 from raypipe.registry.rows import statement

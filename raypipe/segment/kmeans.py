@@ -8,8 +8,9 @@ import numpy as np
 
 from raypipe.errors import ConfigError, DataError, ModelError
 from raypipe.models.checks import require_parameters, required_file
+from raypipe.models.model import Matrix
 from raypipe.models.preparation import library, prepare
-from raypipe.models.protocol import FitSpec, History, Matrix, MatrixFamily
+from raypipe.models.protocol import FitSpec, History, MatrixFamily
 from raypipe.segment.clusters import FILE, Clusters
 
 # Centroids gain nothing from more rows than this.

@@ -21,7 +21,8 @@ from raypipe.evaluation.threshold import threshold_or_f1
 from raypipe.fit import training_table
 from raypipe.fit.labelled import fit_spec
 from raypipe.fit.recipe import Recipe, frozen
-from raypipe.models.protocol import FloatArray, Matrix, load_matrix_family
+from raypipe.models.model import FloatArray, Matrix
+from raypipe.models.protocol import load_matrix_family
 from raypipe.sweep import space
 from raypipe.sweep.plan import SweepPlan
 

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from raypipe.models.protocol import FitSpec, History, Matrix, MatrixFamily, Model, load_matrix_family
+from raypipe.models.model import Matrix, Model
+from raypipe.models.protocol import FitSpec, History, MatrixFamily, load_matrix_family
 
 ROWS = 600
 COLUMNS = ("signal", "noise", "mostly_missing")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,15 +10,9 @@ from raypipe.clickhouse import retry
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier
-from raypipe.score import gate, ledger
-from raypipe.score.gate import GateCounts
-from raypipe.score.ledger import Receipt
-from raypipe.score.manifest import Manifest
 from tests.conftest import FittedPublisher, _fresh_database
-from tests.faults.nights import (
-    Night,
-    own_night,
-)
+from tests.faults import few
+from tests.faults.nights import Night, open_gate, own_night
 from tests.faults.oracle import in_process, own_tables, planned
 from tests.faults.servers import copied
 from tests.faults.wire import DAY, SLICES, Wire, wired
@@ -35,6 +29,20 @@ def monthly(fitted_publisher: FittedPublisher) -> Iterator[Night]:
     """Provide the same night with the publisher's own targets and monthly partitions."""
     with own_night(fitted_publisher, "publisher") as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def days(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[few.Night]:
+    """Provide the small publisher with raypipe's own targets, whose partitions are days."""
+    with few.few_readers(endpoint, tmp_path_factory.mktemp("days")) as made:
+        yield made
+
+
+@pytest.fixture
+def daily(days: few.Night) -> few.Night:
+    """Provide the small publisher without a run."""
+    days.empty()
+    return days
 
 
 @pytest.fixture
@@ -70,12 +78,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture
 def without_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let everything in staging pass the gate."""
-
-    def passed(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> GateCounts:
-        sql = f"SELECT count() FROM {identifier(manifest.staging)} WHERE attempt IN {{attempts:Array(UInt64)}}"
-        return GateCounts(int(client.value(sql, {"attempts": ledger.attempts(written)})), 0)
-
-    monkeypatch.setattr(gate, "check", passed)
+    open_gate(monkeypatch)
 
 
 @pytest.fixture

@@ -16,14 +16,13 @@ import pytest
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.statements import load_all
 from raypipe.score import prepare, runs
 from raypipe.score.manifest import Manifest
 from tests.conftest import FittedPublisher
+from tests.faults.nights import TARGETS, once, target_ddl
 from tests.faults.oracle import assert_exact, in_process, planned
 from tests.faults.small import DAY, small_publisher
 
-TARGETS = ("customer_churn_predictions", "ml_model_predictions")
 VIEWS = ("raypipe_current_customer_churn_predictions", "raypipe_current_predictions")
 SWAP = re.compile(r"ALTER TABLE .* (REPLACE|MOVE) PARTITION ID")
 
@@ -105,16 +104,11 @@ def few_readers(server: Endpoint, folder: Path, schema: str = "raypipe") -> Iter
         try:
             with Client(place) as client:
                 if schema == "publisher":
-                    _monthly(client)
+                    for table in TARGETS:
+                        client.run(target_ddl(client, schema, "", table))
                 yield Night(small_publisher(server, place.database, folder), client)
         finally:
             admin.run(f"DROP DATABASE IF EXISTS {place.database} SYNC")
-
-
-def _monthly(client: Client) -> None:
-    for statement in load_all(Path(__file__).parents[1] / "publisher" / "schema.sql"):
-        if re.match(rf"CREATE TABLE ({'|'.join(TARGETS)})\b", statement.text):
-            client.run(statement.text)
 
 
 @contextmanager
@@ -130,28 +124,6 @@ def clock(offset: timedelta) -> Iterator[None]:
         for module in (prepare, runs, lock):
             patch.setattr(module, "datetime", Wrong)
         yield
-
-
-def once(act: Callable[[], object]) -> Callable[[], None]:
-    """Return a function that acts at its first call alone."""
-    pending = [act]
-
-    def due() -> None:
-        if pending:
-            pending.pop()()
-
-    return due
-
-
-def before_call(patch: pytest.MonkeyPatch, owner: Any, name: str, act: Callable[[], object]) -> None:
-    """Act before a function's first call."""
-    real, due = getattr(owner, name), once(act)
-
-    def call(*arguments: Any, **options: Any) -> Any:
-        due()
-        return real(*arguments, **options)
-
-    patch.setattr(owner, name, call)
 
 
 def before_sending(patch: pytest.MonkeyPatch, pattern: re.Pattern[str], act: Callable[[], object]) -> None:

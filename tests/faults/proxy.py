@@ -41,7 +41,7 @@ class Rule:
         answer: The complete reply of `answer` and `answer_after`, see `reply`.
         edit: The new body of an answer.
         complete: Whether the edited answer ends properly, or the connection breaks off.
-        hit: Set when a request is hit.
+        hit: Set when a request is hit; with `hold_answer`, when the server has answered it.
         hits: The first 64 KiB of each request that was hit.
         released: Set it to let held requests continue.
     """
@@ -70,7 +70,8 @@ class Rule:
         if self.seen <= self.skip:
             return False
         self.hits.append(data)
-        self.hit.set()
+        if self.action != "hold_answer":
+            self.hit.set()
         return True
 
 
@@ -211,6 +212,7 @@ class Proxy:
                 link.writer.transport.abort()
                 return
             elif rule.action == "hold_answer":
+                rule.hit.set()
                 await asyncio.to_thread(rule.released.wait)
                 link.answered = True
                 link.writer.write(data)

@@ -1,8 +1,7 @@
-"""A small publisher with a champion that was made by hand: whole runs in seconds, without Ray."""
+"""Make a small publisher, whose champion was made by hand: whole runs in seconds, without Ray."""
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,21 +9,21 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.migrate import migrate_at
 from raypipe.project import shipped
-from tests.conftest import FittedPublisher
+from tests.conftest import FittedPublisher, _shrink_granules
+from tests.faults.servers import FEATURES
 from tests.integration.conftest import FEW_USERS, SNAPSHOTS, _few_users, _registered
 
 DAY = SNAPSHOTS[-1]
 USERS = FEW_USERS
 
 
-def small_publisher(server: Endpoint, database: str, folder: Path) -> FittedPublisher:
-    """Create a database with all tables, two snapshots of 300 users and a champion of churn."""
+def small_publisher(server: Endpoint, database: str, folder: Path, users: int = USERS) -> FittedPublisher:
+    """Create a database with all tables, two snapshots of some users and a champion of churn."""
     place = replace(server, database=database)
-    project = folder / "project"
-    shutil.copytree(shipped() / "configs", project / "configs")
-    shutil.copytree(shipped() / "sql" / "churn", project / "sql" / "churn")
     migrate_at(place)
     with Client(place) as client:
-        _few_users(client)
-        model = _registered(client, project, folder / "artifacts")
+        # Small granules, so that a setting can cut a small table.
+        _shrink_granules(client, FEATURES)
+        _few_users(client, users)
+        model = _registered(client, shipped(), folder / "artifacts")
     return FittedPublisher(place, model.artifacts)

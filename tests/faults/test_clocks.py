@@ -13,17 +13,12 @@ from raypipe.errors import UsageError
 from raypipe.score import run, runs
 from raypipe.score.manifest import Manifest
 from raypipe.score.runs import Run
-from tests.faults.few import DAY, TARGETS, Night, before_call, clock, few_readers
+from tests.faults.few import DAY, Night, clock, few_readers
+from tests.faults.nights import TARGETS, before_call
 
 pytestmark = pytest.mark.fast
 
 AHEAD = timedelta(minutes=10)
-
-
-@pytest.fixture(scope="module")
-def days(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
-    with few_readers(endpoint, tmp_path_factory.mktemp("days")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +33,6 @@ def night(request: pytest.FixtureRequest) -> Night:
     made: Night = request.getfixturevalue(request.param)
     made.empty()
     return made
-
-
-@pytest.fixture
-def daily(days: Night) -> Night:
-    days.empty()
-    return days
 
 
 def two_runs(night: Night, offset: timedelta) -> tuple[str, str]:

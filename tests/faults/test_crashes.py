@@ -21,13 +21,13 @@ from raypipe.clickhouse.server_errors import MEMORY_LIMIT
 from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import Slice
 from raypipe.errors import GateRefused, ServerError
-from raypipe.score import gate, ledger, run, runs, staging, worker
-from raypipe.score.gate import GateCounts
+from raypipe.score import ledger, run, runs, staging, worker
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.worker import SliceScorer
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 from tests.faults.actors import LEDGER_INSERT, RUNS_INSERT, STAGING_INSERT, SWAP, Command, awaited, kill, started
+from tests.faults.nights import open_gate
 from tests.faults.oracle import assert_exact, assert_nothing_left, in_process, newest, planned
 from tests.faults.proxy import Proxy, Rule, proxied
 from tests.faults.test_interrupted import finish
@@ -262,16 +262,6 @@ def without_attempts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(worker.secrets, "randbits", lambda _bits: 1)
 
 
-def without_gate(patch: pytest.MonkeyPatch) -> None:
-    """Let everything in staging pass the gate."""
-
-    def check(client: Client, manifest: Manifest, written: list[Receipt]) -> GateCounts:
-        sql = f"SELECT count() FROM {identifier(manifest.staging)} WHERE attempt IN {{attempts:Array(UInt64)}}"
-        return GateCounts(client.value(sql, {"attempts": ledger.attempts(written)}), 0)
-
-    patch.setattr(gate, "check", check)
-
-
 def test_the_rows_of_an_actor_that_died_within_a_slice_do_not_count(
     fitted_publisher: FittedPublisher, reader: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,7 +292,7 @@ def test_without_attempt_numbers_and_gate_a_dead_actors_rows_are_published_twice
     manifest = planned(fitted_publisher, DAY)
     dies_after_half_a_slice(monkeypatch)
     without_attempts(monkeypatch)
-    without_gate(monkeypatch)
+    open_gate(monkeypatch)
     in_process(fitted_publisher, manifest)
     with pytest.raises(AssertionError):
         assert_exact(reader, DAY, manifest.run_id)
@@ -395,7 +385,7 @@ def test_without_attempt_numbers_and_gate_a_stale_actors_rows_are_published_twic
     manifest = planned(fitted_publisher, DAY)
     writes_once_more(fitted_publisher, monkeypatch)
     without_attempts(monkeypatch)
-    without_gate(monkeypatch)
+    open_gate(monkeypatch)
     in_process(fitted_publisher, manifest)
     with pytest.raises(AssertionError):
         assert_exact(reader, DAY, manifest.run_id)
@@ -604,7 +594,7 @@ def test_without_reconciliation_and_gate_rows_are_missing(
 ) -> None:
     manifest = interrupted_with_a_loss(fitted_publisher, reader)
     without_reconciliation(monkeypatch)
-    without_gate(monkeypatch)
+    open_gate(monkeypatch)
     in_process(fitted_publisher, manifest)
     with pytest.raises(AssertionError):
         assert_exact(reader, DAY, manifest.run_id)

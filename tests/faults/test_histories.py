@@ -21,7 +21,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from raypipe.clickhouse import lock, twins
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.lock import Owner
 from raypipe.clickhouse.schema import leftovers
 from raypipe.data.slices import Slice
@@ -30,7 +29,8 @@ from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.run import execute, retire_superseded
 from raypipe.score.worker import SliceScorer
-from tests.faults.few import DAY, SWAP, TARGETS, Died, Night, few_readers
+from tests.faults.few import DAY, SWAP, Died, Night
+from tests.faults.nights import TARGETS
 from tests.faults.oracle import own_tables
 
 pytestmark = pytest.mark.fast
@@ -251,10 +251,9 @@ class Histories(RuleBasedStateMachine):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _night(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with few_readers(endpoint, tmp_path_factory.mktemp("histories")) as night:
-        Histories.night, Histories.plan = night, night.plan()
-        yield
+def _night(days: Night) -> None:
+    days.empty()
+    Histories.night, Histories.plan = days, days.plan()
 
 
 def test_whatever_happens_one_whole_run_stands_and_the_latest_counts() -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -17,13 +17,13 @@ import pytest
 
 from raypipe.clickhouse import lock, twins
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.lock import Lock, Owner
 from raypipe.clickhouse.schema.leftovers import clean
 from raypipe.errors import Busy, RaypipeError
 from raypipe.score import publish, run, runs
 from raypipe.score.manifest import Manifest
-from tests.faults.few import SWAP, Died, Night, before_call, before_sending, few_readers
+from tests.faults.few import SWAP, Died, Night, before_sending
+from tests.faults.nights import before_call
 from tests.faults.oracle import own_tables
 
 pytestmark = pytest.mark.fast
@@ -37,18 +37,6 @@ PAUSES: dict[str, Pause] = {
     "before the commit": lambda patch, act: before_call(patch, runs, "commit", act),
     "before tidying": lambda patch, act: before_call(patch, run, "_tidy", act),
 }
-
-
-@pytest.fixture(scope="module")
-def nights(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
-    with few_readers(endpoint, tmp_path_factory.mktemp("owners")) as made:
-        yield made
-
-
-@pytest.fixture
-def night(nights: Night) -> Night:
-    nights.empty()
-    return nights
 
 
 @pytest.fixture(scope="module")
@@ -77,69 +65,69 @@ def _die(*_: Any) -> None:
 @pytest.mark.parametrize("dies", [False, True], ids=["the taker lives", "the taker dies before tidying"])
 @pytest.mark.parametrize("pause", PAUSES)
 def test_a_paused_owner_that_wakes_up_changes_nothing(
-    night: Night, monkeypatch: pytest.MonkeyPatch, pause: str, dies: bool
+    daily: Night, monkeypatch: pytest.MonkeyPatch, pause: str, dies: bool
 ) -> None:
-    slow, quick = night.plan(), night.plan()
+    slow, quick = daily.plan(), daily.plan()
     quick = replace(quick, run_at=slow.run_at - timedelta(days=1))
-    PAUSES[pause](monkeypatch, lambda: take_over(night, quick, dies=dies))
+    PAUSES[pause](monkeypatch, lambda: take_over(daily, quick, dies=dies))
     with suppress(RaypipeError):
-        night.run(slow)
+        daily.run(slow)
         assert pause in ("before the commit", "before tidying")
-    night.assert_exact(quick)
-    assert night.find(quick).status == runs.PUBLISHED
+    daily.assert_exact(quick)
+    assert daily.find(quick).status == runs.PUBLISHED
     # The dead taker's lock stays until it is taken; what the owner left is removed.
-    held = lock.holder(night.client, "churn")
+    held = lock.holder(daily.client, "churn")
     assert (held is not None) is dies
     if held is not None:
-        lock.release(night.client, "churn", held)
-    run.retire_superseded(night.client)
-    night.assert_exact(quick)
-    last = night.score()
-    night.assert_exact(last)
-    assert own_tables(night.client) == []
+        lock.release(daily.client, "churn", held)
+    run.retire_superseded(daily.client)
+    daily.assert_exact(quick)
+    last = daily.score()
+    daily.assert_exact(last)
+    assert own_tables(daily.client) == []
 
 
 def test_without_dropping_the_twins_of_lower_epochs_a_paused_owner_swaps_its_rows_in(
-    night: Night, monkeypatch: pytest.MonkeyPatch
+    daily: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow, quick = night.plan(), night.plan()
+    slow, quick = daily.plan(), daily.plan()
     quick = replace(quick, run_at=slow.run_at - timedelta(days=1))
     monkeypatch.setattr(twins, "drop_former", lambda *_: None)
-    before_sending(monkeypatch, SWAP, lambda: take_over(night, quick, dies=True))
+    before_sending(monkeypatch, SWAP, lambda: take_over(daily, quick, dies=True))
     with suppress(RaypipeError):
-        night.run(slow)
-    assert night.find(quick).status == runs.PUBLISHED
+        daily.run(slow)
+    assert daily.find(quick).status == runs.PUBLISHED
     with pytest.raises(AssertionError):
-        night.assert_exact(quick)
+        daily.assert_exact(quick)
 
 
 @pytest.mark.parametrize("pause", ["before the swap is sent", "before the commit"])
 def test_an_owner_whose_own_run_is_resumed_elsewhere_changes_nothing(
-    night: Night, monkeypatch: pytest.MonkeyPatch, pause: str
+    daily: Night, monkeypatch: pytest.MonkeyPatch, pause: str
 ) -> None:
-    manifest = night.plan()
-    PAUSES[pause](monkeypatch, lambda: take_over(night, manifest, dies=False))
+    manifest = daily.plan()
+    PAUSES[pause](monkeypatch, lambda: take_over(daily, manifest, dies=False))
     with pytest.raises(RaypipeError):
-        night.run(manifest)
-    night.assert_exact(manifest)
-    assert night.find(manifest).status == runs.PUBLISHED
-    assert own_tables(night.client) == []
+        daily.run(manifest)
+    daily.assert_exact(manifest)
+    assert daily.find(manifest).status == runs.PUBLISHED
+    assert own_tables(daily.client) == []
 
 
 def test_without_the_epoch_in_its_row_a_former_owner_takes_the_commit_of_the_next_back(
-    night: Night, monkeypatch: pytest.MonkeyPatch
+    daily: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manifest = night.plan()
+    manifest = daily.plan()
     real = runs._changed
 
     def by_steps(row: runs.Run, epoch: int, **changes: Any) -> runs.Run:
         return replace(real(row, epoch, **changes), version=row.version + (1 << 40))
 
-    PAUSES["before the swap is sent"](monkeypatch, lambda: take_over(night, manifest, dies=False))
+    PAUSES["before the swap is sent"](monkeypatch, lambda: take_over(daily, manifest, dies=False))
     monkeypatch.setattr(runs, "_changed", by_steps)
     with pytest.raises(RaypipeError):
-        night.run(manifest)
-    assert night.find(manifest).status == runs.FAILED
+        daily.run(manifest)
+    assert daily.find(manifest).status == runs.FAILED
 
 
 def dead_lock(night: Night, manifest: Manifest, gone: int) -> None:
@@ -176,62 +164,62 @@ def racing(night: Night, manifest: Manifest, acquire: Callable[..., object], hel
 
 
 @pytest.mark.parametrize("held", ["CREATE", "DROP"])
-def test_of_two_resumes_of_a_dead_run_one_gets_the_lock(night: Night, gone: int, held: str) -> None:
-    manifest = night.plan()
-    dead_lock(night, manifest, gone)
-    granted = racing(night, manifest, lock.acquire, held)
-    (standing,) = lock.standing(night.client, "churn")
+def test_of_two_resumes_of_a_dead_run_one_gets_the_lock(daily: Night, gone: int, held: str) -> None:
+    manifest = daily.plan()
+    dead_lock(daily, manifest, gone)
+    granted = racing(daily, manifest, lock.acquire, held)
+    (standing,) = lock.standing(daily.client, "churn")
     assert granted == [standing.owner.since]
 
 
-def test_without_epochs_two_resumes_of_a_dead_run_both_get_the_lock(night: Night, gone: int) -> None:
-    manifest = night.plan()
-    dead_lock(night, manifest, gone)
-    assert racing(night, manifest, old_acquire, "DROP") == ["second", "first"]
+def test_without_epochs_two_resumes_of_a_dead_run_both_get_the_lock(daily: Night, gone: int) -> None:
+    manifest = daily.plan()
+    dead_lock(daily, manifest, gone)
+    assert racing(daily, manifest, old_acquire, "DROP") == ["second", "first"]
 
 
-def test_of_two_that_take_over_at_once_one_gets_the_lock(night: Night) -> None:
-    lock.acquire(night.client, "churn", Owner.here("churn_1"))
+def test_of_two_that_take_over_at_once_one_gets_the_lock(daily: Night) -> None:
+    lock.acquire(daily.client, "churn", Owner.here("churn_1"))
     granted: list[int] = []
 
     def take(name: str) -> None:
         with suppress(Busy):
-            granted.append(lock.acquire(night.client, "churn", Owner.here(name), take_over=True).epoch)
+            granted.append(lock.acquire(daily.client, "churn", Owner.here(name), take_over=True).epoch)
 
     with pytest.MonkeyPatch.context() as patch:
         before_sending(patch, re.compile("CREATE TABLE"), lambda: take("churn_2"))
         take("churn_3")
     assert granted == [2]
-    assert [item.epoch for item in lock.standing(night.client, "churn")] == [2]
+    assert [item.epoch for item in lock.standing(daily.client, "churn")] == [2]
 
 
-def test_an_epoch_is_never_given_again_once_a_run_has_it(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_epoch_is_never_given_again_once_a_run_has_it(daily: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     # Another run takes the lock, publishes and gives it back between the look and the creation.
-    quick = night.plan()
-    before_sending(monkeypatch, re.compile("CREATE TABLE .*raypipe_lock"), lambda: night.run(quick))
-    taken = lock.acquire(night.client, "churn", Owner.here("churn_2"))
-    assert taken.epoch > night.find(quick).sequence
-    assert lock.standing(night.client, "churn") == [taken]
+    quick = daily.plan()
+    before_sending(monkeypatch, re.compile("CREATE TABLE .*raypipe_lock"), lambda: daily.run(quick))
+    taken = lock.acquire(daily.client, "churn", Owner.here("churn_2"))
+    assert taken.epoch > daily.find(quick).sequence
+    assert lock.standing(daily.client, "churn") == [taken]
 
 
-def test_a_living_owner_in_another_namespace_of_a_host_of_the_same_name_is_not_dead(night: Night, gone: int) -> None:
-    manifest = night.plan()
+def test_a_living_owner_in_another_namespace_of_a_host_of_the_same_name_is_not_dead(daily: Night, gone: int) -> None:
+    manifest = daily.plan()
     elsewhere = replace(Owner.here(manifest.run_id), pid=gone, namespace="pid:[1]")
-    lock.acquire(night.client, "churn", elsewhere)
+    lock.acquire(daily.client, "churn", elsewhere)
     with pytest.raises(Busy):
-        night.run(manifest)
-    assert lock.holder(night.client, "churn") == elsewhere
+        daily.run(manifest)
+    assert lock.holder(daily.client, "churn") == elsewhere
 
 
 def test_without_the_namespace_a_living_owner_loses_its_lock(
-    night: Night, gone: int, monkeypatch: pytest.MonkeyPatch
+    daily: Night, gone: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manifest = night.plan()
+    manifest = daily.plan()
     elsewhere = replace(Owner.here(manifest.run_id), pid=gone, namespace="pid:[1]")
-    lock.acquire(night.client, "churn", elsewhere)
+    lock.acquire(daily.client, "churn", elsewhere)
     monkeypatch.setattr(Owner, "is_dead", property(has_no_process))
-    night.run(manifest)
-    assert lock.holder(night.client, "churn") is None
+    daily.run(manifest)
+    assert lock.holder(daily.client, "churn") is None
 
 
 def has_no_process(owner: Owner) -> bool:
@@ -243,22 +231,22 @@ def has_no_process(owner: Owner) -> bool:
     return False
 
 
-def test_the_lock_of_a_dead_process_without_a_row_is_cleaned_and_no_resume_is_advised(night: Night, gone: int) -> None:
-    manifest = night.plan()
-    dead_lock(night, manifest, gone)
+def test_the_lock_of_a_dead_process_without_a_row_is_cleaned_and_no_resume_is_advised(daily: Night, gone: int) -> None:
+    manifest = daily.plan()
+    dead_lock(daily, manifest, gone)
     with pytest.raises(Busy, match="this process is gone") as refused:
-        night.score()
+        daily.score()
     assert "--take-over" in str(refused.value)
     assert "raypipe resume" not in str(refused.value)
-    assert clean(night.client) == ("raypipe_lock_churn_e1",)
-    night.assert_exact(night.score())
+    assert clean(daily.client) == ("raypipe_lock_churn_e1",)
+    daily.assert_exact(daily.score())
 
 
-def test_a_lock_whose_run_has_a_row_is_advised_to_be_resumed(night: Night, gone: int) -> None:
-    manifest = night.plan()
-    night.dies(manifest, run, "_publish")
-    dead_lock(night, manifest, gone)
+def test_a_lock_whose_run_has_a_row_is_advised_to_be_resumed(daily: Night, gone: int) -> None:
+    manifest = daily.plan()
+    daily.dies(manifest, run, "_publish")
+    dead_lock(daily, manifest, gone)
     with pytest.raises(Busy, match=f"raypipe resume {manifest.run_id}"):
-        night.score()
-    night.run(manifest)
-    night.assert_exact(manifest)
+        daily.score()
+    daily.run(manifest)
+    daily.assert_exact(manifest)

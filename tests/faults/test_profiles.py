@@ -21,9 +21,10 @@ from raypipe.demo import build
 from raypipe.errors import Busy, ConfigError, RaypipeError, ServerError
 from raypipe.features import snapshots
 from tests.conftest import FittedPublisher, _shrink_granules
+from tests.faults.few import before_sending
 from tests.faults.oracle import assert_exact, assert_nothing_left, in_process, planned
-from tests.faults.servers import TESTER, configured, user
-from tests.faults.sized import DAY, FEATURES, published, sized_publisher
+from tests.faults.servers import FEATURES, TESTER, configured, user
+from tests.faults.small import DAY, small_publisher
 
 USERS = 3000
 LAST = date(2026, 1, 31)
@@ -131,7 +132,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     )
     with open_embedded(folder / "engine") as lease:
         server = replace(lease.endpoint, user=TESTER, password_file=str(secret))
-        publisher = sized_publisher(server, "profiles", folder, USERS)
+        publisher = small_publisher(server, "profiles", folder, USERS)
         features = replace(server, database="sources")
         migrate_at(features)
         with Client(features) as client:
@@ -150,6 +151,16 @@ def admin(engine: Engine) -> Iterator[Client]:
 def unpinned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the settings to the profile, as if there were no pins."""
     monkeypatch.setattr(pins, "pin", lambda *_: None)
+
+
+def published(client: Client) -> tuple[int, int]:
+    """Return how many rows and keys of the day each stand in the predictions."""
+    (counts,) = client.rows(
+        "SELECT count(), uniqExact(company_id, brand_id, entity_id) FROM ml_model_predictions"
+        " WHERE prediction_type = 'churn' AND prediction_date = {day:Date}",
+        {"day": DAY},
+    )
+    return counts[0], counts[1]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -237,14 +248,18 @@ def test_create_if_not_exists_gives_a_lock_to_one_owner(engine: Engine) -> None:
 
 
 @pytest.mark.fast
-def test_without_pins_create_if_not_exists_creates_a_lock_twice(engine: Engine, unpinned: None) -> None:
-    first, _ = _owners()
+def test_without_pins_create_if_not_exists_creates_a_lock_twice(
+    engine: Engine, unpinned: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = _owners()
+    granted: list[lock.Lock] = []
     with Client(replace(engine.publisher.endpoint, user="created")) as client:
-        held = lock.acquire(client, "two", first)
-        # The second CREATE is answered as if it had made the lock.
-        client.run(client.topology.lock(held.table, "another"))
-        assert lock.holder(client, "two") == first
-        lock.release(client, "two", first)
+        # Between the first's look and its CREATE, the second takes the lock.
+        before_sending(monkeypatch, re.compile("CREATE"), lambda: granted.append(lock.acquire(client, "two", second)))
+        granted.append(lock.acquire(client, "two", first))
+        assert [(held.owner, held.epoch) for held in granted] == [(second, 1), (first, 1)]
+        assert lock.holder(client, "two") == second
+        lock.release(client, "two", second)
 
 
 @pytest.mark.fast

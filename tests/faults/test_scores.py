@@ -212,10 +212,12 @@ def test_a_label_outside_of_its_range_ends_the_fit(client: Client, unfitted: Fit
 
 
 def test_labels_at_the_ends_of_the_range_are_inside(client: Client, unfitted: FittedPublisher) -> None:
-    write(client, replace(recipe(client, unfitted), label_kind="number", score_range=(0.0, 1.0)))
+    binary = replace(recipe(client, unfitted), label_kind="number", score_range=(0.0, 1.0))
+    assert set(write(client, binary)) == {0.0, 1.0}
 
 
-def write(client: Client, known: Recipe) -> None:
-    """Write the training table of a recipe, and drop it."""
-    with training_table.written(client, known, frozen(client, known), "raypipe_training_range"):
-        pass
+def write(client: Client, known: Recipe) -> list[float]:
+    """Write the training table of a recipe, drop it, and return the labels of its training rows."""
+    with training_table.written(client, known, frozen(client, known), "raypipe_training_range") as table:
+        labels: list[float] = training_table.read_part(client, table, "train").y.tolist()
+        return labels

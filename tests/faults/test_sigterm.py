@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +13,9 @@ import pytest
 
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.score import runs
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
-from tests.faults.few import DAY, Night, few_readers
+from tests.faults.few import DAY, Night
 from tests.faults.oracle import assert_exact, assert_nothing_left, newest
 from tests.faults.proxy import Action, Rule, proxied
 
@@ -25,18 +23,6 @@ TERMINATED = 143
 PATIENCE = 180
 # A command that does not handle SIGTERM.
 UNHANDLED = "from raypipe.cli import failures, main\nfailures.end_at_sigterm = lambda: None\nmain()"
-
-
-@pytest.fixture(scope="module")
-def nights(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
-    with few_readers(endpoint, tmp_path_factory.mktemp("sigterm")) as made:
-        yield made
-
-
-@pytest.fixture
-def night(nights: Night) -> Night:
-    nights.empty()
-    return nights
 
 
 def command(night: Night, *words: str) -> subprocess.CompletedProcess[str]:
@@ -77,50 +63,50 @@ QUICK = ("the lock is made", "one target is swapped")
 
 
 @pytest.mark.parametrize("stage", [pytest.param(name, marks=[pytest.mark.fast] * (name in QUICK)) for name in STAGES])
-def test_sigterm_gives_the_lock_back_and_the_run_is_resumed(night: Night, tmp_path: Path, stage: str) -> None:
+def test_sigterm_gives_the_lock_back_and_the_run_is_resumed(daily: Night, tmp_path: Path, stage: str) -> None:
     pattern, action, skip = STAGES[stage]
     log = tmp_path / "log"
-    assert stopped_at(night, Rule(pattern, action, skip=skip), log) == TERMINATED, log.read_text()
+    assert stopped_at(daily, Rule(pattern, action, skip=skip), log) == TERMINATED, log.read_text()
     assert "terminated" in log.read_text()
-    assert lock.holder(night.client, "churn") is None
-    begun = runs.listed(night.client)
+    assert lock.holder(daily.client, "churn") is None
+    begun = runs.listed(daily.client)
     if stage == "the lock is made":
         assert begun == []
-        night.assert_exact(night.score())
+        daily.assert_exact(daily.score())
         return
     (run,) = begun
     assert run.status == runs.INTERRUPTED
     assert f"raypipe resume {run.run_id}" in log.read_text()
-    done = command(night, "resume", run.run_id)
+    done = command(daily, "resume", run.run_id)
     assert done.returncode == 0, done.stderr
-    night.assert_exact(run.run_id)
-    assert_nothing_left(night.client)
+    daily.assert_exact(run.run_id)
+    assert_nothing_left(daily.client)
 
 
 @pytest.mark.fast
 def test_without_the_handler_sigterm_strands_the_lock_until_it_is_taken_over_or_cleaned(
-    night: Night, tmp_path: Path
+    daily: Night, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     rule = Rule(*STAGES["the lock is made"][:2])
-    assert stopped_at(night, rule, log, code=UNHANDLED) == -signal.SIGTERM
-    assert runs.listed(night.client) == []
-    refused = command(night, "run", "churn", "--date", DAY.isoformat())
+    assert stopped_at(daily, rule, log, code=UNHANDLED) == -signal.SIGTERM
+    assert runs.listed(daily.client) == []
+    refused = command(daily, "run", "churn", "--date", DAY.isoformat())
     error = json.loads(refused.stdout)["error"]
     assert "resume" not in error["next_step"]
     assert "--take-over" in error["next_step"]
-    done = command(night, "run", "churn", "--date", DAY.isoformat(), "--take-over")
+    done = command(daily, "run", "churn", "--date", DAY.isoformat(), "--take-over")
     assert done.returncode == 0, done.stderr
-    night.assert_exact(json.loads(done.stdout)["run_id"])
+    daily.assert_exact(json.loads(done.stdout)["run_id"])
 
 
-def test_the_lock_of_a_killed_command_is_dropped_by_the_doctor(night: Night, tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_command_is_dropped_by_the_doctor(daily: Night, tmp_path: Path) -> None:
     rule = Rule(*STAGES["the lock is made"][:2])
-    assert stopped_at(night, rule, tmp_path / "log", code=UNHANDLED) == -signal.SIGTERM
-    (left,) = lock.standing(night.client, "churn")
-    cleaned = command(night, "doctor", "--clean")
+    assert stopped_at(daily, rule, tmp_path / "log", code=UNHANDLED) == -signal.SIGTERM
+    (left,) = lock.standing(daily.client, "churn")
+    cleaned = command(daily, "doctor", "--clean")
     assert left.table in json.loads(cleaned.stdout)["dropped"]
-    night.assert_exact(night.score())
+    daily.assert_exact(daily.score())
 
 
 def test_sigterm_is_handled_while_ray_scores(fitted_publisher: FittedPublisher, tmp_path: Path) -> None:

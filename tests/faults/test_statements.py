@@ -17,8 +17,7 @@ from raypipe.errors import ServerError, Unreachable
 from tests.conftest import FittedPublisher
 from tests.faults.oracle import assert_exact, assert_nothing_left, in_process, planned
 from tests.faults.proxy import Proxy, Rule, proxied
-from tests.faults.sized import DAY, sized_publisher
-from tests.integration import conftest as registered
+from tests.faults.small import DAY, small_publisher
 
 pytestmark = pytest.mark.fast
 
@@ -105,8 +104,7 @@ def test_each_statement_has_a_query_id_of_its_own(client: Client) -> None:
 @pytest.fixture(scope="module")
 def small(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FittedPublisher]:
     name = f"raypipe_test_{uuid.uuid4().hex[:12]}"
-    publisher = sized_publisher(endpoint, name, tmp_path_factory.mktemp("small"), registered.FEW_USERS)
-    yield publisher
+    yield small_publisher(endpoint, name, tmp_path_factory.mktemp("small"))
     with Client(endpoint) as admin:
         admin.run(f"DROP DATABASE {name} SYNC")
 

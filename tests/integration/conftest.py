@@ -193,14 +193,14 @@ CATEGORIES = (
 )
 
 
-def _few_users(client: Client) -> None:
+def _few_users(client: Client, users: int = FEW_USERS) -> None:
     words = ", ".join(f"['a', 'b', 'c'][(number + {seed}) % 3 + 1]" for seed in range(CATEGORIES.count(",") + 1))
     client.run(
         "INSERT INTO customer_user_features (user_feature_id, user_id, company_id, brand_id, feature_date,"
         f" total_sessions, days_active, days_since_last_session, active_last_30_days, first_session_date, {CATEGORIES})"
         " SELECT toString(number), concat('u', toString(number)), 'c', 'b', arrayJoin({days:Array(Date)}),"
         f" number % 40 + 1, number % 20 + 1, number % 29, 1, toDate('2025-10-01'), {words}"
-        f" FROM numbers({FEW_USERS})",
+        f" FROM numbers({users})",
         {"days": list(SNAPSHOTS)},
     )
 
@@ -214,7 +214,8 @@ def _registered(client: Client, project: Path, artifacts: Path) -> RegisteredMod
     from raypipe.clickhouse.statements import load
     from raypipe.config.load import load_pipeline
     from raypipe.data.slices import unsliced
-    from raypipe.models.protocol import FitSpec, Matrix
+    from raypipe.models.model import Matrix
+    from raypipe.models.protocol import FitSpec
     from raypipe.models.xgboost import XGBoost
     from raypipe.registry import aliases, models
 

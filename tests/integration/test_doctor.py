@@ -162,10 +162,6 @@ def test_old_tables_of_a_run_without_an_end_are_told_with_what_ends_it(
     assert "raypipe resume RUN" in found.next_step
 
 
-def test_a_server_that_does_not_know_the_question_leaves_the_grants_open(client: Client) -> None:
-    assert grants.missing(client, [grants.Grant(("NO SUCH PRIVILEGE",), "x", "`x`")]) is None
-
-
 def test_cleaning_drops_every_table_of_a_run_that_is_over_and_its_lock(client: Client) -> None:
     migrate(client)
     run_is(client, RUN, "RUNNING")

@@ -70,8 +70,9 @@ def prepare(version: Version) -> None:
     if stamp.exists() and stamp.read_text() == "\n".join(packages):
         return
     folder = ENVIRONMENTS / version.name
-    venv.create(folder, clear=True, with_pip=True)
-    install = [version.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    venv.create(folder, clear=True)
+    install = [sys.executable, "-m", "pip", "--python", version.python, "install", "--quiet"]
+    install.append("--disable-pip-version-check")
     # chdb would bring pandas and pyarrow of its own; those of this environment serve.
     subprocess.run([*install, "--no-deps", version.wheel], check=True)
     if version.bridged:

@@ -6,22 +6,17 @@ from dataclasses import dataclass, replace
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema.declarations import Declaration
 from raypipe.clickhouse.statements import identifier
-from raypipe.errors import ServerError
 
+# A scoring run records itself in the ledger.
+LEDGER = ("raypipe_runs", "raypipe_slices", "raypipe_rejected_rows")
 # Tables that are filled by plain inserts; a run's predictions are swapped in by partition instead.
-INSERTED = (
-    "ml_model_registry",
-    "ml_model_features",
-    "ml_model_training_runs",
-    "raypipe_runs",
-    "raypipe_slices",
-    "raypipe_rejected_rows",
-    "raypipe_aliases",
-)
+INSERTED = (*LEDGER, "ml_model_registry", "ml_model_features", "ml_model_training_runs", "raypipe_aliases")
+MONITORING = "ml_model_monitoring"
 # Tables without a partition per day. A run deletes the rows that an earlier run of its date wrote there.
-REPLACED = ("ml_model_ab_tests", "ml_model_monitoring")
+REPLACED = ("ml_model_ab_tests", MONITORING)
 PUBLISHED = ["SELECT", "INSERT", "ALTER DELETE"]
 _SCRATCH = ("SELECT", "INSERT", "CREATE TABLE", "DROP TABLE")
+TRAINING = "training"
 # The privileges on the tables that a run creates for itself, by the kind in their names.
 SCRATCH = {
     "lock": ("CREATE TABLE", "DROP TABLE"),
@@ -30,7 +25,7 @@ SCRATCH = {
     "twin": (*_SCRATCH, "ALTER DELETE", "ALTER MOVE PARTITION"),
     "explain": _SCRATCH,
     "snapshot": _SCRATCH,
-    "training": _SCRATCH,
+    TRAINING: _SCRATCH,
     # The committed run's rows, while a later run of the date is swapped in.
     "previous": (*_SCRATCH, "ALTER DELETE"),
 }
@@ -38,7 +33,6 @@ SCRATCH = {
 SYSTEM = ("parts", "processes", "mutations")
 # A twin has its target's engine; a lock is a Null table.
 ENGINES = ("MergeTree", "ReplacingMergeTree", "Null")
-SYNTAX_ERROR = 62
 
 
 @dataclass(frozen=True)
@@ -80,12 +74,29 @@ def required(
     for table in sorted(wanted.union(read) - known):
         privileges = PUBLISHED if table in wanted else ["SELECT"]
         yield _grant(privileges, table if "." in table else f"{database}.{table}")
-    for kind, scratch in SCRATCH.items():
+    yield from _of_every_run(database, SCRATCH, ENGINES)
+
+
+def of_scoring(database: str, targets: Iterable[str], engines: Iterable[str]) -> Iterator[Grant]:
+    """Yield every grant that a run needs, beside reading its model and its population.
+
+    Args:
+        engines: the engines of the targets and of the run's own tables.
+    """
+    for table in LEDGER:
+        yield _grant(["SELECT", "INSERT"], f"{database}.{table}")
+    for table in (*targets, MONITORING):
+        yield _grant(PUBLISHED, table if "." in table else f"{database}.{table}")
+    yield from _of_every_run(database, [kind for kind in SCRATCH if kind != TRAINING], engines)
+
+
+def _of_every_run(database: str, kinds: Iterable[str], engines: Iterable[str]) -> Iterator[Grant]:
+    for kind in kinds:
         prefix = f"{database}.raypipe_{kind}_"
-        yield Grant(scratch, f"{prefix}*", identifier(f"{prefix}x"))
+        yield Grant(SCRATCH[kind], f"{prefix}*", identifier(f"{prefix}x"))
     for system in SYSTEM:
         yield _grant(["SELECT"], f"system.{system}")
-    for engine in ENGINES:
+    for engine in engines:
         yield _grant(["TABLE ENGINE"], engine)
 
 
@@ -93,21 +104,20 @@ def _grant(privileges: Sequence[str], on: str) -> Grant:
     return Grant(tuple(privileges), on, identifier(on))
 
 
-def missing(client: Client, grants: Iterable[Grant]) -> tuple[Grant, ...] | None:
-    """Return the privileges that the client's user lacks; None where the server cannot tell."""
+def missing(client: Client, grants: Iterable[Grant]) -> tuple[Grant, ...]:
+    """Return the privileges that the client's user lacks."""
+    wanted = list(grants)
+    if _has(client, wanted):
+        return ()
     lacking = []
-    try:
-        for grant in grants:
-            absent = () if _has(client, grant) else [name for name in grant.privileges if not _has(client, grant, name)]
-            if absent:
-                lacking.append(replace(grant, privileges=tuple(absent)))
-    except ServerError as error:
-        # The oldest servers that raypipe works with lack CHECK GRANT.
-        if error.code != SYNTAX_ERROR:
-            raise
-        return None
+    for grant in wanted:
+        if not _has(client, [grant]):
+            single = (replace(grant, privileges=(name,)) for name in grant.privileges)
+            absent = [name for each in single for name in each.privileges if not _has(client, [each])]
+            lacking.append(replace(grant, privileges=tuple(absent)))
     return tuple(lacking)
 
 
-def _has(client: Client, grant: Grant, *privileges: str) -> bool:
-    return bool(client.value(f"CHECK GRANT {', '.join(privileges or grant.privileges)} ON {grant.example}"))
+def _has(client: Client, grants: Iterable[Grant]) -> bool:
+    checked = ", ".join(f"{', '.join(grant.privileges)} ON {grant.example}" for grant in grants)
+    return bool(client.value(f"CHECK GRANT {checked}"))

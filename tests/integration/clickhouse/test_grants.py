@@ -27,7 +27,7 @@ from raypipe.features import snapshots
 from raypipe.fit import fit
 from raypipe.night import Step, run_night
 from raypipe.project import shipped
-from raypipe.score import plan, runs, score
+from raypipe.score import permissions, plan, runs, score
 from raypipe.validate import validate as validation
 from tests.conftest import PUBLISHER_DAYS, PUBLISHER_LAST_DATE, PUBLISHER_SEED, PUBLISHER_USERS
 from tests.faults.servers import configured
@@ -255,6 +255,39 @@ def _publish(publisher: Publisher, at: Endpoint, pipeline: str) -> None:
             snapshots.compute(client, LAST, run_at=now, timezone="UTC", progress=silent, replace=True)
     else:
         score.score(at, publisher.load(pipeline), LAST, "champion", silent)
+
+
+def begun(publisher: Publisher) -> int:
+    """Return the number of runs that have a row."""
+    with Client(publisher.owner) as client:
+        return int(client.value(f"SELECT uniqExact(run_id) FROM {DATABASE}.raypipe_runs"))
+
+
+def test_scoring_names_every_grant_that_is_missing_before_a_run_begins(
+    publisher: Publisher, night: dict[str, Step]
+) -> None:
+    before = begun(publisher)
+    with pytest.raises(Denied, match="lacks grants that a run of segmentation needs") as refused:
+        score.score(publisher.of(ANALYST), publisher.load("segmentation"), LAST, "champion", silent)
+    for text in (
+        "INSERT ON publisher.raypipe_runs",
+        "INSERT, ALTER DELETE ON publisher.customer_user_segments",
+        "CREATE TABLE, DROP TABLE ON publisher.raypipe_lock_*",
+        "TABLE ENGINE ON ReplacingMergeTree",
+    ):
+        assert text in str(refused.value.found)
+    assert begun(publisher) == before
+
+
+def test_without_that_check_a_run_begins_that_cannot_end(
+    publisher: Publisher, night: dict[str, Step], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = begun(publisher)
+    monkeypatch.setattr(permissions, "require", lambda *_: None)
+    limited = publisher.of(without(Grant("TABLE ENGINE", "ReplacingMergeTree")))
+    with pytest.raises(Denied, match="TABLE ENGINE"):
+        score.score(limited, publisher.load("segmentation"), LAST, "champion", silent)
+    assert begun(publisher) == before + 1
 
 
 # Steps that end at the first statement that is refused, with one grant each that they lack.

@@ -28,7 +28,8 @@ from raypipe.fit import recipe as recipes
 from raypipe.fit.fitted import Fitted, fitter_of
 from raypipe.fit.labelled import fit_spec
 from raypipe.fit.recipe import Recipe, frozen
-from raypipe.models.protocol import Rows, answer, load_matrix_family
+from raypipe.models.model import Rows, answer
+from raypipe.models.protocol import load_matrix_family
 from raypipe.project import shipped
 from raypipe.recommend import fit as recommending
 from raypipe.recommend.histories import INPUTS

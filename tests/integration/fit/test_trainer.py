@@ -19,7 +19,8 @@ from ray.data.datasource import Datasource, ReadTask
 from raypipe.data.source import ONCE
 from raypipe.errors import ConfigError, DataError, ModelError, ServerError
 from raypipe.fit.trainer import train
-from raypipe.models.protocol import FitSpec, Matrix
+from raypipe.models.model import Matrix
+from raypipe.models.protocol import FitSpec
 from raypipe.models.xgboost import XGBoost
 from raypipe.testing.model_suite import COLUMNS, rows
 

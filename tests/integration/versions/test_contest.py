@@ -27,7 +27,8 @@ from raypipe.data.slices import unsliced
 from raypipe.fit import recipe as recipes
 from raypipe.fit import registration
 from raypipe.fit.training_table import read_part, written
-from raypipe.models.protocol import FitSpec, Matrix
+from raypipe.models.model import Matrix
+from raypipe.models.protocol import FitSpec
 from raypipe.models.xgboost import XGBoost
 from raypipe.project import shipped
 from raypipe.registry import aliases, models

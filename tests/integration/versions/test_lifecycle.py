@@ -27,7 +27,8 @@ from raypipe.data.slices import unsliced
 from raypipe.errors import Busy, ModelError
 from raypipe.evaluation.decision import Decision
 from raypipe.fit import registration
-from raypipe.models.protocol import FitSpec, Matrix
+from raypipe.models.model import Matrix
+from raypipe.models.protocol import FitSpec
 from raypipe.models.xgboost import XGBoost
 from raypipe.registry import aliases, models
 from raypipe.registry import champions as registry_champion

@@ -11,7 +11,7 @@ import pytest
 
 from raypipe.artifact.golden import ANY_DAY, check_golden, golden
 from raypipe.errors import ModelError
-from raypipe.models.protocol import Answer, Rows
+from raypipe.models.model import Answer, Rows
 
 X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 X[4, 1] = np.nan

@@ -15,7 +15,8 @@ from raypipe.artifact.bins import Bins
 from raypipe.artifact.contract import Contract
 from raypipe.artifact.package import Package, load_card, load_package, pack
 from raypipe.errors import ModelError
-from raypipe.models.protocol import FitSpec, Matrix, load_family
+from raypipe.models.model import Matrix
+from raypipe.models.protocol import FitSpec, load_family
 from tests.artifacts import as_format_1
 
 FAMILY = "raypipe.models.xgboost:XGBoost"

@@ -12,7 +12,8 @@ from jsonschema import Draft7Validator
 
 from raypipe.config import json_schema, list_pipelines, load_pipeline, load_shared
 from raypipe.config.shared import SharedConfig
-from raypipe.models.protocol import FitSpec, Matrix, load_family
+from raypipe.models.model import Matrix
+from raypipe.models.protocol import FitSpec, load_family
 from raypipe.project import shipped
 from raypipe.sweep.space import axes
 

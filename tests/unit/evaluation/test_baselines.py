@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from raypipe.evaluation.baselines import baselines
-from raypipe.models.protocol import Matrix
+from raypipe.models.model import Matrix
 
 COLUMNS = ["noise", "bump", "trend"]
 

@@ -24,7 +24,8 @@ from raypipe.artifact.contract import Contract
 from raypipe.artifact.package import Package, pack
 from raypipe.errors import ConfigError, DataError, ModelError
 from raypipe.models.chunks import CHUNK_ROWS
-from raypipe.models.protocol import FitSpec, Matrix, load_family
+from raypipe.models.model import Matrix
+from raypipe.models.protocol import FitSpec, load_family
 from raypipe.models.sklearn import MLP, LogisticRegression, RandomForest, Ridge
 from raypipe.testing.model_suite import COLUMNS, ModelSuite, rows
 

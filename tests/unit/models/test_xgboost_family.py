@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from raypipe.errors import ConfigError, DataError, ModelError
-from raypipe.models.protocol import FitSpec, Matrix
+from raypipe.models.model import Matrix
+from raypipe.models.protocol import FitSpec
 from raypipe.models.xgboost import XGBoost
 from raypipe.testing.model_suite import ModelSuite, rows
 

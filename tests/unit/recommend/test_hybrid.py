@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from raypipe.errors import ModelError
-from raypipe.models.protocol import Answer, Rows, WideModel, answer, load_family
+from raypipe.models.model import Answer, Rows, WideModel, answer
+from raypipe.models.protocol import load_family
 from raypipe.recommend.histories import INPUTS
 from raypipe.recommend.hybrid import HybridModel, HybridRecommender
 from raypipe.recommend.ranker import Ranker

@@ -21,7 +21,8 @@ from raypipe.artifact.contract import Contract
 from raypipe.artifact.package import Package, pack
 from raypipe.errors import ConfigError, DataError, ModelError
 from raypipe.models.chunks import CHUNK_ROWS
-from raypipe.models.protocol import FitSpec, Matrix
+from raypipe.models.model import Matrix
+from raypipe.models.protocol import FitSpec
 from raypipe.segment.clusters import Centroids, Clusters
 from raypipe.segment.kmeans import KMeans
 from raypipe.testing.model_suite import ModelSuite

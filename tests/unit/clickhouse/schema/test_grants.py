@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 import pytest
 
@@ -18,21 +19,32 @@ STATEMENTS = [" ".join(one.text.split()) for one in load_all(shipped() / "sql" /
 ROLES_OF_NIGHTLY = {"raypipe_reader", "raypipe_trainer", "raypipe_sink", "raypipe_publisher"}
 
 
-def granted() -> dict[str, set[str]]:
-    """The privileges of the nightly user by what they are on."""
+def granted(roles: Collection[str] = ROLES_OF_NIGHTLY) -> dict[str, set[str]]:
+    """Return the privileges of some roles by what they are on."""
     privileges: dict[str, set[str]] = {}
     for statement in STATEMENTS:
         match = re.fullmatch(r"GRANT (.+) ON (\S+) TO (\w+)", statement)
-        if match and match[3] in ROLES_OF_NIGHTLY:
+        if match and match[3] in roles:
             privileges.setdefault(match[2], set()).update(match[1].split(", "))
     return privileges
 
 
+def holds(has: dict[str, set[str]], grant: grants.Grant) -> bool:
+    everywhere = has["publisher.*"] if grant.on.startswith("publisher.") else set()
+    return set(grant.privileges) <= has.get(grant.on, set()) | everywhere
+
+
 @pytest.mark.parametrize("grant", REQUIRED, ids=str)
 def test_the_example_gives_the_nightly_user_what_is_required(grant: grants.Grant) -> None:
-    has = granted()
-    everywhere = has["publisher.*"] if grant.on.startswith("publisher.") else set()
-    assert set(grant.privileges) <= has.get(grant.on, set()) | everywhere
+    assert holds(granted(), grant)
+
+
+def test_who_may_not_fit_may_score() -> None:
+    has = granted(ROLES_OF_NIGHTLY - {"raypipe_trainer"})
+    for pipeline in list_pipelines(shipped() / "configs"):
+        publish = load_pipeline(pipeline, shipped() / "configs", environ={}).config.publish
+        of_scoring = list(grants.of_scoring("publisher", [item.target for item in publish], grants.ENGINES))
+        assert [str(grant) for grant in of_scoring if not holds(has, grant)] == []
 
 
 def test_the_nightly_user_of_the_example_has_those_roles() -> None:
@@ -73,6 +85,7 @@ def test_every_table_that_shipped_sql_inserts_into_is_granted() -> None:
 
 
 def test_a_pipelines_own_target_is_asked_for_whether_raypipe_knows_the_table_or_not() -> None:
-    found = {one.on: one.privileges for one in grants.required("publisher", schema(), ["brands", "mine", "other.mine"])}
+    targets = ("brands", "mine", "other.mine")
+    found = {one.on: one.privileges for one in grants.of_scoring("publisher", targets, grants.ENGINES)}
     for table in ("publisher.brands", "publisher.mine", "other.mine"):
         assert found[table] == tuple(grants.PUBLISHED)
