@@ -96,7 +96,8 @@ def test_parts_that_a_mutation_has_not_rewritten_yet_are_counted(table: Client) 
     table.run("SYSTEM START MERGES t")
     table.run("ALTER TABLE t UPDATE value = 3 WHERE 1", settings=SYNC)
     after = state(table)
-    assert before is not None and after is not None
+    assert before is not None
+    assert after is not None
     assert (before.waiting, after.waiting) == (3, 0)
     assert partitions.is_changed(before._replace(mutation=after.mutation), after)
 

@@ -22,8 +22,7 @@ JOINED = f"SELECT * FROM ({BASE}) AS p ANY LEFT JOIN tiers USING (id)"
 def tables(client: Client) -> Client:
     """Create people with a partition per day, tiers of them, and what cannot be pinned."""
     for statement in (
-        "CREATE TABLE people (day Date, id UInt64, value UInt64) ENGINE = MergeTree PARTITION BY day ORDER BY (day, id)",
-        "CREATE TABLE monthly (day Date, id UInt64) ENGINE = MergeTree PARTITION BY toYYYYMM(day) ORDER BY (day, id)",
+        "CREATE TABLE people (day Date, id UInt64, value UInt64) ENGINE = MergeTree PARTITION BY day ORDER BY id",
         "CREATE TABLE tiers (id UInt64, tier String) ENGINE = ReplacingMergeTree ORDER BY id",
         "CREATE VIEW gold AS SELECT id FROM tiers FINAL WHERE tier = 'gold'",
         "CREATE VIEW golden AS SELECT id FROM gold",
@@ -32,9 +31,7 @@ def tables(client: Client) -> Client:
         "CREATE TABLE raypipe_runs (id UInt64) ENGINE = MergeTree ORDER BY id",
     ):
         client.run(statement)
-    for table in ("people", "monthly"):
-        columns = "number, 1" if table == "people" else "number"
-        client.run(f"INSERT INTO {table} SELECT toDate('2026-01-30') + number % 2, {columns} FROM numbers(20)")
+    client.run("INSERT INTO people SELECT toDate('2026-01-30') + number % 2, number, 1 FROM numbers(20)")
     client.run("INSERT INTO tiers VALUES (1, 'gold'), (2, 'silver')")
     return client
 
