@@ -278,4 +278,6 @@ def _copy(client: Client, name: str, population: Population, contract: Contract)
     select = f"SELECT {columns} FROM (\n{unsliced(population.features.text)}\n)"
     parameters = population.parameters
     client.run(client.topology.create(name, "", order=f"({order})", tail=f" EMPTY AS\n{select}"), parameters)
-    client.run(f"INSERT INTO {identifier(name)}\n{select}", parameters)
+    # A table that the query names twice is read as it is at one moment.
+    once = {"enable_shared_storage_snapshot_in_query": 1}
+    client.run(f"INSERT INTO {identifier(name)}\n{select}", parameters, once)
