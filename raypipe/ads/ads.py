@@ -205,6 +205,7 @@ def _manifest(
         values={},
         targets=tuple(PublishTarget(table, statement.text) for table, statement in targets),
         snapshot=sums,
+        pinned=(),
     )
 
 

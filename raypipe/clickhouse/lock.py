@@ -33,6 +33,7 @@ class Owner:
 
     Attributes:
         boot, namespace, started: tell the process from another of its host's name and number; empty where unknown.
+        days: the first and the last day that a build of features may change, as `2026-01-01 2026-01-31`; empty for any.
     """
 
     run_id: str
@@ -42,12 +43,13 @@ class Owner:
     boot: str = ""
     namespace: str = ""
     started: str = ""
+    days: str = ""
 
     @classmethod
-    def here(cls, run_id: str) -> Owner:
+    def here(cls, run_id: str, days: str = "") -> Owner:
         """Return this process as the owner of a run."""
         here, since = processes.here(), datetime.now(UTC).isoformat(timespec="microseconds")
-        return cls(run_id, socket.gethostname(), here.pid, since, here.boot, here.namespace, here.started)
+        return cls(run_id, socket.gethostname(), here.pid, since, here.boot, here.namespace, here.started, days)
 
     @classmethod
     def from_json(cls, text: str) -> Owner:

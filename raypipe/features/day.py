@@ -8,8 +8,9 @@ from datetime import date, datetime
 from typing import Any
 
 from raypipe.artifact.contract import describe_query
-from raypipe.clickhouse import twins
+from raypipe.clickhouse import partitions, twins
 from raypipe.clickhouse.client import Client
+from raypipe.data import exclusion
 from raypipe.errors import DataError, UsageError
 from raypipe.features import sources, swap
 from raypipe.features.sources import SESSIONS, USER_FEATURES, statement
@@ -78,17 +79,18 @@ def build(
     Raises:
         UsageError: the sessions do not cover the day.
         DataError: the new rows are not those of a whole day.
-        Busy: another writer changed the table; nothing was changed by this build.
+        Busy: a run at work reads the day, or another writer changed the table; nothing was changed by this build.
     """
     started = time.perf_counter()
     table = twins.require_swappable(client, USER_FEATURES)
-    states = swap.states(client, USER_FEATURES)
+    states = partitions.states(client, USER_FEATURES)
     rows, unfilled = _count(client, USER_FEATURES, day)
     status = _status(rows, unfilled, replace)
     if status == PRESENT:
         return BuiltDay(
             day, status, "", rows, _noted(day, _broken(client, USER_FEATURES, day)), seconds=_since(started)
         )
+    exclusion.require_unread(client, day, shared=not swap.is_daily(table))
     from_sessions = status != FILLED
     if from_sessions:
         _require_sessions(client, day, timezone)

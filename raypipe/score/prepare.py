@@ -17,8 +17,9 @@ from raypipe.clickhouse.server_errors import STATEMENT
 from raypipe.clickhouse.statements import Statement, identifier, literal, load
 from raypipe.clickhouse.tables import Table
 from raypipe.config.load import Loaded
-from raypipe.data import split
+from raypipe.data import pin, split
 from raypipe.data.days import today
+from raypipe.data.pin import PinnedTable
 from raypipe.data.slices import Slicing, cut, has_place, unsliced
 from raypipe.errors import ConfigError, GateRefused, RaypipeError, ServerError, advised, together
 from raypipe.models.protocol import load_family
@@ -135,6 +136,7 @@ def manifest(
             PublishTarget(item.target, statement.text, item.rows, item.current) for item, statement in published
         ),
         snapshot=None,
+        pinned=(),
     )
     refusals = [
         refusal
@@ -145,6 +147,8 @@ def manifest(
         raise together(refusals)
     if population.copied and write:
         return _copied(client, loaded, uncut, card, population)
+    if not population.copied:
+        uncut = replace(uncut, pinned=_pinned(client, population, config.source.table))
     return _cut(client, loaded, uncut, population, config.source.table, population.pinned)
 
 
@@ -180,6 +184,12 @@ def _cut(
             next_step="check the query's conditions, and whether the snapshot of the date is complete",
         )
     return replace(uncut, slicing=slicing, source_rows=rows, source_checksum=checksum)
+
+
+def _pinned(client: Client, population: Population, table: str) -> tuple[PinnedTable, ...]:
+    """Pin what the features query reads, before anything is read."""
+    features = population.features
+    return pin.take(client, features.text, population.parameters, table, population.pinned, features.source)
 
 
 def _copied(client: Client, loaded: Loaded, uncut: Manifest, card: Card, population: Population) -> Manifest:
@@ -268,4 +278,6 @@ def _copy(client: Client, name: str, population: Population, contract: Contract)
     select = f"SELECT {columns} FROM (\n{unsliced(population.features.text)}\n)"
     parameters = population.parameters
     client.run(client.topology.create(name, "", order=f"({order})", tail=f" EMPTY AS\n{select}"), parameters)
-    client.run(f"INSERT INTO {identifier(name)}\n{select}", parameters)
+    # A table that the query names twice is read as it is at one moment.
+    once = {"enable_shared_storage_snapshot_in_query": 1}
+    client.run(f"INSERT INTO {identifier(name)}\n{select}", parameters, once)

@@ -12,6 +12,7 @@ from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Lock, Owner
 from raypipe.clickhouse.tables import short_name
+from raypipe.data import exclusion
 from raypipe.data.slices import Slice
 from raypipe.errors import Busy, GateRefused, RaypipeError
 from raypipe.progress import Progress
@@ -90,6 +91,7 @@ def execute(
             runs.begin(client, run)
             # From here on no other owner gets this epoch: the row keeps it from being given again.
             lock.require(client, held)
+            exclusion.require_at_rest(client, manifest.date, manifest.pinned)
             published = _work(client, manifest, run, held, scorer, progress, monitor)
         except BaseException as error:
             _record_failure(client, run, held, error)
@@ -142,6 +144,8 @@ def _work(
     monitor: Monitor[Measured],
 ) -> PublishedRun[Measured]:
     timings = Timings()
+    # A resumed run would otherwise score the rest of another population.
+    gate.require_unchanged(client, manifest)
     written = _stage(client, manifest, scorer, timings, progress)
     with timings.of("gate"):
         progress("gate", 0, 1)
@@ -151,6 +155,8 @@ def _work(
     with timings.of("explain"):
         progress("explain", 0, 1)
         explain.write(client, manifest, written)
+        # The explanations read the source, too.
+        gate.require_unchanged(client, manifest)
     measured = monitor(manifest, written)
     with timings.of("publish"):
         run = _publish(client, manifest, run, held, written, passed.staged, progress)

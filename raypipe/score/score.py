@@ -16,6 +16,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster import runtime
 from raypipe.config.load import Loaded
 from raypipe.config.schema import PipelineConfig
+from raypipe.data import exclusion
 from raypipe.data.slices import Slice
 from raypipe.monitor.drift import Drift
 from raypipe.progress import Progress
@@ -72,6 +73,7 @@ def score(
         if not take_over:
             lock.require_free(client, loaded.config.pipeline)
         manifest = prepare.manifest(client, loaded, model, card, population, write=True)
+        exclusion.require_at_rest(client, manifest.date, manifest.pinned)
         return _execute(client, loaded.config, manifest, workers, progress, take_over)
 
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from raypipe.cli import app
-from raypipe.clickhouse import mutations, twins
+from raypipe.clickhouse import mutations, partitions, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import load_all
@@ -287,7 +287,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FittedPublisher
 def replaced_features(client: Client) -> None:
     """Replace the day's features by the rows that the user sees, as `raypipe features` does."""
     table = twins.require_swappable(client, FEATURES)
-    place = swap.Place(table, swap.states(client, FEATURES), occupied=True)
+    place = swap.Place(table, partitions.states(client, FEATURES), occupied=True)
     with swap.scratch(client, "raypipe_twin_features", table) as twin:
         client.run(f"INSERT INTO {twin} SELECT * FROM {FEATURES} WHERE feature_date = '{DAY}'")
         swap.put(client, place, twin, DAY, lambda: None)
