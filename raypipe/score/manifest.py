@@ -51,6 +51,7 @@ class Manifest:
         outputs: name and ClickHouse type of each column that the model returns beside the score.
         values: the model's values that publish statements may bind.
         snapshot: the run's own copy of the features query, or None.
+        features_select: the compiled query of the source where `select` reads the copy, or None.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
@@ -90,6 +91,7 @@ class Manifest:
     values: Mapping[str, Any]
     targets: tuple[PublishTarget, ...]
     snapshot: str | None
+    features_select: str | None = None
 
     @property
     def day_end(self) -> datetime:
