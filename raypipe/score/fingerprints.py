@@ -1,9 +1,9 @@
-"""Keep fingerprints of a sample of the rows that a run reads, so that a later read of them can be compared.
+"""Keep fingerprints of a sample of the rows that a run reads, to compare them with a later read.
 
-The sample is every n-th key by its hash: 1,024 to 2,047 entities, or all of a smaller population. An entity has 16
-bits per column, which depend on its key and the column's value alone, not on the order of rows or slices. A digest per
-column would be smaller, but a single new row would change each of them. These say which entities are new or gone, and
-in how many of the others a column changed. They take about 200 kB per run with 60 columns.
+The sample is every n-th key, those with the smallest hashes: 1,000 to 1,600 entities, or all of fewer than 2,048. An
+entity has 16 bits per column, which depend on its key and the column's value alone, not on the order of rows or slices.
+A digest per column would be smaller, but a single new row would change each of them. These say which entities are new
+or gone, and in how many of the others a column changed. They take about 150 kB per run with 60 columns.
 
 Equal values: a NaN equals any NaN, -0.0 equals 0.0, and NULL equals only NULL. Floats are compared as Float32, because
 ClickHouse's threads add numbers up in another order each time.
@@ -26,8 +26,7 @@ import pyarrow.compute as pc
 from raypipe.artifact.contract import KEY_HASH, MATRIX, Matrix, matrix
 
 SAMPLE = 1024
-# The upper bits of a key's hash: slices and shards may be cut by the lower bits.
-SHIFT = 48
+LARGEST = (1 << 64) - 1
 # The constants of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
 _SPREAD, _FIRST, _SECOND = (np.uint64(text) for text in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 _NULL = np.uint64(0x6E756C6C6E756C6C)
@@ -38,13 +37,13 @@ Rows = npt.NDArray[np.intp]
 
 
 def spacing(rows: int) -> int:
-    """Return the n of "every n-th key" for a population, a power of two."""
-    return 1 << min(64 - SHIFT, max(0, (rows // SAMPLE).bit_length() - 1))
+    """Return the n of "every n-th key" for a population."""
+    return max(1, rows // SAMPLE)
 
 
 def condition(every: int) -> str:
     """Return the SQL condition that selects the sample from a compiled features query."""
-    return f"bitAnd(bitShiftRight(ifNull({KEY_HASH}, 0), {SHIFT}), {every - 1}) = 0"
+    return f"ifNull({KEY_HASH}, 0) <= {LARGEST // every}"
 
 
 @dataclass(frozen=True)
@@ -107,23 +106,31 @@ class Sampler:
         self._every = every
         self._matrix = tuple(matrix)
         self._plain = tuple(name for name in dict.fromkeys(plain) if name not in self._matrix)
-        self._parts: list[Fingerprints] = []
+        self._parts: list[tuple[Hashes, Matrix, pa.RecordBatch]] = []
 
     def add(self, batch: pa.RecordBatch, x: Matrix) -> None:
         """Add the rows of a batch that belong to the sample, with their matrix (rows, features)."""
-        keys = pc.fill_null(batch.column(KEY_HASH), 0).to_numpy()
-        rows = np.flatnonzero((keys >> np.uint64(SHIFT)) & np.uint64(self._every - 1) == 0)
-        plain = tuple(name for name in self._plain if _has_fingerprint(batch.schema.field(name).type))
-        others = [_bits(batch.column(name).take(pa.array(rows)))[:, np.newaxis] for name in plain]
-        marks = _mixed(np.hstack([_float_bits(x[rows]), *others]), keys[rows, np.newaxis])
-        self._parts.append(Fingerprints(self._every, self._matrix, plain, keys[rows], marks))
+        hashes = batch.column(KEY_HASH)
+        keys = (pc.fill_null(hashes, 0) if hashes.null_count else hashes).to_numpy()
+        rows = np.flatnonzero(keys <= np.uint64(LARGEST // self._every))
+        if len(rows):
+            # Mixed together at the end: the calls for a few rows would cost more than the rows.
+            self._parts.append((keys[rows], x[rows], batch.select([KEY_HASH, *self._plain]).take(pa.array(rows))))
 
     def fingerprints(self) -> Fingerprints | None:
-        """Return the fingerprints of all rows so far; None before the first batch."""
-        return combined(self._parts)
+        """Return the fingerprints of all sampled rows so far; None without one."""
+        if not self._parts:
+            return None
+        keys, matrices, batches = zip(*self._parts, strict=True)
+        table = pa.Table.from_batches(batches).combine_chunks()
+        plain = tuple(name for name in self._plain if _has_fingerprint(table.schema.field(name).type))
+        others = [_bits(table.column(name).chunk(0))[:, np.newaxis] for name in plain]
+        hashes = np.concatenate(keys)
+        marks = _mixed(np.hstack([_float_bits(np.concatenate(matrices)), *others]), hashes[:, np.newaxis])
+        return combined([Fingerprints(self._every, self._matrix, plain, hashes, marks)])
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fingerprints so far as JSON-ready values; empty before the first batch."""
+        """Return the fingerprints so far as JSON-ready values; empty without a sampled row."""
         known = self.fingerprints()
         return known.to_json() if known else {}
 
@@ -183,8 +190,8 @@ def _float_bits(values: npt.NDArray[Any]) -> Hashes:
 
 
 def _hashed(value: object) -> int:
-    text = json.dumps(value, default=str)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    data = value if isinstance(value, bytes) else json.dumps(value, default=str).encode()
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 def _readable(kind: pa.DataType) -> pa.DataType:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raypipe.score.fingerprints import SAMPLE, Fingerprints, Sampler, combined, spacing, taken
+from raypipe.score.fingerprints import SAMPLE, Fingerprints, Sampler, combined, condition, spacing, taken
 
 MATRIX = ("sessions", "tier=free")
 PLAIN = ("tier", "seen")
@@ -49,7 +49,7 @@ def same(one: Fingerprints, other: Fingerprints) -> bool:
     return bool(np.array_equal(one.keys, other.keys) and np.array_equal(one.marks, other.marks))
 
 
-@settings(derandomize=True)
+@settings(derandomize=True, deadline=None)
 @given(ROWS, st.randoms(use_true_random=False), st.integers(0, 20))
 def test_neither_the_order_of_rows_nor_the_cut_of_slices_matters(rows: dict[int, Any], random: Any, cut: int) -> None:
     shuffled = list(rows.items())
@@ -61,7 +61,7 @@ def test_neither_the_order_of_rows_nor_the_cut_of_slices_matters(rows: dict[int,
     assert same(joined, prints(batch(rows)))
 
 
-@settings(derandomize=True)
+@settings(derandomize=True, deadline=None)
 @given(ROWS, st.integers(0, 3), ROW)
 def test_a_changed_value_changes_its_column_alone(rows: dict[int, Any], column: int, other: Any) -> None:
     key = next(iter(rows))
@@ -185,13 +185,14 @@ def test_no_rows_have_no_fingerprints() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "every"), [(0, 1), (300, 1), (2047, 1), (2048, 2), (10_000, 8), (1_000_000, 512), (10**12, 65536)]
+    ("rows", "every"), [(0, 1), (300, 1), (2047, 1), (2048, 2), (10_000, 9), (1_000_000, 976), (10**12, 976562500)]
 )
 def test_the_sample_has_about_a_thousand_entities(rows: int, every: int) -> None:
     assert spacing(rows) == every
-    assert every == 1 or rows // every >= SAMPLE
+    assert every == 1 or SAMPLE <= rows // every <= 1.5 * SAMPLE
 
 
-def test_the_sample_is_every_nth_key_by_its_upper_bits() -> None:
-    rows = {key << 48: (1.0, 0.0, b"a", 5) for key in range(64)}
-    assert (prints(batch(rows), every=4).keys >> np.uint64(48)).tolist() == list(range(0, 64, 4))
+def test_the_sample_is_the_keys_with_the_smallest_hashes() -> None:
+    rows = {key << 58: (1.0, 0.0, b"a", 5) for key in range(64)}
+    assert (prints(batch(rows), every=4).keys >> np.uint64(58)).tolist() == list(range(16))
+    assert condition(4) == f"ifNull(key_hash, 0) <= {(2**64 - 1) // 4}"
