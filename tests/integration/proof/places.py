@@ -109,12 +109,14 @@ class Place:
 
 
 @contextmanager
-def spend(server: Endpoint, folder: Path, *overrides: str, high: float | None = None) -> Iterator[Place]:
+def spend(
+    server: Endpoint, folder: Path, *overrides: str, features: str = FEATURES, high: float | None = None
+) -> Iterator[Place]:
     """Provide the pipeline `spend`; scores above `high` are rejected."""
     (folder / "configs").mkdir()
     (folder / "configs" / "spend.yaml").write_text(CONFIG)
     (folder / "sql" / "spend").mkdir(parents=True)
-    (folder / "sql" / "spend" / "features.sql").write_text(FEATURES.lstrip())
+    (folder / "sql" / "spend" / "features.sql").write_text(features.lstrip())
     given = [f"artifacts={folder / 'artifacts'}", "score.slice_rows=100", "score.explain.rows=0", *overrides]
     loaded = load_pipeline("spend", folder / "configs", given, environ={})
     with _fresh_database(server) as place, Client(place) as client:

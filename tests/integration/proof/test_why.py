@@ -152,6 +152,30 @@ def test_an_entity_that_the_source_repeats_is_told(churn: Place) -> None:
     assert (result.is_equal, result.causes) == (False, ("the source has 2 rows of the entity now",))
 
 
+def test_the_row_that_keep_one_publishes_is_explained(endpoint: Endpoint, tmp_path: Path) -> None:
+    with spend(endpoint, tmp_path, "score.duplicates=keep_one") as place:
+        place.run("INSERT INTO customers VALUES ('2026-01-31', 1, 5, 36, 'gold', 'north')")
+        place.publish()
+        result = place.why("1", "5")
+        assert (result.is_equal, len(result.predictions)) == (True, 1)
+        assert result.scored is not None
+        assert {item.name: item.value for item in result.scored.features}["visits"] == 36.0
+
+
+def test_a_key_that_the_query_derives_from_a_column_of_the_same_name_is_found(
+    endpoint: Endpoint, tmp_path: Path
+) -> None:
+    features = (
+        "-- grain: (shop, customer)\nSELECT base.shop AS shop, base.customer + 1000 AS customer, visits, tier, region,"
+        " visits / 2 AS spent\nFROM customers AS base\nWHERE base.day = {date:Date} AND {slice:base}"
+    )
+    with spend(endpoint, tmp_path, features=features) as place:
+        assert place.publish().snapshot is None
+        assert place.why("1", "1005").is_equal
+        with pytest.raises(UsageError, match="has no entity"):
+            place.why("1", "5")
+
+
 def test_a_rejected_entity_has_the_reason(endpoint: Endpoint, tmp_path: Path) -> None:
     with spend(endpoint, tmp_path, "score.max_rejected=1.0", high=60.0) as place:
         place.publish()
@@ -188,6 +212,8 @@ def test_without_the_comparison_another_score_passes(shops: Place, monkeypatch: 
 def test_the_rerun_of_a_date_is_explained(shops: Place) -> None:
     shops.run("INSERT INTO purchases VALUES ('2026-01-15', 2, 5, 500)")
     later = shops.publish()
+    # A process that dies before it has tidied up leaves both runs published.
+    shops.run("ALTER TABLE raypipe_runs UPDATE status = 'PUBLISHED' WHERE status = 'SUPERSEDED'")
     result = shops.why("2", "5")
     assert (result.run.run_id, result.is_equal) == (later.run_id, True)
 

@@ -80,6 +80,12 @@ def test_values_that_change_places_are_seen() -> None:
     assert (prints(batch(rows)).marks != prints(batch(swapped)).marks).sum(axis=0).tolist() == [2, 0, 0, 0]
 
 
+def test_one_value_has_another_mark_for_each_key() -> None:
+    # Otherwise two values with the same 16 bits would hide a change of every entity.
+    made = prints(batch({key: (1.0, 0.0, b"a", 5) for key in range(1000)}))
+    assert all(len(np.unique(column)) > 900 for column in made.marks.T)
+
+
 def test_every_nan_is_equal_and_zero_has_no_sign() -> None:
     other = np.array([0x7FC00001], np.uint32).view(np.float32)[0]
     assert np.isnan(other)
