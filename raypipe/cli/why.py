@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from raypipe.proof.scored import FeatureValue
     from raypipe.proof.why import Why
 
-_WORDS = {True: "yes", False: "no", None: "nothing to compare"}
+_EQUAL = {True: "yes", False: "no", None: "nothing to compare"}
 
 
 @command()
@@ -70,19 +70,21 @@ def document(result: Why) -> dict[str, Any]:
 
 
 def _print(result: Why) -> None:
-    shown = document(result)
-    del shown["features"], shown["answers"], shown["notes"]
+    run, scored = result.run, result.scored
     output.pairs(
         "why",
         {
-            **shown,
             **result.key,
-            "key": ", ".join(result.key),
-            "published": [f"{row.score:.6f} {row.level}".strip() for row in result.predictions] or "no",
+            "run_id": run.run_id,
+            "model_version": run.model_version,
+            "artifact_sha256": run.artifact_sha256,
+            "score": f"{scored.score:.6f} {result.expected.level if result.expected else ''}" if scored else None,
+            **(scored.answers if scored else {}),
+            "published": [f"{row.score:.6f} {row.level}" for row in result.predictions],
             "rejection": result.rejection or "no",
-            "equal": _WORDS[result.is_equal],
+            "equal": _EQUAL[result.is_equal],
             "causes": "; ".join(result.causes) or "none",
-            **(dict(result.scored.answers) if result.scored else {}),
+            "seconds": f"{result.seconds:.2f}, and {result.model_seconds:.2f} to load the model",
         },
     )
     output.warn(result.notes)

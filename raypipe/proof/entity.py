@@ -16,7 +16,7 @@ from raypipe.errors import UsageError
 from raypipe.proof.published import Published
 from raypipe.score.manifest import Manifest
 
-# Enough to name the entities that a part of a key fits.
+# Enough to see that a part of a key fits several entities.
 MOST_ROWS = 11
 _TEXT = "raypipe_text_"
 

@@ -24,6 +24,8 @@ from raypipe.proof.scored import Scored, score
 from raypipe.registry import aliases
 from raypipe.score.runs import Run
 
+SHOWN_ENTITIES = 3
+
 
 @dataclass(frozen=True)
 class Why:
@@ -83,13 +85,15 @@ def why(client: Client, loaded: Loaded, day: date | None, words: Sequence[str]) 
 def _require_one(known: Published, key: Key, entities: set[tuple[str | None, ...]]) -> None:
     if len(entities) <= 1:
         return
-    names = known.manifest.keys
-    listed = sorted(" ".join(f"{name}={value}" for name, value in zip(names, keys, strict=True)) for keys in entities)
+    columns = zip(known.manifest.keys, zip(*sorted(entities, key=str), strict=True), strict=True)
+    differing = [[f"{name}={value}" for value in values] for name, values in columns if len(set(values)) > 1]
+    listed = [" ".join(parts) for parts in zip(*differing, strict=True)]
+    more = f" and {len(listed) - SHOWN_ENTITIES} more" if len(listed) > SHOWN_ENTITIES else ""
     raise UsageError(
         f"The key {key} fits several entities of {known.run.pipeline}",
-        found="; ".join(listed),
+        found=f"{'; '.join(listed[:SHOWN_ENTITIES])}{more}",
         allowed="a key that fits one entity",
-        next_step=f"name more of its columns, such as {listed[0]}",
+        next_step=f"add columns of the key, such as {listed[0]}",
     )
 
 
@@ -163,6 +167,8 @@ def _changed_features(known: Published, scored: Scored) -> str:
 
 def _notes(client: Client, known: Published, scored: Scored | None, *, is_equal: bool) -> list[str]:
     notes = []
+    if not prediction.is_comparable(known):
+        notes.append("the run does not publish its scores to ml_model_predictions, so nothing was compared")
     champion = aliases.current(client, known.run.pipeline, aliases.CHAMPION)
     if champion is not None and champion.version != known.run.model_version:
         notes.append(f"the champion is another version now, {champion.version}; the run's own version scored here")

@@ -61,7 +61,10 @@ def test_a_number_of_a_copied_population_equals_its_published_row(shops: Place) 
 def test_an_entity_id_of_several_entities_asks_for_more(shops: Place) -> None:
     with pytest.raises(UsageError, match="customer=5 fits several") as refused:
         shops.why("5")
-    assert refused.value.found == "shop=1 customer=5; shop=2 customer=5"
+    assert (refused.value.found, refused.value.next_step) == (
+        "shop=1; shop=2",
+        "add columns of the key, such as shop=1",
+    )
     assert shops.why("customer=5", "shop=2").is_equal
     assert shops.why("5", "shop=1").key == {"shop": "1", "customer": "5"}
 
