@@ -106,8 +106,12 @@ def _prediction(value: Any, level: Any) -> Prediction:
     return Prediction(float(value), str(level))
 
 
-def rejection(client: Client, known: Published, key: Mapping[str, str]) -> str:
-    """Return the reason why the run rejected an entity; '' where it did not."""
+def rejection(client: Client, known: Published, key: Mapping[str, str | None]) -> str:
+    """Return the reason why the run rejected an entity; '' where it did not.
+
+    Args:
+        key: the entity's key, or a part of it.
+    """
     rows = client.rows(
         "SELECT entity, reason, value FROM raypipe_counted_rejections WHERE run_id = {run_id:String}",
         {"run_id": known.run.run_id},
@@ -118,5 +122,5 @@ def rejection(client: Client, known: Published, key: Mapping[str, str]) -> str:
     return ""
 
 
-def _is_of(entity: Mapping[str, Any], key: Mapping[str, str]) -> bool:
-    return all(str(entity.get(name)) == value for name, value in key.items())
+def _is_of(entity: Mapping[str, Any], key: Mapping[str, str | None]) -> bool:
+    return all(value is not None and str(entity.get(name)) == value for name, value in key.items())

@@ -99,9 +99,10 @@ def _require_one(known: Published, key: Key, entities: set[tuple[str | None, ...
 
 def _explained(client: Client, known: Published, key: Key, rows: Sequence[Row], scored: Scored | None) -> Why:
     texts = rows[0].texts if rows else key.values
+    whole = {name: texts[name] for name in known.manifest.keys if name in texts}
     found = prediction.find(client, known, texts, scored) if prediction.is_comparable(known) else None
     predictions = found.published if found else ()
-    rejection = "" if predictions else prediction.rejection(client, known, key.values)
+    rejection = "" if predictions else prediction.rejection(client, known, whole)
     if not rows and not predictions and not rejection:
         raise _unknown(known, key)
     expected = found.expected if found else None
@@ -109,7 +110,7 @@ def _explained(client: Client, known: Published, key: Key, rows: Sequence[Row], 
     causes = tuple(_causes(known, rows, scored, expected, predictions)) if compared else ()
     return Why(
         known.run,
-        {name: texts[name] for name in known.manifest.keys if name in texts},
+        whole,
         scored,
         expected,
         predictions,
@@ -142,8 +143,10 @@ def _causes(
         causes.append("the entity is no longer in the source")
     if len(rows) > 1 and known.manifest.duplicates != "keep_one":
         causes.append(f"the source has {len(rows)} rows of the entity now")
-    if not predictions:
-        causes.append("the run did not publish the entity: it has come into the source since")
+    if not predictions and scored and scored.changed is not None:
+        causes.append("the run read the entity, but the view has no row of it")
+    elif not predictions:
+        causes.append("the view has no row of the entity: it has come into the source since, or its row is gone")
     if len(predictions) > 1:
         causes.append(f"the view shows {len(predictions)} rows of the entity for the run")
     if scored and expected and predictions and not _is_close(expected.score, predictions[0].score):

@@ -149,6 +149,12 @@ def test_an_entity_that_came_since_is_not_published(churn: Place) -> None:
     assert "has come into the source since" in result.causes[0]
 
 
+def test_a_row_that_is_gone_from_the_target_is_seen(churn: Place) -> None:
+    churn.run("DELETE FROM ml_model_predictions WHERE entity_id = 'u17'")
+    result = churn.why("u17")
+    assert (result.is_equal, result.causes) == (False, ("the run read the entity, but the view has no row of it",))
+
+
 def test_an_entity_that_the_source_repeats_is_told(churn: Place) -> None:
     churn.run("INSERT INTO customer_user_features SELECT * FROM customer_user_features WHERE user_id = 'u17'")
     result = churn.why("u17")
