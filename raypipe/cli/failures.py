@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from raypipe.cli.options import Options
 
 FAILED = 1
+REFUSED = 3
 INTERRUPTED = 130
 TERMINATED = 143
 

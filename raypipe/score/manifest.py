@@ -53,6 +53,7 @@ class Manifest:
         values: the model's values that publish statements may bind.
         snapshot: the run's own copy of the features query, or None.
         pinned: the content of the tables that the query reads; empty where the run reads its own copy.
+        features_select: the compiled query of the source where `select` reads the copy, or None.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
@@ -93,6 +94,7 @@ class Manifest:
     targets: tuple[PublishTarget, ...]
     snapshot: str | None
     pinned: tuple[PinnedTable, ...]
+    features_select: str | None = None
 
     @property
     def day_end(self) -> datetime:

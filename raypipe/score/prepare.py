@@ -198,7 +198,8 @@ def _copied(client: Client, loaded: Loaded, uncut: Manifest, card: Card, populat
     select = card.contract.select(f"SELECT * FROM {identifier(name)} WHERE {{slice}}")
     try:
         _copy(client, name, population, card.contract)
-        return _cut(client, loaded, replace(uncut, select=select, snapshot=name), population, name, {})
+        copied = replace(uncut, select=select, snapshot=name, features_select=uncut.select)
+        return _cut(client, loaded, copied, population, name, {})
     except BaseException:
         client.run(client.topology.drop(name))
         raise

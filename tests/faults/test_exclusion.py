@@ -25,8 +25,8 @@ from raypipe.features import snapshots
 from raypipe.project import shipped
 from raypipe.score import runs, score
 from tests.conftest import FittedPublisher
-from tests.faults.few import Night, before_call
-from tests.faults.nights import after_first_slice
+from tests.faults.few import Night
+from tests.faults.nights import after_first_slice, before_call
 from tests.faults.oracle import loaded
 from tests.integration.conftest import SNAPSHOTS, _registered
 

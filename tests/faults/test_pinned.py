@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.load import load_pipeline
 from raypipe.data import pin
 from raypipe.errors import ConfigError, GateRefused
+from raypipe.project import shipped
 from raypipe.registry import models
 from raypipe.score import explain, gate, prepare, runs
 from raypipe.score.manifest import Manifest
@@ -87,10 +90,12 @@ class Source:
 @pytest.fixture(scope="module")
 def made(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Source]:
     folder = tmp_path_factory.mktemp("pinned")
+    for part in ("configs", "sql"):
+        shutil.copytree(shipped() / part, folder / "project" / part)
     with few_readers(endpoint, folder) as night:
         ddl = night.client.value(f"SHOW CREATE TABLE {SOURCE}")
         night.client.run(f"DROP TABLE {SOURCE} SYNC")
-        night.client.run(ddl.replace("index_granularity = 8192", "index_granularity = 2"))
+        night.client.run(re.sub("index_granularity = [0-9]+", "index_granularity = 2", ddl))
         _few_users(night.client)
         night.client.run(f"CREATE TABLE kept AS {SOURCE}")
         night.client.run(f"INSERT INTO kept SELECT * FROM {SOURCE}")

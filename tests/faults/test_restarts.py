@@ -20,7 +20,8 @@ from raypipe.clickhouse.schema.version import parse_version
 from raypipe.errors import RaypipeError
 from raypipe.score import strays
 from raypipe.score.manifest import Manifest
-from tests.faults.few import SWAP, TARGETS, Died, Night, few_readers
+from tests.faults.few import SWAP, Died, Night, few_readers
+from tests.faults.nights import TARGETS
 from tests.faults.oracle import own_tables
 from tests.faults.servers import Embedded
 from tests.versions.bridged import Bridged

@@ -16,7 +16,8 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.errors import GateRefused
 from raypipe.score import previous, publish, publish_sql, run, runs, strays
 from raypipe.score.manifest import Manifest
-from tests.faults.few import TARGETS, VIEWS, Died, Night, before_call, few_readers
+from tests.faults.few import VIEWS, Died, Night, few_readers
+from tests.faults.nights import TARGETS, before_call
 from tests.faults.oracle import own_tables
 
 SCHEMAS = ("raypipe", "publisher")
