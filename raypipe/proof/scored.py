@@ -12,7 +12,8 @@ import pyarrow as pa
 from raypipe.artifact.contract import MATRIX, FrozenFeature, Matrix, matrix
 from raypipe.artifact.package import Package
 from raypipe.config.features import Feature
-from raypipe.models.protocol import Rows, answer, load_family
+from raypipe.models.model import Rows, answer
+from raypipe.models.protocol import load_family
 from raypipe.proof.entity import Row
 from raypipe.proof.published import Published
 from raypipe.score.fingerprints import Fingerprints, taken
