@@ -639,8 +639,10 @@ def command(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]
 
 
 def test_the_command_prints_one_document_that_scripts_can_read(place: Place, command: Callable[..., Any]) -> None:
-    result = command("run", "ads", "--date", "2026-01-31", "--json")
+    settings = ("--set", "model.rounds=7", "--set", "split.seed=7")
+    result = command("run", "ads", "--date", "2026-01-31", "--json", *settings)
     assert result.exit_code == 0, result.stderr
+    assert "--set model.rounds had no effect" in result.stderr.replace("\n", " ")
     found = json.loads(result.stdout)
     assert (found["pipeline"], found["date"], found["rows_published"]) == ("ads", "2026-01-31", 1)
     assert found["run_id"] == place.client.value("SELECT DISTINCT batch_id FROM ml_model_predictions")
