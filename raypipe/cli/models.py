@@ -1,4 +1,4 @@
-"""`raypipe models`: the list of versions, and the group of the commands on versions."""
+"""Define `raypipe models`: the list of versions, and the group of the commands on versions."""
 
 from typing import Any
 

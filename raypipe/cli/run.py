@@ -1,4 +1,4 @@
-"""`raypipe run`."""
+"""Define `raypipe run`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sections of the configuration that each command reads, so that a --set without effect is refused."""
+"""Name the sections of the configuration that each command reads, so that a --set without effect is refused."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""`raypipe submit`."""
+"""Define `raypipe submit`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare simpler models with a pipeline's champion: the same rows, the same test, a table of what the champion gains.
+"""Compare simpler models with a pipeline's champion: the same rows, the same test, a table of the champion's gains.
 
 the champion's snapshots → training table → each model on Ray Train → registry, as candidates → comparison, stored
 """

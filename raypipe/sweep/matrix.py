@@ -107,7 +107,7 @@ def sweep_matrix(
             found=", ".join(cell.label for cell, _ in cells),
             next_step="restore the file and repeat --trials and --set, or leave --resume out for a new matrix",
         )
-    days = begun["days"] if begun else _days(endpoint, cells, as_of)
+    days: list[str | None] = begun["days"] if begun else _days(endpoint, cells, as_of)
     documents = []
     # The sessions inside find this Ray connected, and leave it running.
     with runtime.session(endpoint, first.ray) as workers:
@@ -116,7 +116,8 @@ def sweep_matrix(
             journal.begin(folder, name, {"cells": positions, "days": days})
         for at, (cell, loaded) in enumerate(cells):
             progress("cells", at, len(cells))
-            day = date.fromisoformat(days[at]) if days[at] else None
+            last = days[at]
+            day = date.fromisoformat(last) if last else None
             documents.append(_sweep_cell(endpoint, cell, loaded, f"{name}_{at}", progress, day, resume))
         progress("cells", len(cells), len(cells))
     failed = [document["cell"] for document in documents if document["status"] == "failed"]
@@ -129,7 +130,7 @@ def _settings(cell: CellPlan) -> list[str]:
 
 
 def _days(endpoint: Endpoint, cells: Sequence[tuple[CellPlan, Loaded]], as_of: date | None) -> list[str | None]:
-    """Return the last day with usable data of each cell; None where the cell itself will report why it has none."""
+    """Return each cell's last day with usable data; None where the cell will fail without one."""
     days: list[str | None] = []
     with Client(endpoint) as client:
         for _, loaded in cells:

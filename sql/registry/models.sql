@@ -1,5 +1,5 @@
 -- grain: one version of a model, the newest first
--- parameters: pipeline ('' for every pipeline)
+-- parameters: pipeline String ('' for every pipeline)
 SELECT
     model_code,
     model_version,
