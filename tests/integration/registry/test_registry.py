@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -155,6 +156,13 @@ def test_a_reference_with_quotes_is_a_value_and_not_sql(registry: Client) -> Non
     _register(registry, "v1")
     with pytest.raises(UsageError):
         models.find(registry, "churn", "x' OR '1'='1")
+
+
+def test_the_newest_versions_of_all_pipelines_come_first(registry: Client) -> None:
+    for minutes, pipeline in enumerate(("churn", "ads", "clicks", "ads")):
+        record = replace(_record(f"v{minutes}"), pipeline=pipeline)
+        models.register(registry, record, AT + timedelta(minutes=minutes))
+    assert [model.version for model in models.list_models(registry)] == ["v3", "v2", "v1", "v0"]
 
 
 def test_the_champion_is_what_was_assigned_last(registry: Client) -> None:
