@@ -1,6 +1,7 @@
 """Learn and publish a day's policy for ads, without Ray: ClickHouse adds up, and the rest takes a second.
 
 events → sums per context and arm → policy, judged on the last days → registry → gate → tests, monitoring, predictions
+→ champion
 """
 
 import hashlib

@@ -177,7 +177,9 @@ def test_the_champion_is_what_was_assigned_last(registry: Client) -> None:
 
 def test_an_alias_remembers_what_it_named_before(registry: Client) -> None:
     first, second = _register(registry, "v1"), _register(registry, "v2", 1)
-    made = aliases.move(registry, "churn", {"champion": first}, "first model", "test", AT)["champion"]
+    aliases.move(registry, "churn", {"champion": first}, "first model", "test", AT)
+    made = aliases.current(registry, "churn", "champion")
+    assert made is not None
     aliases.move(registry, "churn", {"champion": second}, "better", "test", AT + timedelta(days=1))
     assert aliases.current(registry, "churn", "champion", AT - timedelta(seconds=1)) is None
     assert aliases.current(registry, "churn", "champion", AT + timedelta(hours=1)) == made
