@@ -13,8 +13,8 @@ export RAY_USAGE_STATS_ENABLED ?= 0
 # Keeps Ray from rebuilding the environment of a driver that `uv run` started.
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV ?= 0
 
-# The demo always uses the embedded engine, because its tables have the same names as a publisher's.
-DEMO := RAYPIPE_URL= $(BIN)/raypipe
+# The demo always uses the embedded engine and artifacts of its own, because its tables have the same names as a publisher's.
+DEMO := RAYPIPE_URL= RAYPIPE_ARTIFACTS= $(BIN)/raypipe
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo sweep test test-unit test-integration test-versions test-restarts lint format faults chaos bench check-deploy lock clean

@@ -1,4 +1,4 @@
-"""`raypipe doctor`."""
+"""Define `raypipe doctor`."""
 
 import typer
 

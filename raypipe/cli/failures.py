@@ -1,4 +1,4 @@
-"""The end of a command that fails: a message on stderr, a JSON document on stdout, and an exit code."""
+"""End a command that fails: with a message on stderr, a JSON document on stdout, and an exit code."""
 
 from __future__ import annotations
 

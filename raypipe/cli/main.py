@@ -1,4 +1,4 @@
-"""The `raypipe` command: the commands of this folder, by group."""
+"""Define the `raypipe` command: the commands of this folder, by group."""
 
 from importlib import import_module
 from typing import Any

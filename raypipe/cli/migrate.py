@@ -1,4 +1,4 @@
-"""`raypipe migrate`."""
+"""Define `raypipe migrate`."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""The options that commands share, and the decorator that supplies them."""
+"""Define the options that commands share, and the decorator that supplies them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -72,7 +72,7 @@ class Options:
     has_printed: bool = False
 
     def show(self, document: Mapping[str, Any], printer: Callable[..., None], *arguments: Any) -> None:
-        """Print the command's result: the document for --json, else what the printer makes of its arguments."""
+        """Print the document for --json; otherwise call the printer."""
         if not self.json:
             printer(*arguments)
             return

@@ -1,4 +1,4 @@
-"""`raypipe submit`."""
+"""Define `raypipe submit`."""
 
 from __future__ import annotations
 
@@ -115,12 +115,15 @@ def _usable(command: Sequence[str]) -> tuple[str, ...]:
         UsageError: the command would be refused on the cluster.
     """
     from raypipe.cli.main import app
+    from raypipe.cli.models import ListByDefault
 
     words = tuple(command[1:] if command[0] == "raypipe" else command)
     known = typer.main.get_command(app)
     path = "raypipe"
     rest = list(words)
     while isinstance(getattr(known, "commands", None), dict):
+        if isinstance(known, ListByDefault):
+            rest = known.with_command(rest)
         name = rest.pop(0) if rest else ""
         allowed = sorted(set(known.commands) - set(REFUSED))  # type: ignore[attr-defined]
         if name not in allowed:

@@ -51,8 +51,8 @@ def compute(
         take_over: whether another process's lock may be taken.
 
     Raises:
-        DataError: a source is missing or empty, or does not reach a day; the days before it are built.
-        UsageError: the days are in the wrong order, or have not ended yet.
+        DataError: a source is missing or empty, or a day's rows are not whole; the days before it are built.
+        UsageError: the days are in the wrong order, have not ended yet, or have no sessions; nothing is built.
         Busy: another process builds features in this database.
     """
     sources.require_tables(client)
@@ -60,6 +60,7 @@ def compute(
     since = first or until
     _require_past(since, until, run_at, timezone)
     wanted = [since + n * DAY for n in range((until - since).days + 1)]
+    days.require_sessions(client, wanted, timezone, replace=replace)
     run_id = f"{PIPELINE}_{until:%Y%m%d}_{secrets.token_hex(4)}"
     built: list[BuiltDay] = []
     with _locked(client, _changed_days(client, since, until), take_over) as held:

@@ -11,7 +11,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.errors import ModelError, UsageError
 from raypipe.registry import aliases
 from raypipe.registry.record import NOT_FITTED, PRODUCTION, STATUSES, ModelRecord, Registered
-from raypipe.registry.rows import NEVER, epoch, json_text, parsed, seconds, size, statement, write
+from raypipe.registry.rows import NEVER, json_text, parsed, seconds, size, statement, unix_seconds, write
 
 TABLE = "ml_model_registry"
 SHOWN_VERSIONS = 5
@@ -28,7 +28,7 @@ def register(client: Client, record: ModelRecord, at: datetime) -> Registered:
     created = moment if known is None else known.created_at
     write(client, TABLE, [_row(record, created, moment)])
     if record.status not in NOT_FITTED:
-        parameters = {"pipeline": record.pipeline, "version": record.version, "at": epoch(moment)}
+        parameters = {"pipeline": record.pipeline, "version": record.version, "at": unix_seconds(moment)}
         client.run(statement("supersede").text, parameters)
     return find(client, record.pipeline, record.version)
 
@@ -46,7 +46,7 @@ def set_status(
         "version": model.version,
         "status": status,
         "deployed_by": deployed_by,
-        "at": epoch(at),
+        "at": unix_seconds(at),
     }
     client.run(statement("set_status").text, parameters)
     return find(client, model.pipeline, model.version)

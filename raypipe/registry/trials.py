@@ -26,7 +26,7 @@ class FinishedTrial:
 
     Attributes:
         values: by dotted key.
-        result: its last report, see `sweep.trial.run`; empty where it crashed.
+        result: its last report, see `sweep.trial.run_trial`; empty where it crashed.
         error: the reason of a crash, or ''.
     """
 
@@ -105,7 +105,7 @@ class TrialRow:
 
 
 class TrialRuns:
-    """A `tuner.Watcher` that writes the rows and reports the progress.
+    """Write the rows of trials as they end, and report the progress.
 
     Attributes:
         over: the trials that have ended, those of an earlier process first.

@@ -4,7 +4,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from raypipe.artifact.package import Card
 from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.server_errors import STATEMENT
-from raypipe.clickhouse.statements import Statement, identifier, literal, load
+from raypipe.clickhouse.statements import Statement, identifier, literal, load, without_comments
 from raypipe.clickhouse.tables import Table
 from raypipe.config.load import Loaded
 from raypipe.data import pin, split
@@ -72,7 +72,7 @@ def population(client: Client, loaded: Loaded, wanted: date | None) -> Populatio
         with advised(f"choose a listed date with --date, or first write this snapshot to {source.table}"):
             day = split.resolve_date(split.snapshots(client, source.table, source.date_column), wanted, source.table)
         pinned = {source.date_column: day}
-    copied = bool(_HEAVY.search(features.text)) if source.snapshot is None else source.snapshot
+    copied = bool(_HEAVY.search(without_comments(features.text))) if source.snapshot is None else source.snapshot
     return Population(day, features, split.parameters(day, day, loaded.config), pinned, copied)
 
 
@@ -201,7 +201,9 @@ def _copied(client: Client, loaded: Loaded, uncut: Manifest, card: Card, populat
         copied = replace(uncut, select=select, snapshot=name, features_select=uncut.select)
         return _cut(client, loaded, copied, population, name, {})
     except BaseException:
-        client.run(client.topology.drop(name))
+        # The reason of the failure matters more than a table that `raypipe doctor --clean` drops as well.
+        with suppress(RaypipeError):
+            client.run(client.topology.drop(name))
         raise
 
 

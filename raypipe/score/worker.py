@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raypipe.artifact.bins import Tally
-from raypipe.artifact.contract import KEY_HASH, MATRIX, Matrix, matrix
+from raypipe.artifact.contract import KEY_HASH, MATRIX, matrix
 from raypipe.artifact.package import Package, load_package
 from raypipe.clickhouse import retry
 from raypipe.clickhouse.client import Client, content_token
@@ -144,7 +144,7 @@ class _Attempt:
             table = table.append_column(name, prediction.columns[name])
         usable = _in_range(scores, self._manifest.score_range) & _keyed(batch, self._manifest.keys)
         if not usable.all():
-            self._reject(batch, x, scores, np.flatnonzero(~usable), first)
+            self._reject(batch, scores, np.flatnonzero(~usable), first)
             table, scores = table.filter(pa.array(usable)), scores[usable]
         self._staged_checksum = _add(self._staged_checksum, table.column(KEY_HASH))
         return table.drop_columns([KEY_HASH]).append_column("score", pa.array(scores))
@@ -173,9 +173,7 @@ class _Attempt:
         self._chunks += 1
         self._staged += count
 
-    def _reject(
-        self, batch: pa.RecordBatch, x: Matrix, scores: Scores, positions: npt.NDArray[np.int64], first: int
-    ) -> None:
+    def _reject(self, batch: pa.RecordBatch, scores: Scores, positions: npt.NDArray[np.int64], first: int) -> None:
         keys = _shown(batch.select(list(self._manifest.keys)).take(pa.array(positions)))
         rows = []
         for position, key in zip(positions.tolist(), keys, strict=True):

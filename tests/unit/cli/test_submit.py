@@ -1,11 +1,23 @@
-"""The exit code of `raypipe submit`."""
+"""Test the command and the exit code of `raypipe submit`."""
 
 from __future__ import annotations
 
 import pytest
 
-from raypipe.cli.submit import _exit_code
+from raypipe.cli.submit import _exit_code, _usable
 from raypipe.cluster.job_server import JobState
+from raypipe.errors import UsageError
+
+
+@pytest.mark.parametrize("command", ["models", "models churn", "models --limit 3", "models list churn", "runs"])
+def test_a_documented_command_can_be_submitted(command: str) -> None:
+    assert _usable(["raypipe", *command.split()]) == tuple(command.split())
+
+
+@pytest.mark.parametrize("command", ["server", "submit", "modles", ""])
+def test_an_unknown_command_is_refused(command: str) -> None:
+    with pytest.raises(UsageError, match="A cluster cannot run this command"):
+        _usable(["raypipe", *command.split()])
 
 
 @pytest.mark.parametrize(
