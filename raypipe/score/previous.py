@@ -7,7 +7,7 @@ the copy has them, and nobody changes it before the later run is committed.
 
 import json
 
-from raypipe.clickhouse import swaps, twins
+from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.tables import short_name
@@ -36,12 +36,12 @@ def keep(client: Client, run: Run, prepared: list[PreparedTarget], epoch: int) -
         target = short_name(client, item.target.table)
         if item.takes_rows_away and target not in kept:
             copy = current_views.previous(target, committed.run_id, epoch)
-            if _copied(client, committed, item, copy):
+            if _copied(client, run.run_id, committed, item, copy):
                 names[target] = copy
     return json.dumps(names)
 
 
-def _copied(client: Client, committed: Run, item: PreparedTarget, copy: str) -> bool:
+def _copied(client: Client, run_id: str, committed: Run, item: PreparedTarget, copy: str) -> bool:
     """Link the partition to a copy, and return whether it has rows of the committed run."""
     table, target = item.table, item.target.table
     condition, values = mark(table, committed)
@@ -50,14 +50,15 @@ def _copied(client: Client, committed: Run, item: PreparedTarget, copy: str) -> 
     if not standing:
         return False
     twins.create(client, copy, target, table, committed.pipeline)
-    swaps.replace(client, copy, target, item.partition)
+    link, settings = client.topology.attach(copy, target, item.partition)
+    client.run(link, settings=settings)
     copied = publish.count(client, copy, condition, values)
     if copied != standing:
         raise GateRefused(
             f"{target} was written to while a run was published",
             found=f"{copied} rows of {committed.run_id}, then {standing}",
             allowed="no other writer of the runs' rows",
-            next_step="resume the run",
+            next_step=f"`raypipe resume {run_id}` publishes again",
         )
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -168,6 +169,12 @@ def test_the_nightly_user_judges_earlier_predictions(publisher: Publisher, night
     score.score(publisher.of(NIGHTLY), loaded, LAST - timedelta(days=30), "champion", silent)
     with Client(publisher.of(NIGHTLY)) as client:
         assert validation.validate_newest(client, loaded, silent).new > 0
+
+
+def test_the_nightly_user_publishes_a_date_again(publisher: Publisher, night: dict[str, Step]) -> None:
+    result = score.score(publisher.of(NIGHTLY), publisher.load("churn"), LAST, "champion", silent)
+    # The earlier run's rows were kept for readers meanwhile.
+    assert json.loads(result.outcome.run.previous).keys() == {"customer_churn_predictions", "ml_model_predictions"}
 
 
 def test_the_training_user_fits_and_does_not_publish(publisher: Publisher, night: dict[str, Step]) -> None:
