@@ -26,7 +26,7 @@ FROM
         SELECT
             *,
             toUnixTimestamp64Micro(published_at) > 0 AS was_published,
-            status = 'PUBLISHED' OR (status != 'SUPERSEDED' AND (status = 'PUBLISHING' OR replaces = 1)) AS stands
+            status = 'PUBLISHED' OR (status != 'SUPERSEDED' AND (status = 'PUBLISHING' OR previous NOT IN ('', '{}'))) AS stands
         FROM raypipe_runs FINAL
         WHERE pipeline = {pipeline:String}
     )
