@@ -214,6 +214,23 @@ def test_the_view_shows_the_committed_run_out_of_its_copy_while_a_later_run_is_s
     assert client.rows("SELECT prediction_id FROM raypipe_current_predictions") == [("of churn_2",)]
 
 
+@pytest.mark.versions
+def test_a_target_of_another_database_has_a_view_by_its_whole_name(client: Client) -> None:
+    elsewhere = f"{client.endpoint.database}_sales"
+    client.run(f"CREATE DATABASE {elsewhere}")
+    try:
+        # Of one name, so that only the database tells them apart.
+        for first, place in ((1, elsewhere), (11, client.endpoint.database)):
+            client.run(f"CREATE TABLE {place}.scores (batch_id String, id UInt8) ENGINE = MergeTree ORDER BY id")
+            client.run(f"INSERT INTO {place}.scores VALUES ('churn_1', {first}), ('churn_2', {first + 1})")
+        report = migrate(client, targets=[f"{elsewhere}.scores", "no_such_table"])
+        assert report.created[-1] == f"raypipe_current_{elsewhere}_scores"
+        publish(client, "churn_1", "churn", "PUBLISHED", 1)
+        assert client.rows(f"SELECT id FROM {report.created[-1]}") == [(1,)]
+    finally:
+        client.run(f"DROP DATABASE {elsewhere} SYNC")
+
+
 def test_a_published_run_that_is_superseded_leaves_the_view(client: Client) -> None:
     migrate(client)
     publish(client, "churn_1", "churn", "PUBLISHED", 1)
