@@ -10,9 +10,11 @@ import pytest
 
 from raypipe.artifact.contract import key_hash
 from raypipe.clickhouse.client import Client
+from raypipe.data import pin
 from raypipe.errors import GateRefused, ServerError
 from raypipe.score import gate
 from raypipe.score.gate import GateCounts
+from tests.integration.conftest import FEATURES
 
 Make = Callable[..., Any]
 
@@ -109,6 +111,15 @@ def test_a_source_that_changed_after_it_was_read_is_refused(scoring: Make, chang
     written = run.staged()
     run.client.run(change)
     refused(run, written, "the source changed while it was scored")
+
+
+def test_a_source_with_other_values_and_the_same_keys_is_refused(scoring: Make) -> None:
+    run = scoring()
+    people = pin.take(run.client, FEATURES, {"date": run.manifest.date}, "people", {"day": run.manifest.date}, "a file")
+    run = run.with_manifest(pinned=people)
+    written = run.staged()
+    run.client.run("ALTER TABLE people UPDATE sessions = 99 WHERE user_id = 'u3' SETTINGS mutations_sync = 2")
+    assert "people was updated" in refused(run, written, "the source changed while the run read it")
 
 
 def test_another_day_of_the_source_may_change(scoring: Make) -> None:
