@@ -21,8 +21,8 @@ def doctor(
 ) -> None:
     """Check whether a run would work; exit 1 when it would fail.
 
-    It checks the connection, version, grants, tables, leftovers, Ray, memory and disk. It changes nothing, except that
-    --clean drops what dead runs left behind.
+    It checks the connection, version, grants, tables, leftovers, the rows of the last runs, Ray, memory and disk. It
+    changes nothing, except that --clean drops what dead runs left behind.
 
     Example: raypipe doctor --url https://scoring@clickhouse.example:8443/analytics
     """
@@ -30,7 +30,10 @@ def doctor(
     with options.endpoint(check=False) as endpoint:
         dropped = _clean(endpoint) if clean else ()
         checks = examination.examine(
-            endpoint, needed_tables(options), embedded=embedded, more={"published rows": _published}
+            endpoint,
+            needed_tables(options),
+            embedded=embedded,
+            more={"published rows": _published, "last runs": _last_runs},
         )
     rows = [(check.name, _SHOWN[check.status], check.detail, check.next_step) for check in checks]
     document = {"checks": [vars(check) for check in checks], "dropped": dropped}
@@ -52,6 +55,21 @@ def _published(client: Client) -> examination.Check:
         again = ", ".join(sorted({f"`raypipe run {run.pipeline} --date {run.date}`" for run in lost}))
         return examination.Check("published rows", "problem", detail, again)
     return examination.Check("published rows", "warning", detail, "raypipe doctor --clean")
+
+
+def _last_runs(client: Client) -> examination.Check:
+    from raypipe.proof import verify
+
+    recent = verify.recent(client) if describe(client, "raypipe_runs") else []
+    wrong = {
+        run.run_id: [check.name for check in verify.counts(client, run) if check.status == "wrong"] for run in recent
+    }
+    wrong = {run_id: names for run_id, names in wrong.items() if names}
+    if not wrong:
+        detail = f"targets and views show the {len(recent)} committed runs of the last {verify.RECENT_DATES} dates"
+        return examination.Check("last runs", "ok", detail if recent else "none yet")
+    detail = "; ".join(f"{run_id}: {', '.join(names)}" for run_id, names in wrong.items())
+    return examination.Check("last runs", "problem", detail, f"`raypipe verify {next(iter(wrong))}`")
 
 
 def _clean(endpoint: Endpoint) -> tuple[str, ...]:
