@@ -58,18 +58,17 @@ def _published(client: Client) -> examination.Check:
 
 
 def _last_runs(client: Client) -> examination.Check:
-    from raypipe.proof import verify
+    from raypipe.proof import last_runs
 
-    recent = verify.recent(client) if describe(client, "raypipe_runs") else []
-    wrong = {
-        run.run_id: [check.name for check in verify.counts(client, run) if check.status == "wrong"] for run in recent
-    }
-    wrong = {run_id: names for run_id, names in wrong.items() if names}
+    committed = last_runs.committed(client) if describe(client, "raypipe_runs") else []
+    wrong = last_runs.wrong(client, committed)
     if not wrong:
-        detail = f"targets and views show the {len(recent)} committed runs of the last {verify.RECENT_DATES} dates"
-        return examination.Check("last runs", "ok", detail if recent else "none yet")
-    detail = "; ".join(f"{run_id}: {', '.join(names)}" for run_id, names in wrong.items())
-    return examination.Check("last runs", "problem", detail, f"`raypipe verify {next(iter(wrong))}`")
+        detail = f"the views show the {len(committed)} committed runs of the last {last_runs.DATES} dates"
+        return examination.Check("last runs", "ok", detail if committed else "none yet")
+    detail = "; ".join(f"{run_id}: {', '.join(sentences)}" for run_id, sentences in wrong.items())
+    return examination.Check(
+        "last runs", "problem", detail, ", ".join(f"`raypipe verify {run_id}`" for run_id in wrong)
+    )
 
 
 def _clean(endpoint: Endpoint) -> tuple[str, ...]:

@@ -20,7 +20,6 @@ from raypipe.score.ledger import UINT64
 from raypipe.score.manifest import Manifest, PublishTarget
 from raypipe.score.runs import Run
 
-RECENT_DATES = 7
 _LEDGER = """
 SELECT sum(rows_read) AS rows_read, sum(checksum) AS checksum, sum(rows_scored) AS rows_scored,
     sum(rows_rejected) AS rows_rejected
@@ -84,13 +83,6 @@ def committed(client: Client, day: date | None, pipeline: str | None) -> list[Ru
     ]
 
 
-def recent(client: Client) -> list[Run]:
-    """Return the committed runs of the last RECENT_DATES dates, newest first, without their manifests."""
-    by_day = runs.committed_by_day(runs.history(client))
-    dates = sorted({on for _, on in by_day})[-RECENT_DATES:]
-    return sorted((run for (_, on), run in by_day.items() if on in dates), key=lambda run: run.date, reverse=True)
-
-
 def verify(client: Client, run: Run, *, fresh: bool = False) -> Verification:
     """Compare a run's source, model, rows and views with the ledger.
 
@@ -113,11 +105,6 @@ def verify(client: Client, run: Run, *, fresh: bool = False) -> Verification:
     else:
         result = Verification(run, run.status, "", ())
     return replace(result, seconds=round(time.perf_counter() - started, 3))
-
-
-def counts(client: Client, run: Run) -> list[Check]:
-    """Count a committed run's rows in its targets and views, without a look at keys or source."""
-    return [check for name in json.loads(run.published) for check in _rows(client, run, name).checks(client, run)]
 
 
 def _published(client: Client, run: Run, fresh: bool) -> Iterator[Check]:
