@@ -1,4 +1,4 @@
-"""`raypipe verify`."""
+"""Define `raypipe verify`."""
 
 from __future__ import annotations
 

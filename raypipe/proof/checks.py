@@ -1,4 +1,4 @@
-"""The checks of a published run: each is a plain SQL statement, its answer, and the answer that the ledger expects."""
+"""Check a published run: ask a plain SQL statement, and compare its answer with the answer that the ledger expects."""
 
 from __future__ import annotations
 

@@ -206,7 +206,10 @@ def _place(client: Client, run: Run, name: str) -> str:
 def _with_keys(
     rows: TargetRows, run: Run, manifest: Manifest, target: PublishTarget, staged: int, checksum: int
 ) -> TargetRows:
-    """Add the keys where the target has one row per entity; the ledger has no checksum of a run that left some out."""
+    """Add the keys where the target has one row per entity.
+
+    The ledger has no checksum of a run that left duplicates out.
+    """
     if target.rows != "count()":
         return rows
     if manifest.duplicates == "keep_one" and run.rows_published != staged:
