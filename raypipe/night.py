@@ -5,6 +5,7 @@ failed pipeline does not stop the others: each publishes all of its rows or none
 
 fit:       snapshots → frozen contract → training table → Ray Train → metrics beside baselines → registry
 score:     champion → manifest → lock → slices over Ray actors → staging → ledger → gate → swap → commit
+verify:    source, ledger, model, targets and views by plain SQL
 validate:  earlier predictions, once their labels have arrived
 """
 
@@ -29,8 +30,10 @@ from raypipe.errors import ConfigError, GateRefused, RaypipeError
 from raypipe.features import snapshots
 from raypipe.fit.fit import FitResult, fit, needs_ray
 from raypipe.progress import Progress, prefixed
+from raypipe.proof.verify import verify
 from raypipe.registry import models
 from raypipe.registry.aliases import CHAMPION
+from raypipe.score.runs import Run
 from raypipe.score.score import ScoreResult, score
 from raypipe.validate.validate import ValidationResult, validate_newest
 
@@ -89,10 +92,11 @@ class Step:
     """The result of one step of a night: of the features, or of a pipeline.
 
     Attributes:
-        status: `refused` by a gate, or `failed` with an error.
+        status: `refused` by a gate or by the verification, or `failed` with an error.
         run_id: the run that published, the `batch_id` of its rows; None without one.
         date: the snapshot; None if none was reached.
         rows_published: rows published, users with features, or models compared.
+        verified: whether the published rows were verified and right; None where no run was published.
         reason: the reason of a refusal or failure; otherwise empty.
     """
 
@@ -101,6 +105,8 @@ class Step:
     run_id: str | None = None
     date: date | None = None
     rows_published: int = 0
+    verified: bool | None = None
+    verify_seconds: float = 0.0
     seconds: float = 0.0
     reason: str = ""
 
@@ -168,7 +174,24 @@ def _publish(endpoint: Endpoint, loaded: Loaded, day: date | None, progress: Pro
         run = ads.run_ads(endpoint, loaded, day, progress, take_over=take_over).outcome.run
     else:
         run = run_pipeline(endpoint, loaded, day, progress, take_over=take_over).score.outcome.run
-    return Step(config.pipeline, "done", run.run_id, run.date, run.rows_published)
+    progress("verify", 0, 1)
+    return _verified(endpoint, Step(config.pipeline, "done", run.run_id, run.date, run.rows_published), run)
+
+
+def _verified(endpoint: Endpoint, step: Step, run: Run) -> Step:
+    """Verify what a step has published; the step is refused where anything is wrong."""
+    try:
+        with Client(endpoint) as client:
+            result = verify(client, run, fresh=True)
+    except RaypipeError as error:
+        reason = f"the run {run.run_id} is published, but could not be verified: {error}"
+        return replace(step, status="failed", verified=False, reason=reason)
+    step = replace(step, verified=result.is_ok, verify_seconds=result.seconds)
+    if result.is_ok:
+        return step
+    wrong = ", ".join(check.name for check in result.wrong)
+    reason = f"the run is published, but wrong: {wrong}; `raypipe verify {run.run_id}` shows the difference"
+    return replace(step, status="refused", reason=reason)
 
 
 def _step(name: str, work: Callable[[], Step]) -> Step:

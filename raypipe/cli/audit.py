@@ -1,4 +1,4 @@
-"""`raypipe audit`."""
+"""Define `raypipe audit`."""
 
 from __future__ import annotations
 

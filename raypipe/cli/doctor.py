@@ -21,8 +21,8 @@ def doctor(
 ) -> None:
     """Check whether a run would work; exit 1 when it would fail.
 
-    It checks the connection, version, grants, tables, leftovers, Ray, memory and disk. It changes nothing, except that
-    --clean drops what dead runs left behind.
+    It checks the connection, version, grants, tables, leftovers, the rows of the last runs, Ray, memory and disk. It
+    changes nothing, except that --clean drops what dead runs left behind.
 
     Example: raypipe doctor --url https://scoring@clickhouse.example:8443/analytics
     """
@@ -30,7 +30,10 @@ def doctor(
     with options.endpoint(check=False) as endpoint:
         dropped = _clean(endpoint) if clean else ()
         checks = examination.examine(
-            endpoint, needed_tables(options), embedded=embedded, more={"published rows": _published}
+            endpoint,
+            needed_tables(options),
+            embedded=embedded,
+            more={"published rows": _published, "last runs": _last_runs},
         )
     rows = [(check.name, _SHOWN[check.status], check.detail, check.next_step) for check in checks]
     document = {"checks": [vars(check) for check in checks], "dropped": dropped}
@@ -52,6 +55,20 @@ def _published(client: Client) -> examination.Check:
         again = ", ".join(sorted({f"`raypipe run {run.pipeline} --date {run.date}`" for run in lost}))
         return examination.Check("published rows", "problem", detail, again)
     return examination.Check("published rows", "warning", detail, "raypipe doctor --clean")
+
+
+def _last_runs(client: Client) -> examination.Check:
+    from raypipe.proof import last_runs
+
+    committed = last_runs.committed(client) if describe(client, "raypipe_runs") else []
+    wrong = last_runs.wrong(client, committed)
+    if not wrong:
+        detail = f"the views show the {len(committed)} committed runs of the last {last_runs.DATES} dates"
+        return examination.Check("last runs", "ok", detail if committed else "none yet")
+    detail = "; ".join(f"{run_id}: {', '.join(sentences)}" for run_id, sentences in wrong.items())
+    return examination.Check(
+        "last runs", "problem", detail, ", ".join(f"`raypipe verify {run_id}`" for run_id in wrong)
+    )
 
 
 def _clean(endpoint: Endpoint) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ COMMANDS = {
     "Prepare": ("demo", "migrate", "features", "config"),
     "Fit": ("fit", "sweep", "models"),
     "Score": ("plan", "score", "run", "resume", "rollback"),
-    "Look": ("runs", "why", "audit", "validate", "reachable", "explore", "sql"),
+    "Look": ("runs", "verify", "why", "audit", "validate", "reachable", "explore", "sql"),
     "Operate": ("nightly", "doctor", "submit", "server"),
 }
 

@@ -30,8 +30,8 @@ def nightly(
     """Build the day's features, then run every enabled pipeline.
 
     Pipelines run in dependency order: `enabled` and `after` in their configs say which run, and after which others.
-    A failed pipeline does not stop the others. The exit code is 1 when a pipeline failed, and 3 when a gate refused one
-    and none failed.
+    A failed pipeline does not stop the others. What a pipeline publishes is verified, as `raypipe verify` does. The
+    exit code is 1 when a pipeline failed, and 3 when a gate or the verification refused one and none failed.
 
     Example: raypipe nightly --date 2026-01-31
     """
@@ -66,8 +66,8 @@ def nightly(
 
 
 def _print(steps: Sequence[Step], seconds: float) -> None:
-    rows = [(step.pipeline, step.status, step.rows_published, step.seconds) for step in steps]
-    output.table(("pipeline", "", "rows", "seconds"), rows, f"the night in {seconds:.0f} s")
+    rows = [(step.pipeline, step.status, step.rows_published, step.verified, step.seconds) for step in steps]
+    output.table(("pipeline", "", "rows", "verified", "seconds"), rows, f"the night in {seconds:.0f} s")
     for step in steps:
         if step.reason:
             output.say(f"{step.pipeline} {step.status}: {step.reason}")

@@ -1,4 +1,4 @@
-"""`raypipe why`."""
+"""Define `raypipe why`."""
 
 from __future__ import annotations
 

@@ -10,10 +10,13 @@ import pytest
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.statements import identifier, load_all
+from raypipe.clickhouse.tables import describe_all
 from raypipe.project import shipped
 from tests.conftest import _fresh_database
 from tests.faults.few import few_readers
+from tests.faults.nights import TARGETS
 from tests.faults.oracle import loaded
 from tests.integration.proof.places import Place, spend
 
@@ -61,4 +64,7 @@ def copied(place: Place) -> Iterator[Place]:
         for statement in load_all(shipped() / "sql" / "schema" / "0010_raypipe.sql"):
             if "VIEW" in statement.text:
                 client.run(statement.text)
+        for name, table in describe_all(client).items():
+            if name in TARGETS:
+                current_views.create_missing(client, name, table)
         yield Place(replace(place.publisher, endpoint=own), client, place.loaded)
