@@ -13,11 +13,11 @@ export RAY_USAGE_STATS_ENABLED ?= 0
 # Keeps Ray from rebuilding the environment of a driver that `uv run` started.
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV ?= 0
 
-# The demo always uses the embedded engine, because its tables have the same names as a publisher's.
-DEMO := RAYPIPE_URL= $(BIN)/raypipe
+# The demo always uses the embedded engine and artifacts of its own, because its tables have the same names as a publisher's.
+DEMO := RAYPIPE_URL= RAYPIPE_ARTIFACTS= $(BIN)/raypipe
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo sweep test test-unit test-integration test-versions lint format faults chaos bench check-deploy lock clean
+.PHONY: help venv demo sweep test test-unit test-integration test-versions test-restarts lint format faults chaos bench check-deploy lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,7 +53,10 @@ test-integration: $(STAMP) ## run the integration tests, with real ClickHouse an
 	$(BIN)/pytest tests/integration
 
 test-versions: $(STAMP) ## run the tests marked `versions` on ClickHouse 25.8, 26.1, 26.5 and 26.7, out of chDB's wheels
-	$(BIN)/python tests/versions/run.py
+	$(BIN)/python -m tests.versions.run
+
+test-restarts: $(STAMP) ## kill and restart these versions around and during a swap; takes minutes
+	$(BIN)/python -m tests.versions.run --mark restarts
 
 lint: $(STAMP) ## run ruff, mypy --strict and the import rules
 	$(BIN)/ruff check .

@@ -1,9 +1,10 @@
 """Examine what a run needs: the server, its database, the user's grants, and this machine."""
 
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -22,7 +23,7 @@ from raypipe.clickhouse.schema.version import require_version
 from raypipe.clickhouse.tables import describe
 from raypipe.errors import Denied, RaypipeError, ServerError
 
-__all__ = ["Check", "Status", "clean", "examine", "require_version"]
+__all__ = ["Check", "Status", "clean", "examine"]
 
 Status = Literal["ok", "warning", "problem"]
 
@@ -36,6 +37,9 @@ SHARED_MEMORY_BYTES = 2 * GIB
 SKEW_WARNING_SECONDS = 1.0
 SKEW_PROBLEM_SECONDS = 30.0
 MIGRATE = "raypipe migrate"
+# The first that raypipe supports, and the first that it does not.
+RAY_VERSIONS = ((2, 60), (2, 64))
+INSTALL_RAY = "pip install 'ray[default,data,train,tune]>=2.60,<2.64'"
 
 
 @dataclass(frozen=True)
@@ -52,17 +56,23 @@ class Check:
     next_step: str = ""
 
 
-def examine(endpoint: Endpoint, needed: Needed, *, embedded: bool = False) -> list[Check]:
+Examination = Callable[[Client], Check]
+
+
+def examine(
+    endpoint: Endpoint, needed: Needed, *, embedded: bool = False, more: Mapping[str, Examination] | None = None
+) -> list[Check]:
     """Return every check, in the order in which to repair; change nothing.
 
     Args:
         needed: the tables of the configured pipelines.
         embedded: whether it is the embedded engine, which needs packages of its own.
+        more: further examinations of the database, by name.
     """
-    return [*_server(endpoint, needed), *_machine(embedded)]
+    return [*_server(endpoint, needed, {**DATABASE_CHECKS, **(more or {})}), *_machine(embedded)]
 
 
-def _server(endpoint: Endpoint, needed: Needed) -> list[Check]:
+def _server(endpoint: Endpoint, needed: Needed, examinations: Mapping[str, Examination]) -> list[Check]:
     try:
         with Client(replace(endpoint, database=SYSTEM)) as client:
             checks = [Check("connection", "ok", f"{endpoint} answers"), _version(client), _clock(client)]
@@ -73,12 +83,12 @@ def _server(endpoint: Endpoint, needed: Needed) -> list[Check]:
         with Client(endpoint) as client:
             checks.append(_guarded("tables", partial(_tables, needed), client))
             checks.append(_guarded("grants", partial(_grants, needed), client))
-            return checks + [_guarded(name, check, client) for name, check in DATABASE_CHECKS.items()]
-    except ServerError as error:
+            return checks + [_guarded(name, check, client) for name, check in examinations.items()]
+    except RaypipeError as error:
         return [_failed("connection", error)]
 
 
-def _guarded(name: str, check: Callable[[Client], Check], client: Client) -> Check:
+def _guarded(name: str, check: Examination, client: Client) -> Check:
     """Return the check, or the reason why it failed: a diagnosis must not end at a missing grant."""
     try:
         return check(client)
@@ -110,7 +120,7 @@ def _clock(client: Client) -> Check:
     if skew < SKEW_WARNING_SECONDS:
         return Check("clocks", "ok", "the server's clock agrees with this machine's")
     status: Status = "warning" if skew < SKEW_PROBLEM_SECONDS else "problem"
-    detail = f"the server's clock differs from this machine's by {skew:.1f} s, but times order aliases and models"
+    detail = f"the server's clock is {skew:.1f} s off from this machine's; aliases and models are ordered by time"
     return Check("clocks", status, detail, "synchronise both by NTP")
 
 
@@ -129,7 +139,7 @@ def _space(check: str, label: str, free: int, total: int) -> Check:
 
 
 def _grants(needed: Needed, client: Client) -> Check:
-    required = list(grants.required(client.endpoint.database, needed.declarations))
+    required = list(grants.required(client.endpoint.database, needed.declarations, needed.targets, needed.foreign))
     lacking = grants.missing(client, required)
     if not lacking:
         return Check("grants", "ok", f"{client.endpoint.user} has all {len(required)} that a run needs")
@@ -177,9 +187,7 @@ def _leftovers(client: Client) -> Check:
     tables = leftovers(client)
     over = [leftover.table for leftover in tables if leftover.is_over()]
     if over:
-        return Check(
-            "leftovers", "warning", f"of finished runs or dead processes: {', '.join(over)}", "raypipe doctor --clean"
-        )
+        return Check("leftovers", "warning", f"no longer needed: {', '.join(over)}", "raypipe doctor --clean")
     stale = [leftover.table for leftover in tables if leftover.age is not None and leftover.age > PATIENCE]
     if stale:
         detail = f"older than {PATIENCE // timedelta(hours=1)} h, of unfinished runs: {', '.join(stale)}"
@@ -187,7 +195,7 @@ def _leftovers(client: Client) -> Check:
     return Check("leftovers", "ok", f"{len(tables)} tables of running runs" if tables else "none")
 
 
-DATABASE_CHECKS: dict[str, Callable[[Client], Check]] = {
+DATABASE_CHECKS: dict[str, Examination] = {
     "deduplication": _windows,
     "partitions": _partitions,
     "leftovers": _leftovers,
@@ -208,7 +216,9 @@ def _machine(embedded: bool) -> list[Check]:
 def _ray() -> Check:
     installed = _installed("ray")
     if installed is None:
-        return Check("Ray", "problem", "not installed", "pip install 'ray[default,data,train,tune]>=2.60,<2.64'")
+        return Check("Ray", "problem", "not installed", INSTALL_RAY)
+    if not RAY_VERSIONS[0] <= tuple(map(int, re.findall(r"\d+", installed)[:2])) < RAY_VERSIONS[1]:
+        return Check("Ray", "problem", f"Ray {installed} is not a version that raypipe supports", INSTALL_RAY)
     return Check("Ray", "ok", f"Ray {installed}")
 
 

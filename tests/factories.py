@@ -53,6 +53,7 @@ def manifest(**changes: Any) -> Manifest:
         "values": {},
         "targets": (PublishTarget("ml_model_predictions", ""),),
         "snapshot": None,
+        "pinned": (),
     }
     return Manifest(**{**fields, **changes})
 

@@ -120,16 +120,13 @@ def _details(
         "model_version": run.model_version,
         "context": context.context,
         "context_status": context.status,
-        "metric": "expected revenue an impression",
+        "metric": "expected revenue per impression",
         "significance": "probability that b earns more than a",
         "arms": {
             arm.arm: {
-                "clicks": arm.totals.clicks,
-                "revenue": round(arm.totals.revenue, 6),
+                **arm.to_json(),
                 "users": events.users.get((context.context, arm.arm), 0),
                 "expected": [arm.low, arm.expected, arm.high],
-                "best": arm.best,
-                "share": arm.share,
             }
             for arm in (control, rival)
             if arm is not None

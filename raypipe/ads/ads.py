@@ -1,6 +1,7 @@
 """Learn and publish a day's policy for ads, without Ray: ClickHouse adds up, and the rest takes a second.
 
 events → sums per context and arm → policy, judged on the last days → registry → gate → tests, monitoring, predictions
+→ champion
 """
 
 import hashlib
@@ -8,7 +9,7 @@ import logging
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 from raypipe.ads import ab_tests, bandit, events, monitoring, registration, scoring
@@ -17,6 +18,7 @@ from raypipe.ads.events import AdEvents, AdWindow
 from raypipe.ads.fit import FittedPolicy, PolicySpec
 from raypipe.artifact import files
 from raypipe.artifact.contract import KEY_HASH, key_hash
+from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import load
@@ -27,7 +29,7 @@ from raypipe.data.slices import Slice, Slicing
 from raypipe.errors import GateRefused, RaypipeError, UsageError
 from raypipe.progress import Progress
 from raypipe.registry.record import Registered
-from raypipe.score import gate, prepare, runs
+from raypipe.score import admission, gate, prepare, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest, PublishTarget
 from raypipe.score.run import PublishedRun, execute
@@ -66,10 +68,13 @@ def run_ads(
     Raises:
         DataError: no ad was shown.
         UsageError: the day has not ended yet.
+        Busy: another run holds the lock.
         GateRefused: too many events are unusable, or the policy is worse than the ads as they were shown.
     """
     settings, pipeline = _settings(loaded), loaded.config.pipeline
     with Client(endpoint) as client:
+        if not take_over:
+            lock.require_free(client, pipeline)
         window = _window(client, loaded, settings, day, datetime.now(UTC))
         run_id = f"{pipeline}_{window.day:%Y%m%d}_{secrets.token_hex(4)}"
         sums = f"raypipe_snapshot_{run_id}"
@@ -82,9 +87,10 @@ def run_ads(
             version, fitted = registration.version(client, _spec(loaded, window), ad_events, loaded.config.artifacts)
             if not fitted.decision.promote:
                 raise _held_back(pipeline, version, fitted)
-            version = registration.promote(client, version, fitted.decision.reason)
             manifest = _manifest(client, loaded, window, version, run_id, sums)
-            return _publish(client, loaded, window, ad_events, version, fitted, manifest, progress, take_over)
+            published = _publish(client, loaded, window, ad_events, version, fitted, manifest, progress, take_over)
+            # Last, so that a run that publishes nothing leaves the champion.
+            return replace(published, version=registration.promote(client, version, fitted.decision.reason))
         except BaseException:
             # The reason of the failure matters more than a table that `raypipe doctor --clean` drops as well.
             with suppress(RaypipeError):
@@ -102,7 +108,7 @@ def resume_ads(
     """
     with Client(endpoint) as client:
         run = runs.find(client, run_id)
-    runs.require_unfinished(run)
+    admission.require_unfinished(run)
     return run_ads(endpoint, loaded, run.date, progress, take_over=take_over)
 
 
@@ -205,6 +211,7 @@ def _manifest(
         values={},
         targets=tuple(PublishTarget(table, statement.text) for table, statement in targets),
         snapshot=sums,
+        pinned=(),
     )
 
 

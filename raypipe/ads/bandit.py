@@ -52,6 +52,12 @@ class ArmEstimate:
     share: float
     above_control: float
 
+    def to_json(self) -> dict[str, float]:
+        """Return the sums and the shares as JSON-ready values."""
+        totals = self.totals
+        counts = {"impressions": totals.impressions, "clicks": totals.clicks, "revenue": round(totals.revenue, 6)}
+        return {**counts, "best": self.best, "share": self.share}
+
 
 @dataclass(frozen=True)
 class ContextPolicy:

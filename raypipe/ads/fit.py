@@ -1,4 +1,4 @@
-"""Fit a policy for ads: learned from all days, judged on the last days after learning from the earlier days."""
+"""Fit a policy on all days, and judge one fitted on the earlier days by the last days."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from raypipe.ads.off_policy import Impressions, OffPolicy
 from raypipe.ads.revenue import ArmTotals
 from raypipe.evaluation.decision import Decision
 
-METRIC = "revenue an impression"
+METRIC = "revenue per impression"
 LISTED = 3
 _UNJUDGED = "one part of the window has no impressions"
 

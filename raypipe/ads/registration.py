@@ -56,8 +56,8 @@ def promote(client: Client, model: Registered, reason: str) -> Registered:
 
 
 def _day(model: Registered) -> str:
-    """Return the last day of a version's window."""
-    return str(model.metadata["date"])
+    """Return the last day of a version's window; '' for a version of another kind of model."""
+    return str(model.metadata.get("date", ""))
 
 
 def _training_run(spec: PolicySpec, number: str, started_at: datetime) -> TrainingRun:

@@ -83,20 +83,7 @@ def _stage(client: Client, manifest: Manifest, rows: list[dict[str, Any]], piece
 def _row(context: ContextPolicy, dimensions: Mapping[str, str], version: str) -> dict[str, Any]:
     chosen = context.arm(context.recommended)
     arms = [
-        (
-            arm.arm,
-            {
-                "impressions": arm.totals.impressions,
-                "clicks": arm.totals.clicks,
-                "revenue": round(arm.totals.revenue, 6),
-                "expected": arm.expected,
-                "low": arm.low,
-                "high": arm.high,
-                "best": arm.best,
-                "share": arm.share,
-            },
-        )
-        for arm in context.arms
+        (arm.arm, {**arm.to_json(), "expected": arm.expected, "low": arm.low, "high": arm.high}) for arm in context.arms
     ]
     return {
         KEY: context.context,

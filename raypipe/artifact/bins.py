@@ -63,7 +63,7 @@ def count(values: npt.NDArray[np.float32], edges: Sequence[float]) -> Counts:
 
 
 class Tally:
-    """Count many batches into bins: the features of every 16th row, the scores of all rows."""
+    """Count many batches into bins: the features of a sample of rows, the scores of all rows."""
 
     def __init__(self, bins: Bins) -> None:
         self._bins = bins

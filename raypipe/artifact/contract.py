@@ -80,7 +80,7 @@ class FrozenFeature:
         return [f"transform({text}, {words}, [{codes}], {absent})"]
 
     def _unusable(self, column: str) -> str:
-        """Return a condition that holds where a number is missing: NULL, a sentinel, NaN or an infinity."""
+        """Return a condition that holds for NULL, and for a number also at a sentinel, NaN or an infinity."""
         tests = [f"isNull({column})"] if _is_nullable(self.type) else []
         if self.kind == "category":
             return " OR ".join(tests)

@@ -14,7 +14,8 @@ import posixpath
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -52,7 +53,7 @@ def save(root: str, files: Mapping[str, bytes]) -> Artifact:
         root: the artifacts' folder, any fsspec path.
 
     Raises:
-        ModelError: a file could run code when loaded, or has a name that is not plain.
+        ModelError: a file could run code when loaded, has a name that is not plain, or cannot be written.
         ConfigError: there is no file system for the root.
     """
     for name, content in files.items():
@@ -65,12 +66,13 @@ def save(root: str, files: Mapping[str, bytes]) -> Artifact:
     if system.exists(posixpath.join(folder, MANIFEST)):
         load(artifact.uri, sha256)
         return artifact
-    if is_local(system):
-        _write_local(folder, {**files, MANIFEST: manifest})
-        return artifact
-    # An object store has no rename; the manifest comes last, and without it there is no artifact.
-    for name, content in {**files, MANIFEST: manifest}.items():
-        system.pipe_file(posixpath.join(folder, name), content)
+    with _file_errors("written", folder):
+        if is_local(system):
+            _write_local(folder, {**files, MANIFEST: manifest})
+            return artifact
+        # An object store has no rename; the manifest comes last, and without it there is no artifact.
+        for name, content in {**files, MANIFEST: manifest}.items():
+            system.pipe_file(posixpath.join(folder, name), content)
     return artifact
 
 
@@ -84,14 +86,23 @@ def load(root_or_uri: str, sha256: str, *, pipeline: str = "", version: str = ""
         version: the model version, for errors.
 
     Raises:
-        ModelError: the artifact is missing, has another format, holds changed bytes, a file that its manifest does not
-            list, or a file that could run code.
+        ModelError: the artifact is missing, cannot be read, has another format, holds changed bytes, a file that its
+            manifest does not list, or a file that could run code.
         ConfigError: there is no file system for the path.
     """
     if not _SHA256.match(sha256):
         raise ModelError("This is not the hash of an artifact", found=repr(sha256), allowed="64 hexadecimal digits")
     system, path = file_system(root_or_uri)
     folder = path.rstrip("/") if path.rstrip("/").endswith(sha256) else posixpath.join(path, sha256[:2], sha256)
+    with _file_errors("read", folder):
+        files, document = _verified(system, folder, sha256)
+    if document.get("format") != FORMAT:
+        raise _another_format(document, files, folder, pipeline, version)
+    return files
+
+
+def _verified(system: Any, folder: str, sha256: str) -> tuple[dict[str, bytes], Mapping[str, Any]]:
+    """Return an artifact's files and its manifest, every byte verified."""
     try:
         manifest = system.cat_file(posixpath.join(folder, MANIFEST))
     except FileNotFoundError as error:
@@ -111,9 +122,20 @@ def load(root_or_uri: str, sha256: str, *, pipeline: str = "", version: str = ""
     for name, content in files.items():
         _require(f"{folder}/{name}", content, listed[name]["sha256"])
         _refuse_code(name, content)
-    if document.get("format") != FORMAT:
-        raise _another_format(document, files, folder, pipeline, version)
-    return files
+    return files, document
+
+
+@contextmanager
+def _file_errors(done: str, folder: str) -> Iterator[None]:
+    """Turn a file system's refusal, such as a missing permission or a full disk, into an error."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(
+            f"The artifact cannot be {done}",
+            found=f"{error.strerror or error}, in {folder}",
+            next_step="check the permissions, the free space, and `artifacts` in the config",
+        ) from error
 
 
 def file_system(uri: str) -> tuple[Any, str]:
@@ -203,7 +225,10 @@ def _refuse_strangers(system: Any, folder: str, listed: set[str]) -> None:
 def _refuse_name(name: str) -> None:
     if not _NAME.match(name) or name == MANIFEST:
         raise ModelError(
-            "A file of an artifact must have a plain name", found=repr(name), allowed="letters, digits, dot, - and _"
+            "A file of an artifact must have a plain name",
+            found=repr(name),
+            allowed="letters, digits, dot, - and _",
+            next_step="rename the file in the model's files()",
         )
 
 

@@ -37,7 +37,7 @@ def check_golden(model: Model, stored: bytes) -> int:
     """Score the golden rows again, and return their number.
 
     Raises:
-        ModelError: a score differs by more than 1e-5 (absolute, or relative to scores above 1).
+        ModelError: a score differs by more than TOLERANCE (absolute, or relative to scores above 1).
     """
     rows, expected = _rows(stored)
     scores = np.asarray(answer(model, rows).scores, np.float64)

@@ -5,9 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from raypipe.artifact import files, golden
 from raypipe.artifact.bins import Bins
 from raypipe.artifact.contract import Contract, Matrix
@@ -19,12 +16,10 @@ from raypipe.models.protocol import load_family
 OURS = ("decision.json", "contract.json", "histograms.json", "evaluation.json", golden.FILE)
 GOLDEN_ROWS = 256
 
-Scores = npt.NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class Card:
-    """Everything in an artifact but the model: the columns it reads and the use of its scores.
+    """The description of a model: its columns, bins, threshold and levels.
 
     Attributes:
         family: the dotted path of the class that fitted the model.
@@ -57,7 +52,7 @@ def pack(package: Package, golden_rows: Matrix | Rows, evaluation: Mapping[str, 
 
     Args:
         golden_rows: rows to score again at each loading, as a matrix (rows, features) or with their inputs; the first
-            256 are kept.
+            GOLDEN_ROWS are kept.
     """
     wide = package.model if isinstance(package.model, WideModel) else None
     decision = {

@@ -1,4 +1,4 @@
-"""The output of a bandit: a JSON document, or the policy of each context as a table."""
+"""Print the result of a bandit: a JSON document, or the policy of each context as a table."""
 
 from __future__ import annotations
 
@@ -45,13 +45,9 @@ def document(published: PublishedPolicy, seconds: float) -> dict[str, Any]:
                 "status": context.status,
                 "arms": {
                     arm.arm: {
-                        "impressions": arm.totals.impressions,
+                        **arm.to_json(),
                         "users": events.users.get((context.context, arm.arm), 0),
-                        "clicks": arm.totals.clicks,
-                        "revenue": round(arm.totals.revenue, 6),
                         "expected": {"value": arm.expected, "low": arm.low, "high": arm.high},
-                        "best": arm.best,
-                        "share": arm.share,
                     }
                     for arm in context.arms
                 },

@@ -1,4 +1,4 @@
-"""The output of a comparison of models, and its exit code."""
+"""Print a comparison of models, and choose the exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`raypipe config show` and `raypipe config schema`."""
+"""Define `raypipe config show` and `raypipe config schema`."""
 
 import typer
 

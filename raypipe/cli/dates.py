@@ -1,4 +1,4 @@
-"""Dates on the command line."""
+"""Read dates from the command line."""
 
 from datetime import date
 

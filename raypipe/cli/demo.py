@@ -1,4 +1,4 @@
-"""`raypipe demo`."""
+"""Define `raypipe demo`."""
 
 from datetime import UTC, datetime, timedelta
 

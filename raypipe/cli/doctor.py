@@ -1,4 +1,4 @@
-"""`raypipe doctor`."""
+"""Define `raypipe doctor`."""
 
 import typer
 
@@ -29,7 +29,9 @@ def doctor(
     embedded = load_shared(options.config, options.url).connection.url.startswith(EMBEDDED)
     with options.endpoint(check=False) as endpoint:
         dropped = _clean(endpoint) if clean else ()
-        checks = examination.examine(endpoint, needed_tables(options), embedded=embedded)
+        checks = examination.examine(
+            endpoint, needed_tables(options), embedded=embedded, more={"published rows": _published}
+        )
     rows = [(check.name, _SHOWN[check.status], check.detail, check.next_step) for check in checks]
     document = {"checks": [vars(check) for check in checks], "dropped": dropped}
     title = f"dropped: {', '.join(dropped) or 'nothing'}" if clean else None
@@ -38,11 +40,28 @@ def doctor(
         raise typer.Exit(failures.FAILED)
 
 
+def _published(client: Client) -> examination.Check:
+    from raypipe.score import strays
+
+    findings = strays.find(client) if describe(client, "raypipe_runs") else []
+    if not findings:
+        return examination.Check("published rows", "ok", "the targets hold what the ledger says")
+    detail = "; ".join(map(str, findings))
+    lost = [finding.run for finding in findings if not finding.is_stray]
+    if lost:
+        again = ", ".join(sorted({f"`raypipe run {run.pipeline} --date {run.date}`" for run in lost}))
+        return examination.Check("published rows", "problem", detail, again)
+    return examination.Check("published rows", "warning", detail, "raypipe doctor --clean")
+
+
 def _clean(endpoint: Endpoint) -> tuple[str, ...]:
+    from raypipe.score import strays
     from raypipe.score.run import retire_superseded
 
     with Client(endpoint) as client:
         dropped = examination.clean(client)
         if describe(client, "raypipe_runs") is None:
             return dropped
-        return (*dropped, *(f"rows of {run_id}" for run_id in retire_superseded(client)))
+        retired = [f"rows of {run_id}" for run_id in retire_superseded(client)]
+        removed = strays.remove(client, strays.find(client))
+        return (*dropped, *retired, *(f"{item.rows} rows of {item.run.run_id} in {item.table}" for item in removed))

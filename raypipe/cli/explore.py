@@ -1,4 +1,4 @@
-"""`raypipe explore`."""
+"""Define `raypipe explore`."""
 
 import os
 from dataclasses import asdict

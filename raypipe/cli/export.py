@@ -1,4 +1,4 @@
-"""`raypipe models export`."""
+"""Define `raypipe models export`."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""The end of a command that fails: a message on stderr, a JSON document on stdout, and an exit code."""
+"""End a command that fails: with a message on stderr, a JSON document on stdout, and an exit code."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from raypipe.cli.options import Options
 
 FAILED = 1
+REFUSED = 3
 INTERRUPTED = 130
 TERMINATED = 143
 

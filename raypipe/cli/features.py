@@ -1,4 +1,4 @@
-"""`raypipe features`."""
+"""Define `raypipe features`."""
 
 import time
 from datetime import UTC, datetime

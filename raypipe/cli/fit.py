@@ -1,4 +1,4 @@
-"""`raypipe fit`, and the output of a fit."""
+"""Define `raypipe fit`, and print a fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`raypipe models history`."""
+"""Define `raypipe models history`."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""The `raypipe` command: the commands of this folder, by group."""
+"""Define the `raypipe` command: the commands of this folder, by group."""
 
 from importlib import import_module
 from typing import Any
@@ -13,7 +13,7 @@ COMMANDS = {
     "Prepare": ("demo", "migrate", "features", "config"),
     "Fit": ("fit", "sweep", "models"),
     "Score": ("plan", "score", "run", "resume", "rollback"),
-    "Look": ("runs", "validate", "reachable", "explore", "sql"),
+    "Look": ("runs", "why", "audit", "validate", "reachable", "explore", "sql"),
     "Operate": ("nightly", "doctor", "submit", "server"),
 }
 
@@ -35,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Fit, score and publish models over ClickHouse with Ray, exactly once.\n\n"
     "Begin with `raypipe demo`, then `raypipe run churn`. Exit codes: 0 done, 1 failed, 2 unusable arguments or config,"
-    " 3 a gate refused, 130 interrupted, 143 terminated.",
+    " 3 a gate refused or a proof failed, 130 interrupted, 143 terminated.",
 )
 for name in (name for names in COMMANDS.values() for name in names):
     part = getattr(import_module(f"raypipe.cli.{name}"), name)

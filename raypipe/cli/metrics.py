@@ -1,4 +1,4 @@
-"""The way a metric is shown: its value, and its interval where there is one."""
+"""Show a metric: its value, and its interval where there is one."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""`raypipe migrate`."""
+"""Define `raypipe migrate`."""
 
 import typer
 
@@ -20,8 +20,11 @@ def migrate(
     Example: raypipe migrate --check
     """
     with options.endpoint(check=False) as endpoint:
-        act = migration.plan_at if check else migration.migrate_at
-        report = act(endpoint, needed_tables(options).declarations)
+        needed = needed_tables(options)
+        if check:
+            report = migration.plan_at(endpoint, needed.declarations)
+        else:
+            report = migration.migrate_at(endpoint, needed.declarations, needed.targets)
     differences = [vars(difference) for difference in report.differences]
     document = {"created": report.created, "present": report.present, "differences": differences, "check": check}
     options.show(document, _print, report, check)

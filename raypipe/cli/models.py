@@ -1,4 +1,4 @@
-"""`raypipe models`: the list of versions, and the group of the commands on versions."""
+"""Define `raypipe models`: the list of versions, and the group of the commands on versions."""
 
 from typing import Any
 
@@ -17,17 +17,19 @@ from raypipe.registry import models as registry
 from raypipe.registry.record import Registered
 
 
-class _ListByDefault(TyperGroup):
+class ListByDefault(TyperGroup):
     """The group `models`, in which `raypipe models churn` means `raypipe models list churn`."""
 
+    def with_command(self, args: list[str]) -> list[str]:
+        """Return the arguments, with `list` in front where they name no command of the group."""
+        return args if args[:1] in ([name] for name in (*self.commands, "--help")) else ["list", *args]
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args[:1] not in ([name] for name in (*self.commands, "--help")):
-            args = ["list", *args]
-        return super().parse_args(ctx, args)
+        return super().parse_args(ctx, self.with_command(args))
 
 
 models = typer.Typer(
-    cls=_ListByDefault,
+    cls=ListByDefault,
     help="List, promote, prune and export model versions.\n\nWithout a command it lists the versions.",
 )
 for part in (history, promote, prune, export):

@@ -1,4 +1,4 @@
-"""`raypipe nightly`."""
+"""Define `raypipe nightly`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _print(steps: Sequence[Step], seconds: float) -> None:
 
 
 def _shared(values: Mapping[Any, str], problem: str, key: str) -> Any:
-    """Return the only value of a key, by the pipelines that have it; None where no pipeline does.
+    """Return the value that all pipelines share; None if none sets it.
 
     Raises:
         UsageError: the pipelines have several values.

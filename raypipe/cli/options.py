@@ -1,4 +1,4 @@
-"""The options that commands share, and the decorator that supplies them."""
+"""Define the options that commands share, and the decorator that supplies them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -72,7 +72,7 @@ class Options:
     has_printed: bool = False
 
     def show(self, document: Mapping[str, Any], printer: Callable[..., None], *arguments: Any) -> None:
-        """Print the command's result: the document for --json, else what the printer makes of its arguments."""
+        """Print the document for --json; otherwise call the printer."""
         if not self.json:
             printer(*arguments)
             return
@@ -180,4 +180,5 @@ def needed_tables(options: Options) -> Needed:
     pipelines = [options.load(name) for name in list_pipelines(options.config)]
     # The commands of a pipeline report its missing files.
     files = {path for loaded in pipelines for path in loaded.sql_files() if path.is_file()}
-    return needed({table for loaded in pipelines for table in loaded.tables()}, files)
+    targets = sorted({publish.target for loaded in pipelines for publish in loaded.config.publish})
+    return replace(needed({table for loaded in pipelines for table in loaded.tables()}, files), targets=tuple(targets))

@@ -1,4 +1,4 @@
-"""The output of commands: one JSON document or tables on stdout; progress and messages on stderr."""
+"""Print for commands: one JSON document or tables on stdout; progress and messages on stderr."""
 
 import json
 import math

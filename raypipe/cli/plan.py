@@ -1,4 +1,4 @@
-"""`raypipe plan`."""
+"""Define `raypipe plan`."""
 
 from typing import Any
 

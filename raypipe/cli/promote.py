@@ -1,4 +1,4 @@
-"""`raypipe models promote`."""
+"""Define `raypipe models promote`."""
 
 import getpass
 

@@ -1,4 +1,4 @@
-"""`raypipe models prune`."""
+"""Define `raypipe models prune`."""
 
 from __future__ import annotations
 

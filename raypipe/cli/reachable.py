@@ -1,4 +1,4 @@
-"""`raypipe reachable`."""
+"""Define `raypipe reachable`."""
 
 from raypipe.cli import output
 from raypipe.cli.metrics import cell

@@ -1,4 +1,4 @@
-"""`raypipe resume`."""
+"""Define `raypipe resume`."""
 
 import time
 

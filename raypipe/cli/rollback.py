@@ -1,4 +1,4 @@
-"""`raypipe rollback`."""
+"""Define `raypipe rollback`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""`raypipe run`."""
+"""Define `raypipe run`."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from raypipe.cli import bandits, comparisons, output, settings, validate
@@ -41,12 +42,14 @@ def run(options: Options, pipeline: Pipeline, date: Date = LATEST, take_over: Ta
 
             with output.progress() as progress:
                 published = ads.run_ads(endpoint, loaded, day, progress, take_over=take_over)
+            _warn_of_settings(options, settings.BANDIT, f"{pipeline} is a bandit and does not read them")
             bandits.show(options, endpoint, loaded, published, time.perf_counter() - started)
         elif loaded.config.baselines is not None:
             from raypipe.compare.compare import compare
 
             with output.progress() as progress:
                 comparison = compare(endpoint, loaded, day, progress)
+            _warn_of_settings(options, settings.COMPARISON, f"{pipeline} is a comparison and does not read them")
             comparisons.show(options, comparison)
         else:
             from raypipe import night
@@ -54,7 +57,9 @@ def run(options: Options, pipeline: Pipeline, date: Date = LATEST, take_over: Ta
             with output.progress() as progress:
                 result = night.run_pipeline(endpoint, loaded, day, progress, take_over=take_over)
             seconds = time.perf_counter() - started
-            _warn_of_settings(options, pipeline, result)
+            if result.fit is None:
+                reason = f"{pipeline} has a champion, so nothing was fitted; `raypipe fit {pipeline}` fits with them"
+                _warn_of_settings(options, (*settings.READS["score"], *settings.READS["validate"]), reason)
             document = {
                 **monitored_document(result.score, seconds, result.scoring_seconds),
                 "fit": fit_document(result.fit) if result.fit else None,
@@ -63,15 +68,11 @@ def run(options: Options, pipeline: Pipeline, date: Date = LATEST, take_over: Ta
             options.show(document, _print, endpoint, result, document, options.url)
 
 
-def _warn_of_settings(options: Options, pipeline: str, result: NightResult) -> None:
-    """Name the values of --set that only a fit reads, after a run that fitted nothing."""
-    keys = settings.keys_of(options.overrides)
-    unread = [key for key in keys if not settings.reads("score", key) and not settings.reads("validate", key)]
-    if unread and result.fit is None:
-        output.tell(
-            f"warning: --set {', '.join(unread)} had no effect: {pipeline} has a champion, so nothing was fitted;"
-            f" `raypipe fit {pipeline}` fits with these values"
-        )
+def _warn_of_settings(options: Options, sections: Iterable[str], reason: str) -> None:
+    """Name the values of --set that this run did not read."""
+    keys = settings.unread(settings.keys_of(options.overrides), sections)
+    if keys:
+        output.tell(f"warning: --set {', '.join(keys)} had no effect: {reason}")
 
 
 def _print(endpoint: Endpoint, result: NightResult, document: dict[str, Any], url: str | None) -> None:

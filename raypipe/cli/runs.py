@@ -1,4 +1,4 @@
-"""`raypipe runs`."""
+"""Define `raypipe runs`."""
 
 from raypipe.cli import output
 from raypipe.cli.options import Limit, Only, Options, command

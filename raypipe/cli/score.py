@@ -1,4 +1,4 @@
-"""`raypipe score`, and the output of a published run."""
+"""Define `raypipe score`, and print a published run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`raypipe server`."""
+"""Define `raypipe server`."""
 
 import shutil
 from pathlib import Path

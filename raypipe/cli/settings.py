@@ -1,4 +1,4 @@
-"""The sections of the configuration that each command reads, so that a --set without effect is refused."""
+"""Name the sections of the configuration that each command reads, so that a --set without effect is refused."""
 
 from collections.abc import Iterable
 
@@ -10,18 +10,21 @@ TEST_ROWS = ("carry", "inputs", "label", "features", "levels", "parameters", "sp
 FIT = (*TEST_ROWS, "model", "baselines", "score.slice_rows")
 SCORE = ("score", "monitor", "publish")
 NIGHT = (*FIT, *SCORE, "ads")
+# `raypipe run` reads these for a bandit and for a comparison.
+BANDIT = ("ads", "features", "split", "evaluate", *SCORE)
+COMPARISON = (*TEST_ROWS, "baselines", "score.slice_rows")
 
 # A command that is not here reads every section.
 READS = {
     "fit": FIT,
     "sweep": (*FIT, "sweep"),
-    "plan": SCORE,
+    "plan": ("score", "publish"),
     "score": SCORE,
     "rollback": SCORE,
     "run": NIGHT,
     "nightly": (*NIGHT, "enabled", "after"),
     "models promote": TEST_ROWS,
-    "validate": ("label", "split", "evaluate", "ads"),
+    "validate": ("label", "parameters", "split", "evaluate", "ads"),
 }
 
 
@@ -47,7 +50,13 @@ def refuse_unread(command: str, overrides: Iterable[str]) -> None:
 
 def reads(command: str, key: str) -> bool:
     """Tell whether a command reads a dotted key, or a part of what the key names."""
-    return any(_overlap(key, section) for section in (*COMMON, *READS[command]))
+    return not unread([key], READS[command])
+
+
+def unread(keys: Iterable[str], sections: Iterable[str]) -> list[str]:
+    """Return the dotted keys outside of these sections and of those that every command reads."""
+    known = (*COMMON, *sections)
+    return [key for key in keys if not any(_overlap(key, section) for section in known)]
 
 
 def keys_of(overrides: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`raypipe sql`."""
+"""Define `raypipe sql`."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""`raypipe submit`."""
+"""Define `raypipe submit`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from raypipe.cluster.job_request import Request, new_id, refuse_secrets, variabl
 from raypipe.errors import UsageError
 
 if TYPE_CHECKING:
-    from raypipe.cluster.job_server import Server, State
+    from raypipe.cluster.job_server import JobState, Server
 
 # Their result is about this machine, or they would never end.
 REFUSED = ("submit", "server")
@@ -76,7 +76,7 @@ def submit(
     _show(options, request, server, state, time.perf_counter() - started)
 
 
-def _show(options: Options, request: Request, server: Server, state: State | None, seconds: float) -> None:
+def _show(options: Options, request: Request, server: Server, state: JobState | None, seconds: float) -> None:
     """Print the job's result, and exit with its code."""
     code = None if state is None else _exit_code(state)
     document = {
@@ -97,7 +97,7 @@ def _show(options: Options, request: Request, server: Server, state: State | Non
         raise typer.Exit(code)
 
 
-def _exit_code(state: State) -> int:
+def _exit_code(state: JobState) -> int:
     if state.status == "SUCCEEDED":
         return 0
     if state.status == "STOPPED":
@@ -115,12 +115,15 @@ def _usable(command: Sequence[str]) -> tuple[str, ...]:
         UsageError: the command would be refused on the cluster.
     """
     from raypipe.cli.main import app
+    from raypipe.cli.models import ListByDefault
 
     words = tuple(command[1:] if command[0] == "raypipe" else command)
     known = typer.main.get_command(app)
     path = "raypipe"
     rest = list(words)
     while isinstance(getattr(known, "commands", None), dict):
+        if isinstance(known, ListByDefault):
+            rest = known.with_command(rest)
         name = rest.pop(0) if rest else ""
         allowed = sorted(set(known.commands) - set(REFUSED))  # type: ignore[attr-defined]
         if name not in allowed:

@@ -1,4 +1,4 @@
-"""`raypipe sweep`."""
+"""Define `raypipe sweep`."""
 
 import re
 import secrets
@@ -15,8 +15,6 @@ from raypipe.cli.dates import LATEST, parse_date
 from raypipe.cli.metrics import SUMMARY, WITH_INTERVAL, cell
 from raypipe.cli.options import AsOf, Options, command, endpoint_of
 from raypipe.errors import UsageError
-
-# Metrics that a table shows besides the metric that decides.
 
 
 @command(reads="sweep")

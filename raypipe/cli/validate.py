@@ -1,4 +1,4 @@
-"""`raypipe validate`, and the output of validations."""
+"""Define `raypipe validate`, and print validations."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -123,7 +123,11 @@ class Client:
         """Return the single value of a query that yields one row and one column."""
         rows = self.rows(sql, parameters, settings)
         if len(rows) != 1 or len(rows[0]) != 1:
-            raise DataError("A query did not yield exactly one value", found=f"{len(rows)} rows")
+            raise DataError(
+                "A query did not yield exactly one value",
+                found=f"{len(rows)} rows",
+                next_step="ask for one row of one column",
+            )
         return rows[0][0]
 
     def table(self, sql: str, parameters: Parameters | None = None, settings: QuerySettings | None = None) -> pa.Table:

@@ -43,8 +43,6 @@ def connected(
             allowed="chdb:PATH, such as chdb:.raypipe/clickhouse",
             next_step="name a folder for the data; a new folder is created",
         )
-    # The embedded engine is an extra; only its users pay for the import.
-
     with open_embedded(Path(path)) as lease:
         yield lease.endpoint
 

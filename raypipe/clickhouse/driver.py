@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from clickhouse_connect.driver.exceptions import OperationalError
 from raypipe.clickhouse import pins
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.server_errors import translated
+from raypipe.errors import ConfigError
 
 CONNECT_TIMEOUT_SECONDS = 10
 
@@ -27,14 +29,35 @@ def opened(endpoint: Endpoint, settings: Mapping[str, Any]) -> Driver:
     """Connect to an endpoint; each statement then carries the settings and the pins.
 
     Raises:
-        ConfigError: the user's profile changes answers in a way that raypipe cannot undo.
+        ConfigError: the user's profile changes answers in a way that raypipe cannot undo, or the password file or the
+            CA file cannot be used.
     """
     with translated(str(endpoint)):
+        _require_authorities(endpoint)
         driver = _connected(endpoint, settings)
         # urllib3 would replay a request on a fresh connection; only `retry.repeat` may.
         driver.http_retries = 0  # type: ignore[attr-defined]
-        pins.pin(driver, str(endpoint), settings)
+        try:
+            pins.pin(driver, str(endpoint), settings)
+        except BaseException:
+            driver.close()
+            raise
         return driver
+
+
+def _require_authorities(endpoint: Endpoint) -> None:
+    """Refuse a `ca_file` that TLS cannot use; the driver would report it as a server that does not answer."""
+    if endpoint.ca_file is None or not endpoint.url.startswith("https:"):
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(endpoint.ca_file)
+    except OSError as error:
+        raise ConfigError(
+            f"The CA file {endpoint.ca_file} cannot be used",
+            found=error.strerror or str(error),
+            allowed="a PEM bundle of certificates",
+            next_step="correct connection.ca_file or RAYPIPE_CA_FILE",
+        ) from error
 
 
 def _connected(endpoint: Endpoint, settings: Mapping[str, Any]) -> Driver:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -11,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from raypipe.clickhouse.file_access import others_may_read
 from raypipe.clickhouse.statements import identifier
 from raypipe.errors import ConfigError, UsageError
+from raypipe.masking import masked
 
 PASSWORD_VARIABLE = "RAYPIPE_PASSWORD"
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -51,7 +51,7 @@ class Endpoint:
         if parts.password:
             raise UsageError(
                 "The URL of ClickHouse contains a password",
-                found=_masked(url),
+                found=masked(url),
                 allowed="a URL without a password, which would show in process lists and logs",
                 next_step=f"put the password into {PASSWORD_VARIABLE}, or into a file named by password_file",
             )
@@ -81,8 +81,12 @@ class Endpoint:
         try:
             readable_by_others = others_may_read(path)
             text = path.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ConfigError(f"The password file {path} cannot be read", found=error.strerror) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"The password file {path} cannot be read",
+                found=error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8 text",
+                next_step="correct connection.password_file or RAYPIPE_PASSWORD_FILE, or the file",
+            ) from error
         if readable_by_others:
             raise ConfigError(f"The password file {path} is readable by others", next_step=f"run `chmod 600 {path}`")
         return text
@@ -91,11 +95,6 @@ class Endpoint:
 def _unusable(url: str) -> UsageError:
     return UsageError(
         "The URL of ClickHouse cannot be used",
-        found=_masked(url),
+        found=masked(url),
         allowed="http(s)://user@host:port/database, or chdb:PATH for the embedded engine",
     )
-
-
-def _masked(url: str) -> str:
-    shown = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
-    return re.sub(r"\?.*", "?***", shown)

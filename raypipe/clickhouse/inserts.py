@@ -54,7 +54,10 @@ def require_names(table: str, columns: Sequence[str], given: Sequence[str]) -> N
     if missing or unknown:
         parts = [f"no {', '.join(missing)}"] * bool(missing) + [f"unknown {', '.join(unknown)}"] * bool(unknown)
         raise DataError(
-            f"The rows for {table} do not have its columns", found="; ".join(parts), allowed=", ".join(columns)
+            f"The rows for {table} do not have its columns",
+            found="; ".join(parts),
+            allowed=", ".join(columns),
+            next_step="rename the columns of the rows, or run `raypipe migrate --check` for a table of raypipe's",
         )
 
 
@@ -68,9 +71,10 @@ def require_ranges(table: str, data: pa.Table, types: Mapping[str, str]) -> None
         for value in extremes.values():
             if value is not None and not bounds[0] <= _day(value) <= bounds[1]:
                 raise DataError(
-                    f"The column {name} of {table} cannot hold one of the dates",
+                    f"A date does not fit into the column {name} of {table}",
                     found=value.isoformat(),
                     allowed=f"{bounds[0].isoformat()} to {bounds[1].isoformat()} ({types[name]})",
+                    next_step=f"correct the date, or give {name} a type with a wider range",
                 )
 
 

@@ -33,6 +33,7 @@ class Owner:
 
     Attributes:
         boot, namespace, started: tell the process from another of its host's name and number; empty where unknown.
+        days: the first and the last day that a build of features may change, as `2026-01-01 2026-01-31`; empty for any.
     """
 
     run_id: str
@@ -42,12 +43,13 @@ class Owner:
     boot: str = ""
     namespace: str = ""
     started: str = ""
+    days: str = ""
 
     @classmethod
-    def here(cls, run_id: str) -> Owner:
+    def here(cls, run_id: str, days: str = "") -> Owner:
         """Return this process as the owner of a run."""
         here, since = processes.here(), datetime.now(UTC).isoformat(timespec="microseconds")
-        return cls(run_id, socket.gethostname(), here.pid, since, here.boot, here.namespace, here.started)
+        return cls(run_id, socket.gethostname(), here.pid, since, here.boot, here.namespace, here.started, days)
 
     @classmethod
     def from_json(cls, text: str) -> Owner:
@@ -65,8 +67,19 @@ class Owner:
         process = Process(self.pid, self.boot, self.namespace, self.started)
         return self.host == socket.gethostname() and process.is_gone
 
+    @property
+    def process(self) -> str:
+        """Return the owner's process for a message."""
+        return f"process {self.pid} on {self.host}, since {self.since}"
+
+    @property
+    def is_alive(self) -> bool:
+        """Return whether the owner's process works on this machine; False where that cannot be known from here."""
+        process = Process(self.pid, self.boot, self.namespace, self.started)
+        return self.host == socket.gethostname() and process.is_near and not process.is_gone
+
     def __str__(self) -> str:
-        return f"run {self.run_id}, process {self.pid} on {self.host}, since {self.since}"
+        return f"run {self.run_id}, {self.process}"
 
 
 @dataclass(frozen=True)
@@ -195,15 +208,24 @@ def require_free(client: Client, pipeline: str) -> None:
 
 
 def _busy(client: Client, pipeline: str, held: Owner | None) -> Busy:
-    gone = " (this process is gone)" if held is not None and held.is_dead else ""
-    is_run = held is None or held.run_id != _versions_owner(pipeline)
-    finish = f" finish it with `raypipe resume {held.run_id}`," if held and _has_row(client, held.run_id) else ""
-    work = "a run is at work" if is_run else "its versions are being changed"
+    if held is None:
+        return Busy(
+            f"The pipeline {pipeline} was locked a moment ago",
+            found="an owner that has finished by now",
+            next_step="repeat the command",
+        )
+    gone = " (this process is gone)" if held.is_dead else ""
+    finish = f" finish it with `raypipe resume {held.run_id}`," if _has_row(client, held.run_id) else ""
+    work = "its versions are being changed" if held.run_id == _without_run(pipeline) else "a run is at work"
     return Busy(
         f"The pipeline {pipeline} is locked: {work}",
-        found=f"{held or 'an owner that has finished by now'}{gone}",
+        found=f"{_shown(pipeline, held)}{gone}",
         next_step=f"wait for it,{finish} or repeat with --take-over when it is surely dead",
     )
+
+
+def _shown(pipeline: str, owner: Owner) -> str:
+    return owner.process if owner.run_id == _without_run(pipeline) else str(owner)
 
 
 def require(client: Client, lock: Lock) -> None:
@@ -216,8 +238,9 @@ def require(client: Client, lock: Lock) -> None:
     if not locks or locks[-1] != lock:
         raise Busy(
             f"Another process took over the lock of the pipeline {lock.pipeline} during this run",
-            found=str(locks[-1].owner) if locks else "no lock",
-            next_step="leave the rest to the other run; this run published nothing",
+            found=_shown(lock.pipeline, locks[-1].owner) if locks else "no lock",
+            next_step="leave the rest to the other run: this run is not committed, and the other run decides what is"
+            " published",
         )
 
 
@@ -228,7 +251,7 @@ def release(client: Client, pipeline: str, owner: Owner) -> None:
             client.run(client.topology.drop(lock.table))
 
 
-def _versions_owner(pipeline: str) -> str:
+def _without_run(pipeline: str) -> str:
     """Return the id that stands for a run's where `held` takes the lock."""
     return f"{pipeline}_models"
 
@@ -241,7 +264,7 @@ def held(client: Client, pipeline: str, owner: Owner | None = None, *, take_over
         Busy: another owner holds the lock.
     """
     # Without a run the name never changes, so that a lock is taken silently when its process died on this host.
-    owner = owner or Owner.here(_versions_owner(pipeline))
+    owner = owner or Owner.here(_without_run(pipeline))
     try:
         yield acquire(client, pipeline, owner, take_over=take_over)
     finally:

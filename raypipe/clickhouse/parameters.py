@@ -7,13 +7,14 @@ from typing import Any
 
 Parameters = Mapping[str, Any]
 
-_PLACEHOLDER = re.compile(r"\{(\w+):([^}]+)\}")
+# A space may stand on either side of the colon, as in ClickHouse.
+PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\s*:\s*([^}]+)\}")
 
 
 def bound(sql: str, parameters: Parameters | None) -> dict[str, Any]:
     """Return the parameters as the driver sends them; none for a query that binds nothing."""
     # Values for a query without a placeholder would make the driver format the text itself, by its `%` signs.
-    kinds = dict(_PLACEHOLDER.findall(sql))
+    kinds = dict(PLACEHOLDER.findall(sql))
     if not parameters or not kinds:
         return {}
     return {name: _instant(value, kinds.get(name, "")) for name, value in parameters.items()}

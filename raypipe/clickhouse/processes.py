@@ -23,10 +23,15 @@ class Process:
     started: str
 
     @property
+    def is_near(self) -> bool:
+        """Return whether the process runs, or ran, where its number means the same as here."""
+        known = here()
+        return bool(known.boot and known.namespace) and (self.boot, self.namespace) == (known.boot, known.namespace)
+
+    @property
     def is_gone(self) -> bool:
         """Return whether the process has ended; False where that cannot be known from here."""
-        known = here()
-        if not known.boot or not known.namespace or (self.boot, self.namespace) != (known.boot, known.namespace):
+        if not self.is_near:
             return False
         try:
             os.kill(self.pid, 0)

@@ -5,6 +5,7 @@ from typing import Any
 
 from urllib3.exceptions import HTTPError
 
+from raypipe.clickhouse.server_errors import failure
 from raypipe.errors import ServerError
 
 _SERVER_EXCEPTION = re.compile(r"Code: (\d+)\. DB::Exception: .*?(?=\s+\d+ \w+\s+__exception__|\Z)", re.DOTALL)
@@ -37,11 +38,7 @@ class ResponseBody:
         match = _SERVER_EXCEPTION.search(partial.decode("utf-8", errors="replace"))
         if match is None:
             return None
-        failed = ServerError(
-            f"A query on ClickHouse at {self._where} failed while its result was read", found=match[0].strip()
-        )
-        failed.code = int(match[1])
-        return failed
+        return failure(int(match[1]), match[0].strip(), self._where)
 
     def close(self) -> None:
         self.closed = True

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from clickhouse_connect.driver.exceptions import Error as DriverError
+from clickhouse_connect.driver.exceptions import NotSupportedError, ProgrammingError
 from urllib3.exceptions import HTTPError
 
 from raypipe.errors import Denied, ServerError, Transient, Unreachable
@@ -44,6 +45,7 @@ DENIED = {
 ACCESS_DENIED = 497
 MEMORY_LIMIT = 241
 NO_SPACE = 243
+SETTING_CONSTRAINT = 452
 # Errors of the SQL itself, or of the table that it reads.
 STATEMENT = {
     16: "NO_SUCH_COLUMN_IN_TABLE",
@@ -64,7 +66,7 @@ NEXT_STEPS = {
     62: "correct the statement where the message points",
     81: "`raypipe migrate` creates the database and raypipe's tables, or correct the URL's last part",
     164: "give the user a profile that may change settings (readonly = 0), and the grants of sql/grants.sql",
-    452: "take the constraint on this setting out of the user's profile",
+    SETTING_CONSTRAINT: "take the constraint on this setting out of the user's profile",
     MEMORY_LIMIT: "give the user more memory (max_memory_usage), or lower score.slice_rows and score.chunk_rows",
     NO_SPACE: "free space on the server's disk, then `raypipe resume` the run",
 }
@@ -89,13 +91,25 @@ def translate(error: Exception, where: str) -> ServerError:
     """Return the raypipe error for an error of the driver or the network; `where` names the address."""
     code = code_of(error)
     text = _server_text(error)
-    if code is None:
-        return Unreachable(
-            f"No ClickHouse answers at {where}",
-            found=_root_cause(error),
-            allowed="ClickHouse's HTTP protocol: port 8123, or 8443 with https",
-            next_step="check that the server is up and that the URL names its HTTP port; `raypipe doctor` tests it",
+    if code is not None:
+        return failure(code, text, where)
+    if isinstance(error, (ProgrammingError, NotSupportedError)):
+        # The driver itself refuses a setting that the profile fixes, or a type that it does not know.
+        return ServerError(
+            f"ClickHouse's driver refused a statement for {where}",
+            found=text,
+            next_step=NEXT_STEPS[SETTING_CONSTRAINT] if "readonly" in text else None,
         )
+    return Unreachable(
+        f"No ClickHouse answers at {where}",
+        found=_root_cause(error),
+        allowed="ClickHouse's HTTP protocol: port 8123, or 8443 with https",
+        next_step="check that the server is up and that the URL names its HTTP port; `raypipe doctor` tests it",
+    )
+
+
+def failure(code: int, text: str, where: str) -> ServerError:
+    """Return the raypipe error for one of ClickHouse's error codes, with the server's text."""
     if code in DENIED:
         failed: ServerError = Denied(
             f"ClickHouse at {where} refused access ({DENIED[code]})",

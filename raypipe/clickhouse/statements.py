@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from raypipe.clickhouse.parameters import PLACEHOLDER
 from raypipe.errors import ConfigError, UsageError
 from raypipe.project import sql_path
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _HEADER = re.compile(r"--\s*([a-z_]+)\s*:\s*(.*)\Z")
-_BOUND = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\s*:")
 _TOKEN = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`|/\*.*?\*/|--[^\n]*""", re.DOTALL)
 # Quotes and comments match too, so that an include inside them stays text.
 _INCLUDE = re.compile(_TOKEN.pattern + r"|\{include:(?P<include>[^{}]*)\}", re.DOTALL)
@@ -37,7 +37,7 @@ class Statement:
     @property
     def parameters(self) -> frozenset[str]:
         """Return the names of the text's bound parameters."""
-        return frozenset(_BOUND.findall(without_comments(self.text)))
+        return frozenset(name for name, _ in PLACEHOLDER.findall(without_comments(self.text)))
 
     @property
     def placeholders(self) -> frozenset[str]:
@@ -82,7 +82,17 @@ def _read(path: Path, folder: Path, chain: tuple[Path, ...]) -> list[Statement]:
         name = match["include"]
         return match[0] if name is None else _included(name, folder, (*chain, path))
 
-    text = _INCLUDE.sub(filled, path.read_text(encoding="utf-8"))
+    try:
+        written = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The SQL file {path} cannot be read",
+            found="bytes that are not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror,
+            next_step="correct the file, or its name in the config",
+        ) from error
+    text = _INCLUDE.sub(filled, written)
     return [_statement(part, str(path)) for part in _split(text) if without_comments(part).strip()]
 
 
@@ -153,9 +163,10 @@ def identifier(name: str) -> str:
     parts = name.split(".")
     if len(parts) > 2 or not all(_NAME.match(part) for part in parts):
         raise UsageError(
-            "Not a name that raypipe puts into SQL",
+            "This name cannot be used in SQL",
             found=repr(name),
             allowed="letters, digits and underscores, not starting with a digit; optionally database.table",
+            next_step="rename it, or correct it in the config",
         )
     return ".".join(f"`{part}`" for part in parts)
 

@@ -103,6 +103,12 @@ def locate(client: Client, table: str) -> tuple[str, str]:
     return database or client.endpoint.database, name
 
 
+def short_name(client: Client, table: str) -> str:
+    """Return a table's name, with its database in front only where it is not the client's."""
+    database, name = locate(client, table)
+    return name if database == client.endpoint.database else f"{database}.{name}"
+
+
 def split_expressions(text: str) -> tuple[str, ...]:
     """Split a comma-separated list of expressions; commas inside parentheses and quotes do not count.
 

@@ -120,6 +120,15 @@ class Topology:
         sql = f"ALTER TABLE {identifier(twin)}{self._on} MOVE PARTITION ID {literal(partition)}"
         return [*self._synced(twin), (f"{sql} TO TABLE {identifier(target)}", self.alter_settings)]
 
+    def settle(self, table: str) -> Command | None:
+        """Return the statement that removes a table's outdated parts at once; a replicated table needs none.
+
+        Dropping a partition, even one that does not exist, removes every outdated part that no query reads.
+        """
+        if self.cluster:
+            return None
+        return f"ALTER TABLE {identifier(table)} DROP PARTITION ID 'none'", self.alter_settings
+
     def attach(self, twin: str, target: str, partition: str) -> Command:
         """Return the statement that links the target's partition into a twin; the target keeps it.
 

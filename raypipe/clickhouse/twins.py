@@ -38,7 +38,7 @@ def create(client: Client, twin: str, target: str, table: Table, pipeline: str) 
 
 
 def drop_former(client: Client, pipeline: str, epoch: int) -> None:
-    """Drop the pipeline's twins up to an epoch, whose owner has filled no twin yet."""
+    """Drop the pipeline's twins of an epoch, before its owner fills a twin, and of all earlier epochs."""
     for name in _of_pipeline(client, pipeline):
         if int(name.rpartition("_e")[2]) <= epoch:
             client.run(client.topology.drop(name))

@@ -1,9 +1,9 @@
 """Follow a job's log until the job ends, across broken connections."""
 
 import logging
-import threading
+import time
 
-from raypipe.cluster.job_server import Server, State, Write
+from raypipe.cluster.job_server import JobState, Server, TokenRefused, Write
 from raypipe.errors import ClusterError
 
 log = logging.getLogger(__name__)
@@ -34,20 +34,21 @@ class _Log:
             self._write(fresh)
 
 
-def follow(server: Server, submission_id: str, write: Write) -> State:
+def follow(server: Server, submission_id: str, write: Write) -> JobState:
     """Write a job's log until the job ends, and return its final state.
 
     Raises:
-        ClusterError: the server no longer answers.
+        ClusterError: the server no longer answers, or no longer accepts the token.
     """
     shown = _Log(write)
     failures = 0
-    pause = threading.Event()
     while True:
         try:
             shown.again()
             server.follow(submission_id, shown)
             state = server.state(submission_id)
+        except TokenRefused:
+            raise
         except ClusterError as error:
             failures += 1
             if failures >= ATTEMPTS:
@@ -58,9 +59,9 @@ def follow(server: Server, submission_id: str, write: Write) -> State:
                     " long as the head does",
                 ) from error
             log.warning("%s; trying again", error.problem)
-            pause.wait(min(PAUSE_SECONDS * 2**failures, LONGEST_PAUSE_SECONDS))
+            time.sleep(min(PAUSE_SECONDS * 2**failures, LONGEST_PAUSE_SECONDS))
             continue
         failures = 0
         if state.is_over:
             return state
-        pause.wait(PAUSE_SECONDS)
+        time.sleep(PAUSE_SECONDS)

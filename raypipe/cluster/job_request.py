@@ -14,8 +14,10 @@ from typing import Any
 from raypipe import __version__
 from raypipe.clickhouse.endpoint import PASSWORD_VARIABLE
 from raypipe.cluster import token
-from raypipe.config.load import load_shared
-from raypipe.errors import RaypipeError, UsageError
+from raypipe.config.document import read
+from raypipe.config.problems import refusal
+from raypipe.errors import UsageError
+from raypipe.masking import masked
 
 PASSWORD_FILE_VARIABLE = "RAYPIPE_PASSWORD_FILE"
 # A shorter secret could be part of any word.
@@ -31,7 +33,6 @@ _SECRET_NAME = re.compile(
     r"PASSWORD(?!_FILE)|PASSWD|PASSPHRASE|TOKEN(?!_PATH)|SECRET|CREDENTIAL|API_?KEY|(^|_)KEY(_|$)", re.IGNORECASE
 )
 _URL_WITH_PASSWORD = re.compile(r"://[^/@\s:]*:[^@\s]+@")
-_PASSWORD_PART = re.compile(r"(://[^/@\s:]*):[^@\s]+@")
 
 
 @dataclass(frozen=True)
@@ -52,28 +53,32 @@ class Request:
 
     @property
     def entrypoint(self) -> str:
-        """The shell command for the cluster."""
+        """Return the shell command for the cluster."""
         return shlex.join(("python", "-m", "raypipe", *self.words))
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The facts that Ray stores with the job."""
+        """Return the facts that Ray stores with the job."""
         return {"raypipe": __version__}
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """The lines of the requirements file without comments; none without a file."""
+        """Return the lines of the requirements file without comments; none without a file."""
         if self.requirements is None:
             return ()
         lines = [line.rstrip() for line in self.requirements.read_text(encoding="utf-8").splitlines()]
         return tuple(line for line in lines if line and not line.lstrip().startswith("#"))
 
     def runtime_env(self, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
-        """Return Ray's `runtime_env`: the files, packages and variables of the job."""
+        """Return Ray's `runtime_env`: the files, packages and variables of the job.
+
+        Raises:
+            ConfigError: a configuration that would be sent cannot be parsed, and may name a password file.
+        """
         wanted: dict[str, Any] = {"env_vars": {**GENTLE_STOP, **self.variables}}
         if self.working_dir is not None:
             wanted["working_dir"] = str(self.working_dir)
-            wanted["excludes"] = [*EXCLUDED, *_secret_files_inside(self.working_dir, environ)]
+            wanted["excludes"] = [*EXCLUDED, *_secret_files_inside(self.working_dir, self.words, environ)]
         if self.requirements is not None:
             # Hashes make pip refuse other files; a lock names every dependency, so pip has none to resolve.
             options = ["--disable-pip-version-check", "--no-cache-dir", "--no-deps"]
@@ -128,7 +133,7 @@ def refuse_secrets(request: Request, environ: Mapping[str, str] = os.environ) ->
             if _URL_WITH_PASSWORD.search(text):
                 raise UsageError(
                     f"A URL in {where} contains a password, and everybody who may see a job sees it",
-                    found=_PASSWORD_PART.sub(r"\1:***@", text),
+                    found=masked(text),
                     allowed="a URL without a password",
                     next_step=_BY_REFERENCE,
                 )
@@ -158,15 +163,35 @@ def _secrets(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     yield from ((name, value) for name, value in secrets_here if len(value) >= SHORTEST_SECRET)
 
 
-def _secret_files_inside(folder: Path, environ: Mapping[str, str]) -> list[str]:
-    """List the files of ClickHouse's password and Ray's token inside the folder that is copied."""
+def _secret_files_inside(folder: Path, words: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """List the files of ClickHouse's password and Ray's token inside the copied folder, as patterns of .gitignore."""
     named = [environ.get(PASSWORD_FILE_VARIABLE), environ.get(token.PATH_VARIABLE)]
-    # The command itself reports a config that cannot be loaded.
-    with suppress(RaypipeError):
-        written = load_shared(folder / "configs", environ={}).connection.password_file
-        named.append(str(folder / written) if written else None)
+    files = [Path(name) for name in named if name]
+    files += [folder / name for configs in _config_folders(words) for name in _password_files(folder / configs)]
     whole = folder.resolve()
     # A link is packed as its target, so both are left out.
-    files = [Path(name) for name in named if name]
     paths = {path for file in files for path in (file.parent.resolve() / file.name, file.resolve())}
-    return [f"/{path.relative_to(whole).as_posix()}" for path in sorted(paths) if path.is_relative_to(whole)]
+    inside = [path.relative_to(whole).as_posix() for path in sorted(paths) if path.is_relative_to(whole)]
+    return ["/" + re.sub(r"([\\*?\[])", r"\\\1", name) for name in inside]
+
+
+def _config_folders(words: Sequence[str]) -> Iterator[str]:
+    """Yield the folders of configurations, as the job's command looks for them."""
+    yield "configs"
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name == "--config":
+            yield value if equals else following
+
+
+def _password_files(configs: Path) -> list[str]:
+    """Return every `connection.password_file` of a folder's files, those of pipelines and of extended files too.
+
+    Raises:
+        ConfigError: a file cannot be parsed.
+    """
+    documents = [read(path, str(path)) for path in sorted(configs.rglob("[!.]*.yaml"))]
+    if problems := [problem for document in documents for problem in document.problems]:
+        raise refusal("The configuration of the job", problems)
+    nodes = [document.root.nearest(("connection", "password_file")) for document in documents]
+    return [str(node.value) for node, walked in nodes if len(walked) == 2 and node.value]

@@ -19,6 +19,7 @@ from raypipe.clickhouse.endpoint import LOOPBACK
 from raypipe.cluster import token
 from raypipe.cluster.job_request import Request
 from raypipe.errors import ClusterError, UsageError
+from raypipe.masking import masked
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +46,12 @@ _FAILURES = (RuntimeError, OSError, aiohttp.ClientError, asyncio.TimeoutError)
 Write = Callable[[str], None]
 
 
+class TokenRefused(ClusterError):
+    """The cluster asks for a token, and does not accept this user's."""
+
+
 @dataclass(frozen=True)
-class State:
+class JobState:
     """The state of a job.
 
     Attributes:
@@ -60,7 +65,7 @@ class State:
 
     @property
     def is_over(self) -> bool:
-        """Whether the state is final."""
+        """Return whether the state is final."""
         return JobStatus(self.status).is_terminal()
 
 
@@ -104,11 +109,12 @@ class Server:
                     " does not need in .rayignore; the server accepts 100 MB",
                 ) from error
 
-    def state(self, submission_id: str) -> State:
+    def state(self, submission_id: str) -> JobState:
         """Return the state of a job.
 
         Raises:
-            ClusterError: the server does not answer in time, does not know the job, or does not accept the token.
+            TokenRefused: the server does not accept the token.
+            ClusterError: the server does not answer in time, or does not know the job.
         """
         # Ray's client has no time limit for this.
         status, text = _get(self.address, f"/api/jobs/{submission_id}", self._headers)
@@ -118,10 +124,12 @@ class Server:
             if status != 200:
                 raise ValueError(f"status {status}: {text}")
             job = json.loads(text)
-            return State(str(JobStatus(job["status"]).value), job.get("driver_exit_code"), job.get("message") or "")
+            return JobState(str(JobStatus(job["status"]).value), job.get("driver_exit_code"), job.get("message") or "")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ClusterError(
-                f"The Ray cluster at {self.address} did not answer with the job's state", found=_line(error)
+                f"The Ray cluster at {self.address} did not answer with the job's state",
+                found=_line(error),
+                next_step=f"`{self.tool('status', submission_id)}` asks for the state again",
             ) from error
 
     def follow(self, submission_id: str, write: Write) -> None:
@@ -173,10 +181,9 @@ def _url(address: str) -> str:
     except ValueError:
         usable = False
     if not usable or "@" in parts.netloc or parts.query or parts.fragment:
-        shown = address if "@" not in address else address.partition("://")[0] + "://***@" + address.rpartition("@")[2]
         raise UsageError(
             "This is not the address of a Ray job server",
-            found=shown,
+            found=masked(address),
             allowed=f"http(s)://host:port, where Ray's dashboard answers, such as {EXAMPLE}",
             next_step="use the dashboard's port, 8265 by default, not the port of ray.init (6379 or 10001)",
         )
@@ -234,9 +241,9 @@ def _is_ray(text: str) -> bool:
         return False
 
 
-def _denied(address: str, known: token.Token | None) -> ClusterError:
+def _denied(address: str, known: token.Token | None) -> TokenRefused:
     reason = "asks for a token, and none is set" if known is None else "does not accept the token"
-    return ClusterError(
+    return TokenRefused(
         f"The Ray cluster at {address} {reason}",
         found=None if known is None else f"the token from {known.source}",
         allowed=f"the token of that cluster, in {token.WHERE}",

@@ -9,7 +9,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from ray._private import services, worker
+services: Any
+worker: Any
+try:
+    from ray._private import services, worker
+except ImportError:
+    services = worker = None
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +24,7 @@ _TOKEN_NOTICE = "ray._private.authentication.authentication_token_setup"
 
 @contextmanager
 def quiet_start() -> Iterator[None]:
-    """Inside, Ray starts without a dashboard's process and without messages on the terminal."""
+    """Start Ray without a dashboard process and without messages on the terminal."""
     logging.getLogger(_TOKEN_NOTICE).setLevel(logging.ERROR)
     with _stderr_closed(), _without_dashboard():
         yield

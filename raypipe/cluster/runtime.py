@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from tempfile import gettempdir
 from typing import Any
 
 import ray
@@ -64,7 +65,7 @@ class Session:
 
     @property
     def starts_here(self) -> bool:
-        """Whether Ray has yet to be started on this machine, which takes some seconds."""
+        """Return whether Ray has yet to be started on this machine, which takes some seconds."""
         return not (self._address or os.environ.get("RAY_ADDRESS") or ray.is_initialized())
 
     def release(self) -> None:
@@ -129,7 +130,7 @@ def _start(**options: Any) -> None:
                     f"Ray did not start on this machine in {STARTS} attempts",
                     found=f"{reason}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs",
                     next_step="repeat the command when the machine is less busy; `raypipe doctor` checks the machine,"
-                    " and Ray's logs are in /tmp/ray/session_latest/logs",
+                    f" and Ray's logs are in {os.environ.get('RAY_TMPDIR') or gettempdir()}/ray/session_latest/logs",
                 ) from error
             log.warning("Ray did not start: %s; trying once more", reason)
 
@@ -231,7 +232,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Inside, the error of a Ray worker is raised as the worker raised it."""
+    """Raise a Ray worker's error as the worker raised it."""
     try:
         yield
     except Exception as error:

@@ -74,7 +74,7 @@ def compare_models(
             compared.append(_model(client, of, name, own, shared, root, progress))
     standing = champion if rivals.champion is not None else None
     same_rows, differences = _same_rows(shared, standing)
-    missing = [] if champion else [f"{of} has no champion to compare with"]
+    missing = [] if standing else [f"{of} has no champion to compare with"]
     return Comparison(
         recipe.pipeline,
         of,

@@ -1,4 +1,4 @@
-"""Compare simpler models with a pipeline's champion: the same rows, the same test, a table of what the champion gains.
+"""Compare simpler models with a pipeline's champion: the same rows, the same test, a table of the champion's gains.
 
 the champion's snapshots → training table → each model on Ray Train → registry, as candidates → comparison, stored
 """
@@ -12,7 +12,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from raypipe.artifact.package import load_card
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster import runtime
@@ -57,9 +56,9 @@ def compare(
         attempt = _attempt(config.pipeline, settings, champion, recipes)
         stored = newest(client, attempt.run.model_id, KIND)
         if not again and stored and stored.hyperparameters == attempt.run.hyperparameters:
-            comparison = Comparison.from_json(stored.test_metrics)
-            if not comparison.failed:
-                return comparison
+            known = _complete(stored, champion)
+            if known:
+                return known
         session, shared = runtime.session(endpoint, config.ray), next(iter(recipes.values()))
         with registration.recorded(client, attempt), empty_tables.named(client, shared), session as workers:
             workers.ready()
@@ -93,9 +92,17 @@ def _champion(client: Client, pipeline: str) -> Champion | None:
     version = models.find_alias(client, pipeline, CHAMPION)
     if version is None:
         return None
-    # An artifact of another format is refused before anything is fitted.
-    load_card(version.artifact_uri, version.artifact_sha256, pipeline=pipeline, version=version.version)
     return Champion(version, newest(client, version.model_id, "fit"))
+
+
+def _complete(stored: CompletedRun, champion: Champion | None) -> Comparison | None:
+    """Return a stored comparison; None where a part is missing, or where another version of raypipe wrote it."""
+    try:
+        comparison = Comparison.from_json(stored.test_metrics)
+    except ValueError:
+        return None
+    is_whole = not comparison.failed and bool(comparison.champion) == (champion is not None)
+    return comparison if is_whole else None
 
 
 def _last_day(fit: CompletedRun | None, horizon: int | None, as_of: date | None) -> date | None:

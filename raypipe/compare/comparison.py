@@ -73,7 +73,11 @@ class Comparison:
 
     @staticmethod
     def from_json(document: Mapping[str, Any]) -> Comparison:
-        """Return the comparison of a document of `to_json`."""
+        """Return the comparison of a document of `to_json`.
+
+        Raises:
+            ValueError: the document is none, for instance one that another version of raypipe wrote.
+        """
         return TypeAdapter(Comparison).validate_python(document)
 
 

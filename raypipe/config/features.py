@@ -33,8 +33,9 @@ class Source(Section):
     )
     snapshot: bool | None = Field(
         default=None,
-        description="Whether each run copies the population inside ClickHouse and cuts slices from the copy; null: "
-        "decided from features.sql (true if it joins an aggregate).",
+        description="Whether each run copies the population inside ClickHouse and cuts slices from the copy, needed "
+        "where tables of features.sql change during a run; null: decided from features.sql (true if it joins an "
+        "aggregate).",
     )
 
 

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from raypipe.masking import masked
+
 T = TypeVar("T")
 
 # By pattern, the accepted text in words, for the error messages.
@@ -85,15 +87,12 @@ def distinct(values: tuple[T, ...]) -> tuple[T, ...]:
 Columns = Annotated[Items[Column], AfterValidator(distinct)]
 
 
-def masked(text: str) -> str:
-    """Return the text with passwords in URLs replaced by `***`, in malformed URLs too."""
-    text = re.sub(r"(://[^:@/\s]*):.*@", r"\1:***@", text)
-    return re.sub(r"(?i)((?:password|passwd|secret|token|key)=)[^&\s]+", r"\1***", text)
+# Beside urlsplit, which overlooks a password that contains `/` or `@`.
+_CREDENTIALS = re.compile(r"(?i)://[^:@/\s]*:.*@|(?:password|passwd|secret|token|key)=[^&\s]")
 
 
 def _without_credentials(url: str) -> str:
-    # A regular expression beside urlsplit: urlsplit overlooks a password that contains `/` or `@`.
-    if masked(url) != url:
+    if _CREDENTIALS.search(url):
         allowed = (
             "an address without one: put it into RAYPIPE_PASSWORD or a file named by connection.password_file "
             "(an object store's keys into its own environment variables)"
@@ -106,13 +105,12 @@ def _clickhouse_address(url: str) -> str:
     try:
         parts = urlsplit(url)
         server = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
-        usable = bool(server and not parts.query and not parts.fragment)
+        # With an unquoted `/` in the user's name, the password would pass for a path.
+        usable = bool(server and not parts.query and not parts.fragment and "@" not in parts.path)
     except ValueError:
         usable = False
     if not usable and not re.match(r"chdb:.*\S", url):
-        # `masked` needs a scheme to recognise a password.
-        found = re.sub(r":[^@]*@", ":***@", masked(url)) if "://" not in url else masked(url)
-        refuse(Breach("is not a ClickHouse address", found, "http(s)://user@host:port/database, or chdb:PATH"))
+        refuse(Breach("is not a ClickHouse address", masked(url), "http(s)://user@host:port/database, or chdb:PATH"))
     return url
 
 

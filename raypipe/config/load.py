@@ -31,12 +31,11 @@ class Loaded:
     Attributes:
         sources: by dotted path, the source of each value: `configs/churn.yaml:12`, `RAYPIPE_URL`, `--set`, `--url` or
             `default`.
-        sql_directory: the project's folder of SQL, beside it.
+        sql_directory: the project's folder of SQL, beside that of its configs.
     """
 
     config: PipelineConfig
     sources: Mapping[str, str]
-    directory: Path
     sql_directory: Path
 
     def sql(self, path: str) -> Path:
@@ -121,7 +120,7 @@ def load_pipeline(
     if config is None or problems:
         raise refusal(f"The configuration of {name}", problems)
     refuse_vanishing_folders(config, environ)
-    return Loaded(config, sources_of(config, document.root), directory, directory.parent / "sql")
+    return Loaded(config, sources_of(config, document.root), directory.parent / "sql")
 
 
 def load_shared(
@@ -134,11 +133,10 @@ def load_shared(
         ConfigError: the configuration has problems; the message lists each with its file and line.
     """
     document = with_url(with_environment(_base(config_directory(config_dir)), environ), url)
-    if isinstance(document.root.value, dict):
-        # base.yaml may contain defaults of a pipeline's own keys; they are checked with the pipeline.
-        of_pipelines = PipelineConfig.model_fields.keys() - SharedConfig.model_fields.keys()
-        shared = {key: node for key, node in document.root.value.items() if key not in of_pipelines}
-        document = Document(Node(shared, document.root.place), document.problems)
+    # base.yaml may contain defaults of a pipeline's own keys; they are checked with the pipeline.
+    of_pipelines = PipelineConfig.model_fields.keys() - SharedConfig.model_fields.keys()
+    shared = {key: node for key, node in document.root.value.items() if key not in of_pipelines}
+    document = Document(Node(shared, document.root.place), document.problems)
     config, problems = check(SharedConfig, document.root)
     if config is None or document.problems:
         raise refusal("The configuration", [*document.problems, *problems])

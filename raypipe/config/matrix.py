@@ -51,7 +51,7 @@ class CellPlan:
 
     @property
     def label(self) -> str:
-        """The cell's name in messages and tables."""
+        """Return the cell's name in messages and tables."""
         horizon = None if self.horizon is None else f"{self.horizon} days"
         return " × ".join(part for part in (self.pipeline, self.model, self.brand, horizon) if part)
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raypipe.config.fields import masked
 from raypipe.errors import ConfigError
+from raypipe.masking import masked
 
 Key = str | int
 LONGEST_VALUE = 80

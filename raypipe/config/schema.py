@@ -131,7 +131,9 @@ class PipelineConfig(SharedConfig):
     @classmethod
     def _can_be_searched(cls, sweep: Sweep, info: ValidationInfo) -> Sweep:
         names = tuple(feature.name for feature in info.data.get("features", ()))
-        refuse(*(space_breaches(sweep, names, info.data.get("parameters", {}), BALANCES) if names else ()))
+        label = info.data.get("label")
+        balances = BALANCES if label is None or label.kind == "binary" else ()
+        refuse(*(space_breaches(sweep, names, info.data.get("parameters", {}), balances) if names else ()))
         return sweep
 
 

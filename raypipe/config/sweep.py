@@ -52,7 +52,7 @@ def _broken_rule(way: str, values: list[Any]) -> str | None:
 
 
 def _is_tractable(value: Any) -> bool:
-    """Whether a searcher can use the value, and JSON can store it with a trial."""
+    """Return whether a searcher can use the value, and JSON can store it with a trial."""
     if type(value) is int:
         return abs(value) <= _LARGEST
     return not isinstance(value, float) or math.isfinite(value)
@@ -113,7 +113,7 @@ class Sweep(Section):
 def space_breaches(
     sweep: Sweep, features: tuple[str, ...], parameters: Mapping[str, Any], balances: tuple[str, ...]
 ) -> Iterator[Breach]:
-    """Yield the problems of a space's keys, given the rest of the configuration."""
+    """Yield the problems of a space's keys, given the rest of the configuration; no balances without classes."""
     for key, dimension in sweep.space.items():
         ((way, values),) = dimension.items()
         at = ("space", key)
@@ -121,6 +121,8 @@ def space_breaches(
             yield from _drop_breaches(way, values, features)
         elif way == "subset":
             yield Breach("is not a set of features", _written(dimension), f"a subset only for {DROP}", at)
+        elif key == "model.balance" and not balances:
+            yield Breach("needs a binary label", _written(dimension), "a space without model.balance", at)
         elif key == "model.balance":
             if way != "choice" or not set(map(_written, values)) <= set(map(_written, balances)):
                 yield Breach("cannot be searched", _written(dimension), f"a choice of {', '.join(balances)}", at)

@@ -10,7 +10,7 @@ _INSTANT = re.compile(r"^DateTime(?:64\((\d)[^)]*\)|\([^)]*\))?$")
 
 
 def orders(table: Table, name: str) -> bool:
-    """Whether comparisons of a column cover every value; NULL and NaN compare with nothing."""
+    """Return whether comparisons of a column cover every value; NULL and NaN compare with nothing."""
     types = {column.name: column.type for column in table.columns}
     return (
         name in types

@@ -88,7 +88,7 @@ class Slicing:
 
 
 def has_place(sql: str) -> bool:
-    """Whether the query has a place for a slice's predicate outside comments."""
+    """Return whether the query has a place for a slice's predicate outside comments."""
     return SLICE_PLACEHOLDER.search(without_comments(sql)) is not None
 
 
@@ -132,7 +132,12 @@ def cut(
     pinned = dict(pinned or {})
     for name in pinned:
         if described.column(name) is None:
-            raise UsageError(f"The table {table} has no pinned column {name}", found=name)
+            raise UsageError(
+                f"The table {table} has no pinned column {name}",
+                found=name,
+                allowed=", ".join(column.name for column in described.columns),
+                next_step="correct source.date_column, or the pinned column",
+            )
     index = _index(client, table, described)
     columns = _range_columns(described, index, pinned)
     if columns:

@@ -29,31 +29,39 @@ class DemoPlan:
     def __post_init__(self) -> None:
         for name, least in (("users", 1), ("days", ACTIVE_DAYS), ("seed", 0), ("snapshot_every", 1)):
             if (value := getattr(self, name)) < least:
-                raise UsageError(f"The demo's {name} is too small", found=value, allowed=f"{least} or more")
+                next_step = f"give a larger --{name.replace('_', '-')}"
+                raise UsageError(
+                    f"The demo's {name} is too small", found=value, allowed=f"{least} or more", next_step=next_step
+                )
         if self.drift_on is not None and not self.first_date <= self.drift_on <= self.last_date:
             days = f"{self.first_date} to {self.last_date}"
-            raise UsageError("The drift begins outside the days of the demo", found=self.drift_on, allowed=days)
+            raise UsageError(
+                "The drift begins outside the days of the demo",
+                found=self.drift_on,
+                allowed=days,
+                next_step="choose one of these days with --drift-on, or other days with --days and --last-date",
+            )
 
     @property
     def first_date(self) -> date:
-        """The first day with sessions."""
+        """Return the first day with sessions."""
         return self.last_date - timedelta(days=self.days - 1)
 
     @property
     def snapshots(self) -> tuple[date, ...]:
-        """The snapshots of customer_user_features, oldest first; each has a whole window of activity before it."""
+        """Return the snapshots, oldest first; each has a whole window of activity before it."""
         earliest = self.first_date + timedelta(days=ACTIVE_DAYS - 1)
         count = (self.last_date - earliest).days // self.snapshot_every + 1
         return tuple(self.last_date - timedelta(days=n * self.snapshot_every) for n in reversed(range(count)))
 
     @property
     def months(self) -> tuple[tuple[date, date], ...]:
-        """The days by calendar month, so that an insert of sessions stays in one monthly partition."""
+        """Return the days by calendar month, so that an insert of sessions stays in one monthly partition."""
         return tuple(_months(self.first_date, self.last_date))
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """The values that the statements may bind."""
+        """Return the values that the statements may bind."""
         return {
             "seed": self.seed,
             "users": self.users,

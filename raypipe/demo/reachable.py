@@ -148,14 +148,19 @@ def _listed(client: Client, recipe: Recipe, statement: Statement) -> tuple[int, 
     """Return the number of test readers, and the quality of the truth's lists for them."""
     since = recipe.test_date - timedelta(days=fit.test_days(recipe))
     table = client.table(
-        statement.text, {**recipe.snapshots[-1].parameters, "date": since, "until": recipe.test_date}
+        statement.text,
+        {**recipe.snapshots[-1].parameters, "date": since, "until": recipe.test_date, "length": fit.K},
     ).combine_chunks()
     if not table.num_rows:
-        raise DataError("No reader of the demo read a new article in the test days", found=f"{since} and after")
+        raise DataError(
+            "No reader of the demo read a new article in the test days",
+            found=f"{since} and after",
+            next_step="`raypipe demo --replace` with more --users",
+        )
     listed, wanted = (table.column(name).combine_chunks() for name in ("articles", "wanted"))
     held, lists = _held(listed, wanted)
-    found = evaluation.evaluate(lists, held, 0, k=fit.K, resamples=0)
-    return table.num_rows, {name: found[name]["value"] for name in ("precision", "ndcg")}
+    quality = evaluation.evaluate(lists, held, 0, k=fit.K, resamples=0)
+    return table.num_rows, {name: quality[name]["value"] for name in ("precision", "ndcg")}
 
 
 def _held(listed: pa.ListArray, wanted: pa.ListArray) -> tuple[Holdout, Any]:

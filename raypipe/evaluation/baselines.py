@@ -63,7 +63,7 @@ def baselines(
     """Return the baselines by name: fitted on training rows, thresholds from validation rows, evaluated on test rows.
 
     Args:
-        train: rows to fit on, sampled to 200,000 rows.
+        train: rows to fit on, sampled to FIT_ROWS.
         validation: rows to choose the single feature and the thresholds on.
         threshold: the objective of the decision threshold, for a binary label.
         is_linear: whether the model itself is linear; the linear baseline is then left out.
@@ -103,7 +103,7 @@ def _prior(train: Matrix) -> _Rule:
 
 
 def _one_feature(kind: str, train: Matrix, validation: Matrix, columns: Sequence[str]) -> _Rule:
-    """Predict the training mean in each of 50 quantile bins of the feature that is best on validation rows."""
+    """Predict the training mean in quantile bins of the feature that is best on validation rows."""
     candidates = [(at, _binned(train.x[:, at], train.y)) for at in range(train.x.shape[1])]
     quality = [_quality(kind, validation.y, predict(validation.x[:, at])) for at, predict in candidates]
     best, predict = candidates[int(np.argmax(quality))]

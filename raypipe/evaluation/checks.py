@@ -12,13 +12,17 @@ def require_rows(y: npt.NDArray[Any], prediction: npt.NDArray[Any], purpose: str
     """Refuse rows without a metric: no rows, unequal numbers, or a value that is not finite."""
     if y.shape != prediction.shape or y.ndim != 1:
         shapes = f"{y.shape} and {prediction.shape}"
-        raise DataError(f"{purpose}: labels and predictions differ in number", found=shapes)
+        raise DataError(
+            f"{purpose}: labels and predictions differ in number",
+            found=shapes,
+            next_step="pass one prediction per label",
+        )
     if not len(y):
         raise DataError(f"{purpose}: there are no rows", next_step="check the split and the dates of the fit")
-    for name, values in (("labels", y), ("predictions", prediction)):
+    for name, values, step in (("labels", y, "correct labels.sql"), ("predictions", prediction, "check model.params")):
         bad = int(np.count_nonzero(~np.isfinite(values)))
         if bad:
-            raise DataError(f"{purpose}: {name} are not finite", found=f"{bad} of {len(values)} rows")
+            raise DataError(f"{purpose}: {name} are not finite", found=f"{bad} of {len(values)} rows", next_step=step)
 
 
 def require_two_classes(y: npt.NDArray[Any], purpose: str) -> None:

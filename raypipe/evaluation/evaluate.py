@@ -115,20 +115,20 @@ def calibration_error(table: Sequence[Mapping[str, Any]]) -> float:
     return float(sum(gaps) / sum(row["rows"] for row in table))
 
 
-def reliability(y: Array, p: Array, bins: int = RELIABILITY_BINS) -> list[dict[str, Any]]:
+def reliability(y: Array, p: Array) -> list[dict[str, Any]]:
     """Return the rows, the mean prediction and the observed rate of each bin of equal width with rows."""
-    place = np.clip((p * bins).astype(np.int64), 0, bins - 1)
-    rows = np.bincount(place, minlength=bins)
-    predicted = np.bincount(place, weights=p, minlength=bins)
-    observed = np.bincount(place, weights=y, minlength=bins)
+    place = np.clip((p * RELIABILITY_BINS).astype(np.int64), 0, RELIABILITY_BINS - 1)
+    rows = np.bincount(place, minlength=RELIABILITY_BINS)
+    predicted = np.bincount(place, weights=p, minlength=RELIABILITY_BINS)
+    observed = np.bincount(place, weights=y, minlength=RELIABILITY_BINS)
     return [
         {
-            "from": at / bins,
-            "to": (at + 1) / bins,
+            "from": at / RELIABILITY_BINS,
+            "to": (at + 1) / RELIABILITY_BINS,
             "rows": int(rows[at]),
             "predicted": float(predicted[at] / rows[at]),
             "observed": float(observed[at] / rows[at]),
         }
-        for at in range(bins)
+        for at in range(RELIABILITY_BINS)
         if rows[at]
     ]

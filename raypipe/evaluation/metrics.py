@@ -22,20 +22,18 @@ SMALLEST_PROBABILITY = 1e-7  # float32 cannot tell 1 - 1e-8 from 1
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """The direction and the format of a metric.
+    """The direction of a metric, and its place in tables.
 
     Attributes:
         summary: whether short tables show it, too.
         listed: whether tables show it at all.
         interval: whether tables show its interval.
-        digits: decimals in tables.
     """
 
     higher_is_better: bool = True
     summary: bool = False
     listed: bool = True
     interval: bool = False
-    digits: int = 4
 
 
 # By name, in the order of a table's columns.
@@ -76,7 +74,7 @@ class Interval:
 
 
 class Ranking:
-    """Rows sorted by score, with ties together, for metrics of order.
+    """Sort rows by score and group ties, for AUC and average precision.
 
     Args:
         y: the label, 0 or 1.

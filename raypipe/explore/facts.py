@@ -6,7 +6,7 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Sample:
-    """The rows of a table that its columns were judged by.
+    """The sampled rows behind a table's column figures.
 
     Attributes:
         method: `whole`, `granules`, `first rows` or `none`.

@@ -82,14 +82,14 @@ def _best(child: TableProfile, column: str, type_: str, parents: Sequence[_Paren
 
 
 def _comparable(type_: str, parent_type: str) -> bool:
-    """Whether values of the two types can be equal: both numbers, or both texts (also a UUID in a String)."""
+    """Return whether values of both types can be equal: two numbers, or two texts (a UUID, too)."""
     types = (type_, parent_type)
     fractions = any(bare(each).startswith(("Float", "Decimal")) for each in types)
     return {kind_of(each) for each in types} in ({NUMBER}, {TEXT}) and not fractions
 
 
 def _reversed(relation: Relation, known: Set[Relation], rows: Mapping[str, int]) -> bool:
-    """Whether the opposite reference is known, too, and more likely."""
+    """Return whether the opposite reference is known, too, and more likely."""
     opposite = Relation(relation.parent, relation.parent_column, relation.table, relation.column)
     if opposite not in known:
         return False

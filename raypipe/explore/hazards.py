@@ -66,7 +66,7 @@ def summed_columns(engine_full: str) -> frozenset[str]:
 
 
 def adds_up(name: str) -> bool:
-    """Whether the sum over rows of a column with this name makes sense."""
+    """Return whether the sum over rows of a column with this name makes sense."""
     own = words(name)
     if identifies(name):
         return False

@@ -25,5 +25,5 @@ def singular(word: str) -> str:
 
 
 def identifies(name: str) -> bool:
-    """Whether the name ends like an identifier's."""
+    """Return whether the name ends like an identifier's."""
     return bool(IDENTIFIERS.intersection(words(name)[-1:]))

@@ -15,6 +15,8 @@ from raypipe.explore.kinds import TIME
 WIDTH, HEIGHT = 160.0, 36.0
 CELL = 14.0
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# A weaker correlation is not worth a line, nor is a longer list.
+WEAKEST, STRONGEST = 0.3, 10
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,12 @@ def cells(correlations: Correlations) -> list[Rectangle]:
     ]
 
 
-def strongest(correlations: Correlations, most: int = 10, least: float = 0.3) -> list[tuple[str, str, float]]:
+def strongest(correlations: Correlations) -> list[tuple[str, str, float]]:
     """Return the pairs of columns with the strongest correlation, of either sign."""
     pairs = [
         (name, correlations.columns[other], value)
         for row, name in enumerate(correlations.columns)
         for other in range(row)
-        if (value := correlations.matrix[row][other]) is not None and abs(value) >= least
+        if (value := correlations.matrix[row][other]) is not None and abs(value) >= WEAKEST
     ]
-    return sorted(pairs, key=lambda pair: -abs(pair[2]))[:most]
+    return sorted(pairs, key=lambda pair: -abs(pair[2]))[:STRONGEST]

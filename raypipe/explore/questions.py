@@ -25,7 +25,7 @@ class Questions:
 
     @property
     def seconds(self) -> float:
-        """The time since the questions began."""
+        """Return the seconds since the questions began."""
         return time.monotonic() - self._started
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:

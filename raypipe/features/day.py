@@ -2,14 +2,15 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 from raypipe.artifact.contract import describe_query
-from raypipe.clickhouse import twins
+from raypipe.clickhouse import partitions, twins
 from raypipe.clickhouse.client import Client
+from raypipe.data import exclusion
 from raypipe.errors import DataError, UsageError
 from raypipe.features import sources, swap
 from raypipe.features.sources import SESSIONS, USER_FEATURES, statement
@@ -76,22 +77,20 @@ def build(
         require_lock: called right before the swap; raises when another process has taken over.
 
     Raises:
-        UsageError: the sessions do not cover the day.
         DataError: the new rows are not those of a whole day.
-        Busy: another writer changed the table; nothing was changed by this build.
+        Busy: a run at work reads the day, or another writer changed the table; nothing was changed by this build.
     """
     started = time.perf_counter()
     table = twins.require_swappable(client, USER_FEATURES)
-    states = swap.states(client, USER_FEATURES)
+    states = partitions.states(client, USER_FEATURES)
     rows, unfilled = _count(client, USER_FEATURES, day)
     status = _status(rows, unfilled, replace)
     if status == PRESENT:
         return BuiltDay(
             day, status, "", rows, _noted(day, _broken(client, USER_FEATURES, day)), seconds=_since(started)
         )
+    exclusion.require_unread(client, day, shared=not swap.is_daily(table))
     from_sessions = status != FILLED
-    if from_sessions:
-        _require_sessions(client, day, timezone)
     place = Place(table, states, rows > 0)
     window = sources.window(client, day, timezone)
     for warning in window.warnings:
@@ -112,6 +111,25 @@ def build(
             next_step=f"look for a second writer, then repeat with `raypipe features --date {day} --replace`",
         )
     return BuiltDay(day, status, place.method, filled, unreadable, window.warnings, _since(started))
+
+
+def require_sessions(client: Client, wanted: Sequence[date], timezone: str, *, replace: bool) -> None:
+    """Refuse days that would be computed from sessions and have none.
+
+    Raises:
+        UsageError: the sessions do not cover a day; nothing was computed.
+    """
+    covered = sources.days(client, SESSIONS, timezone)
+    for day in wanted:
+        if covered and covered[0] <= day <= covered[1]:
+            continue
+        if _status(*_count(client, USER_FEATURES, day), replace) in (COMPUTED, REPLACED):
+            raise UsageError(
+                f"The user features of {day} cannot be computed: {SESSIONS} does not cover the day",
+                found=f"sessions from {covered[0]} to {covered[1]}" if covered else "no sessions",
+                allowed="a day with sessions",
+                next_step="choose covered days with --from and --date, or wait until the sessions have arrived",
+            )
 
 
 def _status(rows: int, unfilled: int, replace: bool) -> str:
@@ -139,17 +157,6 @@ def _count(client: Client, table: str, day: date) -> tuple[int, int]:
     sql = statement("day").render(features=client.topology.everywhere(table))
     ((rows, unfilled),) = client.rows(sql, {"date": day})
     return int(rows), int(unfilled)
-
-
-def _require_sessions(client: Client, day: date, timezone: str) -> None:
-    covered = sources.days(client, SESSIONS, timezone)
-    if covered is None or not covered[0] <= day <= covered[1]:
-        raise UsageError(
-            f"The user features of {day} cannot be computed: {SESSIONS} does not cover the day",
-            found=f"sessions from {covered[0]} to {covered[1]}" if covered else "no sessions",
-            allowed="a day with sessions",
-            next_step="choose a covered day with --date, or wait until the sessions have arrived",
-        )
 
 
 def _require_whole(client: Client, twin: str, day: date, filled: int, empty: int, expected: int | None) -> None:

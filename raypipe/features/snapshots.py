@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
 
-from raypipe.clickhouse import lock
+from raypipe.clickhouse import lock, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Lock, Owner
 from raypipe.data.days import last_ended_day, require_ended
 from raypipe.errors import Busy, DataError, UsageError
 from raypipe.features import day as days
-from raypipe.features import documentation, sources
+from raypipe.features import documentation, sources, swap
 from raypipe.features.day import BuiltDay
 from raypipe.progress import Progress
 
@@ -51,8 +51,8 @@ def compute(
         take_over: whether another process's lock may be taken.
 
     Raises:
-        DataError: a source is missing or empty, or does not reach a day; the days before it are built.
-        UsageError: the days are in the wrong order, or have not ended yet.
+        DataError: a source is missing or empty, or a day's rows are not whole; the days before it are built.
+        UsageError: the days are in the wrong order, have not ended yet, or have no sessions; nothing is built.
         Busy: another process builds features in this database.
     """
     sources.require_tables(client)
@@ -60,9 +60,10 @@ def compute(
     since = first or until
     _require_past(since, until, run_at, timezone)
     wanted = [since + n * DAY for n in range((until - since).days + 1)]
+    days.require_sessions(client, wanted, timezone, replace=replace)
     run_id = f"{PIPELINE}_{until:%Y%m%d}_{secrets.token_hex(4)}"
     built: list[BuiltDay] = []
-    with _locked(client, take_over) as held:
+    with _locked(client, _changed_days(client, since, until), take_over) as held:
         for number, day in enumerate(wanted):
             progress(f"features of {day}", number, len(wanted))
             built.append(
@@ -83,11 +84,17 @@ def compute(
     return BuiltSnapshots(tuple(built), described)
 
 
+def _changed_days(client: Client, since: date, until: date) -> str:
+    """Return the days that a run must not read meanwhile; '' for all, where partitions hold several days."""
+    table = twins.require_swappable(client, sources.USER_FEATURES)
+    return f"{since} {until}" if swap.is_daily(table) else ""
+
+
 @contextmanager
-def _locked(client: Client, take_over: bool) -> Iterator[Lock]:
-    """Hold the lock of the features."""
+def _locked(client: Client, changed: str, take_over: bool) -> Iterator[Lock]:
+    """Hold the lock of the features, which names the days that may change."""
     # A build cannot be resumed: under a name that never changes, the lock of a dead process is taken silently.
-    owner = Owner.here(PIPELINE)
+    owner = Owner.here(PIPELINE, changed)
     try:
         yield _acquired(client, owner, take_over)
     finally:

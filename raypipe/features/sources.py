@@ -8,14 +8,15 @@ from typing import Any
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, load
 from raypipe.clickhouse.tables import describe_all
+from raypipe.data import exclusion
 from raypipe.errors import DataError
 from raypipe.features.catalogue import WINDOW_DAYS
 from raypipe.project import shipped
 
 # The name of the features in locks and twins, as of a pipeline.
-PIPELINE = "features"
+PIPELINE = exclusion.FEATURES
 SESSIONS, EVENTS, CONTENT = "customer_sessions", "customer_events", "editorial_content_events"
-USER_FEATURES, DOCUMENTED = "customer_user_features", "ml_model_features"
+USER_FEATURES, DOCUMENTED = exclusion.USER_FEATURES, "ml_model_features"
 SOURCES = (SESSIONS, EVENTS, CONTENT, "editorial_article_performance", "editorial_articles", "categories")
 MOMENTS = {SESSIONS: "session_start", EVENTS: "event_timestamp", CONTENT: "event_timestamp"}
 # More types than any publisher has; a table with event ids in place of types would make endless JSON.

@@ -5,13 +5,14 @@ new day is moved in, which touches nothing else. An existing day is exchanged to
 a second twin links that partition's parts, drops the old day, gets the new day, and replaces the partition.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 
-from raypipe.clickhouse import mutations, twins
+from raypipe.clickhouse import mutations, partitions, swaps, twins
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.partitions import States
 from raypipe.clickhouse.row_policies import require_visible
 from raypipe.clickhouse.tables import Table, split_expressions
 from raypipe.errors import Busy, DataError, RaypipeError
@@ -20,15 +21,6 @@ from raypipe.features.sources import PIPELINE, statement
 # Partition keys with exactly one day per partition.
 DAILY = {"feature_date", "toYYYYMMDD(feature_date)", "toDate(feature_date)"}
 REPLACE, MOVE, EXCHANGE = "replace", "move", "exchange"
-# Inserts raise a partition's last block number and mutations its parts' versions; merges change neither.
-_STATES = """
-SELECT partition_id, max(max_block_number), maxIf(data_version, data_version > max_block_number)
-FROM {parts}
-WHERE active AND database = {{database:String}} AND table = {{table:String}}
-GROUP BY partition_id
-"""
-
-PartitionState = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -41,23 +33,21 @@ class Place:
     """
 
     table: Table
-    states: Mapping[str, PartitionState]
+    states: States
     occupied: bool
 
     @property
     def method(self) -> str:
         """Return the way to swap the day in: `replace`, `move` or `exchange`."""
-        expressions = split_expressions(self.table.partition_key)
-        if len(expressions) == 1 and expressions[0] in DAILY:
+        if is_daily(self.table):
             return REPLACE
         return EXCHANGE if self.occupied else MOVE
 
 
-def states(client: Client, table: str) -> dict[str, PartitionState]:
-    """Return a state per partition id that changes whenever the partition is written to."""
-    sql = _STATES.format(parts=client.topology.system("parts"))
-    rows = client.rows(sql, {"database": client.endpoint.database, "table": table})
-    return {str(partition): (int(block), int(version)) for partition, block, version in rows}
+def is_daily(table: Table) -> bool:
+    """Return whether each partition of the table holds one day."""
+    expressions = split_expressions(table.partition_key)
+    return len(expressions) == 1 and expressions[0] in DAILY
 
 
 @contextmanager
@@ -93,8 +83,7 @@ def put(client: Client, place: Place, twin: str, day: date, require_lock: Callab
         attach, settings = client.topology.attach(whole, place.table.name, partition)
         client.run(attach, settings=settings)
         mutations.delete(client, whole, "feature_date = {date:Date}", {"date": day})
-        for move, settings in client.topology.move(whole, twin, partition):
-            client.run(move, settings=settings)
+        swaps.move(client, whole, twin, partition)
         _require_the_same_neighbours(client, place.table.name, whole, partition, day)
         _swap(client, place, REPLACE, whole, partition, require_lock)
 
@@ -103,7 +92,8 @@ def _swap(
     client: Client, place: Place, method: str, twin: str, partition: str, require_lock: Callable[[], None]
 ) -> None:
     require_lock()
-    if states(client, place.table.name).get(partition) != place.states.get(partition):
+    now = partitions.states(client, place.table.name)
+    if partitions.is_changed(place.states.get(partition), now.get(partition)):
         raise Busy(
             f"{place.table.name} was written to while one of its days was built; nothing was changed",
             found=f"partition {partition} has changed",
@@ -112,9 +102,8 @@ def _swap(
         )
     if method == REPLACE:
         require_visible(client, place.table.name, partition)
-    swap = client.topology.replace if method == REPLACE else client.topology.move
-    for sql, settings in swap(place.table.name, twin, partition):
-        client.run(sql, settings=settings)
+    swap = swaps.replace if method == REPLACE else swaps.move
+    swap(client, place.table.name, twin, partition)
 
 
 def _require_the_same_neighbours(client: Client, table: str, whole: str, partition: str, day: date) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+import raypipe
 from raypipe.artifact.files import Artifact
 from raypipe.clickhouse.client import Client
 from raypipe.errors import Busy, RaypipeError
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 SET_BY = "raypipe fit"
 MODEL_TYPES = {"binary": "classification", "number": "regression"}
-LIBRARIES = ("raypipe", "ray", "xgboost-cpu", "xgboost", "scikit-learn", "implicit", "skops", "numpy", "pyarrow")
+LIBRARIES = ("ray", "xgboost-cpu", "xgboost", "scikit-learn", "implicit", "skops", "numpy", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -201,8 +202,8 @@ def _model_type(recipe: Recipe) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that a fit may depend on."""
-    versions = {"python": platform.python_version()}
+    """Return the versions of Python, raypipe and the libraries that a fit may depend on."""
+    versions = {"python": platform.python_version(), "raypipe": raypipe.__version__}
     for name in LIBRARIES:
         try:
             versions[name] = version(name)

@@ -27,7 +27,7 @@ from raypipe.cluster.runtime import causes, original, plain_errors, quiet_librar
 from raypipe.errors import ConfigError, DataError, ModelError
 from raypipe.models.model import Matrix
 from raypipe.models.protocol import FitSpec, MatrixFamily, load_class, load_matrix_family
-from raypipe.progress import Progress
+from raypipe.progress import Progress, silent
 
 LABEL = "label"
 # Ray Data needs a CPU beside the workers' CPUs; without it a fit with workers waits for ever.
@@ -80,7 +80,7 @@ def train(
 
     def in_a_worker() -> dict[str, Any]:
         # Ray pickles this function, and a callback of the driver cannot be pickled.
-        return _train(family_path, spec, lambda *_: None)
+        return _train(family_path, spec, silent)
 
     quiet_libraries()
     with tempfile.TemporaryDirectory(prefix="raypipe-fit-") as storage, _interruptible(), _readable_errors():

@@ -6,7 +6,7 @@ a training row.
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from raypipe.artifact.contract import MATRIX, Contract, describe_query, matrix, 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import unsliced
-from raypipe.errors import DataError
+from raypipe.errors import DataError, RaypipeError
 from raypipe.evaluation.checks import single_class
 from raypipe.evaluation.metrics import Entities, entities_of
 from raypipe.fit.recipe import PARTS, Recipe, Snapshot, labels_of
@@ -62,7 +62,9 @@ def written(
                 _fill(client, recipe, contract, name, snapshot, parts)
         yield TrainingTable(name, _counted(client, recipe, name, parts), len(contract.columns), recipe.entity_id)
     finally:
-        client.run(f"DROP TABLE IF EXISTS {identifier(name)} SYNC")
+        # The outcome of the fit matters more than a table that `raypipe doctor --clean` drops as well.
+        with suppress(RaypipeError):
+            client.run(f"DROP TABLE IF EXISTS {identifier(name)} SYNC")
 
 
 def _create(client: Client, recipe: Recipe, contract: Contract, name: str) -> None:

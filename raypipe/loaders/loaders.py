@@ -211,6 +211,7 @@ def _no_session(client: Client, day: date, brand_id: str | None) -> UsageError:
         "There is no session of a known reader to compute features from",
         found=f"feature_date {day}" + (f", brand_id {brand_id}" if brand_id else ""),
         allowed="a day on or after the first row of customer_sessions, and a brand that occurs there",
+        next_step="choose another feature_date or brand_id",
     )
 
 

@@ -44,10 +44,12 @@ def require_kind(family: str, kind: str, allowed: Iterable[str]) -> None:
         )
 
 
-def require_balance(balance: str) -> None:
-    """Refuse an unknown way to balance classes."""
+def require_balance(balance: str, kind: str) -> None:
+    """Refuse an unknown way to balance classes, and a label without classes."""
     if balance not in BALANCES:
         raise ConfigError("model.balance is unknown", found=balance, allowed=", ".join(BALANCES))
+    if balance != "none" and kind != "binary":
+        raise ConfigError("model.balance needs a binary label", found=f"label.kind: {kind}", allowed="none")
 
 
 def require_parameters(

@@ -7,6 +7,7 @@ package. It fits on matrices, never on tables: the feature contract has turned t
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast, runtime_checkable
@@ -180,7 +181,9 @@ def load_matrix_family(path: str) -> MatrixFamily:
 def _require_members(path: str, family: object, protocol: type) -> None:
     if isinstance(family, protocol):
         return
-    members = [*protocol.__annotations__, *(name for name in ("fit", "from_files") if hasattr(protocol, name))]
+    bases = protocol.__mro__[::-1]
+    stated = (name for base in bases for name in (*inspect.get_annotations(base), *vars(base)))
+    members = dict.fromkeys(name for name in stated if not name.startswith("_"))
     raise ConfigError(
         f"The model class {path} is not a {protocol.__name__}",
         found=f"no {', '.join(name for name in members if not hasattr(family, name))}",

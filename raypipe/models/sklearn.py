@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from raypipe.errors import ConfigError, DataError, ModelError
+from raypipe.errors import DataError, ModelError
 from raypipe.models.checks import (
     require_balance,
     require_both_classes,
@@ -232,11 +232,9 @@ def _labels(train: Matrix, kind: str) -> Labels:
 
 
 def _weights(train: Matrix, spec: FitSpec) -> FloatArray | None:
-    require_balance(spec.balance)
+    require_balance(spec.balance, spec.kind)
     if spec.balance == "none" or "class_weight" in spec.params:
         return None
-    if spec.kind != "binary":
-        raise ConfigError("model.balance needs a binary label", found=f"label.kind: {spec.kind}", allowed="none")
     positives = int(np.count_nonzero(train.y))
     return np.where(train.y > 0.5, (len(train) - positives) / positives, 1.0).astype(np.float32)
 

@@ -220,8 +220,8 @@ def _parameters(xgboost: ModuleType, train: Matrix, spec: FitSpec) -> dict[str, 
         derived["nthread"] = spec.threads
     if any(spec.monotone):
         derived["monotone_constraints"] = tuple(spec.monotone)
-    require_balance(spec.balance)
-    if spec.balance == "scale_pos_weight" or spec.kind == "binary":
+    require_balance(spec.balance, spec.kind)
+    if spec.kind == "binary":
         rows, positives = _over_workers(xgboost, float(len(train)), float(train.y.sum(dtype=np.float64)))
         require_both_classes(positives, rows)
         if spec.balance == "scale_pos_weight":

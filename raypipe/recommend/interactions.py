@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raypipe.errors import DataError, UsageError
+from raypipe.errors import DataError
 
 Array = npt.NDArray[Any]
 
@@ -144,17 +143,6 @@ def seconds_of(column: pa.ChunkedArray | pa.Array) -> Array:
     if pa.types.is_timestamp(column.type):
         column = pc.cast(pc.cast(column, pa.timestamp("s", tz=column.type.tz), safe=False), pa.int64())
     return numbers(pc.fill_null(pc.cast(column, pa.int64()), 0), np.int64)
-
-
-def epoch(moment: datetime) -> int:
-    """Return the whole seconds since 1970.
-
-    Raises:
-        UsageError: the time has no zone.
-    """
-    if moment.tzinfo is None:
-        raise UsageError("A time without a zone is ambiguous", found=moment.isoformat(), allowed="a time in UTC")
-    return int(moment.astimezone(UTC).timestamp())
 
 
 def _codes(table: pa.Table, columns: Sequence[str]) -> tuple[Array, int]:

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from raypipe.errors import UsageError
 from raypipe.recommend.als import FoldIn, one_blas_thread
 from raypipe.recommend.histories import Users, histories_of
-from raypipe.recommend.interactions import DAY_SECONDS, epoch
+from raypipe.recommend.interactions import DAY_SECONDS
 from raypipe.recommend.recommender import Recommender
 from raypipe.recommend.top_n import padded, top_n
+from raypipe.registry.rows import unix_seconds
 
 Array = npt.NDArray[Any]
 
@@ -92,7 +93,7 @@ class Ranker:
         self._n = n
         self._threads = threads
         self._fold_in = FoldIn(recommender.factors, recommender.params.factorisation)
-        self._at = epoch(at)
+        self._at = unix_seconds(at)
         items = _eligible(recommender, self._at)
         brands = recommender.catalogue.brands[items]
         order = np.argsort(brands, kind="stable")

@@ -47,7 +47,7 @@ def move(
     reason: str,
     set_by: str,
     at: datetime,
-) -> dict[str, Alias]:
+) -> None:
     """Point several aliases to other versions at one moment: all of them or, where the insert fails, none.
 
     Args:
@@ -60,21 +60,27 @@ def move(
     """
     for alias, named in moves.items():
         if not alias or alias == LATEST:
-            raise UsageError("An alias cannot have this name", found=repr(alias), allowed=f"any name but {LATEST!r}")
+            raise UsageError(
+                "An alias cannot have this name",
+                found=repr(alias),
+                allowed=f"any name but {LATEST!r}",
+                next_step="choose another name",
+            )
         if named is not None and named.pipeline != pipeline:
-            raise UsageError(f"An alias of {pipeline} cannot name a model of {named.pipeline}", found=named.version)
+            raise UsageError(
+                f"An alias of {pipeline} cannot name a model of {named.pipeline}",
+                found=named.version,
+                next_step=f"`raypipe models {pipeline}` lists the versions that it can name",
+            )
     before = max((period.assignment.set_at for period in history(client, pipeline)), default=NEVER)
     moment = max(at.astimezone(UTC), before + MICROSECOND)
-    assignments = {
-        alias: Alias(
-            pipeline, alias, named.model_id if named else "", named.version if named else "", set_by, reason, moment
-        )
+    assignments = [
+        Alias(pipeline, alias, named.model_id if named else "", named.version if named else "", set_by, reason, moment)
         for alias, named in moves.items()
-    }
+    ]
     # One insert into one partition is one block, so no reader sees a champion without its `previous`.
-    rows = [{**vars(assignment), "model_version": assignment.version} for assignment in assignments.values()]
+    rows = [{**vars(assignment), "model_version": assignment.version} for assignment in assignments]
     write(client, TABLE, [{name: row[name] for name in row if name != "version"} for row in rows])
-    return assignments
 
 
 def current(client: Client, pipeline: str, alias: str, at: datetime = _FAR) -> Alias | None:

@@ -105,7 +105,7 @@ def restore(client: Client, planned: Reversal, reason: str, set_by: str, at: dat
     """Make the version before champion again.
 
     Raises:
-        ModelError: the restored version is no longer registered.
+        UsageError: the restored version is no longer registered.
     """
     pipeline = planned.outgoing.pipeline
     model = models.find(client, pipeline, planned.restored.version)

@@ -11,14 +11,14 @@ from raypipe.clickhouse.client import Client
 from raypipe.errors import ModelError, UsageError
 from raypipe.registry import aliases
 from raypipe.registry.record import NOT_FITTED, PRODUCTION, STATUSES, ModelRecord, Registered
-from raypipe.registry.rows import NEVER, epoch, json_text, parsed, seconds, size, statement, write
+from raypipe.registry.rows import NEVER, json_text, parsed, seconds, size, statement, unix_seconds, write
 
 TABLE = "ml_model_registry"
 SHOWN_VERSIONS = 5
 
 
 def register(client: Client, record: ModelRecord, at: datetime) -> Registered:
-    """Write a model version, which is the pipeline's latest once it is fitted; repeated, replace its row.
+    """Write a model version, or replace its row. A fitted version becomes the pipeline's latest.
 
     Its status must not be PRODUCTION: only `set_status` archives the version that was in production.
     """
@@ -28,7 +28,7 @@ def register(client: Client, record: ModelRecord, at: datetime) -> Registered:
     created = moment if known is None else known.created_at
     write(client, TABLE, [_row(record, created, moment)])
     if record.status not in NOT_FITTED:
-        parameters = {"pipeline": record.pipeline, "version": record.version, "at": epoch(moment)}
+        parameters = {"pipeline": record.pipeline, "version": record.version, "at": unix_seconds(moment)}
         client.run(statement("supersede").text, parameters)
     return find(client, record.pipeline, record.version)
 
@@ -46,7 +46,7 @@ def set_status(
         "version": model.version,
         "status": status,
         "deployed_by": deployed_by,
-        "at": epoch(at),
+        "at": unix_seconds(at),
     }
     client.run(statement("set_status").text, parameters)
     return find(client, model.pipeline, model.version)
@@ -56,7 +56,7 @@ def find(client: Client, pipeline: str, reference: str) -> Registered:
     """Return a model version by its name, by an alias such as `champion`, or the `latest`.
 
     Raises:
-        ModelError: no version has this name; the message lists the newest versions.
+        UsageError: no version has this name; the message lists the newest versions.
     """
     versions = _versions(client, pipeline)
     if reference == aliases.LATEST:

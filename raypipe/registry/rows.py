@@ -27,11 +27,11 @@ def statement(name: str) -> Statement:
 def seconds(moment: datetime) -> datetime:
     """Return a moment in UTC as DateTime columns keep it, in whole seconds."""
     if moment.tzinfo is None:
-        raise UsageError("A time without a zone cannot be stored", found=moment.isoformat(), allowed="a time in UTC")
+        raise UsageError("A time without a zone is ambiguous", found=moment.isoformat(), allowed="a time in UTC")
     return moment.astimezone(UTC).replace(microsecond=0)
 
 
-def epoch(moment: datetime) -> int:
+def unix_seconds(moment: datetime) -> int:
     """Return the whole seconds since 1970."""
     return int(seconds(moment).timestamp())
 

@@ -26,7 +26,7 @@ class FinishedTrial:
 
     Attributes:
         values: by dotted key.
-        result: its last report, see `sweep.trial.run`; empty where it crashed.
+        result: its last report, see `sweep.trial.run_trial`; empty where it crashed.
         error: the reason of a crash, or ''.
     """
 
@@ -82,7 +82,7 @@ class TrialRow:
         """Return the trial for a sweep that is resumed.
 
         Raises:
-            DataError: a sweep does not write such a row.
+            DataError: the row was changed after the sweep wrote it.
         """
         if self.status == FAILED:
             return FinishedTrial(self.trial, self.values, {}, self.error or "it crashed")
@@ -96,7 +96,7 @@ class TrialRow:
         }
         if not isinstance(rungs, list) or not all(map(_is_report, [*rungs, [result["rounds"], result["metric"]]])):
             raise DataError(
-                f"The row of the trial {self.trial} in ml_model_training_runs was changed",
+                f"The row of the trial {self.trial} in ml_model_training_runs was changed after the sweep wrote it",
                 found=f"training_metrics {dict(self.training)} and {metric} {result['metric']}",
                 allowed="numbers in rounds, in rungs and in the metric",
                 next_step="leave --resume out to begin a new sweep",
@@ -105,7 +105,7 @@ class TrialRow:
 
 
 class TrialRuns:
-    """A `tuner.Watcher` that writes the rows and reports the progress.
+    """Write the rows of trials as they end, and report the progress.
 
     Attributes:
         over: the trials that have ended, those of an earlier process first.
@@ -115,7 +115,7 @@ class TrialRuns:
         """Read the rows of an earlier process of the sweep.
 
         Raises:
-            DataError: a sweep does not write such a row.
+            DataError: the row was changed after the sweep wrote it.
         """
         self._client = client
         self._sweep = sweep

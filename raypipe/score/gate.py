@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
+from raypipe.data import pin
 from raypipe.data.slices import unsliced
 from raypipe.errors import GateRefused
 from raypipe.score import ledger
@@ -42,10 +43,22 @@ def check(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> Gat
     alone = _as_staged(client, manifest, written)
     rejected = sum(receipt.rows_rejected for receipt in written)
     check_rejected(manifest, rejected)
+    require_unchanged(client, manifest)
     _still_the_same(client, manifest)
     _within_range(client, manifest)
     staged = _distinct(client, manifest, written, alone)
     return GateCounts(staged, rejected)
+
+
+def require_unchanged(client: Client, manifest: Manifest) -> None:
+    """Refuse a run when a table that it reads was written to since the manifest was frozen.
+
+    Raises:
+        GateRefused: names a partition.
+    """
+    change = next(pin.changes(client, manifest.pinned), None)
+    if change is not None:
+        raise _refusal(manifest, "the source changed while the run read it", str(change), "no change", SOURCE_CHANGED)
 
 
 def check_rejected(manifest: Manifest, rejected: int) -> None:

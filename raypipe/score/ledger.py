@@ -27,6 +27,7 @@ class Receipt:
         seconds: wall seconds spent on `read`, `predict` and `insert`.
         started_at: seconds since 1970, as is finished_at.
         histograms: counts per bin of the features (of a sample) and of the scores.
+        fingerprints: those of a sample of the rows, for `raypipe audit`; empty without rows.
     """
 
     slice: int
@@ -42,6 +43,7 @@ class Receipt:
     finished_at: float
     peak_mb: float
     histograms: Mapping[str, Any] = field(default_factory=dict)
+    fingerprints: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the receipt as JSON text."""

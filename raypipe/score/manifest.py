@@ -15,6 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from raypipe.clickhouse import twins
 from raypipe.data.days import end_of_day
+from raypipe.data.pin import PinnedTable
 from raypipe.data.slices import Slicing
 from raypipe.errors import DataError
 
@@ -51,6 +52,8 @@ class Manifest:
         outputs: name and ClickHouse type of each column that the model returns beside the score.
         values: the model's values that publish statements may bind.
         snapshot: the run's own copy of the features query, or None.
+        pinned: the content of the tables that the query reads; empty where the run reads its own copy.
+        features_select: the compiled query of the source where `select` reads the copy, or None.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
@@ -90,6 +93,8 @@ class Manifest:
     values: Mapping[str, Any]
     targets: tuple[PublishTarget, ...]
     snapshot: str | None
+    pinned: tuple[PinnedTable, ...]
+    features_select: str | None = None
 
     @property
     def day_end(self) -> datetime:

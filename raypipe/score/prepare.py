@@ -4,7 +4,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,11 +14,12 @@ from raypipe.artifact.package import Card
 from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.server_errors import STATEMENT
-from raypipe.clickhouse.statements import Statement, identifier, literal, load
+from raypipe.clickhouse.statements import Statement, identifier, literal, load, without_comments
 from raypipe.clickhouse.tables import Table
 from raypipe.config.load import Loaded
-from raypipe.data import split
+from raypipe.data import pin, split
 from raypipe.data.days import today
+from raypipe.data.pin import PinnedTable
 from raypipe.data.slices import Slicing, cut, has_place, unsliced
 from raypipe.errors import ConfigError, GateRefused, RaypipeError, ServerError, advised, together
 from raypipe.models.protocol import load_family
@@ -71,7 +72,7 @@ def population(client: Client, loaded: Loaded, wanted: date | None) -> Populatio
         with advised(f"choose a listed date with --date, or first write this snapshot to {source.table}"):
             day = split.resolve_date(split.snapshots(client, source.table, source.date_column), wanted, source.table)
         pinned = {source.date_column: day}
-    copied = bool(_HEAVY.search(features.text)) if source.snapshot is None else source.snapshot
+    copied = bool(_HEAVY.search(without_comments(features.text))) if source.snapshot is None else source.snapshot
     return Population(day, features, split.parameters(day, day, loaded.config), pinned, copied)
 
 
@@ -135,6 +136,7 @@ def manifest(
             PublishTarget(item.target, statement.text, item.rows, item.current) for item, statement in published
         ),
         snapshot=None,
+        pinned=(),
     )
     refusals = [
         refusal
@@ -145,6 +147,8 @@ def manifest(
         raise together(refusals)
     if population.copied and write:
         return _copied(client, loaded, uncut, card, population)
+    if not population.copied:
+        uncut = replace(uncut, pinned=_pinned(client, population, config.source.table))
     return _cut(client, loaded, uncut, population, config.source.table, population.pinned)
 
 
@@ -182,15 +186,24 @@ def _cut(
     return replace(uncut, slicing=slicing, source_rows=rows, source_checksum=checksum)
 
 
+def _pinned(client: Client, population: Population, table: str) -> tuple[PinnedTable, ...]:
+    """Pin what the features query reads, before anything is read."""
+    features = population.features
+    return pin.take(client, features.text, population.parameters, table, population.pinned, features.source)
+
+
 def _copied(client: Client, loaded: Loaded, uncut: Manifest, card: Card, population: Population) -> Manifest:
     """Copy the features query's result to a table, and return the manifest that reads the copy."""
     name = f"raypipe_snapshot_{uncut.run_id}"
     select = card.contract.select(f"SELECT * FROM {identifier(name)} WHERE {{slice}}")
     try:
         _copy(client, name, population, card.contract)
-        return _cut(client, loaded, replace(uncut, select=select, snapshot=name), population, name, {})
+        copied = replace(uncut, select=select, snapshot=name, features_select=uncut.select)
+        return _cut(client, loaded, copied, population, name, {})
     except BaseException:
-        client.run(client.topology.drop(name))
+        # The reason of the failure matters more than a table that `raypipe doctor --clean` drops as well.
+        with suppress(RaypipeError):
+            client.run(client.topology.drop(name))
         raise
 
 
@@ -268,4 +281,6 @@ def _copy(client: Client, name: str, population: Population, contract: Contract)
     select = f"SELECT {columns} FROM (\n{unsliced(population.features.text)}\n)"
     parameters = population.parameters
     client.run(client.topology.create(name, "", order=f"({order})", tail=f" EMPTY AS\n{select}"), parameters)
-    client.run(f"INSERT INTO {identifier(name)}\n{select}", parameters)
+    # A table that the query names twice is read as it is at one moment.
+    once = {"enable_shared_storage_snapshot_in_query": 1}
+    client.run(f"INSERT INTO {identifier(name)}\n{select}", parameters, once)

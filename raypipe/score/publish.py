@@ -3,7 +3,7 @@
 Where a target is partitioned by the run's constants, REPLACE PARTITION replaces an earlier run's rows by the new rows
 in one step. Elsewhere (a monthly partition holds many days, or the partition holds rows of others), MOVE PARTITION adds
 the new rows in one step; an earlier run's rows are deleted by their mark once the new rows are committed. All twins are
-filled before the first target changes.
+filled before the first target changes. Each step may be repeated, after a crash in its middle as well.
 """
 
 import logging
@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from raypipe.artifact.contract import describe_query
-from raypipe.clickhouse import mutations, twins
+from raypipe.clickhouse import mutations, swaps, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.row_policies import require_visible
+from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.statements import Statement
 from raypipe.clickhouse.tables import Table
-from raypipe.config.publishing import PREDICTIONS
 from raypipe.errors import ConfigError, GateRefused
 from raypipe.score import publish_sql, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest, PublishTarget
 from raypipe.score.runs import Run
-from raypipe.score.targets import mark, method, partition_columns, require_target
+from raypipe.score.targets import REPLACING, mark, method, partition_columns, require_target
 
 log = logging.getLogger(__name__)
 
@@ -37,23 +37,21 @@ class PreparedTarget:
     """A target with its new rows in a twin, ready to be swapped in.
 
     Attributes:
-        how: `replace`, `move`, or `present` when an interrupted publication has swapped them in.
-        of_all_models: whether the twin's partition holds the rows of the date for every model.
+        how: `replace` or `move`; `replace` becomes `move` when rows of others appear in the partition.
+        partition: the id of the only partition that the rows fall into.
         twin: the table with the new rows.
-        may_join: whether `replace` may become `move` when rows of others appear before the swap. It may not where
-            some of the run's rows are in the target already, nor where the view shows the run as a replacement.
     """
 
     target: PublishTarget
+    table: Table
     how: str
     partition: str
-    of_all_models: bool
-    twin: str = ""
-    may_join: bool = False
+    twin: str
 
-    def takes_place(self, before: int) -> bool:
-        """Return whether the rows replace every other run's of the date; rows that are present did so before."""
-        return bool(before) if self.how == "present" else self.how == "replace" and self.of_all_models
+    @property
+    def takes_rows_away(self) -> bool:
+        """Return whether the swap, or a merge after it, removes rows of the committed run before the commit."""
+        return self.how == "replace" or self.table.engine.endswith(REPLACING)
 
 
 def prepare(
@@ -72,23 +70,18 @@ def prepare(
         DataError: the rows fall into several partitions.
     """
     table = require_target(client, manifest, target)
-    how, of_all_models = method(table), not partition_columns(table) & {"model_id", "model_version"}
-    standing = count_own(client, manifest, target.table, table)
-    if how == "move" and standing == rows:
-        return PreparedTarget(target, "present", "", of_all_models)
+    current_views.create_missing(client, target.table, table)
     twin = manifest.twin(target, epoch)
     partition = _fill(client, manifest, target, table, twin, written, rows)
+    how = method(table)
     if how == "replace":
-        # The rows were moved in beside others. As a replacement, both runs would be in view until the swap.
-        if standing == rows < count(client, target.table, IN_PARTITION, {"partition": partition}):
-            return PreparedTarget(target, "present", "", of_all_models)
         shared = others(client, manifest, target, partition)
         if shared:
             log.info("%s: its partition is shared, so the rows are added beside %s", target.table, shared)
             how = "move"
         else:
             require_visible(client, target.table, partition)
-    return PreparedTarget(target, how, partition, of_all_models, twin, not standing and target.table != PREDICTIONS)
+    return PreparedTarget(target, table, how, partition, twin)
 
 
 def others(client: Client, manifest: Manifest, target: PublishTarget, partition: str) -> str:
@@ -117,26 +110,19 @@ def swap(client: Client, manifest: Manifest, prepared: PreparedTarget) -> None:
     """Swap the prepared rows into their target, whole; repeating it changes nothing.
 
     Raises:
-        GateRefused: rows of others, or rows that the user may not see, are in the partition that would be replaced.
-            A resume looks at it again.
+        GateRefused: rows that the user may not see are in the partition that would be replaced.
     """
-    if prepared.how == "present":
-        return
+    target, partition = prepared.target.table, prepared.partition
     # Rows of others may have come in: twins take minutes to fill, and other targets may be swapped first.
-    shared = others(client, manifest, prepared.target, prepared.partition) if prepared.how == "replace" else ""
-    if shared and not prepared.may_join:
-        raise GateRefused(
-            f"Run {manifest.run_id} is not committed: its partition of {prepared.target.table} has rows of others",
-            found=shared,
-            allowed=f"only rows of runs of {manifest.pipeline}",
-            next_step=f"`raypipe resume {manifest.run_id}` adds the run's rows beside them",
-        )
-    replaces = prepared.how == "replace" and not shared
-    if replaces:
-        require_visible(client, prepared.target.table, prepared.partition)
-    swapping = client.topology.replace if replaces else client.topology.move
-    for sql, settings in swapping(prepared.target.table, prepared.twin, prepared.partition):
-        client.run(sql, settings=settings)
+    if prepared.how == "replace" and not others(client, manifest, prepared.target, partition):
+        require_visible(client, target, partition)
+        swaps.replace(client, target, prepared.twin, partition)
+        return
+    # An earlier attempt may have left all of the run's rows or some of them; moved in again, they would be there twice.
+    condition, values = mark(prepared.table, manifest)
+    if count(client, target, condition, values):
+        mutations.delete(client, target, condition, values)
+    swaps.move(client, target, prepared.twin, partition)
 
 
 def _fill(

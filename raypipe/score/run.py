@@ -11,11 +11,12 @@ from typing import Generic, TypeVar
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Lock, Owner
-from raypipe.config.publishing import PREDICTIONS
+from raypipe.clickhouse.tables import short_name
+from raypipe.data import exclusion
 from raypipe.data.slices import Slice
 from raypipe.errors import Busy, GateRefused, RaypipeError
 from raypipe.progress import Progress
-from raypipe.score import current_rows, explain, gate, ledger, publish, publish_sql, runs, staging
+from raypipe.score import admission, current_rows, explain, gate, ledger, previous, publish, publish_sql, runs, staging
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.runs import Run
@@ -90,6 +91,7 @@ def execute(
             runs.begin(client, run)
             # From here on no other owner gets this epoch: the row keeps it from being given again.
             lock.require(client, held)
+            exclusion.require_at_rest(client, manifest.date, manifest.pinned)
             published = _work(client, manifest, run, held, scorer, progress, monitor)
         except BaseException as error:
             _record_failure(client, run, held, error)
@@ -115,11 +117,11 @@ def _opened(client: Client, manifest: Manifest, held: Lock) -> Run:
     """Return the run's row as RUNNING, unless the run was finished before this process had the lock."""
     attempted = runs.attempted(client, manifest.run_id)
     if attempted is not None:
-        runs.require_unfinished(attempted)
-        runs.require_newest(client, attempted)
+        admission.require_unfinished(attempted)
+        admission.require_newest(client, attempted)
     else:
         try:
-            runs.require_own_second(client, manifest)
+            admission.require_own_second(client, manifest)
         except Busy:
             _forget(client, manifest)
             raise
@@ -142,6 +144,8 @@ def _work(
     monitor: Monitor[Measured],
 ) -> PublishedRun[Measured]:
     timings = Timings()
+    # A resumed run would otherwise score the rest of another population.
+    gate.require_unchanged(client, manifest)
     written = _stage(client, manifest, scorer, timings, progress)
     with timings.of("gate"):
         progress("gate", 0, 1)
@@ -151,6 +155,8 @@ def _work(
     with timings.of("explain"):
         progress("explain", 0, 1)
         explain.write(client, manifest, written)
+        # The explanations read the source, too.
+        gate.require_unchanged(client, manifest)
     measured = monitor(manifest, written)
     with timings.of("publish"):
         run = _publish(client, manifest, run, held, written, passed.staged, progress)
@@ -199,9 +205,10 @@ def _publish(
     for number, target in enumerate(manifest.targets):
         progress("publish", number, len(manifest.targets))
         prepared.append(publish.prepare(client, manifest, target, written, expected[target.table], held.epoch))
-    # The view shows such a run as soon as its rows have replaced the earlier ones.
-    replaces = any(item.target.table == PREDICTIONS and item.takes_place(run.replaces) for item in prepared)
-    run = runs.save(client, run, held.epoch, status=runs.PUBLISHING, replaces=int(replaces))
+    lock.require(client, held)
+    # From this row on, readers find the committed run's rows in their copies.
+    kept = previous.keep(client, run, prepared, held.epoch)
+    run = runs.save(client, run, held.epoch, status=runs.PUBLISHING, previous=kept)
     for item in prepared:
         # Behind this look, only the twin keeps a former owner from its swap: whoever takes over drops the twin.
         lock.require(client, held)
@@ -209,7 +216,11 @@ def _publish(
         log.info("%s: %d rows by %s", item.target.table, expected[item.target.table], item.how)
     for target in manifest.targets:
         publish.verify(client, manifest, target, expected[target.table])
-    return run
+    published = {
+        short_name(client, item.target.table): {"partition": item.partition, "rows": expected[item.target.table]}
+        for item in prepared
+    }
+    return replace(run, published=json.dumps(published))
 
 
 def _commit(client: Client, run: Run, held: Lock, rows: int, timings: Timings) -> Run:
@@ -245,6 +256,7 @@ def retire(client: Client, current: Run, tables: Sequence[str], earlier: Run, ep
     for table in tables:
         publish.remove_earlier(client, current, table, earlier)
     staging.drop(client, earlier)
+    previous.drop(client, earlier)
     runs.save(client, earlier, epoch, status=runs.SUPERSEDED)
 
 
@@ -275,6 +287,10 @@ def _record_failure(client: Client, run: Run, held: Lock, error: BaseException) 
     try:
         # Where another process took the run over, its row counts.
         row = runs.attempted(client, run.run_id) or run
+        if row.status in runs.FINISHED:
+            # The answer of the commit was lost, not the commit.
+            log.warning("the run %s is published; the error came behind its commit", run.run_id)
+            return
         # A row that was under way when the interrupt came may arrive after this row, with the next version.
         row = replace(row, version=row.version + 1)
         runs.save(client, row, held.epoch, status=status, error=text[:10_000])

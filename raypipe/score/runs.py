@@ -4,7 +4,7 @@ The epochs of the pipeline's lock order the runs and the versions of their rows.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -36,8 +36,8 @@ class Run:
     `sequence` is the epoch of the run's latest attempt: of two runs of a date, the higher sequence is the later run.
     `version` decides which row of the run counts: the epoch of the row's writer, then the step of that writer.
 
-    `replaces` is 1 when its predictions replaced those of every other run of the date in one step. It becomes 0 when a
-    later run is moved in beside them and committed.
+    `previous` names, by target, the tables that keep the committed run's rows while this run is swapped in; `published`
+    has the partition and the number of its rows, by target. Both are JSON text.
     """
 
     run_id: str
@@ -56,7 +56,8 @@ class Run:
     rows_read: int = 0
     rows_published: int = 0
     rows_rejected: int = 0
-    replaces: int = 0
+    previous: str = "{}"
+    published: str = "{}"
     sequence: int = 0
     version: int = 0
     owner: str = ""
@@ -73,7 +74,7 @@ class Run:
 
 
 def opened(manifest: Manifest, owner: str, epoch: int, attempted: Run | None = None) -> Run:
-    """Return the row of a run that is about to begin; swapped rows of an earlier attempt stay in view.
+    """Return the row of a run that is about to begin; readers keep what an earlier attempt keeps for them.
 
     An attempt makes the run the latest of its date: it removes what other runs have left, however they ended.
     """
@@ -91,7 +92,7 @@ def opened(manifest: Manifest, owner: str, epoch: int, attempted: Run | None = N
         manifest.source_rows,
         manifest.source_checksum,
         len(manifest.slicing.slices),
-        replaces=attempted.replaces if attempted else 0,
+        previous=attempted.previous if attempted else "{}",
         sequence=epoch,
         version=epoch << STEP_BITS,
         owner=owner,
@@ -102,7 +103,7 @@ def opened(manifest: Manifest, owner: str, epoch: int, attempted: Run | None = N
 
 def begin(client: Client, run: Run) -> None:
     """Write the first row of an attempt."""
-    _write(client, [run])
+    _write(client, run)
 
 
 def save(client: Client, run: Run, epoch: int, **changes: Any) -> Run:
@@ -112,22 +113,18 @@ def save(client: Client, run: Run, epoch: int, **changes: Any) -> Run:
         epoch: the writer's, by the lock that it holds.
     """
     changed = _changed(run, epoch, **changes)
-    _write(client, [changed])
+    _write(client, changed)
     return changed
 
 
 def commit(client: Client, run: Run, epoch: int, **changes: Any) -> Run:
     """Write the row that makes a run the current run of its date.
 
-    Where its rows were moved in beside those of earlier runs, the same block sets their `replaces` to 0, so a reader
-    of the view sees one run or the other.
-
     Raises:
         Busy: another process has taken the run over; its row counts.
     """
     changed = _changed(run, epoch, status=PUBLISHED, published_at=datetime.now(UTC), **changes)
-    beside = [] if run.replaces else [sibling for sibling in siblings(client, run) if sibling.replaces]
-    _write(client, [changed, *(_changed(sibling, epoch, replaces=0) for sibling in beside)])
+    _write(client, changed)
     counted = find(client, run.run_id)
     if counted.version > changed.version:
         raise Busy(
@@ -144,9 +141,9 @@ def _changed(run: Run, epoch: int, **changes: Any) -> Run:
     return replace(run, **changes, version=run.version + 1 if is_own else first, updated_at=datetime.now(UTC))
 
 
-def _write(client: Client, runs: Sequence[Run]) -> None:
-    token = content_token(*(part for run in runs for part in (run.run_id, run.version, run.updated_at.isoformat())))
-    client.insert_rows("raypipe_runs", [vars(run) for run in runs], token=token)
+def _write(client: Client, run: Run) -> None:
+    token = content_token(run.run_id, run.version, run.updated_at.isoformat())
+    client.insert_rows("raypipe_runs", [vars(run)], token=token)
 
 
 def find(client: Client, run_id: str) -> Run:
@@ -164,67 +161,13 @@ def find(client: Client, run_id: str) -> Run:
 
 def attempted(client: Client, run_id: str) -> Run | None:
     """Return the run with an id, or None where it has not begun."""
-    return next(iter(_select(client, "run_id = {run_id:String}", {"run_id": run_id})), None)
-
-
-def require_unfinished(run: Run) -> None:
-    """Refuse to work on a finished run.
-
-    Raises:
-        UsageError: the run is published, or was superseded by a later run of its date.
-    """
-    if run.status in FINISHED:
-        raise UsageError(
-            f"Run {run.run_id} is finished and cannot be resumed",
-            found=run.status,
-            allowed=", ".join((*AT_WORK, REFUSED, FAILED, INTERRUPTED)),
-            next_step=f"start a new run with `raypipe run {run.pipeline} --date {run.date}`",
-        )
-
-
-def require_newest(client: Client, run: Run) -> None:
-    """Refuse to resume a run when a later run of its date is published, whose rows it would replace.
-
-    Raises:
-        UsageError: there is a later run, which died before it could mark this run as superseded.
-    """
-    later = _select(
-        client,
-        "pipeline = {pipeline:String} AND date = {date:Date} AND status = 'PUBLISHED'"
-        " AND sequence >= {sequence:UInt64} AND run_id != {run_id:String}",
-        {"pipeline": run.pipeline, "date": run.date, "sequence": run.sequence, "run_id": run.run_id},
-    )
-    if later:
-        raise UsageError(
-            f"A later run than {run.run_id} is published for its date",
-            found=later[0].run_id,
-            next_step=f"do not resume it; start a new run with `raypipe run {run.pipeline} --date {run.date}`",
-        )
-
-
-def require_own_second(client: Client, manifest: Manifest) -> None:
-    """Refuse a run that began in the same second as another run of its pipeline: their rows could be confused.
-
-    Raises:
-        Busy: another run was planned in the same second.
-    """
-    others = _select(
-        client,
-        "pipeline = {pipeline:String} AND started_at = {run_at:DateTime64(6, 'UTC')} AND run_id != {run_id:String}",
-        {"pipeline": manifest.pipeline, "run_at": manifest.run_at, "run_id": manifest.run_id},
-    )
-    if others:
-        raise Busy(
-            f"Another run of the pipeline {manifest.pipeline} began in the same second",
-            found=f"{others[0].run_id} of {others[0].date}, {manifest.run_at:%Y-%m-%d %H:%M:%S} UTC",
-            next_step="repeat the command",
-        )
+    return next(iter(select(client, "run_id = {run_id:String}", {"run_id": run_id})), None)
 
 
 def listed(client: Client, pipeline: str | None = None, limit: int = 20) -> list[Run]:
     """Return the latest runs of one pipeline or of all, newest first."""
     condition = "pipeline = {pipeline:String}" if pipeline else "1"
-    return _select(client, condition, {"pipeline": pipeline} if pipeline else {}, f"LIMIT {int(limit)}")
+    return select(client, condition, {"pipeline": pipeline} if pipeline else {}, f"LIMIT {int(limit)}")
 
 
 def earlier(client: Client, run: Run) -> list[Run]:
@@ -236,10 +179,22 @@ def earlier(client: Client, run: Run) -> list[Run]:
     return [other for other in others if other.status != SUPERSEDED]
 
 
+def committed(client: Client, run: Run) -> Run | None:
+    """Return the other run that readers see of the run's date, or None."""
+    published = [other for other in siblings(client, run) if other.status == PUBLISHED]
+    return max(published, key=lambda other: other.sequence, default=None)
+
+
+def kept(client: Client, run: Run, committed: Run) -> set[str]:
+    """Return the targets in which a run after the committed run, or this run, keeps the committed run's rows."""
+    later = [other for other in (run, *siblings(client, run)) if other.sequence > committed.sequence]
+    return {target for other in later for target in json.loads(other.previous)}
+
+
 def siblings(client: Client, run: Run | Manifest) -> list[Run]:
     """Return every other run of the same pipeline and date, newest first."""
     condition = "pipeline = {pipeline:String} AND date = {date:Date} AND run_id != {run_id:String}"
-    return _select(client, condition, {"pipeline": run.pipeline, "date": run.date, "run_id": run.run_id})
+    return select(client, condition, {"pipeline": run.pipeline, "date": run.date, "run_id": run.run_id})
 
 
 def at_work(client: Client, manifest: Manifest, table: str) -> list[str]:
@@ -256,18 +211,35 @@ def at_work(client: Client, manifest: Manifest, table: str) -> list[str]:
 
 def superseded(client: Client) -> list[tuple[Run, Run]]:
     """Return the published runs that have a later published run of their date, each with the latest."""
-    published = sorted(_select(client, "status = 'PUBLISHED'", {}), key=lambda run: run.sequence, reverse=True)
-    latest: dict[tuple[str, date], Run] = {}
-    for run in published:
-        latest.setdefault((run.pipeline, run.date), run)
+    published = select(client, "status = 'PUBLISHED'", {})
+    latest = committed_by_day(published)
     pairs = [(run, latest[run.pipeline, run.date]) for run in published]
     return [(run, newest) for run, newest in pairs if run is not newest]
 
 
-def _select(client: Client, condition: str, parameters: Mapping[str, Any], tail: str = "") -> list[Run]:
+def history(client: Client) -> list[Run]:
+    """Return every run without its manifest, newest first."""
+    return select(client, "1", {}, columns={"manifest": "''"})
+
+
+def committed_by_day(history: Iterable[Run]) -> dict[tuple[str, date], Run]:
+    """Return the committed run of each pipeline and date: the published run with the highest sequence."""
+    published = [run for run in history if run.status == PUBLISHED]
+    return {(run.pipeline, run.date): run for run in sorted(published, key=lambda run: run.sequence)}
+
+
+def select(
+    client: Client,
+    condition: str,
+    parameters: Mapping[str, Any],
+    tail: str = "",
+    columns: Mapping[str, str] | None = None,
+) -> list[Run]:
+    """Return the runs for which a condition holds, newest first; `columns` has expressions in place of columns."""
     names = [item.name for item in fields(Run)]
+    expressions = ", ".join(f"{(columns or {}).get(name, name)} AS {name}" for name in names)
     table = client.table(
-        f"SELECT {', '.join(names)} FROM raypipe_runs FINAL WHERE {condition} ORDER BY started_at DESC {tail}",
+        f"SELECT {expressions} FROM raypipe_runs FINAL WHERE {condition} ORDER BY started_at DESC {tail}",
         parameters,
     )
     return [Run(**{**row, "date": _day(row["date"])}) for row in table.to_pylist()]

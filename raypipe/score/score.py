@@ -16,11 +16,12 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster import runtime
 from raypipe.config.load import Loaded
 from raypipe.config.schema import PipelineConfig
+from raypipe.data import exclusion
 from raypipe.data.slices import Slice
 from raypipe.monitor.drift import Drift
 from raypipe.progress import Progress
 from raypipe.registry import models
-from raypipe.score import permissions, prepare, run_drift, runs
+from raypipe.score import admission, permissions, prepare, run_drift, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.pool import PoolSize, score_slices
@@ -72,6 +73,7 @@ def score(
         if not take_over:
             lock.require_free(client, loaded.config.pipeline)
         manifest = prepare.manifest(client, loaded, model, card, population, write=True)
+        exclusion.require_at_rest(client, manifest.date, manifest.pinned)
         return _execute(client, loaded.config, manifest, workers, progress, take_over)
 
 
@@ -86,7 +88,7 @@ def resume(
     with Client(endpoint) as client, runtime.session(endpoint, loaded.config.ray) as workers:
         run = runs.find(client, run_id)
         # Checked again under the lock; here before a cluster is used.
-        runs.require_unfinished(run)
+        admission.require_unfinished(run)
         manifest = Manifest.from_json(run.manifest)
         load_card(
             manifest.artifact_uri,

@@ -10,7 +10,7 @@ from raypipe.score.manifest import Manifest
 from raypipe.score.runs import Run
 
 # The table must remember a chunk as long as its slice may be retried; ten times the chunks of a run is ample.
-WINDOW_A_CHUNK = 10
+WINDOW_PER_CHUNK = 10
 SMALLEST_WINDOW = 1000
 WINDOWS = ("non_replicated_deduplication_window", "replicated_deduplication_window")
 
@@ -32,7 +32,7 @@ def create(client: Client, manifest: Manifest) -> None:
             found=f"no table {manifest.snapshot}",
             next_step=f"start a new run with `raypipe score {manifest.pipeline} --date {manifest.date}`",
         )
-    window = max(SMALLEST_WINDOW, WINDOW_A_CHUNK * chunks_of(manifest))
+    window = max(SMALLEST_WINDOW, WINDOW_PER_CHUNK * chunks_of(manifest))
     columns = [f"{identifier(name)} {kind}" for name, kind in manifest.staged_types.items()]
     columns.append(f"key_hash UInt64 MATERIALIZED {key_hash(manifest.keys)}")
     client.run(
@@ -61,6 +61,7 @@ def check(client: Client, manifest: Manifest) -> None:
             f"The staging table {manifest.staging} forgets its inserts too early for exactly-once writing",
             found=f"deduplication window = {window}",
             allowed=f"at least {chunks_of(manifest)}",
+            next_step=f"start a new run with `raypipe score {manifest.pipeline} --date {manifest.date}`",
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.row_policies import require_visible
+from raypipe.clickhouse.schema.current_views import marks
 from raypipe.clickhouse.server_errors import STATEMENT
 from raypipe.clickhouse.statements import identifier, literal
 from raypipe.clickhouse.tables import Table, expirations, locate, split_expressions
@@ -18,8 +19,6 @@ from raypipe.score.runs import Run
 KEEPING = "MergeTree"
 REPLACING = "ReplacingMergeTree"
 RUN_CONSTANTS = {"prediction_type", "prediction_date", "model_id", "model_version"}
-# Together, the marks that a table has tell a run's rows from another run's; see `mark`.
-MARKS = ("batch_id", "created_at", "predicted_at", "model_version", "prediction_date", "assignment_date")
 RUN_TIMES = ("created_at", "predicted_at")
 DAYS = ("prediction_date", "assignment_date")
 
@@ -39,18 +38,8 @@ def partition_columns(target: Table) -> set[str]:
 
 def mark(table: Table, run: Manifest | Run, name: str = "mark") -> tuple[str, dict[str, Any]]:
     """Return the condition for one run's rows in a target, and its bound values, named `name` and a column."""
-    names = {column.name for column in table.columns}
     values = _marks(run)
-    used = [column for column in MARKS if column in names]
-    # Two runs of one pipeline never begin in the same second (`prepare.run_at`); runs of two pipelines may.
-    tells = "created_at" in names and names & {"model_version", "prediction_date", "assignment_date"}
-    if "batch_id" not in names and not tells:
-        raise ConfigError(
-            f"{table.name} has no columns that tell the rows of two runs apart",
-            found=", ".join(sorted(names)),
-            allowed="batch_id, or created_at with model_version or prediction_date",
-            next_step="publish into another table, or add a batch_id column",
-        )
+    used = marks(table)
     condition = " AND ".join(f"{identifier(column)} = {{{name}_{column}:{values[column][0]}}}" for column in used)
     return condition, {f"{name}_{column}": values[column][1] for column in used}
 

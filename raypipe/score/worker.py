@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raypipe.artifact.bins import Tally
-from raypipe.artifact.contract import KEY_HASH, MATRIX, Matrix, matrix
+from raypipe.artifact.contract import KEY_HASH, MATRIX, matrix
 from raypipe.artifact.package import Package, load_package
 from raypipe.clickhouse import retry
 from raypipe.clickhouse.client import Client, content_token
@@ -28,6 +28,7 @@ from raypipe.data.slices import Slice, place
 from raypipe.errors import ServerError
 from raypipe.models.model import Rows, answer
 from raypipe.score import ledger
+from raypipe.score.fingerprints import Sampler, spacing
 from raypipe.score.ledger import UINT64, Receipt
 from raypipe.score.manifest import Manifest
 
@@ -73,6 +74,8 @@ class _Attempt:
         self._width = len(package.contract.columns)
         self._at = manifest.day_end
         self._tally = Tally(package.bins)
+        plain = (*manifest.carry, *manifest.inputs)
+        self._sampler = Sampler(spacing(manifest.source_rows), package.contract.columns, plain)
         self._attempt = secrets.randbits(63)
         self._chunks = self._read = self._staged = self._rejected = 0
         self._checksum = self._staged_checksum = 0
@@ -103,6 +106,7 @@ class _Attempt:
             time.time(),
             round(peak_mb(), 1),
             self._tally.to_json(),
+            self._sampler.to_json(),
         )
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
@@ -131,6 +135,7 @@ class _Attempt:
             prediction = answer(self._model, Rows(x, inputs, self._at))
             scores = prediction.scores.astype(np.float32, copy=False)
             self._tally.add(x, scores)
+        self._sampler.add(batch, x)
         first = self._read
         self._read += batch.num_rows
         self._checksum = _add(self._checksum, hashes)
@@ -139,7 +144,7 @@ class _Attempt:
             table = table.append_column(name, prediction.columns[name])
         usable = _in_range(scores, self._manifest.score_range) & _keyed(batch, self._manifest.keys)
         if not usable.all():
-            self._reject(batch, x, scores, np.flatnonzero(~usable), first)
+            self._reject(batch, scores, np.flatnonzero(~usable), first)
             table, scores = table.filter(pa.array(usable)), scores[usable]
         self._staged_checksum = _add(self._staged_checksum, table.column(KEY_HASH))
         return table.drop_columns([KEY_HASH]).append_column("score", pa.array(scores))
@@ -168,9 +173,7 @@ class _Attempt:
         self._chunks += 1
         self._staged += count
 
-    def _reject(
-        self, batch: pa.RecordBatch, x: Matrix, scores: Scores, positions: npt.NDArray[np.int64], first: int
-    ) -> None:
+    def _reject(self, batch: pa.RecordBatch, scores: Scores, positions: npt.NDArray[np.int64], first: int) -> None:
         keys = _shown(batch.select(list(self._manifest.keys)).take(pa.array(positions)))
         rows = []
         for position, key in zip(positions.tolist(), keys, strict=True):

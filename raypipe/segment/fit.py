@@ -24,9 +24,10 @@ from raypipe.evaluation.decision import Decision
 from raypipe.fit.fitted import Fitted
 from raypipe.fit.labelled import fit_spec
 from raypipe.fit.recipe import PARTS, Recipe, frozen
+from raypipe.fit.training_table import PREFIX
 from raypipe.models.model import FloatArray, Matrix
 from raypipe.models.protocol import History, load_matrix_family
-from raypipe.progress import Progress
+from raypipe.progress import Progress, silent
 from raypipe.registry.record import Registered
 from raypipe.registry.rows import statement
 from raypipe.registry.training_runs import DATES
@@ -77,7 +78,7 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Registered 
     parts = _read(client, recipe, contract)
     followed, warning = _followed(champion, contract)
     progress(f"fitting {', '.join(map(str, candidates))} clusters on {len(parts['train']):,} rows", 0, 0)
-    trial_ids = name.removeprefix("raypipe_training_")
+    trial_ids = name.removeprefix(PREFIX)
     runs = _runs(client, recipe, parts, trial_ids, len(candidates))
     trials, warnings = _trials(recipe, contract, parts, candidates, runs)
     best = _best(trials, followed, recipe)
@@ -176,9 +177,7 @@ def _used_numbers(client: Client, pipeline: str) -> set[int]:
 def _runs(client: Client, recipe: Recipe, parts: Parts, name: str, trials: int) -> TrialRuns:
     source = f"{recipe.features_sql.source}{DATES}{recipe.snapshots[-1].date}"
     rows = len(parts["train"]), min(len(parts["validation"]), JUDGED_ROWS)
-    return TrialRuns(
-        client, SweepDescription(name, recipe.pipeline, source, *rows, METRIC, True, trials), lambda *_: None
-    )
+    return TrialRuns(client, SweepDescription(name, recipe.pipeline, source, *rows, METRIC, True, trials), silent)
 
 
 def _trials(

@@ -16,7 +16,7 @@ def for_brand(client: Client, recipe: Recipe, brand: str) -> Recipe:
 
     Raises:
         ConfigError: the entities have no brand.
-        UsageError: no brand, or several brands, are called so.
+        UsageError: no brand, or more than one, has this name.
     """
     if BRAND not in recipe.keys:
         raise ConfigError(
@@ -36,7 +36,7 @@ def for_brand(client: Client, recipe: Recipe, brand: str) -> Recipe:
 
 
 def _brand_id(client: Client, recipe: Recipe, brand: str) -> str:
-    features, parameters = unsliced(recipe.features_sql.text), recipe.snapshots[0].parameters
+    features, parameters = unsliced(recipe.features_sql.text), recipe.snapshots[-1].parameters
     rows = client.rows(f"SELECT DISTINCT toString({BRAND}) AS brand FROM (\n{features}\n) ORDER BY brand", parameters)
     named: list[tuple[str, ...]] = []
     if client.value("EXISTS TABLE brands"):
@@ -53,7 +53,7 @@ def brand_called(brand: str, known: Sequence[str], named: Sequence[tuple[str, ..
         named: the id, the name and the code of each brand.
 
     Raises:
-        UsageError: no brand, or several brands, are called so.
+        UsageError: no brand, or more than one, has this name.
     """
     if brand in known:
         return brand

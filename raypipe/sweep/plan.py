@@ -14,7 +14,7 @@ from raypipe.fit.training_table import PREFIX
 from raypipe.sweep import space
 from raypipe.sweep.brands import for_brand
 
-# A trial reports at few of its rounds, each three times as many: Ray Tune waits for every report.
+# Trials report only at 1, 3, 9 … times the grace rounds, because Ray Tune waits for each report.
 REDUCTION = 3
 # Fields of a recipe that may differ when a sweep continues on another machine.
 _PLACES = ("folder", "features_sql", "labels_sql", "levels", "workers", "cpus_per_worker", "slice_rows")

@@ -44,7 +44,7 @@ def search(client: Client, plan: SweepPlan, progress: Progress, begins: Callable
     """Run the trials that ml_model_training_runs does not have as finished; Ray must be connected.
 
     Args:
-        begins: called once nothing can be refused any more, before anything is kept.
+        begins: called after all checks, before the first row is written.
 
     Raises:
         ConfigError: the metric is not produced, the trials do not fit into the cluster, or Optuna is not installed.
@@ -74,7 +74,9 @@ def search(client: Client, plan: SweepPlan, progress: Progress, begins: Callable
             runs.give_up(f"the sweep was stopped; `raypipe sweep {plan.recipe.pipeline} --resume {plan.name}` goes on")
         raise
     finally:
-        _drop_tables(client, plan)
+        # The outcome of the trials matters more than tables that `raypipe doctor --clean` drops as well.
+        with suppress(RaypipeError):
+            _drop_tables(client, plan)
     return _result(plan, runs.over, space.decoded(point, plan.axes), tuple(outside))
 
 

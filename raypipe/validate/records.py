@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from raypipe.clickhouse.client import Client, content_token
+from raypipe.errors import DataError
 from raypipe.monitor import table
 from raypipe.monitor.table import UINT32_MAX
 
@@ -85,11 +86,27 @@ class Validation:
 
 
 def stored(client: Client, pipeline: str) -> dict[str, Validation]:
-    """Return a pipeline's validations by the ids of their batches."""
+    """Return a pipeline's validations by the ids of their batches.
+
+    Raises:
+        DataError: a row cannot be read; another version of raypipe may have written it.
+    """
     rows = client.rows(_STORED, {"kind": KIND, "pipeline": pipeline})
-    documents = (json.loads(text) for (text,) in rows)
-    validations = [Validation.from_json({**document, "run_id": document["validates"]}) for document in documents]
+    validations = [_read(text) for (text,) in rows]
     return {validation.batch.id: validation for validation in validations}
+
+
+def _read(text: str) -> Validation:
+    document = json.loads(text)
+    try:
+        return Validation.from_json({**document, "run_id": document["validates"]})
+    except (KeyError, ValueError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
+        raise DataError(
+            f"A stored validation of {document.get('pipeline')} cannot be read",
+            found=f"the row of {table.TABLE} for {document.get('date')}: {reason}",
+            next_step="delete the row, or use the version of raypipe that wrote it",
+        ) from error
 
 
 def write(client: Client, validation: Validation, started_at: datetime) -> None:

@@ -24,7 +24,7 @@ from raypipe.validate.records import Batch, Validation
 log = logging.getLogger(__name__)
 
 # A night validates the newest batches; `raypipe validate` validates all.
-MOST_A_NIGHT = 5
+MOST_PER_NIGHT = 5
 UNKNOWN_THRESHOLD = 0.5
 FIRST_DAY = date(1970, 1, 1)
 GIB = 1 << 30
@@ -94,7 +94,7 @@ def validate(
 def validate_newest(client: Client, loaded: Loaded, progress: Progress) -> ValidationResult:
     """Validate the newest batches at the end of a published run, where an error is only a warning."""
     try:
-        result = validate(client, loaded, None, progress, most=MOST_A_NIGHT)
+        result = validate(client, loaded, None, progress, most=MOST_PER_NIGHT)
     except RaypipeError as error:
         log.warning("earlier predictions of %s were not validated: %s", loaded.config.pipeline, error)
         return ValidationResult(reason=f"earlier predictions were not validated: {error.problem}")

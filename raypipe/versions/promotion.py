@@ -58,8 +58,8 @@ def promote(
         changed_contract: whether the version may read other columns than the champion.
 
     Raises:
-        ModelError: there is no such version, or it has no artifact.
-        UsageError: the version is the champion already, or there is no champion to compare with.
+        ModelError: the version has no artifact.
+        UsageError: there is no such version, it is the champion already, or there is no champion to compare with.
         DataError: the version's contract differs from the features query or from the champion's contract.
         GateRefused: the version is not better by more than noise.
         Busy: a run of the pipeline holds the lock, or the champion changed in the meantime.

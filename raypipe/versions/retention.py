@@ -1,4 +1,4 @@
-"""Choose the versions that lose their artifacts, and remove them: mark the registry first, then delete the files.
+"""Choose the versions that may lose their artifacts.
 
 An artifact is addressed by its content, so that two versions may share it. It is removed when all of its versions are
 marked and no alias and no run names them.
@@ -13,7 +13,7 @@ from raypipe.artifact.folders import ArtifactFolder
 from raypipe.clickhouse.client import Client
 from raypipe.registry import models
 from raypipe.registry.record import Registered
-from raypipe.registry.rows import epoch, json_text, seconds, statement
+from raypipe.registry.rows import json_text, seconds, statement, unix_seconds
 
 # A younger artifact may belong to a fit that has not registered its version yet.
 ORPHAN_AGE = timedelta(days=1)
@@ -48,7 +48,7 @@ def named(client: Client) -> dict[tuple[str, str], tuple[str, ...]]:
 def mark(client: Client, model: Registered, at: datetime) -> None:
     """Record in the registry that a version's artifact is removed, at a moment in UTC."""
     metadata = json_text({**model.metadata, "pruned_at": seconds(at).isoformat()})
-    parameters = {"pipeline": model.pipeline, "version": model.version, "metadata": metadata, "at": epoch(at)}
+    parameters = {"pipeline": model.pipeline, "version": model.version, "metadata": metadata, "at": unix_seconds(at)}
     client.run(statement("mark_pruned").text, parameters)
 
 

@@ -1,14 +1,14 @@
 -- grain: (company_id, brand_id, user_id), readers with a history at the end of date who read a new article in (date, until]
--- parameters: date Date (the last known day), until Date (the last day of the articles to predict), days UInt16 (of history)
+-- parameters: date Date (the last known day), until Date (the last day of the articles to predict), days UInt16 (of history), length UInt16 (of a list)
 -- wanted: the articles published by the end of date that the reader read in (date, until] and not before
--- articles: the ten unread articles with the highest true probability that the content platform sees the reader open them in (date, until],
---     given all latent values: no list of ten contains more of `wanted` on average. The same list counts as the highest NDCG, which
+-- articles: the `length` unread articles with the highest true probability that the content platform sees the reader open them in (date, until],
+--     given all latent values: no list of this length contains more of `wanted` on average. The same list counts as the highest NDCG, which
 --     it is except for the little that the number of a reader's articles reveals about their choice
 SELECT
     company_id,
     brand_id,
     user_id,
-    arrayMap(one -> one.2, arraySlice(arraySort(groupArray((-score, article_id))), 1, 10)) AS articles,
+    arrayMap(ranked -> ranked.2, arraySlice(arraySort(groupArray((-score, article_id))), 1, {length:UInt16})) AS articles,
     any(scored.wanted) AS wanted
 FROM
 (
@@ -29,7 +29,7 @@ FROM
             groupUniqArrayIf(article_id, event_timestamp < toDateTime({date:Date} + 1, 'UTC')) AS known,
             groupUniqArrayIf(article_id, event_timestamp >= toDateTime({date:Date} + 1, 'UTC')
                 AND article_id IN (SELECT article_id FROM demo_articles WHERE day <= {date:Date})) AS later,
-            arraySort(arrayFilter(one -> NOT has(known, one), later)) AS wanted
+            arraySort(arrayFilter(article -> NOT has(known, article), later)) AS wanted
         FROM editorial_content_events
         WHERE event_timestamp >= toDateTime({date:Date} + 1 - {days:UInt16}, 'UTC')
             AND event_timestamp < toDateTime({until:Date} + 1, 'UTC') AND user_id != ''

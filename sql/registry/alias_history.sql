@@ -1,5 +1,5 @@
 -- grain: one assignment of an alias, with the moment of the alias's next assignment; the newest first
--- parameters: pipeline, alias ('' for every alias), at (microseconds since 1970, UTC; negative for every moment)
+-- parameters: pipeline String, alias String ('' for every alias), at Int64 (microseconds since 1970, UTC; negative for every moment)
 -- until: 0 if the assignment still counts. model_version: '' if the alias names no version from then on.
 -- A repeated insert may have written an assignment twice; it counts once. Among assignments at the same moment, which no lock
 -- prevented, the assignment with the later version counts, for every reader.

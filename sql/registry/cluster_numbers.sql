@@ -1,5 +1,5 @@
 -- grain: a number that a cluster of any version of a pipeline had
--- parameters: pipeline
+-- parameters: pipeline String
 -- Numbers of versions that never published, or that a rollback withdrew, count as well: readers may have seen any of them.
 SELECT DISTINCT arrayJoin(JSONExtract(training_metrics, 'curves', 'numbers', 'Array(UInt16)')) AS number
 FROM ml_model_training_runs FINAL

@@ -1,5 +1,5 @@
 -- grain: the fit that made a version
--- parameters: model_id
+-- parameters: model_id String
 SELECT hyperparameters
 FROM ml_model_training_runs FINAL
 WHERE model_id = {model_id:String}

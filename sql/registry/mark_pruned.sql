@@ -1,5 +1,5 @@
 -- grain: the version whose artifact goes
--- parameters: pipeline, version, metadata (JSON with pruned_at), at (seconds since 1970)
+-- parameters: pipeline String, version String, metadata String (JSON with pruned_at), at UInt32 (seconds since 1970)
 -- The mark precedes the removal, so that readers see it meanwhile, and the next pruning completes an interrupted removal.
 INSERT INTO ml_model_registry
 SELECT * REPLACE (

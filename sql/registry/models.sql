@@ -1,5 +1,5 @@
 -- grain: one version of a model, the newest first
--- parameters: pipeline ('' for every pipeline)
+-- parameters: pipeline String ('' for every pipeline)
 SELECT
     model_code,
     model_version,
@@ -14,4 +14,4 @@ SELECT
     toUnixTimestamp(updated_at) AS updated
 FROM ml_model_registry FINAL
 WHERE {pipeline:String} = '' OR model_code = {pipeline:String}
-ORDER BY model_code, created DESC, model_version DESC;
+ORDER BY created DESC, model_code ASC, model_version DESC;

@@ -1,5 +1,5 @@
 -- grain: the last completed run of a kind, with the seconds of its fit
--- parameters: model_id (the version of the run), kind (run_type)
+-- parameters: model_id String (the version of the run), kind String (run_type)
 -- units: seconds of wall time, 0 if the run made no version
 SELECT
     run_id,

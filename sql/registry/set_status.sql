@@ -1,5 +1,5 @@
 -- grain: the model whose status changes and, if it goes into production, the model that it replaces
--- parameters: pipeline, version, status, deployed_by, at (seconds since 1970)
+-- parameters: pipeline String, version String, status String, deployed_by String, at UInt32 (seconds since 1970)
 -- A single insert, so that no reader sees two models in production. updated_at has a resolution of a second and decides
 -- which row wins, so it always increases.
 INSERT INTO ml_model_registry

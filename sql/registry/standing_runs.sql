@@ -1,5 +1,5 @@
 -- grain: a date of a pipeline on which a rollback restores rows
--- parameters: pipeline, outgoing (the version to withdraw), restored (the version to restore)
+-- parameters: pipeline String, outgoing String (the version to withdraw), restored String (the version to restore)
 -- For each date the run with the present rows counts: published, or swapped in by a run that died before its commit. A date belongs
 -- here if that run belongs to the outgoing version, or is an unfinished run of the restored version; and if the restored
 -- version had published it before, or the date is the pipeline's newest.

@@ -1,5 +1,5 @@
 -- grain: every other version of the pipeline that is still marked as the latest
--- parameters: pipeline, version, at (seconds since 1970)
+-- parameters: pipeline String, version String, at UInt32 (seconds since 1970)
 INSERT INTO ml_model_registry
 SELECT * REPLACE (
     toUInt8(0) AS is_latest_version,

@@ -197,6 +197,7 @@ ORDER BY (feature_date, company_id, brand_id, user_id)
 TTL created_at + toIntervalYear(2);
 
 -- grain: one segment
+-- published: the rows of a run are added, those of earlier runs deleted
 CREATE TABLE IF NOT EXISTS customer_user_segments
 (
     segment_id String,
@@ -220,6 +221,7 @@ ENGINE = ReplacingMergeTree(updated_at)
 ORDER BY (segment_id);
 
 -- grain: one user of a brand, assignment day and is_current
+-- published: the rows of a run are added, those of earlier runs deleted
 CREATE TABLE IF NOT EXISTS customer_user_segment_assignments
 (
     assignment_id String,

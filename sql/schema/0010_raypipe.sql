@@ -24,7 +24,8 @@ CREATE TABLE IF NOT EXISTS raypipe_runs
     rows_rejected UInt64,
     sequence UInt64 COMMENT 'place in the order of the runs of a pipeline: the epoch of the lock in its latest attempt',
     version UInt64 COMMENT 'which row of a run counts: the epoch of the lock of its writer, shifted by 20 bits, plus the step of the writer',
-    replaces UInt8 COMMENT 'whether its rows took the place of those of every other run of the date, in one step, and no later run was moved in beside them',
+    previous String COMMENT 'JSON: the table that holds the rows of the committed run of the date, by target, while this run is swapped in',
+    published String COMMENT 'JSON: partition and number of rows by target, written with the commit',
     owner String COMMENT 'host and process that runs it',
     error String,
     timings String COMMENT 'JSON: seconds of each stage',
@@ -89,20 +90,4 @@ WHERE (run_id, slice, attempt) IN
     (
         SELECT run_id, slice, JSONExtractUInt(receipt, 'attempt')
         FROM raypipe_slices FINAL
-    );
-
--- grain: as ml_model_predictions, but only the rows of the latest published run of each pipeline and date
--- replaces: when a run replaces an earlier run, the table contains exactly one of the two at any moment. If a query asked which of
---     them is committed, it could read the table before a swap and the answer after it, and see neither. The commit of a run
---     that was moved in beside others removes their mark in the same block, so one subquery sees both before or both after.
-CREATE VIEW IF NOT EXISTS raypipe_current_predictions
-AS SELECT *
-FROM ml_model_predictions
-WHERE batch_id IN
-    (
-        SELECT arrayJoin(arrayFilter(id -> id != '', arrayPushBack(
-            groupArrayIf(run_id, replaces = 1),
-            argMaxIf(run_id, (sequence, run_id), status = 'PUBLISHED'))))
-        FROM raypipe_runs FINAL
-        GROUP BY pipeline, date
     );

@@ -23,6 +23,7 @@ from tests.faults.nights import TARGETS, once, target_ddl
 from tests.faults.oracle import assert_exact, in_process, planned
 from tests.faults.small import DAY, small_publisher
 
+VIEWS = ("raypipe_current_customer_churn_predictions", "raypipe_current_predictions")
 SWAP = re.compile(r"ALTER TABLE .* (REPLACE|MOVE) PARTITION ID")
 
 
@@ -56,7 +57,7 @@ class Night:
     def empty(self) -> None:
         """Forget every run."""
         for (table,) in self.client.rows("SHOW TABLES"):
-            if re.match("raypipe_(staging|twin|explain|snapshot|lock)_", table):
+            if re.match("raypipe_(staging|twin|explain|snapshot|previous|lock)_", table):
                 self.client.run(f"DROP TABLE {table} SYNC")
         for table in ("raypipe_runs", "raypipe_slices", "raypipe_rejected_rows", "ml_model_monitoring", *TARGETS):
             self.client.run(f"TRUNCATE TABLE {table}")
@@ -65,27 +66,32 @@ class Night:
         return runs.find(self.client, run if isinstance(run, str) else run.run_id)
 
     def versions(self) -> dict[str, dict[str, int]]:
-        """Return the rows of the day by target, and in the view, and by run."""
-        marks = {TARGETS[0]: "toString(created_at)", TARGETS[1]: "batch_id", "raypipe_current_predictions": "batch_id"}
+        """Return the rows of the day by run, of each target and of its view."""
+        runs_of_day = {f"{run.run_at:%Y-%m-%d %H:%M:%S}": run.run_id for run in runs.listed(self.client, limit=1000)}
         sql = "SELECT {mark}, count() FROM {table} WHERE prediction_date = {{day:Date}} GROUP BY 1 ORDER BY 1"
-        return {
-            table: dict(self.client.rows(sql.format(mark=mark, table=table), {"day": DAY}))
-            for table, mark in marks.items()
-        }
+        found = {}
+        for table in (*TARGETS, *VIEWS):
+            mark = "toString(created_at)" if "churn" in table else "batch_id"
+            rows = self.client.rows(sql.format(mark=mark, table=table), {"day": DAY})
+            found[table] = {runs_of_day.get(run, run): count for run, count in rows}
+        return found
+
+    def seen(self) -> dict[str, int]:
+        """Return the rows of the day by run that readers of the views see, the same in each view."""
+        versions = self.versions()
+        first, second = (versions[view] for view in VIEWS)
+        assert first == second, versions
+        return first
 
     def assert_exact(self, run: Manifest | str) -> None:
-        """Assert that targets and view hold the population once, all of this run."""
+        """Assert that targets and views hold the population once, all of this run."""
         row = self.find(run)
         assert_exact(self.client, DAY, row.run_id)
         count = row.source_rows
-        assert self.versions() == {
-            TARGETS[0]: {f"{row.run_at:%Y-%m-%d %H:%M:%S}": count},
-            TARGETS[1]: {row.run_id: count},
-            "raypipe_current_predictions": {row.run_id: count},
-        }
+        assert self.versions() == {table: {row.run_id: count} for table in (*TARGETS, *VIEWS)}
 
 
-def _die(*_: Any) -> None:
+def _die(*_: Any, **options: Any) -> None:
     raise Died
 
 

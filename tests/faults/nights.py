@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.statements import identifier, literal, load_all
 from raypipe.data.slices import Slice
 from raypipe.errors import Unreachable
@@ -124,6 +126,8 @@ def own_night(publisher: FittedPublisher, schema: str = "raypipe") -> Iterator[N
         views = [one.text for one in load_all(shipped() / "sql" / "schema" / "0010_raypipe.sql") if "VIEW" in one.text]
         for view in views:
             client.run(view)
+        for table in TARGETS:
+            current_views.create_missing(client, table, twins.require_swappable(client, table))
         yield Night(replace(publisher, endpoint=place), client)
 
 

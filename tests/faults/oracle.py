@@ -37,7 +37,7 @@ FULL JOIN (
 """
 _LEFT = """
 SELECT name FROM system.tables
-WHERE database = currentDatabase() AND match(name, '^raypipe_(staging|twin|explain|snapshot|training|lock)_')
+WHERE database = currentDatabase() AND match(name, '^raypipe_(staging|twin|explain|snapshot|training|previous|lock)_')
 """
 
 

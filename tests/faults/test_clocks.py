@@ -55,7 +55,7 @@ def test_the_later_run_of_a_date_counts_whatever_the_clocks_say(night: Night, of
 
 def by_publication(client: Client) -> list[tuple[Run, Run]]:
     """Order the published runs by the clocks of their hosts."""
-    published = sorted(runs._select(client, "status = 'PUBLISHED'", {}), key=lambda item: item.published_at)
+    published = sorted(runs.select(client, "status = 'PUBLISHED'", {}), key=lambda item: item.published_at)
     return [(earlier, published[-1]) for earlier in published[:-1]]
 
 

@@ -131,7 +131,7 @@ def touched(manifest: Manifest, place: str) -> Manifest:
 @pytest.mark.parametrize("place", ["run", "key", "target"])
 def test_a_manifest_with_a_name_that_is_sql_publishes_nothing(night: Night, place: str) -> None:
     before, manifest = night.content(), touched(night.plan(), place)
-    with pytest.raises(UsageError, match="Not a name"):
+    with pytest.raises(UsageError, match="This name cannot be used"):
         night.run(Manifest.from_json(manifest.to_json()))
     assert night.content() == before
     assert night.client.value("SELECT count() FROM raypipe_runs") > 0

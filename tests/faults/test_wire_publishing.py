@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from raypipe.clickhouse import lock, retry
-from raypipe.clickhouse.client import Client
+from raypipe.clickhouse import lock, mutations, retry
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema import leftovers
 from raypipe.errors import GateRefused, RaypipeError, Unreachable
 from raypipe.score import publish, run, runs
-from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
-from raypipe.score.publish import PreparedTarget
 from tests.conftest import FittedPublisher, _fresh_database
 from tests.faults.oracle import assert_exact, in_process, planned
 from tests.faults.proxy import reply
@@ -75,10 +72,11 @@ class TestPublishing:
         current = "SELECT uniqExact(batch_id), any(batch_id) FROM raypipe_current_predictions WHERE prediction_date = "
         assert wire.client.rows(current + "{day:Date}", {"day": DAY}) == [(1, manifest.run_id)]
 
-    def test_without_repeating_the_commit_a_run_fails_whose_rows_are_published(
+    def test_without_a_look_at_its_row_a_run_fails_whose_rows_are_published(
         self, wire: Wire, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(retry, "ATTEMPTS", 1)
+        monkeypatch.setattr(runs, "FINISHED", ())
         manifest = wire.plan()
         wire.add(RUNS, "cut_after", skip=3, times=self.LOST)
         with pytest.raises(Unreachable):
@@ -86,14 +84,15 @@ class TestPublishing:
         assert_exact(wire.client, DAY, manifest.run_id)
         assert wire.status(manifest) == runs.FAILED
 
-    def test_a_commit_whose_answers_are_all_lost_is_resumed_exactly(self, wire: Wire) -> None:
+    def test_a_commit_whose_answers_are_all_lost_counts_and_the_rest_is_done_by_doctor_clean(self, wire: Wire) -> None:
         manifest = wire.plan()
-        # Not the row of the failure, which comes behind.
         wire.add(RUNS, "cut_after", skip=3, times=2 * retry.ATTEMPTS)
         with pytest.raises(Unreachable):
             wire.run(manifest)
         assert lock.holder(wire.client, "churn") is None
-        wire.resume(manifest)
+        assert wire.status(manifest) == runs.PUBLISHED
+        leftovers.clean(wire.client)
+        run.retire_superseded(wire.client)
         wire.exact(manifest)
 
     @pytest.mark.parametrize(("action", "answer"), LOST_ANSWERS)
@@ -138,15 +137,15 @@ class TestPublishing:
 
     @pytest.mark.parametrize(("action", "answer"), LOST_ANSWERS)
     @pytest.mark.parametrize("target", [0, 1])
-    def test_a_move_whose_answer_is_lost_is_not_made_again_by_a_resume(
+    def test_a_move_whose_answer_is_lost_is_made_again_by_a_resume_and_adds_nothing(
         self, monthly_wire: Wire, target: int, action: str, answer: bytes
     ) -> None:
         manifest = lost_move(monthly_wire, target, action, answer)
         monthly_wire.resume(manifest)
         monthly_wire.exact(manifest)
 
-    def test_without_a_look_at_the_target_a_lost_move_is_made_again_and_refused(
-        self, monthly_wire: Wire, without_presence: None
+    def test_without_deleting_what_it_left_a_lost_move_is_made_again_and_refused(
+        self, monthly_wire: Wire, without_deletion: None
     ) -> None:
         manifest = lost_move(monthly_wire)
         with pytest.raises(GateRefused, match="does not hold its rows"):
@@ -154,8 +153,8 @@ class TestPublishing:
         assert monthly_wire.status(manifest) == runs.REFUSED
         emptied(monthly_wire)
 
-    def test_without_a_look_at_the_target_and_without_verification_a_lost_move_is_published_twice(
-        self, monthly_wire: Wire, without_presence: None, without_verification: None
+    def test_without_deleting_what_it_left_and_without_verification_a_lost_move_is_published_twice(
+        self, monthly_wire: Wire, without_deletion: None, without_verification: None
     ) -> None:
         manifest = lost_move(monthly_wire)
         monthly_wire.resume(manifest)
@@ -192,19 +191,9 @@ class TestPublishing:
 
 
 @pytest.fixture
-def without_presence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Publish without checking for existing rows."""
-    plain, count = publish.prepare, publish.count
-
-    def blind(client: Client, manifest: Manifest, target: Any, written: Sequence[Receipt], rows: int) -> PreparedTarget:
-        def of_twins(client: Client, table: str, condition: str, values: dict[str, Any]) -> int:
-            return -1 if table == target.table else count(client, table, condition, values)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(publish, "count", of_twins)
-            return plain(client, manifest, target, written, rows)
-
-    monkeypatch.setattr(publish, "prepare", blind)
+def without_deletion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Move a run's rows in, whatever an earlier attempt has left."""
+    monkeypatch.setattr(mutations, "delete", lambda *_: None)
 
 
 def lost_move(monthly_wire: Wire, target: int = 1, action: Any = "cut_after", answer: bytes = b"") -> Manifest:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from raypipe import doctor
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.schema import leftovers, version
+from raypipe.clickhouse.lock import Owner
+from raypipe.clickhouse.schema import grants, leftovers, version
 from raypipe.clickhouse.schema.leftovers import clean
 from raypipe.clickhouse.schema.migrate import migrate, plan, schema
 from raypipe.clickhouse.schema.needed import Needed, needed
@@ -88,6 +90,16 @@ def test_a_source_that_does_not_exist_is_a_problem_that_names_it(client: Client)
     assert (found.status, "sales" in found.detail) == ("problem", True)
 
 
+def test_grants_on_foreign_sources_and_targets_are_asked_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrate(client)
+    asked: list[grants.Grant] = []
+    monkeypatch.setattr(grants, "missing", lambda _, wanted: asked.extend(wanted))
+    check(client.endpoint, "grants", replace(EVERYTHING, foreign=("crm", "sales"), targets=("sales",)))
+    foreign = [str(grant) for grant in asked if grant.on.endswith((".crm", ".sales"))]
+    database = client.endpoint.database
+    assert foreign == [f"SELECT ON {database}.crm", f"SELECT, INSERT, ALTER DELETE ON {database}.sales"]
+
+
 def test_a_missing_database_is_a_problem_with_the_command_that_helps(endpoint: Endpoint) -> None:
     found = check(replace(endpoint, database="raypipe_absent"), "database")
     assert (found.status, found.next_step) == ("problem", "raypipe migrate")
@@ -152,13 +164,14 @@ def test_old_tables_of_a_run_without_an_end_are_told_with_what_ends_it(
     assert "raypipe resume RUN" in found.next_step
 
 
-def test_cleaning_drops_every_table_of_a_run_that_is_over_and_its_lock(client: Client) -> None:
+def test_cleaning_drops_every_table_of_a_run_that_is_over_and_the_lock_of_its_dead_process(client: Client) -> None:
     migrate(client)
     run_is(client, RUN, "RUNNING")
     run_is(client, RUN, "PUBLISHED")
     made = [f"raypipe_{kind}_{RUN}" for kind in ("staging", "twin_ml_model_predictions", "explain", "snapshot")]
     make(client, *made)
-    make(client, "raypipe_lock_churn_e1", comment=f'{{"run_id": "{RUN}"}}')
+    gone = replace(Owner.here(RUN), started="0")
+    make(client, "raypipe_lock_churn_e1", comment=json.dumps(asdict(gone)))
     before = set(describe_all(client))
     dropped = clean(client)
     assert set(dropped) == {*made, "raypipe_lock_churn_e1"}

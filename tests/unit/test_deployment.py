@@ -221,6 +221,19 @@ class TestOneMachine:
         command, *rest = arguments.split()
         COMMANDS[command].make_context(command, rest)
 
+    def test_cron_mails_the_errors_of_a_failed_night(self, tmp_path: Path) -> None:
+        night = (ROOT / "deploy" / "crontab").read_text(encoding="utf-8").splitlines()[-1].split("&& ", 1)[1]
+        failing = re.sub(r"flock .* latest", "{ echo 'error: no server' >&2; false; }", night)
+        mailed = subprocess.run(["bash", "-c", failing], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert mailed.stdout == "error: no server\n"
+
+
+def test_the_demo_of_make_leaves_the_stores_of_production() -> None:
+    made = subprocess.run(["make", "--dry-run", "demo"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    commands = [line for line in made.splitlines() if "bin/raypipe " in line]
+    assert len(commands) == 3
+    assert all(line.startswith("RAYPIPE_URL= RAYPIPE_ARTIFACTS= ") for line in commands)
+
 
 @pytest.mark.parametrize("path", ["cluster.yaml", "docker/rayjob.yaml"])
 def test_what_has_to_be_replaced_is_marked(path: str) -> None:

@@ -1,36 +1,36 @@
-"""Run the tests marked `versions` on older ClickHouse versions, each out of a chDB wheel in an environment of its own.
+"""Run a choice of tests on older ClickHouse versions, each out of a chDB wheel in an environment of its own.
 
-    python tests/versions/run.py [VERSION …]
+    python -m tests.versions.run [--mark versions|restarts] [VERSION …]
+
+The mark `versions` is for tests of one server, `restarts` for tests/faults/test_restarts.py, which kills its own.
 
 An environment holds the pinned engine and sees the other packages of this one. It is made when it is missing.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import signal
-import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
-import urllib.request
 import venv
-from collections.abc import Iterator
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.versions.bridged import Bridged
+
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = ROOT / ".venv-versions"
-BRIDGE = Path(__file__).with_name("bridge.py")
 BRIDGED = ("starlette==1.10.0", "uvicorn==0.54.0", "lz4==4.4.5")
-MARK = "pytest.mark.versions"
-START_SECONDS = 60
+MARKS = {"versions": ROOT / "tests" / "integration", "restarts": ROOT / "tests" / "faults"}
+# The interpreter whose bridge the tests marked `restarts` start.
+ENGINE = "RAYPIPE_TEST_ENGINE"
 # A choice takes under a minute; a version that hangs must not hold up the others.
-LONGEST_SECONDS = 600
+LONGEST_SECONDS = 900
 # A test waits for its server half of the time.
 AT_ONCE = 2
 
@@ -82,44 +82,13 @@ def prepare(version: Version) -> None:
     stamp.write_text("\n".join(packages))
 
 
-@contextmanager
-def served(version: Version) -> Iterator[str]:
-    """Start a version's bridge on a temporary folder and yield its URL."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-        free.close()
-        log = Path(folder) / "bridge.log"
-        with log.open("wb") as output:
-            bridge = subprocess.Popen([version.python, BRIDGE, folder, port], stdout=output, stderr=output)
-        try:
-            await_answer(f"http://127.0.0.1:{port}/", bridge, log)
-            yield f"http://default@127.0.0.1:{port}/default"
-        finally:
-            bridge.send_signal(signal.SIGKILL)
-            bridge.wait()
-
-
-def await_answer(url: str, bridge: subprocess.Popen[bytes], log: Path) -> None:
-    """Return when the bridge answers a query."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and bridge.poll() is None:
-        try:
-            urllib.request.urlopen(url, b"SELECT 1", timeout=START_SECONDS).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise SystemExit(f"the bridge did not start:\n{log.read_text(errors='replace')}")
-
-
-def run(version: Version, python: Path, url: str | None) -> bool:
+def run(version: Version, mark: str, python: Path, server: Mapping[str, str]) -> bool:
     """Run the choice, print the engine's version and pytest's summary, and return whether all passed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAYPIPE_")}
-    environment |= {"PYTHONPATH": str(ROOT), **({"RAYPIPE_TEST_URL": url} if url else {})}
+    environment |= {"PYTHONPATH": str(ROOT), **server}
     # To import all tests would take longer than to run the choice.
-    files = [file for file in sorted((ROOT / "tests/integration").rglob("test_*.py")) if MARK in file.read_text()]
-    choice = [python, "-m", "pytest", "-q", "-m", "versions", "-p", "no:cacheprovider", *files]
+    files = [file for file in sorted(MARKS[mark].rglob("test_*.py")) if f"pytest.mark.{mark}" in file.read_text()]
+    choice = [python, "-m", "pytest", "-q", "-m", mark, "-p", "no:cacheprovider", *files]
     try:
         ended = subprocess.run(
             choice, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, timeout=LONGEST_SECONDS
@@ -133,21 +102,33 @@ def run(version: Version, python: Path, url: str | None) -> bool:
     return ended.returncode == 0
 
 
-def check(version: Version) -> bool:
+def check(version: Version, mark: str) -> bool:
     """Run the choice on one version, and return whether all passed."""
     prepare(version)
     if not version.bridged:
-        return run(version, version.python, None)
-    with served(version) as url:
-        return run(version, Path(sys.executable), url)
+        return run(version, mark, version.python, {})
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        bridge = Bridged(version.python, Path(folder))
+        bridge.start()
+        try:
+            server = {"RAYPIPE_TEST_URL": bridge.url, ENGINE: str(version.python)}
+            return run(version, mark, Path(sys.executable), server)
+        finally:
+            bridge.kill()
 
 
-def main(names: list[str]) -> bool:
+def main(arguments: list[str]) -> bool:
     """Run the choice on the named versions, or on all, two at a time; return whether all passed."""
-    wanted = [version for version in VERSIONS if not names or version.name in names]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mark", choices=MARKS, default="versions")
+    parser.add_argument("versions", nargs="*", metavar="VERSION", help=", ".join(version.name for version in VERSIONS))
+    asked = parser.parse_args(arguments)
+    unknown = set(asked.versions) - {version.name for version in VERSIONS}
+    if unknown:
+        parser.error(f"no such version: {', '.join(unknown)}")
+    wanted = [version for version in VERSIONS if not asked.versions or version.name in asked.versions]
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        passed = list(threads.map(check, wanted))
-    return bool(passed) and all(passed)
+        return all(threads.map(lambda version: check(version, asked.mark), wanted))
 
 
 if __name__ == "__main__":

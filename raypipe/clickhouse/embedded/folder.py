@@ -29,12 +29,13 @@ from raypipe.errors import ConfigError
 PRIVATE = 0o600
 _POLL_SECONDS = 0.02
 _LONGEST_LOG = 1 << 20
+_SHOWN_LOG_LINES = 5
 _PID = re.compile(r"PID:\s*(\d+)")
 _PATTERN = re.compile(r"[?*{}]")
 
 
 @dataclass(frozen=True)
-class State:
+class EngineState:
     """Where an engine answers.
 
     Attributes:
@@ -83,17 +84,17 @@ class Folder:
 
     @property
     def data(self) -> Path:
-        """ClickHouse's own folder."""
+        """Return ClickHouse's own folder."""
         return self.root / "data"
 
     @property
     def password(self) -> Path:
-        """The file with the password."""
+        """Return the file with the password."""
         return self.root / "password"
 
     @property
     def log(self) -> Path:
-        """The file with what the engine printed."""
+        """Return the file with the engine's output."""
         return self.root / "server.log"
 
     def _open(self, name: str) -> int:
@@ -123,14 +124,14 @@ class Folder:
         """Block until nobody uses the engine, and keep newcomers waiting until this process ends."""
         fcntl.flock(self._open("users.lock"), fcntl.LOCK_EX)
 
-    def read_state(self) -> State | None:
+    def read_state(self) -> EngineState | None:
         """Return where the engine says it answers, or None when it has not said so."""
         try:
-            return State(**json.loads((self.root / "server.json").read_text(encoding="utf-8")))
+            return EngineState(**json.loads((self.root / "server.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
-    def write_state(self, state: State) -> None:
+    def write_state(self, state: EngineState) -> None:
         """Say where the engine answers."""
         self.write_private("server.json", json.dumps(asdict(state)) + "\n")
 
@@ -171,10 +172,10 @@ class Folder:
             os.ftruncate(log, 0)
         return log
 
-    def last_log_lines(self, count: int = 5) -> str:
+    def last_log_lines(self) -> str:
         """Return the end of what the engine printed."""
         try:
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             return ""
-        return "\n".join(lines[-count:])
+        return "\n".join(lines[-_SHOWN_LOG_LINES:])

@@ -105,7 +105,8 @@ def serve(path: Path, announce: Callable[[Endpoint], None]) -> None:
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
+        # Another user's process may have the number of the engine that ended.
         return False
     return True
 

@@ -21,7 +21,7 @@ from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import Any
 
-from raypipe.clickhouse.embedded.folder import Folder, State
+from raypipe.clickhouse.embedded.folder import EngineState, Folder
 from raypipe.clickhouse.embedded.settings import CONFIG, LOOPBACK, users
 
 ENDING_SECONDS = 5.0
@@ -77,7 +77,7 @@ def _extension() -> Any:
 
 def _announce(folder: Folder, told: int, ready: int) -> None:
     port = int(os.read(told, 16))
-    folder.write_state(State(f"http://{LOOPBACK}:{port}", os.getpid()))
+    folder.write_state(EngineState(f"http://{LOOPBACK}:{port}", os.getpid()))
     os.close(ready)
 
 

@@ -1,4 +1,4 @@
-"""The configuration of the embedded engine: everything that it does otherwise than a ClickHouse server.
+"""Configure the embedded engine where it differs from a ClickHouse server.
 
 ClickHouse merges files of `config.d/` and `users.d/` beside it, if there are any.
 """

@@ -15,7 +15,7 @@ from pathlib import Path
 import urllib3
 
 import raypipe
-from raypipe.clickhouse.embedded.folder import Folder, State
+from raypipe.clickhouse.embedded.folder import EngineState, Folder
 from raypipe.clickhouse.embedded.settings import USER
 from raypipe.clickhouse.endpoint import PASSWORD_VARIABLE
 from raypipe.errors import Busy, Unreachable
@@ -29,7 +29,7 @@ _DYING_SECONDS = 2.0
 _PROCESS = "raypipe.clickhouse.embedded.process"
 
 
-def join_or_start(folder: Folder) -> State:
+def join_or_start(folder: Folder) -> EngineState:
     """Return where the engine on a folder answers; the caller holds the users' lock.
 
     Raises:
@@ -61,8 +61,8 @@ def _start_lock(folder: Folder) -> Iterator[None]:
         os.close(held)
 
 
-def _answers(folder: Folder, state: State) -> bool:
-    """Whether the engine at this address accepts the folder's password and runs a query."""
+def _answers(folder: Folder, state: EngineState) -> bool:
+    """Return whether the engine at this address accepts the folder's password and runs a query."""
     try:
         password = folder.password.read_text(encoding="utf-8").strip()
         headers = {"X-ClickHouse-User": USER, "X-ClickHouse-Key": password}
@@ -74,7 +74,7 @@ def _answers(folder: Folder, state: State) -> bool:
     return answer.status == HTTPStatus.OK
 
 
-def _start(folder: Folder, owner: int) -> State:
+def _start(folder: Folder, owner: int) -> EngineState:
     """Start the engine's process, which inherits the owner's lock."""
     try:
         pid = folder.foreign_owner(_DYING_SECONDS)

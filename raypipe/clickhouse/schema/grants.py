@@ -13,7 +13,7 @@ LEDGER = ("raypipe_runs", "raypipe_slices", "raypipe_rejected_rows")
 INSERTED = (*LEDGER, "ml_model_registry", "ml_model_features", "ml_model_training_runs", "raypipe_aliases")
 MONITORING = "ml_model_monitoring"
 # Tables without a partition per day. A run deletes the rows that an earlier run of its date wrote there.
-REPLACED = ("customer_user_segments", "customer_user_segment_assignments", "ml_model_ab_tests", MONITORING)
+REPLACED = ("ml_model_ab_tests", MONITORING)
 PUBLISHED = ["SELECT", "INSERT", "ALTER DELETE"]
 _SCRATCH = ("SELECT", "INSERT", "CREATE TABLE", "DROP TABLE")
 TRAINING = "training"
@@ -26,6 +26,8 @@ SCRATCH = {
     "explain": _SCRATCH,
     "snapshot": _SCRATCH,
     TRAINING: _SCRATCH,
+    # The committed run's rows, while a later run of the date is swapped in.
+    "previous": (*_SCRATCH, "ALTER DELETE"),
 }
 # Parts show the state of a partition, processes a statement without an answer, mutations the end of a deletion.
 SYSTEM = ("parts", "processes", "mutations")
@@ -50,15 +52,28 @@ class Grant:
         return f"{', '.join(self.privileges)} ON {self.on}"
 
 
-def required(database: str, declarations: Iterable[Declaration]) -> Iterator[Grant]:
-    """Yield every grant that fitting, scoring and publishing need; creating the schema needs CREATE TABLE, too."""
+def required(
+    database: str, declarations: Iterable[Declaration], targets: Iterable[str] = (), read: Iterable[str] = ()
+) -> Iterator[Grant]:
+    """Yield every grant that fitting, scoring and publishing need; creating the schema needs CREATE TABLE, too.
+
+    Args:
+        declarations: raypipe's own tables.
+        targets: the tables that pipelines publish into, which may be others.
+        read: further tables that pipelines read.
+    """
+    known, wanted = set(), set(targets)
     for declaration in declarations:
+        known.add(declaration.name)
         privileges = ["SELECT"]
-        if declaration.is_published or declaration.name in REPLACED:
+        if declaration.is_published or declaration.name in (*REPLACED, *wanted):
             privileges = PUBLISHED
         elif declaration.name in INSERTED:
             privileges = ["SELECT", "INSERT"]
         yield _grant(privileges, f"{database}.{declaration.name}")
+    for table in sorted(wanted.union(read) - known):
+        privileges = PUBLISHED if table in wanted else ["SELECT"]
+        yield _grant(privileges, table if "." in table else f"{database}.{table}")
     yield from _of_every_run(database, SCRATCH, ENGINES)
 
 
@@ -79,8 +94,8 @@ def _of_every_run(database: str, kinds: Iterable[str], engines: Iterable[str]) -
     for kind in kinds:
         prefix = f"{database}.raypipe_{kind}_"
         yield Grant(SCRATCH[kind], f"{prefix}*", identifier(f"{prefix}x"))
-    for table in SYSTEM:
-        yield _grant(["SELECT"], f"system.{table}")
+    for system in SYSTEM:
+        yield _grant(["SELECT"], f"system.{system}")
     for engine in engines:
         yield _grant(["TABLE ENGINE"], engine)
 

@@ -8,9 +8,12 @@ from raypipe.clickhouse.lock import Owner
 from raypipe.clickhouse.tables import describe
 
 # The kinds of tables that a run creates for itself, named raypipe_<kind>_<…run id>.
-KINDS = ("staging", "twin", "explain", "snapshot", "training", "lock")
+KINDS = ("staging", "twin", "explain", "snapshot", "training", "previous", "lock")
 LOCK = "lock"
-OVER = frozenset({"PUBLISHED", "SUPERSEDED"})
+# The rows of a committed run, which readers may need as long as it is the committed run of its date.
+PREVIOUS = "previous"
+SUPERSEDED = "SUPERSEDED"
+OVER = frozenset({"PUBLISHED", SUPERSEDED})
 # `raypipe resume` can finish a run of these states, so its tables are kept a while.
 RESUMABLE = frozenset({"REFUSED", "FAILED", "INTERRUPTED"})
 PATIENCE = timedelta(hours=24)
@@ -31,25 +34,29 @@ class Leftover:
     Attributes:
         status: the status of its run, '' when the ledger has no such run.
         age: the time since the table was created or altered; None where the server does not know.
-        is_orphaned: whether it is a lock whose process is gone.
+        owner: of a lock, the process that holds it.
     """
 
     table: str
     kind: str
     status: str
     age: timedelta | None
-    is_orphaned: bool = False
+    owner: Owner | None = None
 
     def is_over(self) -> bool:
         """Return whether no run needs the table.
 
-        Its process is gone (a resume takes a new lock), its run is over, or its run is resumable or unknown and the
-        table is older than PATIENCE.
+        Its run is over, or the run is resumable or unknown and the table is older than PATIENCE. A run may work behind
+        its commit, so that a lock goes only with its process, or when it is old and nobody knows of the process.
         """
-        if self.is_orphaned:
-            return True
         is_old = self.age is not None and self.age >= PATIENCE
-        return self.status in OVER or (is_old and (not self.status or self.status in RESUMABLE))
+        is_unneeded = is_old and (not self.status or self.status in RESUMABLE)
+        if self.owner is not None:
+            is_given_up = is_unneeded or (is_old and self.status in OVER)
+            return self.owner.is_dead or (is_given_up and not self.owner.is_alive)
+        if self.kind == PREVIOUS:
+            return self.status == SUPERSEDED or (is_old and not self.status)
+        return self.status in OVER or is_unneeded
 
 
 def leftovers(client: Client) -> tuple[Leftover, ...]:
@@ -67,7 +74,7 @@ def leftovers(client: Client) -> tuple[Leftover, ...]:
             status=statuses.get(_owner(f"{name} {comment}", statuses), ""),
             # The time is 1970 where a database keeps no metadata on disk, which does not make a table old.
             age=timedelta(seconds=seconds) if changed else None,
-            is_orphaned=name.startswith(f"raypipe_{LOCK}_") and Owner.from_json(comment).is_dead,
+            owner=Owner.from_json(comment) if name.startswith(f"raypipe_{LOCK}_") else None,
         )
         for name, comment, seconds, changed in rows
     )

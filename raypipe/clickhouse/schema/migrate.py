@@ -6,11 +6,12 @@ from functools import cache
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.schema.current_views import create_missing, current_views, is_marked
 from raypipe.clickhouse.schema.declarations import Declaration, declared
 from raypipe.clickhouse.schema.differences import Difference, compare
 from raypipe.clickhouse.schema.version import require_version
 from raypipe.clickhouse.statements import identifier
-from raypipe.clickhouse.tables import describe_all
+from raypipe.clickhouse.tables import describe, describe_all
 from raypipe.project import shipped
 
 # Every user may use this database, whatever else exists or is granted.
@@ -23,6 +24,7 @@ class Migration:
 
     Attributes:
         created: tables and views that were missing; in a plan, those that would be created.
+        present: tables and views that existed before.
         differences: between the existing tables and raypipe's own DDL.
     """
 
@@ -49,20 +51,25 @@ def plan(client: Client, declarations: Sequence[Declaration] | None = None) -> M
     )
 
 
-def migrate(client: Client, declarations: Sequence[Declaration] | None = None) -> Migration:
+def migrate(
+    client: Client, declarations: Sequence[Declaration] | None = None, targets: Sequence[str] = ()
+) -> Migration:
     """Create the missing tables and views in the client's database.
 
     Each statement creates only a missing table, so this may be repeated and may run twice at once.
 
     Args:
         declarations: the tables and views that are needed, in the order of their creation; None for all.
+        targets: other tables that pipelines publish into; those that exist get their views.
     """
     declarations = schema() if declarations is None else declarations
     report = plan(client, declarations)
     for declaration in declarations:
         if declaration.name in report.created:
             client.run(declaration.ddl)
-    return report
+    described = {target: table for target in targets if (table := describe(client, target)) and is_marked(table)}
+    views = [create_missing(client, target, table) for target, table in described.items()]
+    return replace(report, created=(*report.created, *filter(None, views)))
 
 
 def plan_at(endpoint: Endpoint, declarations: Sequence[Declaration] | None = None) -> Migration:
@@ -74,14 +81,16 @@ def plan_at(endpoint: Endpoint, declarations: Sequence[Declaration] | None = Non
         return plan(client, declarations)
 
 
-def migrate_at(endpoint: Endpoint, declarations: Sequence[Declaration] | None = None) -> Migration:
+def migrate_at(
+    endpoint: Endpoint, declarations: Sequence[Declaration] | None = None, targets: Sequence[str] = ()
+) -> Migration:
     """Migrate as `migrate` does, after creating the endpoint's database where it is missing."""
     if not database_exists(endpoint):
         with Client(replace(endpoint, database=SYSTEM)) as client:
             require_version(client)
             client.run(f"CREATE DATABASE IF NOT EXISTS {identifier(endpoint.database)}")
     with Client(endpoint) as client:
-        return migrate(client, declarations)
+        return migrate(client, declarations, targets)
 
 
 def database_exists(endpoint: Endpoint) -> bool:
@@ -94,4 +103,5 @@ def database_exists(endpoint: Endpoint) -> bool:
 @cache
 def schema() -> tuple[Declaration, ...]:
     """Return the tables and views that raypipe works on, in an order in which they can be created."""
-    return declared(shipped() / "sql" / "schema")
+    declarations = declared(shipped() / "sql" / "schema")
+    return (*declarations, *current_views(declarations))

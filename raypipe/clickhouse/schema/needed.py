@@ -5,14 +5,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.schema.declarations import Declaration
 from raypipe.clickhouse.schema.migrate import schema
 from raypipe.clickhouse.statements import load_all, without_comments
 
 # Registry, ledger, predictions: every pipeline writes them.
 ALWAYS = ("ml_", "raypipe_")
-# A name with a database in front is left to its owner, and an ARRAY JOIN names a column.
-_TABLE = re.compile(r"(?<!ARRAY )\b(?:FROM|JOIN)\s+`?([A-Za-z_]\w*)\b(?!`?\s*\.)", re.IGNORECASE)
+# One of a list of tables, with its alias. A name with a database in front is left to its owner.
+_ITEM = r"`?[A-Za-z_]\w*`?(?:\s*\.\s*`?\w+`?)?(?:\s+(?:AS\s+)?\w+)?(?:\s+FINAL)?"
+# Looks ahead, because an alias may be the JOIN of the next list; an ARRAY JOIN names a column.
+_TABLES = re.compile(rf"(?<!ARRAY )\b(?:FROM|JOIN)\s+(?=({_ITEM}(?:\s*,\s*{_ITEM})*))", re.IGNORECASE)
+_TABLE = re.compile(r"(?:^|,)\s*`?([A-Za-z_]\w*)\b(?!`?\s*\.)")
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,12 @@ class Needed:
     Attributes:
         declarations: raypipe creates these, in this order.
         foreign: sources and targets that raypipe has no DDL for; the user creates them.
+        targets: the tables that the pipelines publish into.
     """
 
     declarations: tuple[Declaration, ...]
     foreign: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
 
 
 def needed(named: Iterable[str], files: Iterable[Path]) -> Needed:
@@ -37,10 +43,18 @@ def needed(named: Iterable[str], files: Iterable[Path]) -> Needed:
     """
     named = set(named)
     wanted = named.union(*(tables_of(statement.text) for path in files for statement in load_all(path)))
-    declarations = tuple(one for one in schema() if one.name in wanted or one.name.startswith(ALWAYS))
+    wanted |= {declaration.name for declaration in schema() if declaration.name.startswith(ALWAYS)}
+    # The view of a target needs the target.
+    unneeded = {current_views.name(declaration.name) for declaration in schema()} - {
+        current_views.name(target) for target in wanted
+    }
+    declarations = tuple(
+        declaration for declaration in schema() if declaration.name in wanted and declaration.name not in unneeded
+    )
     return Needed(declarations, tuple(sorted(named - {declaration.name for declaration in schema()})))
 
 
 def tables_of(sql: str) -> list[str]:
     """Return the names behind FROM and JOIN in order, each once; subqueries named by WITH are among them."""
-    return list(dict.fromkeys(_TABLE.findall(without_comments(sql))))
+    lists = _TABLES.findall(without_comments(sql))
+    return list(dict.fromkeys(name for tables in lists for name in _TABLE.findall(tables)))

@@ -20,6 +20,7 @@ from raypipe.ads.ads import PublishedPolicy
 from raypipe.ads.events import AdEvents, AdWindow
 from raypipe.ads.fit import FittedPolicy
 from raypipe.ads.revenue import ArmTotals
+from raypipe.artifact.files import Artifact
 from raypipe.cli import app
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
@@ -31,7 +32,9 @@ from raypipe.config.load import load_pipeline
 from raypipe.errors import Busy, DataError, GateRefused, ServerError, UsageError
 from raypipe.evaluation.decision import Decision
 from raypipe.project import shipped
+from raypipe.registry import aliases, champions, models
 from tests.conftest import PUBLISHER_LAST_DATE, _fresh_database
+from tests.factories import model_record
 from tests.faults.proxy import Rule, exception, proxied
 
 DAY = PUBLISHER_LAST_DATE
@@ -515,11 +518,15 @@ def test_a_publication_that_fails_leaves_the_published_predictions_and_is_repair
 ) -> None:
     place.show(*rounds(100, "a", "b", earning=["a"]), *rounds(100, "a", "b", earning=["b"], device_type_id="tablet"))
     first = place.run()
+    place.show(*rounds(100, "a", "b", earning=["a"], start=100))
     with pytest.raises(GateRefused, match="rows for ml_model_predictions are not the staged rows"):
         broken_publish()
+    assert aliases.current(place.client, "ads", aliases.CHAMPION).version == first.version.version
     assert place.client.rows("SELECT DISTINCT batch_id FROM ml_model_predictions") == [(first.outcome.run.run_id,)]
     assert place.count("raypipe_current_predictions") == 2
     third = place.run()
+    assert third.version.version != first.version.version
+    assert aliases.current(place.client, "ads", aliases.CHAMPION).version == third.version.version
     assert place.count("ml_model_ab_tests") == 2
     assert place.count("ml_model_monitoring") == 1
     assert place.client.rows("SELECT DISTINCT batch_id FROM ml_model_predictions") == [(third.outcome.run.run_id,)]
@@ -584,11 +591,19 @@ def test_a_run_that_holds_the_lock_keeps_others_out_until_it_is_taken_over(place
     lock.acquire(place.client, "ads", somebody)
     with pytest.raises(Busy, match="a run is at work"):
         place.run()
-    for table in ("ml_model_predictions", "ml_model_ab_tests", "ml_model_monitoring"):
+    for table in ("ml_model_registry", "ml_model_predictions", "ml_model_ab_tests", "ml_model_monitoring"):
         assert place.count(table) == 0
     loaded = load_pipeline("ads", shipped() / "configs", [f"artifacts={place.artifacts}"], environ={})
     ads.run_ads(place.client.endpoint, loaded, DAY, lambda stage, done, total: None, take_over=True)
     assert place.count("ml_model_predictions") == 1
+
+
+def test_a_champion_of_another_kind_is_replaced(place: Place, tmp_path: Path) -> None:
+    place.show(*rounds(100, "a", "b", earning=["a"]))
+    now = datetime.now(UTC)
+    other = replace(model_record("1", now, Artifact("/nowhere", "ab"), "cd"), pipeline="ads")
+    champions.promote(place.client, models.register(place.client, other, now), "by hand", "a test", now)
+    assert place.run().version.status == "PRODUCTION"
 
 
 def test_without_an_impression_the_failed_fit_is_on_record(place: Place) -> None:
@@ -624,8 +639,10 @@ def command(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]
 
 
 def test_the_command_prints_one_document_that_scripts_can_read(place: Place, command: Callable[..., Any]) -> None:
-    result = command("run", "ads", "--date", "2026-01-31", "--json")
+    settings = ("--set", "model.rounds=7", "--set", "split.seed=7")
+    result = command("run", "ads", "--date", "2026-01-31", "--json", *settings)
     assert result.exit_code == 0, result.stderr
+    assert "--set model.rounds had no effect" in result.stderr.replace("\n", " ")
     found = json.loads(result.stdout)
     assert (found["pipeline"], found["date"], found["rows_published"]) == ("ads", "2026-01-31", 1)
     assert found["run_id"] == place.client.value("SELECT DISTINCT batch_id FROM ml_model_predictions")

@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 from raypipe.cli import app
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.embedded import lease, start
-from raypipe.clickhouse.embedded.folder import Folder, State
+from raypipe.clickhouse.embedded.folder import EngineState, Folder
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier
 from raypipe.cluster import runtime
@@ -498,7 +498,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestEmbedded:
     def test_a_folder_whose_owner_is_dead_is_taken_over(self, project: Project, tmp_path: Path) -> None:
         folder = Folder.create(tmp_path / "engine")
-        folder.write_state(State("http://127.0.0.1:1", 2**22 + 1))
+        folder.write_state(EngineState("http://127.0.0.1:1", 2**22 + 1))
         result = project.run("sql", "SELECT 1", "--url", f"chdb:{folder.root}", "--json")
         assert json.loads(result.stdout) == {"columns": ["1"], "rows": [[1]]}
 
@@ -507,7 +507,7 @@ class TestEmbedded:
     ) -> None:
         monkeypatch.setattr(start, "ANSWER_SECONDS", 0.1)
         folder = Folder.create(tmp_path / "engine")
-        folder.write_state(State("http://127.0.0.1:1", os.getpid()))
+        folder.write_state(EngineState("http://127.0.0.1:1", os.getpid()))
         held = folder.lock("owner.lock", fcntl.LOCK_EX)
         assert held is not None
         try:

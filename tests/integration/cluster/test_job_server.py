@@ -143,7 +143,7 @@ def test_a_server_that_does_not_take_a_job_is_named(jobs: JobServer, asked: Requ
     assert "status code 500" in str(refused.value)
 
 
-def followed(jobs: JobServer) -> tuple[str, job_server.State]:
+def followed(jobs: JobServer) -> tuple[str, job_server.JobState]:
     said: list[str] = []
     state = job_log.follow(job_server.connect(jobs.address, {}), JOB, said.append)
     return "".join(said), state
@@ -181,6 +181,15 @@ def test_a_server_that_fails_for_long_is_given_up_and_the_job_is_not(jobs: JobSe
         followed(jobs)
     assert "status 500: no such luck" in str(lost.value)
     assert f"`ray job status {JOB} --address {jobs.address}`" in str(lost.value)
+
+
+def test_a_token_that_is_no_longer_accepted_ends_the_log_at_once(
+    jobs: JobServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs.states = [401]
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    with pytest.raises(ClusterError, match="does not accept the token"):
+        followed(jobs)
 
 
 def test_a_server_that_goes_on_refusing_with_a_token_does_not_say_that_none_is_set(jobs: JobServer) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from raypipe.artifact.files import Artifact
 from raypipe.cli import app, settings
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import load
 from raypipe.project import shipped
-from raypipe.registry import models
+from raypipe.registry import champions, models
 from raypipe.registry.record import CANDIDATE, Registered
 from raypipe.registry.training_runs import newest
 from tests.conftest import FittedPublisher
+from tests.factories import model_record
 
 LOGISTIC = "{name: logistic_regression, class: 'raypipe.models.sklearn:LogisticRegression', rounds: 200}"
 FOREST = (
@@ -210,11 +213,22 @@ def test_the_night_tells_of_a_model_that_failed(project: Project) -> None:
     assert "leaves" in step["reason"]
 
 
-def renamed(project: Project) -> None:
+def renamed(project: Project, name: str = "leaving") -> None:
     """A copy of churn that nobody has fitted yet."""
     text = (project.folder / "configs/churn.yaml").read_text()
-    (project.folder / "configs/leaving.yaml").write_text(text.replace("pipeline: churn", "pipeline: leaving"))
-    shutil.copytree(project.folder / "sql/churn", project.folder / "sql/leaving")
+    (project.folder / f"configs/{name}.yaml").write_text(text.replace("pipeline: churn", f"pipeline: {name}"))
+    shutil.copytree(project.folder / "sql/churn", project.folder / "sql" / name)
+
+
+def test_a_champion_whose_artifact_is_gone_is_a_warning(project: Project, reader: Client) -> None:
+    renamed(project, "vanished")
+    now = datetime.now(UTC)
+    record = replace(model_record("1", now, Artifact(str(project.folder / "gone"), "ab"), "cd"), pipeline="vanished")
+    champions.promote(reader, models.register(reader, record, now), "by hand", "a test", now)
+    found = project.document("run", "baselines", sets=("baselines.of=vanished",))
+    assert found["champion"] == ""
+    assert any("the champion could not be compared on the same rows" in text for text in found["warnings"])
+    assert lines(found).keys() == {"logistic_regression", "prior", "one_feature"}
 
 
 def test_without_a_champion_the_models_are_compared_all_the_same(project: Project) -> None:

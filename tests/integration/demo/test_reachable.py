@@ -234,7 +234,9 @@ def test_the_list_holds_what_many_readers_read_most(by_hand: Client, played: dic
     saw(by_hand, "editorial_content_events", "view", known, DAY)
     for article in (known, wanted, name(last + 1, 0)):
         saw(by_hand, "editorial_content_events", "view", article, UNTIL)
-    ((*_, listed, found),) = by_hand.rows(truth("recommendation"), {"date": DAY, "until": UNTIL, "days": 30})
+    ((*_, listed, found),) = by_hand.rows(
+        truth("recommendation"), {"date": DAY, "until": UNTIL, "days": 30, "length": 10}
+    )
     assert found == [wanted]
     assert len(set(listed)) == 10
     assert known not in listed

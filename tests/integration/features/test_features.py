@@ -769,6 +769,14 @@ def test_a_day_that_the_sessions_do_not_reach_is_refused_with_those_they_do(demo
     assert left_behind(demo) == set()
 
 
+def test_a_range_with_a_day_without_sessions_builds_none_of_its_days(demo: Client) -> None:
+    days = "SELECT count() FROM customer_user_features WHERE feature_date = '2026-01-30'"
+    assert demo.value(days) == 0
+    with pytest.raises(UsageError, match="of 2026-02-01 cannot be computed"):
+        compute(demo, date(2026, 2, 1), first=date(2026, 1, 30))
+    assert demo.value(days) == 0
+
+
 def test_a_day_that_is_not_over_is_refused(demo: Client) -> None:
     with pytest.raises(UsageError, match="has not ended"):
         compute(demo, LAST, run_at=datetime(2026, 1, 31, 23, 59, tzinfo=UTC))

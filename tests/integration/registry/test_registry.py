@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -157,6 +158,13 @@ def test_a_reference_with_quotes_is_a_value_and_not_sql(registry: Client) -> Non
         models.find(registry, "churn", "x' OR '1'='1")
 
 
+def test_the_newest_versions_of_all_pipelines_come_first(registry: Client) -> None:
+    for minutes, pipeline in enumerate(("churn", "ads", "clicks", "ads")):
+        record = replace(_record(f"v{minutes}"), pipeline=pipeline)
+        models.register(registry, record, AT + timedelta(minutes=minutes))
+    assert [model.version for model in models.list_models(registry)] == ["v3", "v2", "v1", "v0"]
+
+
 def test_the_champion_is_what_was_assigned_last(registry: Client) -> None:
     first, second = _register(registry, "v1"), _register(registry, "v2", 1)
     assert models.find_alias(registry, "churn", "champion") is None
@@ -169,7 +177,9 @@ def test_the_champion_is_what_was_assigned_last(registry: Client) -> None:
 
 def test_an_alias_remembers_what_it_named_before(registry: Client) -> None:
     first, second = _register(registry, "v1"), _register(registry, "v2", 1)
-    made = aliases.move(registry, "churn", {"champion": first}, "first model", "test", AT)["champion"]
+    aliases.move(registry, "churn", {"champion": first}, "first model", "test", AT)
+    made = aliases.current(registry, "churn", "champion")
+    assert made is not None
     aliases.move(registry, "churn", {"champion": second}, "better", "test", AT + timedelta(days=1))
     assert aliases.current(registry, "churn", "champion", AT - timedelta(seconds=1)) is None
     assert aliases.current(registry, "churn", "champion", AT + timedelta(hours=1)) == made

@@ -151,7 +151,7 @@ def test_publishing_again_changes_nothing(schema: str, scoring: Make, target: Pu
     before = content(run.client, target.table)
     written = run.client.rows(f"SELECT DISTINCT attempt FROM {run.manifest.staging}")
     run.client.run(f"DROP TABLE {run.manifest.staging}")
-    assert put(run, target) == ("replace" if schema == "raypipe" else "present")
+    assert put(run, target) == ("replace" if schema == "raypipe" else "move")
     assert content(run.client, target.table) == before
     assert run.client.value(f"SELECT count() FROM {target.table}") == 10
     assert len(written) == 2
@@ -395,8 +395,8 @@ def test_two_pipelines_publish_into_one_table_and_each_replaces_only_itself(sche
     old = first.manifest
     publish.remove_earlier(again.client, again.manifest, CHURN.table, old)
     assert versions(first.client) == {"2": 10, "b2b": 10}
-    # What was moved in stands: a resume neither moves it in again nor replaces what is beside it.
-    assert [put(run, CHURN) for run in (again, other)] == ["present", "present"]
+    # A resume replaces what it moved in, and nothing beside it.
+    assert [put(run, CHURN) for run in (again, other)] == ["move", "move"]
     assert versions(first.client) == {"2": 10, "b2b": 10}
 
 
@@ -435,9 +435,7 @@ def test_rows_that_come_between_the_look_and_the_swap_are_not_replaced(client: C
     assert versions(client) == {run.manifest.model_version: 10, "b2b": 10}
 
 
-def test_where_the_view_was_told_or_rows_stand_already_a_resume_has_to_look_again(
-    client: Client, scoring: Make
-) -> None:
+def test_rows_that_stand_already_are_moved_in_beside_others_once(client: Client, scoring: Make) -> None:
     made_by(client, RAYPIPE)
     run = scoring().with_manifest(targets=(CHURN, PREDICTIONS))
     put(run, CHURN)
@@ -446,11 +444,8 @@ def test_where_the_view_was_told_or_rows_stand_already_a_resume_has_to_look_agai
     assert [item.how for item in prepared] == ["replace", "replace"]
     put(second_pipeline(scoring), CHURN)
     saved_by_hand(client)
-    for item, rows in zip(prepared, (10, 1), strict=True):
-        with pytest.raises(GateRefused, match="has rows of others") as refused:
-            publish.swap(client, run.manifest, item)
-        assert f"{rows} rows without the mark of a run of churn" in str(refused.value)
-    assert [put(run, target) for target in (CHURN, PREDICTIONS)] == ["present", "move"]
+    for item in prepared:
+        publish.swap(client, run.manifest, item)
     assert versions(client) == {run.manifest.model_version: 10, "b2b": 10}
     assert sorted(batches(client).values()) == [1, 10]
 
@@ -466,42 +461,22 @@ def test_predictions_saved_by_hand_stay_and_a_reader_of_the_view_never_sees_two_
 ) -> None:
     migrate(client)
     first = scoring()
-    began = recorded(first, runs.PUBLISHING, replaces=1)
+    began = recorded(first, runs.PUBLISHING)
     assert put(first, PREDICTIONS) == "replace"
     runs.commit(client, began, EPOCH)
     batch = saved_by_hand(client)
     second = scoring("churn_20260131_00000002", run_at=first.manifest.run_at + timedelta(hours=1))
-    began = recorded(second, runs.PUBLISHING)
+    began = recorded(second, runs.PUBLISHING, EPOCH + 1)
     assert current(client) == {first.manifest.run_id: 10}
     assert put(second, PREDICTIONS) == "move"
     assert current(client) == {first.manifest.run_id: 10}
-    runs.commit(client, began, EPOCH)
+    runs.commit(client, began, EPOCH + 1)
     # Both are in the table still: what follows, or a run that died here, does not show.
     assert batches(client) == {first.manifest.run_id: 10, second.manifest.run_id: 10, batch: 1}
     assert current(client) == {second.manifest.run_id: 10}
     old = first.manifest
     publish.remove_earlier(client, second.manifest, PREDICTIONS.table, old)
     assert batches(client) == {second.manifest.run_id: 10, batch: 1}
-
-
-def test_a_resume_leaves_rows_that_stand_as_they_came_in_whatever_is_beside_them_now(
-    client: Client, scoring: Make
-) -> None:
-    migrate(client)
-    first = scoring()
-    recorded(first, runs.PUBLISHED, replaces=1)
-    put(first, PREDICTIONS)
-    saved_by_hand(client)
-    # What was swapped in before the others came is in view as it was.
-    first = first.with_manifest(targets=(PREDICTIONS,))
-    prepared = publish.prepare(client, first.manifest, PREDICTIONS, first.staged(), 10, EPOCH)
-    assert (prepared.how, prepared.takes_place(1)) == ("present", True)
-    second = scoring("churn_20260131_00000002", run_at=first.manifest.run_at + timedelta(hours=1))
-    put(second, PREDICTIONS)
-    client.run("DELETE FROM ml_model_predictions WHERE entity_id = 'by hand'", settings={"lightweight_deletes_sync": 2})
-    second = second.with_manifest(targets=(PREDICTIONS,))
-    prepared = publish.prepare(client, second.manifest, PREDICTIONS, second.staged(), 10, EPOCH)
-    assert (prepared.how, prepared.takes_place(0)) == ("present", False)
 
 
 def current(client: Client) -> dict[str, int]:

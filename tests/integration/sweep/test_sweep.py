@@ -324,6 +324,32 @@ def test_a_matrix_goes_on_with_the_cells_that_it_began_with(filled: Publisher, t
 
 
 @pytest.mark.usefixtures("ray_session")
+def test_a_resumed_matrix_keeps_its_day(filled: Publisher, tmp_path: Path) -> None:
+    folder, cells = str(filled.artifacts / "sweeps"), tmp_path / "one.yaml"
+    cells.write_text("pipelines: [churn]\n")
+    planned = load_cells(cells, None, [f"artifacts={filled.artifacts}", "sweep.trials=1"], None, {})
+    journal.begin(folder, "days_1", {"cells": [["churn", "sweep.trials=1"]], "days": ["2020-01-01"]})
+    document = sweep_matrix(filled.endpoint, planned, "days_1", silent, as_of=PUBLISHER_LAST_DATE, resume=True)
+    assert "as of 2020-01-01" in document["cells"][0]["error"]
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_matrix_keeps_the_newest_day_of_each_cell_and_the_values_of_set(filled: Publisher, tmp_path: Path) -> None:
+    folder, cells = str(filled.artifacts / "sweeps"), tmp_path / "one.yaml"
+    cells.write_text("pipelines: [churn]\nset: {sweep.cpus: 64}\n")
+    places = [f"artifacts={filled.artifacts}", "ray.cpus=2"]
+    planned = load_cells(cells, None, [*places, "model.rounds=7"], None, {})
+    document = sweep_matrix(filled.endpoint, planned, "days_2", silent)
+    assert document["failed"] == ["churn"], "trials of 64 CPUs do not fit into the cluster"
+    state = journal.state(folder, "days_2")
+    assert state["days"] == [PUBLISHER_LAST_DATE.isoformat()]
+    assert "model.rounds=7" in state["cells"][0]
+    other = load_cells(cells, None, [*places, "model.rounds=8"], None, {})
+    with pytest.raises(ConfigError, match="not those that the matrix days_2 began with"):
+        sweep_matrix(filled.endpoint, other, "days_2", silent, resume=True)
+
+
+@pytest.mark.usefixtures("ray_session")
 def test_more_trials_at_a_time_than_the_cluster_holds_are_refused(filled: Publisher) -> None:
     refused(filled, ConfigError, "does not fit", "sweep.concurrent=3")
 

@@ -389,6 +389,19 @@ def test_an_error_is_a_warning_of_a_night(demo: Client, project: Path, caplog: p
     assert "nowhere" in caplog.text
 
 
+@pytest.mark.parametrize("unreadable", ['"of": "churn_run_1"', '"validates": "churn_run_1", "date": "soon"'])
+def test_a_validation_of_another_version_is_a_warning_of_a_night(demo: Client, unreadable: str) -> None:
+    publish(demo, DAY, "churn_run_1")
+    validate(demo)
+    metadata = f'{{"kind": "validation", "pipeline": "churn", {unreadable}}}'
+    demo.run(
+        "INSERT INTO ml_model_monitoring SELECT * REPLACE ({metadata:String} AS metadata) FROM ml_model_monitoring",
+        {"metadata": metadata},
+    )
+    result = validation.validate_newest(demo, pipeline(), silent)
+    assert result.reason == "earlier predictions were not validated: A stored validation of churn cannot be read"
+
+
 def command(client: Client, *arguments: str) -> tuple[int, str]:
     environment = {"RAYPIPE_URL": str(client.endpoint)}
     if client.endpoint.password_file:

@@ -87,7 +87,7 @@ def test_a_document_that_is_no_contract_is_refused(document: dict[str, Any]) -> 
 
 
 def test_a_column_that_is_no_name_never_reaches_the_query() -> None:
-    with pytest.raises(UsageError, match="Not a name"):
+    with pytest.raises(UsageError, match="This name cannot be used"):
         replace(CONTRACT, features=(replace(SESSIONS, name="a), (SELECT 1"),)).select("SELECT 1")
 
 

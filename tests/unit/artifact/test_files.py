@@ -55,7 +55,7 @@ def test_many_savers_of_the_same_content_leave_one_artifact(tmp_path: Path) -> N
     assert [path.name for path in Path(artifact.uri).parent.iterdir()] == [artifact.sha256]
 
 
-@pytest.mark.parametrize("name", FILES.keys() - {"golden.arrow"})
+@pytest.mark.parametrize("name", sorted(FILES.keys() - {"golden.arrow"}))
 def test_one_flipped_byte_is_refused_with_both_hashes(tmp_path: Path, name: str) -> None:
     artifact = save(str(tmp_path), FILES)
     path = Path(artifact.uri) / name
@@ -155,6 +155,24 @@ def test_a_manifest_that_leads_out_of_the_folder_is_refused_before_anything_is_r
     # It would be told that the file is gone, or that its bytes are others, had it been looked for.
     with pytest.raises(ModelError, match="plain name"):
         load(str(tmp_path), sha256)
+
+
+def test_a_file_system_that_refuses_is_named_with_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match="cannot be written") as refused:
+        save(str(tmp_path / "file"), FILES)
+    assert str(tmp_path / "file") in str(refused.value)
+    assert isinstance(refused.value.__cause__, OSError)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model.ubj"])
+def test_a_file_that_cannot_be_read_is_no_missing_artifact(tmp_path: Path, name: str) -> None:
+    artifact = save(str(tmp_path), FILES)
+    (Path(artifact.uri) / name).unlink()
+    (Path(artifact.uri) / name).mkdir()
+    with pytest.raises(ModelError, match="cannot be read") as refused:
+        load(artifact.uri, artifact.sha256)
+    assert f"Is a directory, in {artifact.uri}" in str(refused.value)
 
 
 @pytest.mark.parametrize("root", ["nosuch://bucket/artifacts", "nosuch::memory://artifacts"])

@@ -45,6 +45,7 @@ def test_the_table_has_every_command_with_settings_and_names_sections_that_exist
         ("fit", "sweep.trials", "sweep"),
         ("models promote", "model.rounds", "fit"),
         ("validate", "publish.0.target", "plan, score"),
+        ("plan", "monitor.psi_alert", "score, rollback, run, nightly"),
         ("run", "enabled", "nightly"),
     ],
 )
@@ -65,6 +66,7 @@ def test_a_setting_that_a_command_never_reads_is_refused_with_those_that_do(
         ("score", "score.actors.max=4"),
         ("score", "connection.url=http://h:1/d"),
         ("score", "artifacts=there"),
+        ("validate", "parameters.least=2"),
         ("config show", "model.rounds=7"),
         # The configuration refuses these with the nearest key.
         ("score", "modle.rounds=7"),
@@ -73,6 +75,20 @@ def test_a_setting_that_a_command_never_reads_is_refused_with_those_that_do(
 )
 def test_a_setting_that_a_command_reads_is_left_to_the_configuration(command: str, text: str) -> None:
     settings.refuse_unread(command, [text])
+
+
+@pytest.mark.parametrize(
+    ("sections", "unread"),
+    [
+        (settings.BANDIT, ["model.rounds", "label.kind"]),
+        (settings.COMPARISON, ["model.rounds", "ads.floor", "monitor.psi_alert"]),
+    ],
+)
+def test_a_run_of_a_bandit_or_a_comparison_reads_less_than_a_night(
+    sections: tuple[str, ...], unread: list[str]
+) -> None:
+    keys = ["model.rounds", "label.kind", "ads.floor", "split.seed", "monitor.psi_alert", "ray.cpus"]
+    assert settings.unread(keys, sections) == unread
 
 
 @pytest.mark.parametrize("command", [["score"], ["plan"], ["rollback"]])

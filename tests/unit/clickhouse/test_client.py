@@ -7,16 +7,20 @@ import os
 import pickle
 import struct
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 from urllib3.exceptions import ProtocolError
 
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.clickhouse.endpoint import PASSWORD_VARIABLE, Endpoint
 from raypipe.clickhouse.inserts import require_names, require_ranges
 from raypipe.clickhouse.response import ResponseBody
-from raypipe.errors import ConfigError, DataError, ServerError, UsageError
+from raypipe.clickhouse.server_errors import translate
+from raypipe.errors import ConfigError, DataError, Denied, ServerError, Transient, UsageError
 
 SECRET = "s3cret"
 
@@ -59,7 +63,7 @@ def test_a_url_that_cannot_be_used_is_shown_with_the_form_it_should_have(url: st
 
 @pytest.mark.parametrize("url", ["http://h/d;DROP", "http://h/a%60b", "http://h/a%20b"])
 def test_a_database_that_is_no_name_is_refused(url: str) -> None:
-    with pytest.raises(UsageError, match="Not a name"):
+    with pytest.raises(UsageError, match="This name cannot be used"):
         Endpoint.parse(url)
 
 
@@ -74,6 +78,10 @@ def test_a_database_that_is_no_name_is_refused(url: str) -> None:
         f"http://ann:12/{SECRET}@h/d",
         f"http://ann:{SECRET}@x@h:port/d",
         f"http://h/d?user=ann&password={SECRET}",
+        f"ann:{SECRET}@h",
+        f"//ann:{SECRET}@h",
+        f"http://an/n:{SECRET}@h/d",
+        f"http://ann:x@{SECRET}@h:port/d",
     ],
 )
 def test_a_password_in_the_url_is_refused_and_never_shown(url: str) -> None:
@@ -166,6 +174,14 @@ def test_a_password_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
         Endpoint.parse("http://h", str(tmp_path / "nowhere")).password()
 
 
+def test_a_password_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_bytes(b"\xff\xfe")
+    secret.chmod(0o600)
+    with pytest.raises(ConfigError, match=f"{secret} cannot be read"):
+        Endpoint.parse("http://h", str(secret)).password()
+
+
 @pytest.mark.parametrize(
     ("url", "loopback"),
     [("http://127.0.0.1", True), ("http://localhost:9", True), ("http://[::1]", True), ("http://10.0.0.1", False)],
@@ -200,6 +216,16 @@ def test_a_body_that_ends_in_the_servers_exception_raises_that() -> None:
     assert failed.value.code == 241
 
 
+@pytest.mark.parametrize(("code", "kind"), [(241, ServerError), (210, Transient), (999, Transient), (497, Denied)])
+def test_an_error_within_a_body_is_translated_as_one_before_it(code: int, kind: type[ServerError]) -> None:
+    text = f"__exception__\r\nab\r\nCode: {code}. DB::Exception: broken\n 51 ab\r\n__exception__"
+    with pytest.raises(ServerError) as failed:
+        ResponseBody(Broken(text.encode()), "http://h").read(10)
+    before = translate(DatabaseError(f"Code: {code}. DB::Exception: broken"), "http://h")
+    assert type(failed.value) is type(before) is kind
+    assert (failed.value.problem, failed.value.next_step) == (before.problem, before.next_step)
+
+
 def test_a_body_that_ends_without_one_stays_a_broken_connection() -> None:
     with pytest.raises(ProtocolError):
         ResponseBody(Broken(b"\x00\xff"), "http://h").read(10)
@@ -215,6 +241,26 @@ def test_columns_that_are_missing_or_unknown_are_named() -> None:
 def test_columns_without_dates_are_not_looked_at() -> None:
     data = pa.table({"a": pa.array([-1, None]), "b": pa.array([None, None], pa.date32())})
     require_ranges("t", data, {"a": "Date", "b": "Nullable(Date)"})
+
+
+def test_a_ca_file_that_cannot_be_used_is_named_before_anything_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("")
+    for path in (tmp_path / "absent.pem", tmp_path / "empty.pem"):
+        with pytest.raises(ConfigError, match=f"The CA file {path} cannot be used"):
+            Client(Endpoint.parse("https://127.0.0.1:9/d", ca_file=str(path)))
+    with pytest.raises(ServerError, match="No ClickHouse answers"):
+        Client(Endpoint.parse("http://127.0.0.1:9/d", ca_file=str(path)))
+
+
+def test_a_profile_that_is_refused_leaves_no_connection_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
+    driver = SimpleNamespace(server_settings={}, close=lambda: closed.append(True))
+    monkeypatch.setattr("raypipe.clickhouse.driver._connected", lambda *_: driver)
+    with monkeypatch.context() as patch:
+        patch.setattr("raypipe.clickhouse.pins.pin", Mock(side_effect=ConfigError("refused")))
+        with pytest.raises(ConfigError, match="refused"):
+            Client(Endpoint.parse("http://h"))
+    assert closed == [True]
 
 
 def test_a_client_for_a_url_without_a_server_says_so_before_anything_else() -> None:

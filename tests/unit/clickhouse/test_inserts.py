@@ -24,7 +24,7 @@ DAYS = pa.table({"day": pa.array([date(2026, 1, 31), None, date(1969, 12, 31)])}
     ],
 )
 def test_a_date_before_the_types_first_is_refused(type_: str) -> None:
-    with pytest.raises(DataError, match="The column day of t") as refused:
+    with pytest.raises(DataError, match="into the column day of t") as refused:
         require_ranges("t", DAYS, {"day": type_})
     assert (refused.value.found, type_ in str(refused.value)) == ("1969-12-31", True)
 

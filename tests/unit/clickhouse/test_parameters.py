@@ -15,6 +15,7 @@ def test_values_are_bound_only_where_a_typed_placeholder_asks() -> None:
     assert bound("SELECT {date:Date}", given) == given
     assert bound("SELECT 1 % 2", given) == {}
     assert bound("SELECT {slice}", given) == {}
+    assert bound("SELECT {date : Date}", given) == given
     assert bound("SELECT {date:Date}", None) == {}
 
 

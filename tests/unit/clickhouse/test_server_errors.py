@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
+from clickhouse_connect.driver.exceptions import DatabaseError, NotSupportedError, OperationalError, ProgrammingError
 from urllib3.exceptions import ProtocolError
 
 from raypipe.clickhouse.client import Client
@@ -34,6 +34,15 @@ def test_a_drivers_error_becomes_raypipes_with_its_code_and_text(
     assert (found.code, found.found is not None) == (code, True)  # type: ignore[attr-defined]
     assert str(error) in str(found)
     assert WHERE in found.problem
+
+
+def test_a_refusal_of_the_driver_is_final_and_not_a_missing_answer() -> None:
+    refused = translate(ProgrammingError("Setting max_threads is readonly"), WHERE)
+    assert type(refused) is ServerError
+    assert refused.found == "Setting max_threads is readonly"
+    assert "take the constraint on this setting" in str(refused.next_step)
+    unsupported = translate(NotSupportedError("Time deserialization not supported"), WHERE)
+    assert (type(unsupported), unsupported.next_step) == (ServerError, None)
 
 
 def test_a_broken_connection_is_told_by_its_innermost_error() -> None:

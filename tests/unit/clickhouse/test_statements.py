@@ -31,6 +31,16 @@ def test_the_header_is_read_and_is_no_part_of_the_text(file: Path) -> None:
     assert found.source == str(file)
 
 
+def test_a_file_that_cannot_be_read_is_named(file: Path) -> None:
+    file.write_bytes("SELECT 'ä'".encode("latin-1"))
+    with pytest.raises(ConfigError, match=rf"{file} cannot be read") as refused:
+        load(file)
+    assert "not UTF-8" in str(refused.value)
+    with pytest.raises(ConfigError, match=rf"{file.parent} cannot be read") as refused:
+        load(file.parent)
+    assert refused.value.found == "Is a directory"
+
+
 def test_each_statement_has_the_header_above_it(file: Path) -> None:
     file.write_text("-- about the file\n\n-- grain: a\nSELECT 1;\n\n-- grain: b\nSELECT 2;\n-- the end\n")
     assert [(one.text, one.header) for one in load_all(file)] == [
@@ -75,6 +85,10 @@ def test_a_statement_ends_with_a_semicolon_at_the_end_of_a_line(file: Path, sql:
 )
 def test_comments_go_and_what_looks_like_one_inside_quotes_stays(sql: str, kept: str) -> None:
     assert without_comments(sql) == kept
+
+
+def test_a_parameter_may_have_spaces_beside_its_colon() -> None:
+    assert Statement("SELECT {date : Date}").parameters == {"date"}
 
 
 def test_a_file_of_several_statements_is_not_one(file: Path) -> None:
@@ -181,7 +195,7 @@ def test_a_plain_name_is_quoted(name: str, quoted: str) -> None:
     ["", "a b", "a.b; DROP", "a`", "a.b.c", ".", "a.", "9a", "a\n", "é", "a-b", "a'--", "a)", "{x}", "a\0"],
 )
 def test_what_is_no_plain_name_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="Not a name") as refused:
+    with pytest.raises(UsageError, match="This name cannot be used") as refused:
         identifier(name)
     assert refused.value.found == repr(name)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray._private.runtime_env import packaging
 
 from raypipe.cluster.job_request import Request, new_id, refuse_secrets, variables
-from raypipe.errors import UsageError
+from raypipe.errors import ConfigError, UsageError
 
 SECRET = "hunter2-hunter2"
 
@@ -55,6 +56,35 @@ def test_every_file_with_a_secret_that_is_named_somewhere_stays_behind(tmp_path:
     named = {"RAYPIPE_PASSWORD_FILE": str(tmp_path / "link"), "RAY_AUTH_TOKEN_PATH": str(tmp_path / "conf" / "token")}
     excluded = request(working_dir=tmp_path).runtime_env(named)["excludes"]
     assert {"/conf/clickhouse", "/conf/token", "/kept", "/link"} <= set(excluded)
+
+
+@pytest.mark.parametrize("name", ["base.yaml", "churn.yaml", "shared/users.yaml"])
+def test_a_password_file_that_any_configuration_names_stays_behind(tmp_path: Path, name: str) -> None:
+    (tmp_path / "configs" / "shared").mkdir(parents=True)
+    (tmp_path / "configs" / name).write_text("model: {typo: 1}\nconnection: {password_file: conf/clickhouse}\n")
+    assert "/conf/clickhouse" in request(working_dir=tmp_path).runtime_env({})["excludes"]
+
+
+@pytest.mark.parametrize("words", [("--config", "others"), ("--config=others",)])
+def test_a_password_file_in_the_folder_of_the_command_stays_behind(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "churn.yaml").write_text("connection: {password_file: conf/clickhouse}\n")
+    asked = request("run", "churn", *words, working_dir=tmp_path)
+    assert "/conf/clickhouse" in asked.runtime_env({})["excludes"]
+
+
+def test_a_configuration_that_cannot_be_parsed_is_refused_before_it_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "base.yaml").write_text("connection: {password_file: conf/clickhouse\n")
+    with pytest.raises(ConfigError, match=r"base\.yaml"):
+        request(working_dir=tmp_path).runtime_env({})
+
+
+def test_the_name_of_a_file_with_a_secret_is_no_pattern(tmp_path: Path) -> None:
+    name = r"a [b]*?!#\c"
+    excluded = request(working_dir=tmp_path).runtime_env({"RAYPIPE_PASSWORD_FILE": str(tmp_path / name)})["excludes"]
+    is_left_out = packaging._get_excludes(tmp_path, excluded)
+    assert [path for path in (name, "a bxx!#c") if is_left_out(tmp_path / path)] == [name]
 
 
 def test_the_packages_of_a_lock_come_with_their_hashes_and_without_their_comments(tmp_path: Path) -> None:
@@ -109,6 +139,7 @@ def test_a_variable_that_cannot_be_sent_is_refused(given: str) -> None:
         (("run", "churn", f"--url=https://u:{SECRET}@x/d"), {}),
         (("run", "churn", "--url", f"https://:{SECRET}@x/d"), {}),
         (("run", "churn", "--url", f"https://u:{SECRET}/#@x/d"), {}),
+        (("run", "churn", "--url", f"https://u:x@{SECRET}@x/d"), {}),
         (("run", "churn"), {"RAYPIPE_URL": f"https://u:{SECRET}@x/d"}),
     ],
 )

@@ -260,7 +260,7 @@ def test_a_password_in_the_url_is_refused_and_masked(load: Load, address: str) -
 
 def test_a_password_in_a_url_without_a_scheme_is_masked(load: Load) -> None:
     message = refused(load, url=f"me:{SECRET}@host:8123/db")
-    assert "connection.url is not a ClickHouse address\n      found: me:***@host:8123/db" in message
+    assert "connection.url is not a ClickHouse address\n      found: ***@host:8123/db" in message
     assert SECRET not in message
 
 
@@ -326,12 +326,12 @@ def test_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
 
 
 def test_without_a_folder_the_one_here_counts(configs: Path) -> None:
-    assert load_pipeline("visits", environ={}).directory == Path("configs")
+    assert load_pipeline("visits", environ={}).sql_directory == Path("sql")
 
 
 def test_without_a_folder_here_the_shipped_one_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert load_pipeline("churn", environ={}).directory == shipped() / "configs"
+    assert load_pipeline("churn", environ={}).sql_directory == shipped() / "sql"
 
 
 def test_sql_stands_beside_the_configs(load: Load, configs: Path) -> None:

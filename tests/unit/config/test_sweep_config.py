@@ -94,6 +94,12 @@ def test_a_space_that_cannot_be_searched_is_refused_where_it_stands(
     assert "configs/visits.yaml:" in message
 
 
+def test_a_number_has_no_classes_that_a_sweep_could_balance(load: Load, searched: dict[str, Any]) -> None:
+    searched["sweep"]["space"] = {"model.balance": {"choice": ["none", "scale_pos_weight"]}}
+    with pytest.raises(ConfigError, match=r"sweep\.space\.model\.balance needs a binary label"):
+        load("label.kind=number", "evaluate.metric=rmse", "sweep.metric=rmse")
+
+
 def test_a_parameter_that_raypipe_binds_itself_is_refused(load: Load) -> None:
     with pytest.raises(ConfigError, match=r"parameters\.until is bound by raypipe itself"):
         load("parameters.until=2026-01-01")

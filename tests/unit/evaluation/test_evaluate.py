@@ -7,6 +7,7 @@ import pytest
 from sklearn import metrics as reference
 
 from raypipe.errors import DataError
+from raypipe.evaluation import leaks
 from raypipe.evaluation.evaluate import evaluate, reliability
 from raypipe.evaluation.leaks import suspicious_features
 from raypipe.evaluation.metrics import METRICS, entities_of, gain
@@ -181,3 +182,11 @@ def test_features_that_give_the_label_away_are_found() -> None:
     x = np.column_stack([P, falling, missing]).astype(np.float32)
     found = suspicious_features(x, Y, ["fair", "falling", "missing_if_positive"])
     assert found == [("falling", 1.0), ("missing_if_positive", 1.0)]
+
+
+def test_a_leak_is_found_however_rare_one_class_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaks, "SUSPICION_ROWS", 100)
+    y = np.zeros(100_000, np.float32)
+    y[[7, 70_000]] = 1
+    x = np.column_stack([y, RNG.normal(size=len(y))]).astype(np.float32)
+    assert leaks.suspicious_features(x, y, ["label", "noise"], limit=0.999) == [("label", 1.0)]

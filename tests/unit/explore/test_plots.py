@@ -55,4 +55,3 @@ def test_a_matrix_is_drawn_below_its_diagonal_without_what_is_unknown() -> None:
         ("c and b: 0.90", "rgba(31,90,180,0.90)"),
     ]
     assert plots.strongest(known) == [("c", "b", 0.9), ("b", "a", -0.5)]
-    assert plots.strongest(known, least=0.6) == [("c", "b", 0.9)]

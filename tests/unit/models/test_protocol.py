@@ -36,6 +36,23 @@ def test_a_class_that_is_no_family_is_told_what_it_lacks() -> None:
     assert "from_files" in str(caught.value)
 
 
+def test_a_class_without_one_member_is_told_which_it_is() -> None:
+    with pytest.raises(ConfigError, match="is not a Family") as caught:
+        load_family(f"{__name__}:Unchecked")
+    assert caught.value.found == "no check"
+
+
+class Unchecked:
+    """A family but for `check`."""
+
+    framework = algorithm = format = fitter = tries = ""
+    scores_without = ()
+    explains = is_linear = False
+
+    def from_files(self, files: object) -> None:
+        """Return nothing."""
+
+
 def test_a_family_that_fits_on_no_matrix_is_refused_where_a_matrix_is_fitted() -> None:
     path = "raypipe.recommend.hybrid:HybridRecommender"
     assert isinstance(load_family(path), Family)

@@ -140,6 +140,11 @@ def test_an_unknown_balance_is_refused() -> None:
         XGBoost().fit(TRAIN, VALIDATION, replace(SPEC, balance="smote"))
 
 
+def test_a_number_has_no_classes_to_balance() -> None:
+    with pytest.raises(ConfigError, match="needs a binary label"):
+        XGBoost().fit(TRAIN, VALIDATION, replace(SPEC, balance="scale_pos_weight", kind="number"))
+
+
 def test_a_single_class_is_refused() -> None:
     with pytest.raises(DataError, match="single class"):
         XGBoost().fit(Matrix(TRAIN.x, np.zeros_like(TRAIN.y)), VALIDATION, SPEC)

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from raypipe.errors import DataError, UsageError
-from raypipe.recommend.interactions import epoch, read, read_together
+from raypipe.recommend.interactions import read, read_together
+from raypipe.registry.rows import unix_seconds
 
 ITEMS = pa.array(["x", "y", "z"])
 AT = datetime(2026, 1, 31, tzinfo=UTC)
@@ -79,7 +80,7 @@ def test_a_missing_column_is_named() -> None:
 
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(UsageError, match="zone"):
-        epoch(datetime(2026, 1, 1))
+        unix_seconds(datetime(2026, 1, 1))
 
 
 def test_tables_that_are_read_together_number_users_alike() -> None:

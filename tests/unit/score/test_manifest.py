@@ -8,6 +8,8 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from raypipe.clickhouse.partitions import PartitionState
+from raypipe.data.pin import PinnedTable
 from raypipe.data.slices import Slice, Slicing
 from raypipe.errors import DataError
 from raypipe.score.manifest import Manifest, PublishTarget
@@ -24,6 +26,10 @@ MANIFEST = manifest(
     outputs=(("articles", "Array(String)"),),
     values={"names": ["a", "b"]},
     targets=(PublishTarget("news.t", "SELECT 1"), PublishTarget("u", "SELECT '2'")),
+    pinned=(
+        PinnedTable("news.people", "ab", False, {"20260131": PartitionState(3, 0, 0, 2**40)}),
+        PinnedTable("news.tiers", "cd", True, {"all": PartitionState(1, 2, 0, None)}),
+    ),
 )
 
 

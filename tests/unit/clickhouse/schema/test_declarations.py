@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.schema.declarations import declaration
 from raypipe.clickhouse.schema.migrate import schema
 from raypipe.clickhouse.statements import Statement, load_all
@@ -23,13 +24,17 @@ TARGETS = {
     "customer_churn_predictions",
     "customer_recommendations",
     "customer_conversion_predictions",
+    "customer_user_segments",
+    "customer_user_segment_assignments",
     "ml_model_predictions",
 }
 
 
-def test_there_are_thirty_three_tables_of_the_publisher_and_six_of_raypipe() -> None:
+def test_there_are_thirty_three_tables_of_the_publisher_five_of_raypipe_and_a_view_of_each_target_of_runs() -> None:
     names = [one.name for one in schema()]
-    assert len(names) == len(set(names)) == 39
+    views = [name for name in names if name.startswith("raypipe_current_")]
+    assert sorted(views) == sorted(current_views.name(target) for target in TARGETS - {"customer_user_features"})
+    assert len(names) == len(set(names)) == 33 + 5 + 6
     assert set(names) >= OWN
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from raypipe.clickhouse.lock import Owner
 from raypipe.clickhouse.schema.leftovers import Leftover
 
 DAY = timedelta(hours=24)
@@ -39,3 +41,31 @@ def test_an_unknown_run_is_over_after_a_day() -> None:
 
 def test_an_unknown_run_of_unknown_age_is_spared() -> None:
     assert not leftover(age=None).is_over()
+
+
+def lock(status: str, owner: Owner, age: timedelta = 30 * DAY) -> Leftover:
+    return Leftover("raypipe_lock_churn_e1", "lock", status, age, owner)
+
+
+@pytest.mark.parametrize("status", ["PUBLISHED", "FAILED", ""])
+def test_the_lock_of_a_process_that_works_is_never_over(status: str) -> None:
+    assert not lock(status, Owner.here("churn_1")).is_over()
+
+
+@pytest.mark.parametrize("status", ["PUBLISHED", "RUNNING", ""])
+def test_the_lock_of_a_process_that_is_gone_is_over_at_once(status: str) -> None:
+    gone = replace(Owner.here("churn_1"), started="0")
+    assert lock(status, gone, HOUR).is_over()
+
+
+def test_a_lock_of_another_host_is_over_after_a_day_unless_its_run_works() -> None:
+    elsewhere = replace(Owner.here("churn_1"), host="elsewhere")
+    assert not lock("PUBLISHED", elsewhere, DAY - HOUR).is_over()
+    assert lock("PUBLISHED", elsewhere, DAY).is_over()
+    assert not lock("RUNNING", elsewhere).is_over()
+
+
+def test_a_copy_of_a_committed_run_is_kept_until_a_later_run_is_committed() -> None:
+    copy = Leftover("raypipe_previous_churn_1_e2_of_t", "previous", "PUBLISHED", 30 * DAY)
+    assert not copy.is_over()
+    assert replace(copy, status="SUPERSEDED").is_over()

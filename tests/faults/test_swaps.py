@@ -1,0 +1,224 @@
+"""Test that one commit decides for all targets of a run, wherever a process dies, and however often it is repeated."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from raypipe.clickhouse import lock, mutations
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.errors import GateRefused
+from raypipe.score import previous, publish, publish_sql, run, runs, strays
+from raypipe.score.manifest import Manifest
+from tests.faults.few import VIEWS, Died, Night, few_readers
+from tests.faults.nights import TARGETS, before_call
+from tests.faults.oracle import own_tables
+
+SCHEMAS = ("raypipe", "publisher")
+
+
+@pytest.fixture(scope="module", params=SCHEMAS)
+def nights(
+    request: pytest.FixtureRequest, endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Night]:
+    """Provide nights with daily targets, and with monthly targets."""
+    with few_readers(endpoint, tmp_path_factory.mktemp("swaps"), request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def night(nights: Night) -> Night:
+    nights.empty()
+    return nights
+
+
+def dies_at(night: Night, manifest: Manifest, statement: int, *, sent: bool) -> bool:
+    """Run, and be killed before the n-th statement behind the gate is sent, or after; return whether there was one."""
+    number, publishing = itertools.count(1), threading.Event()
+
+    def dying(plain: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            due = publishing.is_set() and next(number) == statement
+            if due and not sent:
+                raise Died
+            result = plain(*arguments, **options)
+            if due:
+                raise Died
+            return result
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        before_call(patch, publish_sql, "expected", publishing.set)
+        patch.setattr(Client, "run", dying(Client.run))
+        patch.setattr(Client, "insert", dying(Client.insert))
+        # A killed process writes no row of its failure, and keeps its lock.
+        patch.setattr(run, "_record_failure", lambda *_: None)
+        patch.setattr(lock, "release", lambda *_: None)
+        try:
+            night.run(manifest)
+        except Died:
+            return True
+    return False
+
+
+def killed_anywhere(night: Night, *, sent: bool) -> list[bool]:
+    """Kill a rerun at each of its statements in turn, judge and repair; return whether each was committed by then."""
+    committed = []
+    for statement in itertools.count(1):
+        night.empty()
+        first, second = night.score(), night.plan()
+        if not dies_at(night, second, statement, sent=sent):
+            return committed
+        count = night.find(first).source_rows
+        committed.append(night.find(second).status == runs.PUBLISHED)
+        assert night.seen() == {second.run_id if committed[-1] else first: count}, statement
+        last = night.plan() if committed[-1] else second
+        night.run(last, take_over=True)
+        night.assert_exact(last)
+        assert own_tables(night.client) == []
+    raise AssertionError
+
+
+@pytest.mark.parametrize("sent", [False, True], ids=["before it is sent", "after it was answered"])
+def test_a_rerun_that_is_killed_at_any_statement_shows_one_whole_run_and_is_resumed(night: Night, sent: bool) -> None:
+    committed = killed_anywhere(night, sent=sent)
+    assert committed.count(False) >= 6
+    assert committed.count(True) >= 1
+
+
+def between_the_swaps(night: Night) -> tuple[str, Manifest]:
+    """Return a run, and a later run that died when it had swapped in the first of its targets."""
+    first, second = night.score(), night.plan()
+    swapped = itertools.count()
+
+    def swap(*arguments: Any) -> None:
+        if next(swapped):
+            raise Died
+        plain(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        plain = publish.swap
+        patch.setattr(publish, "swap", swap)
+        with pytest.raises(Died):
+            night.run(second)
+    return first, second
+
+
+@pytest.mark.fast
+def test_a_crash_between_two_swaps_shows_the_committed_run_in_every_view(night: Night) -> None:
+    first, second = between_the_swaps(night)
+    assert night.seen() == {first: second.source_rows}
+    # Another run than the one that died comes next.
+    third = night.plan()
+    night.run(third)
+    night.assert_exact(third)
+    assert night.find(second).status == runs.SUPERSEDED
+    assert own_tables(night.client) == []
+
+
+@pytest.mark.fast
+def test_without_a_copy_a_crash_between_two_swaps_shows_a_target_without_rows(
+    nights: Night, night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(previous, "keep", lambda client, row, prepared, epoch: row.previous)
+    first, second = between_the_swaps(night)
+    views = night.versions()
+    kept = {first: second.source_rows}
+    monthly = "toYYYYMM" in night.client.value(
+        f"SELECT partition_key FROM system.tables WHERE database = currentDatabase() AND name = '{TARGETS[0]}'"
+    )
+    # Rows that are added to a month take nothing away.
+    assert [views[view] for view in VIEWS] == [kept if monthly else {}, kept]
+
+
+@pytest.mark.fast
+def test_however_often_a_publication_is_repeated_its_rows_are_there_once(night: Night) -> None:
+    manifest = lost_a_row(night)
+    for _ in range(3):
+        with pytest.MonkeyPatch.context() as patch:
+            before_call(patch, runs, "commit", _die)
+            with pytest.raises(Died):
+                night.run(manifest)
+        assert {night.versions()[table][manifest.run_id] for table in TARGETS} == {manifest.source_rows}
+    night.run(manifest)
+    night.assert_exact(manifest)
+
+
+def lost_a_row(night: Night) -> Manifest:
+    """Return a run that died before its commit, one of whose rows somebody has deleted since."""
+    manifest = night.plan()
+    night.dies(manifest, runs, "commit")
+    one = "prediction_id IN (SELECT min(prediction_id) FROM {table})"
+    for table in TARGETS:
+        mutations.delete(night.client, table, one.format(table=table))
+    return manifest
+
+
+def _die() -> None:
+    raise Died
+
+
+@pytest.mark.fast
+def test_without_deleting_what_stands_a_repeated_publication_doubles_its_rows(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = lost_a_row(night)
+    monkeypatch.setattr(publish.mutations, "delete", lambda *_: None)
+    with suppress(GateRefused):
+        night.run(manifest)
+    rows = {night.versions()[table][manifest.run_id] for table in TARGETS}
+    # A replaced partition needs no deletion.
+    assert rows <= {manifest.source_rows, 2 * manifest.source_rows - 1}
+
+
+def bring_back(night: Night) -> tuple[str, str]:
+    """Return a superseded run whose rows are in the targets again, as a restart may leave them, and the later run."""
+    first = night.score()
+    for table in TARGETS:
+        night.client.run(f"CREATE TABLE kept_{table} AS {table}")
+        night.client.run(f"INSERT INTO kept_{table} SELECT * FROM {table}")
+    second = night.score()
+    for table in TARGETS:
+        night.client.run(f"INSERT INTO {table} SELECT * FROM kept_{table}")
+        night.client.run(f"DROP TABLE kept_{table} SYNC")
+    return first, second
+
+
+@pytest.mark.fast
+def test_rows_of_a_superseded_run_are_in_no_view_and_the_doctor_finds_and_removes_them(night: Night) -> None:
+    first, second = bring_back(night)
+    count = night.find(second).source_rows
+    assert night.versions()[TARGETS[0]] == {first: count, second: count}
+    assert night.seen() == {second: count}
+    findings = strays.find(night.client)
+    assert [(item.table, item.run.run_id, item.rows, item.expected) for item in findings] == [
+        (table, first, count, 0) for table in TARGETS
+    ]
+    assert strays.remove(night.client, findings) == findings
+    night.assert_exact(second)
+    assert strays.find(night.client) == []
+
+
+@pytest.mark.fast
+def test_rows_that_a_committed_run_has_lost_are_found_and_not_removed(night: Night) -> None:
+    run_id = night.score()
+    mutations.delete(night.client, TARGETS[0], f"prediction_id IN (SELECT min(prediction_id) FROM {TARGETS[0]})")
+    (finding,) = strays.find(night.client)
+    count = night.find(run_id).source_rows
+    assert (finding.table, finding.rows, finding.expected) == (TARGETS[0], count - 1, count)
+    assert strays.remove(night.client, [finding]) == []
+    assert night.versions()[TARGETS[0]] == {run_id: count - 1}
+
+
+@pytest.mark.fast
+def test_rows_of_a_run_that_can_be_resumed_are_left_alone(night: Night) -> None:
+    _, second = between_the_swaps(night)
+    assert strays.find(night.client) == []
+    assert night.versions()[TARGETS[0]][second.run_id] == second.source_rows
