@@ -31,6 +31,8 @@ PUBLISHER_SEED = 1
 PUBLISHER_LAST_DATE = date(2026, 1, 31)
 
 
+# Before xdist reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         # Only fault tests need the mark `fast`. `make test` runs `-m fast`.
@@ -38,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.fast)
         # Of the processes of `make test`, one alone starts a Ray. The other tests of a file share its fixtures.
         needs_ray = isinstance(item, pytest.Function) and "ray_session" in item.fixturenames
-        item.add_marker(pytest.mark.xdist_group("ray" if needs_ray else str(item.path)))
+        item.add_marker(pytest.mark.xdist_group("ray" if needs_ray else item.path.stem))
 
 
 @pytest.fixture(scope="session", autouse=True)
