@@ -44,7 +44,7 @@ sweep: $(STAMP) ## run 20 trials on churn and compare the best with the default;
 	$(DEMO) sweep churn --trials 20
 
 test: $(STAMP) ## run unit, integration and fast fault tests, on the embedded engine or RAYPIPE_TEST_URL
-	$(BIN)/pytest -n 2 --dist loadgroup -m fast tests
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m fast tests
 
 test-unit: $(STAMP) ## run the unit tests, without Ray or a server
 	$(BIN)/pytest tests/unit
