@@ -12,12 +12,12 @@ from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.schema.current_views import MARKS
 from raypipe.clickhouse.server_errors import STATEMENT
 from raypipe.clickhouse.statements import identifier
-from raypipe.clickhouse.tables import Table, split_expressions
+from raypipe.clickhouse.tables import Table
 from raypipe.errors import ServerError
 from raypipe.proof.literals import filled
 from raypipe.score.manifest import Manifest, PublishTarget
 from raypipe.score.runs import Run
-from raypipe.score.targets import DAYS, REPLACING, RUN_TIMES, mark
+from raypipe.score.targets import DAYS, RUN_TIMES, loses_to_other_dates, mark
 
 Status = Literal["ok", "warning", "wrong"]
 
@@ -158,12 +158,6 @@ def key_columns(manifest: Manifest, target: PublishTarget, table: Table) -> tupl
 def _hash(keys: Sequence[str]) -> str:
     """Return the hash that `raypipe.artifact.contract.key_hash` takes of the source's keys."""
     return f"cityHash64({', '.join(f'toString({key})' for key in keys)})"
-
-
-def loses_to_other_dates(table: Table) -> bool:
-    """Return whether merges remove rows of a date for the rows of another date."""
-    key = {*table.sorting_key, *split_expressions(table.partition_key)}
-    return table.engine.endswith(REPLACING) and not key & {"batch_id", *DAYS, *RUN_TIMES}
 
 
 def _at_most(check: Check) -> Check:

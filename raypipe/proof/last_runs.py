@@ -12,10 +12,10 @@ from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.schema.current_views import MARKS
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import Table, describe
-from raypipe.proof.checks import loses_to_other_dates, marks
+from raypipe.proof.checks import marks
 from raypipe.score import runs
 from raypipe.score.runs import Run
-from raypipe.score.targets import DAYS
+from raypipe.score.targets import DAYS, loses_to_other_dates
 
 DATES = 7
 

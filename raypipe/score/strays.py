@@ -20,6 +20,7 @@ from raypipe.clickhouse.tables import Table, describe
 from raypipe.errors import Busy, RaypipeError
 from raypipe.score import publish, runs
 from raypipe.score.runs import Run
+from raypipe.score.targets import loses_to_other_dates
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,8 @@ def _differences(
             rows, should = found[run.run_id], wanted[run.run_id]
             newest = committed.get((run.pipeline, run.date))
             is_unfinished = newest is None or run.sequence > newest.sequence
-            if rows != should and not is_unfinished:
+            is_replaced = rows < should and loses_to_other_dates(table)
+            if rows != should and not is_unfinished and not is_replaced:
                 findings.append(Finding(name, partition, run, rows, should))
     return findings
 

@@ -121,6 +121,12 @@ def _missing_from_key(manifest: Manifest, table: Table) -> list[str]:
     return missing if _version(table) in RUN_TIMES else [*missing, "batch_id" if "batch_id" in names else "created_at"]
 
 
+def loses_to_other_dates(table: Table) -> bool:
+    """Return whether merges remove rows of a date for the rows of another date."""
+    key = {*table.sorting_key, *split_expressions(table.partition_key)}
+    return table.engine.endswith(REPLACING) and not key & {"batch_id", *DAYS, *RUN_TIMES}
+
+
 def _version(table: Table) -> str:
     """Return the version column of a ReplacingMergeTree; '' where it has none."""
     arguments = re.match(r"\w+\(([^)]*)\)", table.engine_full)
