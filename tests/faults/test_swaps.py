@@ -124,6 +124,16 @@ def test_a_crash_between_two_swaps_shows_the_committed_run_in_every_view(night: 
 
 
 @pytest.mark.fast
+@pytest.mark.parametrize("resumed", [True, False], ids=["resumed", "another run"])
+def test_rows_that_a_killed_swap_has_left_do_not_become_the_copy(daily: Night, resumed: bool) -> None:
+    first, second = between_the_swaps(daily)
+    ((copy,),) = daily.client.rows(f"SHOW TABLES LIKE 'raypipe_previous_%_of_{TARGETS[0]}'")
+    daily.client.run(f"INSERT INTO {TARGETS[0]} SELECT * FROM {copy} LIMIT 1")
+    daily.dies(second if resumed else daily.plan(), runs, "commit")
+    assert daily.seen() == {first: second.source_rows}
+
+
+@pytest.mark.fast
 def test_without_a_copy_a_crash_between_two_swaps_shows_a_target_without_rows(
     nights: Night, night: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
