@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,7 +20,7 @@ from raypipe.clickhouse.lock import Owner
 from raypipe.errors import GateRefused
 from raypipe.score import previous, publish, publish_sql, run, runs, strays
 from raypipe.score.manifest import Manifest, PublishTarget
-from tests.faults.few import VIEWS, Died, Night, few_readers
+from tests.faults.few import VIEWS, Died, Night, before_sending, few_readers
 from tests.faults.nights import TARGETS, before_call
 from tests.faults.oracle import own_tables
 
@@ -138,6 +139,18 @@ def test_rows_that_a_killed_swap_has_left_do_not_become_the_copy(daily: Night, r
     assert daily.seen() == {first: second.source_rows}
 
 
+@pytest.mark.fast
+def test_rows_that_change_while_they_are_copied_refuse_the_run(daily: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = daily.score(), daily.plan()
+    one = f"prediction_id IN (SELECT min(prediction_id) FROM {TARGETS[0]})"
+    copying = re.compile("ALTER TABLE .*raypipe_previous_")
+    before_sending(monkeypatch, copying, lambda: mutations.delete(daily.client, TARGETS[0], one))
+    with pytest.raises(GateRefused, match="was written to while a run was published"):
+        daily.run(second)
+    assert daily.find(first).status == runs.PUBLISHED
+    assert daily.find(second).status == runs.REFUSED
+
+
 @pytest.fixture
 def by_version(daily: Night) -> Iterator[PublishTarget]:
     """Provide a target with a partition per version of the model."""
@@ -245,19 +258,6 @@ def test_rows_of_a_superseded_run_are_in_no_view_and_the_doctor_finds_and_remove
     assert strays.remove(night.client, findings) == findings
     night.assert_exact(second)
     assert strays.find(night.client) == []
-
-
-@pytest.mark.fast
-def test_what_a_pipeline_at_work_has_left_is_not_removed(daily: Night, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(run, "_tidy", lambda *_: None)
-        first, last = daily.score(), daily.score()
-    owner = Owner.here("churn_at_work")
-    lock.acquire(daily.client, "churn", owner)
-    assert run.retire_superseded(daily.client) == ()
-    lock.release(daily.client, "churn", owner)
-    assert run.retire_superseded(daily.client) == (first,)
-    daily.assert_exact(last)
 
 
 @pytest.mark.fast
