@@ -28,6 +28,8 @@ def keep(client: Client, run: Run, prepared: list[PreparedTarget], epoch: int) -
         GateRefused: somebody changed a target meanwhile.
     """
     names: dict[str, str] = json.loads(run.previous)
+    # From here on, the committed run stays the committed run until this run is committed.
+    runs.end_former(client, run, epoch)
     committed = runs.committed(client, run)
     if committed is None:
         return run.previous

@@ -209,6 +209,17 @@ def at_work(client: Client, manifest: Manifest, table: str) -> list[str]:
     return [name for (name,) in rows]
 
 
+def end_former(client: Client, run: Run, epoch: int) -> None:
+    """End former owners' runs of the date, so that a commit of theirs that comes late has no effect.
+
+    Args:
+        epoch: the owner's; a row of a lower epoch does not count.
+    """
+    for other in siblings(client, run):
+        if other.status in AT_WORK:
+            save(client, other, epoch, status=FAILED, error=f"{run.run_id} took over the lock of the pipeline")
+
+
 def superseded(client: Client) -> list[tuple[Run, Run]]:
     """Return the published runs that have a later published run of their date, each with the latest."""
     published = select(client, "status = 'PUBLISHED'", {})

@@ -142,10 +142,14 @@ def test_both_look_for_the_other_after_they_show_themselves(
 ) -> None:
     """Features that begin at the last moment before the run's look are seen by it, and the other way round."""
     manifest = night.plan()
+
+    def build() -> None:
+        # The row is there, so that features that begin behind this look see the run.
+        assert night.find(manifest).status == runs.RUNNING
+        lock.acquire(night.client, exclusion.FEATURES, elsewhere)
+
     with monkeypatch.context() as patch:
-        before_call(
-            patch, exclusion, "require_at_rest", lambda: lock.acquire(night.client, exclusion.FEATURES, elsewhere)
-        )
+        before_call(patch, exclusion, "require_at_rest", build)
         with pytest.raises(Busy, match="are being computed"):
             night.run(manifest)
     lock.release(night.client, exclusion.FEATURES, elsewhere)

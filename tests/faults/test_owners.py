@@ -20,7 +20,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Lock, Owner
 from raypipe.clickhouse.schema.leftovers import clean
 from raypipe.errors import Busy, RaypipeError
-from raypipe.score import publish, run, runs
+from raypipe.score import explain, previous, publish, run, runs
 from raypipe.score.manifest import Manifest
 from tests.faults.few import SWAP, Died, Night, before_sending
 from tests.faults.nights import before_call
@@ -58,7 +58,7 @@ def take_over(night: Night, manifest: Manifest, *, dies: bool) -> None:
         night.run(manifest, take_over=True)
 
 
-def _die(*_: Any) -> None:
+def _die(*_: Any, **options: Any) -> None:
     raise Died
 
 
@@ -85,6 +85,50 @@ def test_a_paused_owner_that_wakes_up_changes_nothing(
     last = daily.score()
     daily.assert_exact(last)
     assert own_tables(daily.client) == []
+
+
+# A call shortly before each look at the lock, and the kinds of tables that a run has made by then.
+LOOKS: dict[str, tuple[Any, str, set[str]]] = {
+    "the first row": (run, "_opened", set()),
+    "the twins": (explain, "write", {"staging", "explain"}),
+    "the copies": (publish, "prepare", {"staging", "explain", "twin"}),
+    "the swaps": (previous, "keep", {"staging", "explain", "previous"}),
+    "the commit": (run, "_commit", {"staging", "explain"}),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_an_owner_that_lost_its_lock_ends_at_its_next_look(
+    daily: Night, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    module, name, kinds = LOOKS[look]
+    slow, quick = daily.plan(), daily.plan()
+    quick = replace(quick, run_at=slow.run_at - timedelta(days=1))
+    before_call(monkeypatch, module, name, lambda: take_over(daily, quick, dies=True))
+    with pytest.raises(Busy, match="took over the lock"):
+        daily.run(slow)
+    # A copy has the name of the run whose rows it keeps.
+    own = [table for table in own_tables(daily.client) if slow.run_id in table or "previous" in table]
+    assert {table.split("_")[1] for table in own} == kinds
+    daily.assert_exact(quick)
+
+
+def test_a_late_commit_does_not_hide_the_day_behind_a_taker_that_is_not_committed(
+    daily: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, slow, quick = daily.score(), daily.plan(), daily.plan()
+    quick = replace(quick, run_at=slow.run_at - timedelta(days=1))
+
+    def dies_before_its_commit() -> None:
+        with pytest.MonkeyPatch.context() as patch, suppress(Died):
+            patch.setattr(runs, "commit", _die)
+            patch.setattr(lock, "release", lambda *_: None)
+            daily.run(quick, take_over=True)
+
+    before_call(monkeypatch, runs, "commit", dies_before_its_commit)
+    with suppress(RaypipeError):
+        daily.run(slow)
+    assert daily.seen() in ({first: slow.source_rows}, {slow.run_id: slow.source_rows})
 
 
 def test_without_dropping_the_twins_of_lower_epochs_a_paused_owner_swaps_its_rows_in(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,10 +16,11 @@ import pytest
 from raypipe.clickhouse import lock, mutations
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.lock import Owner
 from raypipe.errors import GateRefused
 from raypipe.score import previous, publish, publish_sql, run, runs, strays
-from raypipe.score.manifest import Manifest
-from tests.faults.few import VIEWS, Died, Night, few_readers
+from raypipe.score.manifest import Manifest, PublishTarget
+from tests.faults.few import VIEWS, Died, Night, before_sending, few_readers
 from tests.faults.nights import TARGETS, before_call
 from tests.faults.oracle import own_tables
 
@@ -124,6 +128,52 @@ def test_a_crash_between_two_swaps_shows_the_committed_run_in_every_view(night: 
 
 
 @pytest.mark.fast
+@pytest.mark.parametrize("resumed", [True, False], ids=["resumed", "another run"])
+def test_rows_that_a_killed_swap_has_left_do_not_become_the_copy(daily: Night, resumed: bool) -> None:
+    # The committed run has replaced a run itself, whose copies are gone.
+    daily.score()
+    first, second = between_the_swaps(daily)
+    ((copy,),) = daily.client.rows(f"SHOW TABLES LIKE 'raypipe_previous_%_of_{TARGETS[0]}'")
+    daily.client.run(f"INSERT INTO {TARGETS[0]} SELECT * FROM {copy} LIMIT 1")
+    daily.dies(second if resumed else daily.plan(), runs, "commit")
+    assert daily.seen() == {first: second.source_rows}
+
+
+@pytest.mark.fast
+def test_rows_that_change_while_they_are_copied_refuse_the_run(daily: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = daily.score(), daily.plan()
+    one = f"prediction_id IN (SELECT min(prediction_id) FROM {TARGETS[0]})"
+    copying = re.compile("ALTER TABLE .*raypipe_previous_")
+    before_sending(monkeypatch, copying, lambda: mutations.delete(daily.client, TARGETS[0], one))
+    with pytest.raises(GateRefused, match="was written to while a run was published"):
+        daily.run(second)
+    assert daily.find(first).status == runs.PUBLISHED
+    assert daily.find(second).status == runs.REFUSED
+
+
+@pytest.fixture
+def by_version(daily: Night) -> Iterator[PublishTarget]:
+    """Provide a target with a partition per version of the model."""
+    daily.client.run(
+        "CREATE TABLE by_version (batch_id String, model_version String, prediction_date Date)"
+        " ENGINE = MergeTree PARTITION BY (prediction_date, model_version) ORDER BY ()"
+    )
+    sql = "SELECT {run_id:String} AS batch_id, {model_version:String} AS model_version, {date:Date} AS prediction_date"
+    yield PublishTarget("by_version", f"{sql} FROM {{staging}}")
+    daily.client.run("DROP VIEW raypipe_current_by_version")
+    daily.client.run("DROP TABLE by_version SYNC")
+
+
+@pytest.mark.fast
+def test_a_committed_run_whose_partition_is_not_replaced_stays_in_view(daily: Night, by_version: PublishTarget) -> None:
+    first, second = (replace(daily.plan(), model_version=version, targets=(by_version,)) for version in ("1", "2"))
+    daily.run(first)
+    daily.dies(replace(second, run_at=first.run_at + timedelta(seconds=1)), runs, "commit")
+    seen = daily.client.rows("SELECT batch_id, count() FROM raypipe_current_by_version GROUP BY 1")
+    assert seen == [(first.run_id, first.source_rows)]
+
+
+@pytest.mark.fast
 def test_without_a_copy_a_crash_between_two_swaps_shows_a_target_without_rows(
     nights: Night, night: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +251,10 @@ def test_rows_of_a_superseded_run_are_in_no_view_and_the_doctor_finds_and_remove
     assert [(item.table, item.run.run_id, item.rows, item.expected) for item in findings] == [
         (table, first, count, 0) for table in TARGETS
     ]
+    owner = Owner.here("churn_at_work")
+    lock.acquire(night.client, "churn", owner)
+    assert strays.remove(night.client, findings) == []
+    lock.release(night.client, "churn", owner)
     assert strays.remove(night.client, findings) == findings
     night.assert_exact(second)
     assert strays.find(night.client) == []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from threading import Barrier
 
 import pytest
@@ -91,6 +92,16 @@ def test_taking_over_is_explicit_and_the_former_owner_may_not_go_on(client: Clie
     assert "run churn_2, process" in str(refused.value)
     # Its partitions may be swapped in already.
     assert "this run is not committed" in str(refused.value)
+
+
+def test_a_former_owner_may_not_go_on_as_soon_as_a_higher_lock_stands(client: Client) -> None:
+    former = lock.acquire(client, "churn", Owner.here("churn_1"))
+    # Whoever takes over drops the lower locks behind this statement.
+    higher = Lock("churn", former.epoch + 1, Owner.here("churn_2"))
+    client.run(client.topology.lock(higher.table, json.dumps(asdict(higher.owner))))
+    assert lock.standing(client, "churn") == [former, higher]
+    with pytest.raises(Busy, match="took over"):
+        lock.require(client, former)
 
 
 def test_a_lock_that_is_gone_is_not_one_to_go_on_with(client: Client) -> None:

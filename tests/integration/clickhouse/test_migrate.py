@@ -177,10 +177,10 @@ def test_predictions_for_a_date_long_past_are_kept(client: Client) -> None:
     assert client.value("SELECT count() FROM customer_churn_predictions") == 1
 
 
-def publish(client: Client, run_id: str, pipeline: str, status: str, sequence: int) -> None:
+def publish(client: Client, run_id: str, pipeline: str, status: str, sequence: int, day: str = "2026-01-31") -> None:
     client.run(
         "INSERT INTO raypipe_runs (run_id, pipeline, date, status, sequence)"
-        f" VALUES ('{run_id}', '{pipeline}', '2026-01-31', '{status}', {sequence})"
+        f" VALUES ('{run_id}', '{pipeline}', '{day}', '{status}', {sequence})"
     )
     client.run(f"INSERT INTO ml_model_predictions (prediction_id, batch_id) VALUES ('of {run_id}', '{run_id}')")
 
@@ -192,8 +192,10 @@ def test_the_view_of_current_predictions_follows_the_latest_published_run(client
     publish(client, "churn_2", "churn", "PUBLISHED", 2)
     publish(client, "churn_3", "churn", "PUBLISHING", 3)
     publish(client, "clicks_1", "clicks", "PUBLISHED", 0)
+    # A rerun of the day before.
+    publish(client, "churn_4", "churn", "PUBLISHED", 4, "2026-01-30")
     seen = client.rows("SELECT prediction_id FROM raypipe_current_predictions ORDER BY prediction_id")
-    assert seen == [("of churn_2",), ("of clicks_1",)]
+    assert seen == [("of churn_2",), ("of churn_4",), ("of clicks_1",)]
 
 
 @pytest.mark.versions

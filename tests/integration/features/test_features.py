@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from raypipe.artifact.contract import MATRIX, matrix
 from raypipe.artifact.freeze import freeze
 from raypipe.cli import app
-from raypipe.clickhouse import lock, twins
+from raypipe.clickhouse import lock, mutations, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.lock import Owner
@@ -541,7 +541,7 @@ def test_what_goes_to_disk_gives_the_same(demo: Client, monkeypatch: pytest.Monk
 KILLED = """
 import os, signal, sys
 from datetime import UTC, date, datetime
-from raypipe.clickhouse import lock, twins
+from raypipe.clickhouse import lock, mutations, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.features import snapshots
@@ -760,6 +760,17 @@ def test_an_exchange_that_would_cost_another_day_a_row_is_refused(client: Client
                 continue
             with pytest.raises(DataError, match="other days in the partition of 2026-01-31 would change"):
                 swap._require_the_same_neighbours(client, table.name, whole, "202601", LAST)
+
+
+def test_an_exchange_looks_at_the_other_days_before_its_swap(
+    client: Client, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monthly, delete = copied(client, source, "publisher"), mutations.delete
+    before = content(monthly)
+    monkeypatch.setattr(mutations, "delete", lambda client, table, *_: delete(client, table, "1"))
+    with pytest.raises(DataError, match="other days in the partition of 2026-01-31 would change"):
+        compute(monthly, LAST, replace=True)
+    assert content(monthly) == before
 
 
 @pytest.mark.parametrize("day", [date(2025, 12, 2), date(2026, 2, 1)])

@@ -216,6 +216,21 @@ def test_rows_of_others_in_the_same_month_stay_untouched(schema: str, scoring: M
     assert batches(client) == {"churn_20260131_00000001": 10, "theirs": 1}
 
 
+def test_rows_with_null_in_place_of_a_batch_id_belong_to_others(client: Client, scoring: Make) -> None:
+    client.run(
+        "CREATE TABLE t (batch_id Nullable(String), prediction_date Date)"
+        " ENGINE = MergeTree PARTITION BY prediction_date ORDER BY ()"
+    )
+    run = scoring()
+    client.run("INSERT INTO t SELECT NULL, {day:Date}", {"day": run.manifest.date})
+    sql = "SELECT {run_id:String} AS batch_id, {date:Date} AS prediction_date FROM {staging}"
+    assert put(run, PublishTarget("t", sql)) == "move"
+    assert client.rows("SELECT batch_id, count() FROM t GROUP BY 1 ORDER BY 1") == [
+        (run.manifest.run_id, 10),
+        (None, 1),
+    ]
+
+
 def test_only_the_attempts_of_the_receipts_are_published(schema: str, scoring: Make) -> None:
     run = scoring()
     run.stage(0, attempt=99)
@@ -305,6 +320,15 @@ def test_rows_that_vanished_after_the_swap_are_not_committed(schema: str, scorin
     run.client.run("DELETE FROM ml_model_predictions WHERE entity_id = 'u3'")
     with pytest.raises(GateRefused, match="not committed"):
         publish.verify(run.client, run.manifest, PREDICTIONS, 10)
+
+
+def test_rows_that_are_doubled_after_the_swap_are_not_committed(schema: str, scoring: Make) -> None:
+    run = scoring()
+    put(run, PREDICTIONS)
+    run.client.run("INSERT INTO ml_model_predictions SELECT * FROM ml_model_predictions LIMIT 1")
+    with pytest.raises(GateRefused, match="not committed") as refused:
+        publish.verify(run.client, run.manifest, PREDICTIONS, 10)
+    assert refused.value.found == "11 rows"
 
 
 def test_a_target_in_another_database_is_published_into(schema: str, scoring: Make) -> None:

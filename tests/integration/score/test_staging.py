@@ -58,6 +58,12 @@ def test_staging_that_is_gone_is_named(scoring: Callable[..., Any]) -> None:
         staging.check(run.client, run.manifest)
 
 
+def test_a_copied_population_that_is_gone_is_named(scoring: Callable[..., Any]) -> None:
+    run = scoring()
+    with pytest.raises(DataError, match="copy of the population"):
+        staging.create(run.client, replace(run.manifest, snapshot="raypipe_snapshot_gone"))
+
+
 def test_dropping_a_run_leaves_nothing_of_it_and_everything_else(scoring: Callable[..., Any]) -> None:
     run, other = scoring(), scoring("churn_20260131_00000002")
     kept = {other.manifest.staging, other.manifest.twin(other.manifest.targets[0], 2)}

@@ -1,4 +1,4 @@
-"""Test the rows that one slice rejects over its attempts, without Ray."""
+"""Test what the attempts at one slice reject and stage, without Ray."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from raypipe.artifact.bins import fit_bins
 from raypipe.artifact.contract import key_hash
 from raypipe.artifact.package import Package
 from raypipe.errors import ServerError
-from raypipe.score import ledger, staging
+from raypipe.score import ledger, staging, worker
 from raypipe.score.worker import _Attempt
 from tests.integration.conftest import FEATURES, KEYS
 
@@ -59,3 +59,14 @@ def test_what_an_attempt_set_aside_that_died_does_not_count_beside_the_next_in_a
     assert [(json.loads(entity)["user_id"], row) for entity, row in found] == [("u0", 4)]
     assert len(found) == receipt.rows_rejected == 1
     assert run.client.value("SELECT count() FROM raypipe_rejected_rows FINAL") == 2
+
+
+def test_a_chunk_with_other_content_is_not_taken_for_the_chunk_of_an_earlier_attempt(
+    scoring: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two attempts that draw one number.
+    monkeypatch.setattr(worker.secrets, "randbits", lambda _: 7)
+    run = scoring()
+    staging.create(run.client, run.manifest)
+    staged = sum(attempt(run, order).run().rows_staged for order in ("ASC", "DESC"))
+    assert run.client.value(f"SELECT count() FROM {run.manifest.staging}") == staged == 8

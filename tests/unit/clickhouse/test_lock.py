@@ -17,13 +17,16 @@ from raypipe.clickhouse.lock import Lock, Owner
 def test_this_process_is_alive() -> None:
     mine = Owner.here("churn_1")
     assert (mine.run_id, mine.pid) == ("churn_1", os.getpid())
+    assert mine.is_alive
     assert not mine.is_dead
 
 
 def test_a_process_that_has_ended_is_dead() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    assert replace(Owner.here("churn_1"), pid=process.pid).is_dead
+    ended = replace(Owner.here("churn_1"), pid=process.pid)
+    assert ended.is_dead
+    assert not ended.is_alive
     assert not replace(Owner.here("churn_1"), pid=process.pid, host="elsewhere").is_dead
 
 

@@ -1,0 +1,41 @@
+"""Test what happens behind a run's commit: it stays, and what earlier runs have left is removed when nobody works."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from raypipe.clickhouse import lock
+from raypipe.clickhouse.lock import Owner
+from raypipe.errors import Unreachable
+from raypipe.score import run, runs
+from tests.faults.few import Night
+
+pytestmark = pytest.mark.fast
+
+
+def test_an_error_behind_the_commit_leaves_the_run_published(daily: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest, commit = daily.plan(), runs.commit
+
+    def lost(*arguments: Any, **changes: Any) -> None:
+        commit(*arguments, **changes)
+        raise Unreachable("the answer was lost")
+
+    monkeypatch.setattr(runs, "commit", lost)
+    with pytest.raises(Unreachable):
+        daily.run(manifest)
+    assert daily.find(manifest).status == runs.PUBLISHED
+    daily.assert_exact(manifest)
+
+
+def test_what_a_pipeline_at_work_has_left_is_not_removed(daily: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_tidy", lambda *_: None)
+        first, last = daily.score(), daily.score()
+    owner = Owner.here("churn_at_work")
+    lock.acquire(daily.client, "churn", owner)
+    assert run.retire_superseded(daily.client) == ()
+    lock.release(daily.client, "churn", owner)
+    assert run.retire_superseded(daily.client) == (first,)
+    daily.assert_exact(last)
