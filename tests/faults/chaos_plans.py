@@ -13,7 +13,7 @@ from tests.integration.conftest import SNAPSHOTS
 
 # A request's pattern, and how many matches may pass first.
 POINTS = {
-    "any": (b"HTTP/1.1", 140),
+    "any": (b"HTTP/1.1", 110),
     "read": (b"max_threads=1", 5),
     "staging": (STAGING_INSERT, 5),
     "ledger": (LEDGER_INSERT, 5),
@@ -31,7 +31,7 @@ WEIGHTS = {"any": 8, "staging": 2, "state": 3, "twin": 2, "copy": 2, "swap": 6}
 WIRE = {"cut": "cut", "cut_body": "cut_body", "cut_after": "cut_after", "503": "answer", "503_after": "answer_after"}
 # What ends a command, and what happens beside it.
 ENDS = ("kill", "terminate", "interrupt")
-BESIDE = ("restart", "restart", "recompute", "clean", *ENDS)
+BESIDE = ("restart", "restart", "restart", "recompute", "clean", *ENDS)
 # Another command takes over while this command is stopped, or while it goes on.
 RIVALS = ("pause", "pause", "overtake")
 VERBS = ("resume", "resume", "score", "score", "run")
@@ -147,7 +147,7 @@ def _fault(random: Random, is_on_ray: bool, *, is_rival: bool) -> Fault:
     names = list(POINTS)
     point = random.choices(names, [WEIGHTS.get(name, 1) for name in names])[0]
     skip = random.randrange(POINTS[point][1])
-    groups = [tuple(WIRE), BESIDE, BESIDE, *(() if is_rival else (RIVALS,)), *((("actor",),) if is_on_ray else ())]
+    groups = [tuple(WIRE), BESIDE, BESIDE, BESIDE, *(() if is_rival else (RIVALS,)), *((("actor",),) if is_on_ray else ())]
     kind = random.choice(random.choice(groups))
     if kind in WIRE:
         return Fault(kind, point, skip, random.randint(1, 2))
