@@ -28,6 +28,7 @@ POINTS = {
     "drop": (b"DROP TABLE IF EXISTS", 6),
 }
 WEIGHTS = {"any": 8, "staging": 2, "state": 3, "twin": 2, "copy": 2, "swap": 6}
+SCORING = ("read", "staging", "ledger")
 WIRE = {"cut": "cut", "cut_body": "cut_body", "cut_after": "cut_after", "503": "answer", "503_after": "answer_after"}
 # What ends a command, and what happens beside it.
 ENDS = ("kill", "terminate", "interrupt")
@@ -145,10 +146,12 @@ def _rival(random: Random, is_on_ray: bool) -> Try:
 
 def _fault(random: Random, is_on_ray: bool, *, is_rival: bool) -> Fault:
     names = list(POINTS)
-    point = random.choices(names, [WEIGHTS.get(name, 1) for name in names])[0]
-    skip = random.randrange(POINTS[point][1])
     groups = [tuple(WIRE), BESIDE, BESIDE, BESIDE, *(() if is_rival else (RIVALS,)), *((("actor",),) if is_on_ray else ())]
     kind = random.choice(random.choice(groups))
+    # Actors live while they score.
+    weights = [int(name in SCORING) if kind == "actor" else WEIGHTS.get(name, 1) for name in names]
+    point = random.choices(names, weights)[0]
+    skip = random.randrange(POINTS[point][1])
     if kind in WIRE:
         return Fault(kind, point, skip, random.randint(1, 2))
     rival = _rival(random, is_on_ray) if kind in RIVALS else None
