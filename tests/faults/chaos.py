@@ -56,11 +56,7 @@ def storm(seed: int, options: argparse.Namespace) -> Tally:
                 break
             carry_out(chaos, seed, number, options.ray)
         for reader in readers:
-            reader.end()
-            tally.reads += reader.reads
-            tally.unanswered += reader.unanswered
-            for what, times in reader.wrong.items():
-                tally.blame("wrong reads", what, times)
+            reader.report(tally)
     print(summary(seed, f"ClickHouse {version}, {schema} tables", time.monotonic() - began, tally), flush=True)
     for line in tally.history:
         print(f"seed {seed} {line}", flush=True)

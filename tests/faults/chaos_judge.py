@@ -52,7 +52,10 @@ class Tally:
 
 
 class Reader(threading.Thread):
-    """Read a view's days in a loop. Each answer must have every entity once, all of one run and of one source."""
+    """Read a view's days in a loop.
+
+    Each answer must have every entity once, all rows of one run and of one state of the source.
+    """
 
     def __init__(self, endpoint: Endpoint, view: str, days: Iterable[date], population: int) -> None:
         super().__init__(daemon=True)
@@ -92,9 +95,19 @@ class Reader(threading.Thread):
         self._ended.set()
         self.join(60)
 
+    def report(self, tally: Tally) -> None:
+        """End, and add the reads to the tally."""
+        if not self.is_alive():
+            tally.blame("unexpected", f"the reader of {self._view} is gone")
+        self.end()
+        tally.reads += self.reads
+        tally.unanswered += self.unanswered
+        for what, times in self.wrong.items():
+            tally.blame("wrong reads", what, times)
+
 
 def compare(client: Client, tally: Tally, day: date, state: int, what: str) -> None:
-    """Compare each target and view of a day with the source, by key; all rows must be of the source's last state."""
+    """Compare targets and views with the source, by key; rows of an earlier state of it count as mixed."""
     scores: dict[str, dict[str, float]] = {}
     expected = {key for (key,) in client.rows(f"SELECT user_id FROM {FEATURES} WHERE feature_date = '{day}'")}
     for name, table in (*((table, table) for table in COLUMNS), *VIEWS.items()):

@@ -146,7 +146,8 @@ def _rival(random: Random, is_on_ray: bool) -> Try:
 
 def _fault(random: Random, is_on_ray: bool, *, is_rival: bool) -> Fault:
     names = list(POINTS)
-    groups = [tuple(WIRE), BESIDE, BESIDE, BESIDE, *(() if is_rival else (RIVALS,)), *((("actor",),) if is_on_ray else ())]
+    groups = [tuple(WIRE), BESIDE, BESIDE, BESIDE]
+    groups += ([] if is_rival else [RIVALS]) + ([("actor",)] if is_on_ray else [])
     kind = random.choice(random.choice(groups))
     # Actors live while they score.
     weights = [int(name in SCORING) if kind == "actor" else WEIGHTS.get(name, 1) for name in names]

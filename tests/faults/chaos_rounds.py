@@ -111,13 +111,10 @@ class Chaos:
         self._touched.add(one.day)
         self.tally.commands[arguments[0] + (TAKING_OVER if one.takes_over else "")] += 1
         with self._started(arguments, one.ahead, one.faults) as running:
-            self._watch(running, one)
-            end = End.of(running.command)
+            end = self._watched(running, " ".join(arguments))
             for fault, rule in running.rules:
-                if fault.kind in WIRE:
+                if fault.kind in WIRE and rule.hits:
                     self.tally.faults[fault.kind] += len(rule.hits)
-        if UNEXPECTED.search(end.said):
-            self.tally.blame("unexpected", f"{self._where}, {' '.join(arguments)}: {end.said}")
         return end
 
     @property
@@ -156,26 +153,27 @@ class Chaos:
             return started(through, log, *arguments, **variables)
         return forked(log, through.command(*arguments), {**through.environment(), **variables})
 
-    def _watch(self, running: Running, one: Try) -> None:
+    def _watched(self, running: Running, what: str) -> End:
         """Strike with each fault once its request comes, until the command ends."""
         waiting = [(fault, rule) for fault, rule in running.rules if fault.kind not in WIRE]
         until = time.monotonic() + LONGEST_SECONDS
         process = running.command.process
-        while process.poll() is None:
-            if time.monotonic() > until:
-                said = f"{self._where}, {one} did not end in {LONGEST_SECONDS} s: {running.command.said[-2000:]}"
-                self.tally.blame("stranded", said)
-                return
-            for fault, rule in waiting:
-                if rule.hit.is_set():
-                    waiting.remove((fault, rule))
-                    self._strike(running, fault, rule)
-                    # A fault may have taken the time of many commands.
-                    until = time.monotonic() + LONGEST_SECONDS
-                    break
-            else:
+        while process.poll() is None and time.monotonic() < until:
+            struck = next(((fault, rule) for fault, rule in waiting if rule.hit.is_set()), None)
+            if struck is None:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(0.02)
+                continue
+            waiting.remove(struck)
+            self._strike(running, *struck)
+            # A fault may have taken the time of many commands.
+            until = time.monotonic() + LONGEST_SECONDS
+        end = End(process.poll(), running.command.said[-3000:])
+        if end.code is None:
+            self.tally.blame("stranded", f"{self._where}, {what} did not end in {LONGEST_SECONDS} s: {end.said}")
+        if UNEXPECTED.search(end.said):
+            self.tally.blame("unexpected", f"{self._where}, {what}: {end.said}")
+        return end
 
     def _strike(self, running: Running, fault: Fault, rule: Rule) -> None:
         self.tally.faults[fault.kind] += 1
@@ -218,10 +216,7 @@ class Chaos:
     def _doctor(self) -> None:
         self.tally.commands["doctor --clean"] += 1
         with self._started(["doctor", "--clean"], 0, ()) as running:
-            running.command.process.wait(LONGEST_SECONDS)
-            end = End.of(running.command)
-        if UNEXPECTED.search(end.said):
-            self.tally.blame("unexpected", f"{self._where}, doctor: {end.said}")
+            self._watched(running, "doctor --clean")
 
     def _recompute(self) -> None:
         """Give every entity of all days other values, as another process would."""
@@ -266,15 +261,10 @@ class Chaos:
 
 @dataclass(frozen=True)
 class End:
-    """The end of a command: its exit code and its stderr."""
+    """The end of a command: its exit code, None where it goes on, and its stderr."""
 
     code: int | None
     said: str
-
-    @classmethod
-    def of(cls, command: Command) -> End:
-        """Read the end of a command."""
-        return cls(command.process.poll(), command.said[-3000:])
 
 
 def _resumable(client: Client, day: date) -> runs.Run | None:
