@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -107,6 +108,7 @@ class Chaos:
     def _run(self, one: Try) -> End:
         """Run a command to its end, striking it with its faults."""
         assert self._plan is not None
+        self._revive()
         arguments = self._arguments(one)
         self._touched.add(one.day)
         self.tally.commands[arguments[0] + (TAKING_OVER if one.takes_over else "")] += 1
@@ -249,7 +251,15 @@ class Chaos:
         self.tally.blame("stranded", f"{self._where}, {day}: " + "\n".join(said))
         return f"stranded {day:%d}"
 
+    def _revive(self) -> None:
+        """Start an older version again that has ended by itself, which is a fault more."""
+        if isinstance(self._server, Bridged) and (died := self._server.died):
+            print(f"{self._where}: the server ended by itself: {died}", file=sys.stderr, flush=True)
+            self.tally.faults["server died"] += 1
+            self._server.start()
+
     def _judge(self, client: Client) -> None:
+        self._revive()
         clean(self._publisher.endpoint)
         for day in SNAPSHOTS:
             compare(client, self.tally, day, self._state[day], self._where)
