@@ -24,11 +24,13 @@ from tempfile import TemporaryDirectory
 from raypipe.clickhouse import retry
 from tests.faults.chaos_judge import VIEWS, ZEROS, Reader, Tally
 from tests.faults.chaos_plans import drawn
-from tests.faults.chaos_rounds import Chaos, open_server
+from tests.faults.chaos_rounds import Chaos
 from tests.faults.disturbed import GUARDS
 from tests.faults.few import few_readers
+from tests.faults.servers import Embedded
 from tests.faults.small import USERS
 from tests.integration.conftest import SNAPSHOTS
+from tests.versions.bridged import Bridged
 
 SCHEMAS = ("raypipe", "publisher")
 
@@ -61,6 +63,12 @@ def storm(seed: int, options: argparse.Namespace) -> Tally:
     for line in tally.history:
         print(f"seed {seed} {line}", flush=True)
     return tally
+
+
+def open_server(python: str | None, folder: Path) -> Embedded | Bridged:
+    """Return a server on a folder: an embedded engine, or the older version of an interpreter."""
+    folder.mkdir()
+    return Bridged(python, folder) if python else Embedded(folder)
 
 
 def carry_out(chaos: Chaos, seed: int, number: int, ray_share: float) -> None:

@@ -294,9 +294,3 @@ def _insisted(act: Callable[[], T], seconds: float = 60) -> T:
             if time.monotonic() > until:
                 raise
             time.sleep(0.1)
-
-
-def open_server(python: str | None, folder: Path) -> Embedded | Bridged:
-    """Return a server on a folder: an embedded engine, or the older version of an interpreter."""
-    folder.mkdir()
-    return Bridged(python, folder) if python else Embedded(folder)
