@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 USERS ?= 50000
 BENCH_USERS ?= 1000000
+CHAOS_MINUTES ?= 10
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -71,8 +72,8 @@ format: $(STAMP) ## format the code with ruff
 faults: $(STAMP) ## run all fault tests, including the slow ones
 	$(BIN)/pytest tests/faults
 
-chaos: $(STAMP) ## run only the slow fault tests: kills, cuts and full disks
-	$(BIN)/pytest -m "not fast" tests/faults
+chaos: $(STAMP) ## throw random faults at whole runs and judge them, on three seeds (CHAOS_MINUTES=10 each)
+	$(BIN)/python -m tests.faults.chaos --seed 1 2 3 --minutes $(CHAOS_MINUTES)
 
 bench: $(STAMP) ## compare scoring with the alternatives (BENCH_USERS=1000000)
 	$(BIN)/python benchmarks/scoring.py --users $(BENCH_USERS)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tests.conftest import FittedPublisher
 from tests.faults.proxy import Rule
@@ -60,11 +60,30 @@ def kill(pids: list[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+class Process(Protocol):
+    """A child process, such as `subprocess.Popen`."""
+
+    pid: int
+
+    @property
+    def returncode(self) -> Any:
+        """Return the exit code, or None while it runs."""
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end."""
+
+    def send_signal(self, sig: int, /) -> None:
+        """Send a signal, unless it has ended."""
+
+
 @dataclass(frozen=True)
 class Command:
     """A raypipe command in a session of its own. Ray's workers leave its process group, but not its session."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     log: Path
 
     @property

@@ -53,6 +53,14 @@ class Bridged:
                 return Endpoint.parse(self.url)
         raise SystemExit(f"the bridge did not start:\n{log.read_text(errors='replace')}")
 
+    @property
+    def died(self) -> str:
+        """Return the end of its log where it ended by itself, else ''."""
+        if self._process is None or self._process.poll() is None:
+            return ""
+        log = (self._folder / "bridge.log").read_text(errors="replace")[-3000:]
+        return f"exit code {self._process.returncode}\n{log}"
+
     def kill(self) -> None:
         """End the bridge at once, as a crash would."""
         if self._process is not None:
