@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from raypipe.clickhouse import lock
+from raypipe.clickhouse import lock, mutations
 from raypipe.clickhouse.lock import Owner
-from raypipe.errors import Unreachable
-from raypipe.score import run, runs
+from raypipe.errors import GateRefused, Unreachable
+from raypipe.score import publish, run, runs
 from tests.faults.few import Night
+from tests.faults.nights import TARGETS, before_call
 
 pytestmark = pytest.mark.fast
 
@@ -27,6 +28,16 @@ def test_an_error_behind_the_commit_leaves_the_run_published(daily: Night, monke
         daily.run(manifest)
     assert daily.find(manifest).status == runs.PUBLISHED
     daily.assert_exact(manifest)
+
+
+def test_a_run_whose_rows_vanish_behind_the_swap_is_not_committed(
+    daily: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = daily.score(), daily.plan()
+    before_call(monkeypatch, publish, "verify", lambda: mutations.delete(daily.client, TARGETS[0], "1"))
+    with pytest.raises(GateRefused, match="is not committed"):
+        daily.run(second)
+    assert daily.seen() == {first: second.source_rows}
 
 
 def test_what_a_pipeline_at_work_has_left_is_not_removed(daily: Night, monkeypatch: pytest.MonkeyPatch) -> None:
