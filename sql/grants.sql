@@ -46,7 +46,7 @@ GRANT TABLE ENGINE ON Null TO raypipe_sink;
 -- Features of a day in a monthly partition delete the old day from a copy of the partition (ALTER DELETE on the twin).
 CREATE ROLE IF NOT EXISTS raypipe_publisher;
 GRANT INSERT, CREATE TABLE, DROP TABLE, ALTER DELETE, ALTER MOVE PARTITION ON publisher.raypipe_twin_* TO raypipe_publisher;
-GRANT INSERT, CREATE TABLE, DROP TABLE ON publisher.raypipe_previous_* TO raypipe_publisher;
+GRANT INSERT, CREATE TABLE, DROP TABLE, ALTER DELETE ON publisher.raypipe_previous_* TO raypipe_publisher;
 GRANT INSERT, ALTER DELETE ON publisher.ml_model_predictions TO raypipe_publisher;
 GRANT INSERT, ALTER DELETE ON publisher.customer_churn_predictions TO raypipe_publisher;
 GRANT INSERT, ALTER DELETE ON publisher.customer_conversion_predictions TO raypipe_publisher;

@@ -27,7 +27,7 @@ SCRATCH = {
     "snapshot": _SCRATCH,
     TRAINING: _SCRATCH,
     # The committed run's rows, while a later run of the date is swapped in.
-    "previous": _SCRATCH,
+    "previous": (*_SCRATCH, "ALTER DELETE"),
 }
 # Parts show the state of a partition, processes a statement without an answer, mutations the end of a deletion.
 SYSTEM = ("parts", "processes", "mutations")

@@ -12,7 +12,6 @@ import pytest
 from raypipe.artifact.files import Artifact
 from raypipe.artifact.package import load_card
 from raypipe.clickhouse.client import Client
-from raypipe.compare.compare import compare
 from raypipe.config.load import Loaded, load_pipeline
 from raypipe.errors import ModelError
 from raypipe.fit import rivals
@@ -97,18 +96,6 @@ def test_promote_and_rollback_refuse_it(registered_model: RegisteredModel, loade
     decided: dict[str, Any] = {"reason": "a test", "set_by": "a test", "if_better": False, "changed_contract": False}
     refused(earlier, lambda: promotion.promote(place, loaded, EARLIER, **decided))
     refused(earlier, lambda: rollback.rollback(place, loaded, silent, reason="a test", set_by="a test"))
-
-
-def test_compare_refuses_it_as_the_champion(
-    client: Client, registered_model: RegisteredModel, earlier: Registered
-) -> None:
-    standing = models.find(client, "churn", registered_model.version)
-    configs = load_pipeline("baselines", registered_model.project / "configs", environ={})
-    aliases.move(client, "churn", {aliases.CHAMPION: earlier}, "a test", "a test", AT)
-    try:
-        refused(earlier, lambda: compare(registered_model.endpoint, configs, None, silent))
-    finally:
-        aliases.move(client, "churn", {aliases.CHAMPION: standing}, "a test", "a test", AT)
 
 
 def test_a_fit_takes_the_place_of_a_champion_that_can_score_nothing_any_more(
