@@ -33,7 +33,7 @@ def reader(client: Client) -> Iterator[None]:
     """Read t for two seconds."""
     with ThreadPoolExecutor() as pool:
         reading = pool.submit(client.rows, SLOW, None, {"max_block_size": 1})
-        while not client.value(READING, {"sql": SLOW, "db": client.endpoint.database}):
+        while not client.value(READING, {"sql": SLOW, "name": client.endpoint.database}):
             assert not reading.done()
         yield
         assert len(reading.result()) == 2
