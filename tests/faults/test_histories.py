@@ -276,7 +276,7 @@ def test_without_dropping_the_twins_of_former_owners_a_history_goes_wrong(monkey
         slow = history.begin(0, False)
         slow.until(SWAP)
         quick = history.begin(0, True)
-        # Its row is written when it opens, is staged, publishes and is committed; the former owner's is ended in between.
+        # Its row is written when it opens, is staged, publishes and is committed; the former owner's row is ended, too.
         for _ in range(5):
             quick.until(RUNS_INSERT)
             quick.go_on(1)
