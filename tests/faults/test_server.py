@@ -125,7 +125,6 @@ def test_a_server_killed_during_inserts_and_started_again_is_resumed_exactly(
         pytest.param(lambda: Rule(b"REPLACE PARTITION", "hold", skip=1), id="between-the-swaps"),
         pytest.param(lambda: Rule(b"REPLACE PARTITION", "hold_answer", skip=1), id="after-the-swaps"),
         pytest.param(lambda: Rule(b"INSERT INTO `raypipe_runs`", "hold", skip=3), id="before-the-commit"),
-        pytest.param(lambda: Rule(b"INSERT INTO `raypipe_runs`", "hold_answer", skip=3), id="after-the-commit"),
     ],
 )
 def test_a_server_killed_while_publishing_and_started_again_is_resumed_exactly_without_reading_anything(
@@ -150,6 +149,14 @@ def lost_in_the_crash(mortal: Mortal) -> Manifest:
     with Client(mortal.publisher.endpoint) as client:
         client.run(f"ALTER TABLE {identifier(manifest.staging)} DROP PARTITION {first}")
     return manifest
+
+
+def test_a_commit_behind_which_the_server_is_killed_counts(mortal: Mortal, without_pauses: None) -> None:
+    manifest = mortal.plan()
+    killed_while_running(mortal, manifest, Rule(b"INSERT INTO `raypipe_runs`", "hold_answer", skip=3))
+    with Client(mortal.publisher.endpoint) as client:
+        assert runs.find(client, manifest.run_id).status == runs.PUBLISHED
+        assert_exact(client, DAY, manifest.run_id)
 
 
 def test_parts_that_were_lost_in_the_crash_are_scored_again(mortal: Mortal, without_pauses: None) -> None:
