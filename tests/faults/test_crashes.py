@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from raypipe.clickhouse import lock
+from raypipe.clickhouse import lock, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.server_errors import MEMORY_LIMIT
 from raypipe.clickhouse.statements import identifier
@@ -460,6 +460,8 @@ def test_without_dropping_the_twins_of_dead_runs_a_late_swap_brings_back_their_r
     manifest = planned(fitted_publisher, DAY)
     with monkeypatch.context() as patch:
         patch.setattr(staging, "drop", lambda *_: None)
+        # The next owner drops the twins of every owner before.
+        patch.setattr(twins, "drop_former", lambda *_: None)
         in_process(fitted_publisher, manifest)
     reader.run(swap)
     with pytest.raises(AssertionError):
