@@ -9,7 +9,7 @@ from typing import Any, Literal
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.column_types import bare
 from raypipe.clickhouse.schema import current_views
-from raypipe.clickhouse.schema.current_views import MARKS
+from raypipe.clickhouse.schema.current_views import MARKS, compared
 from raypipe.clickhouse.server_errors import STATEMENT
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import Table
@@ -98,7 +98,7 @@ class TargetRows:
 
     def _check(self, client: Client, run: Run, name: str, place: str, others: str = "") -> Check:
         """Count the rows of the run, and those of the other runs of its date for which a condition holds."""
-        own, columns = _own(self.table), marks(self.table)
+        own, columns = _own(self.table), compared(self.table)
         values = {**mark(self.table, run)[1], "pipeline": run.pipeline, "date": run.date, "sequence": run.sequence}
         selected = {"rows": f"countIf({own})", "rows_of_other_runs": f"countIf(NOT ({own}))"}
         expected = {"rows": self.rows, "rows_of_other_runs": 0}
@@ -119,16 +119,10 @@ class TargetRows:
         return ask(client, name, sql, values, expected)
 
 
-def marks(table: Table) -> tuple[str, ...]:
-    """Return the columns that the target's view compares: the id of a run needs no further mark."""
-    columns = current_views.marks(table)
-    return columns[:1] if columns[0] == "batch_id" else columns
-
-
 def _own(table: Table) -> str:
     """Return the condition for the run's rows, with the values of `raypipe.score.targets.mark`."""
     kinds = {"batch_id": "String", "model_version": "String", **dict.fromkeys(RUN_TIMES, "DateTime")}
-    return " AND ".join(f"{identifier(name)} = {{mark_{name}:{kinds.get(name, 'Date')}}}" for name in marks(table))
+    return " AND ".join(f"{identifier(name)} = {{mark_{name}:{kinds.get(name, 'Date')}}}" for name in compared(table))
 
 
 def _day(table: Table) -> str:

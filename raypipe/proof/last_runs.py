@@ -9,10 +9,9 @@ from datetime import date
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema import current_views
-from raypipe.clickhouse.schema.current_views import MARKS
+from raypipe.clickhouse.schema.current_views import MARKS, compared
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import Table, describe
-from raypipe.proof.checks import marks
 from raypipe.score import runs
 from raypipe.score.runs import Run
 from raypipe.score.targets import DAYS, loses_to_other_dates
@@ -61,7 +60,7 @@ def _wrong(client: Client, target: str, of_target: list[Run]) -> Iterator[tuple[
 
 def _shown(client: Client, table: Table, view: str, of_target: list[Run]) -> dict[tuple[str, str, date], int]:
     """Return the rows that a view shows by run."""
-    columns = marks(table)
+    columns = compared(table)
     names = [column.name for column in table.columns]
     keys = ", ".join(identifier(column) for column in columns)
     days = [f"{identifier(name)} >= {{first:Date}}" for name in DAYS if name in names]

@@ -78,6 +78,12 @@ def marks(table: Table) -> tuple[str, ...]:
     return tuple(column for column in MARKS if column in names)
 
 
+def compared(table: Table) -> tuple[str, ...]:
+    """Return the marks that a target's view compares: the id of a run needs no further mark."""
+    columns = marks(table)
+    return columns[:1] if columns[0] == "batch_id" else columns
+
+
 def name(target: str) -> str:
     """Return the name of a target's view."""
     return NAMES.get(target, f"{PREFIX}{flat(target)}")
@@ -103,9 +109,7 @@ def current_view(table: Table, home: str = "", database: str = "") -> Declaratio
     Raises:
         ConfigError: the table has no columns that tell the rows of two runs apart.
     """
-    columns = marks(table)
-    # The id of a run needs no further mark.
-    columns = columns[:1] if columns[0] == "batch_id" else columns
+    columns = compared(table)
     target = f"{database}.{table.name}" if database else table.name
     databases, place, shown = "currentDatabase()", "_table", f"if(keeper > committed, copy, {literal(table.name)})"
     if database:
