@@ -36,23 +36,32 @@ VIEW, COMPILED_VIEW = "bench_rows", "bench_compiled_rows"
 SQL = Path(__file__).parent.parent / "sql"
 # The other contenders write no domain table and explain no rows, so raypipe does neither.
 ONE_TARGET = ["publish=[{target: ml_model_predictions, sql: shared/predictions.sql}]", "score.explain.rows=0"]
-SMALL_MODEL = ["model.rounds=100", "model.early_stopping_rounds=0"]
+# Both have the shipped config's other parameters.
+MODELS: dict[str, Sequence[str]] = {
+    "shipped": ["model.rounds=100", "model.early_stopping_rounds=0"],
+    "deep": ["model.rounds=300", "model.early_stopping_rounds=0", "model.params.max_depth=8"],
+}
 # Tables that a run writes. Emptying them makes every repetition start alike.
 TRACES = [TARGET, "raypipe_runs", "raypipe_slices", "raypipe_rejected_rows", "ml_model_monitoring"]
 
 
 @dataclass(frozen=True)
 class Arena:
-    """The database and artifacts of a contest."""
+    """The database and artifacts of a contest.
+
+    Attributes:
+        checkout: The folder of the raypipe whose commands run; None for the installed raypipe.
+    """
 
     endpoint: Endpoint
     artifacts: Path
+    checkout: Path | None = None
 
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment of a contender: the password and the Python path of the contenders."""
-        folder = str(Path(__file__).parent.parent)
-        path = os.pathsep.join(part for part in (folder, os.environ.get("PYTHONPATH", "")) if part)
+        parts = (self.checkout, Path(__file__).parent.parent, os.environ.get("PYTHONPATH"))
+        path = os.pathsep.join(str(part) for part in parts if part)
         return {
             "RAYPIPE_PASSWORD": self.endpoint.password(),
             "PYTHONPATH": path,
@@ -62,7 +71,8 @@ class Arena:
     def raypipe(self, command: str, *arguments: str, settings: list[str]) -> Finished:
         """Run one raypipe command from its start to its exit."""
         overrides = [part for one in [f"artifacts={self.artifacts}", *settings] for part in ("--set", one)]
-        where = ["--config", str(shipped() / "configs"), "--url", str(self.endpoint), "--json"]
+        configs = (self.checkout or shipped()) / "configs"
+        where = ["--config", str(configs), "--url", str(self.endpoint), "--json"]
         return run(python("-m", "raypipe", command, PIPELINE, *arguments, *where, *overrides), self.environment)
 
     def loaded(self) -> Loaded:
@@ -92,7 +102,7 @@ def arena(
     folder: Path,
     *,
     trained: int = TRAINED_USERS,
-    model: Sequence[str] | None = SMALL_MODEL,
+    model: Sequence[str] | None = MODELS["shipped"],
 ) -> Iterator[Arena]:
     """Create and fill the database, fit a model unless it is None, and drop the database at the end."""
     own = Arena(replace(endpoint, database=database), folder)

@@ -6,7 +6,7 @@ import platform
 from statistics import median
 from typing import Any
 
-from contest.rounds import Contest, Result
+from contest.rounds import BEFORE, Contest, Result
 
 
 def document(contest: Contest, results: dict[str, list[Result]], repeats: int) -> dict[str, Any]:
@@ -49,6 +49,8 @@ def ratios(contenders: dict[str, Result]) -> dict[str, float]:
         if name not in ("raypipe", "limit"):
             found[f"{name}/raypipe"] = round(one["seconds"] / own["seconds"], 2)
             found[f"{name}/raypipe steady"] = round(one["steady_seconds"] / own["steady_seconds"], 2)
+    if BEFORE in contenders:
+        found[f"raypipe/{BEFORE} core-seconds"] = round(own["core_seconds"] / contenders[BEFORE]["core_seconds"], 2)
     if "limit" in contenders:
         found["raypipe steady/limit"] = round(own["steady_seconds"] / sum(contenders["limit"].values()), 2)
     return found
@@ -58,7 +60,8 @@ def table(result: dict[str, Any]) -> str:
     """Return the document as a table."""
     lines = [
         f"{result['users']} users, {result['cores']} cores, medians of {result['repeats']}",
-        f"{'':22}{'seconds':>10}{'steady':>10}{'rows/s steady':>15}{'peak MB':>10}{'all MB':>10}",
+        f"{'':22}{'seconds':>10}{'steady':>10}{'rows/s steady':>15}"
+        f"{'core-s':>10}{'server':>10}{'peak MB':>10}{'all MB':>10}",
     ]
     for name, one in result["contenders"].items():
         if name == "limit":
@@ -66,6 +69,7 @@ def table(result: dict[str, Any]) -> str:
         speed = result["users"] / one["steady_seconds"]
         lines.append(
             f"{name:22}{one['seconds']:10.2f}{one['steady_seconds']:10.2f}{speed:15.0f}"
+            f"{one['core_seconds']:10.1f}{one['server_core_seconds']:10.1f}"
             f"{one['peak_mb']:10.0f}{one['peak_mb_sum']:10.0f}"
         )
     limit = result["contenders"].get("limit")

@@ -15,13 +15,18 @@ from contenders.job import Job
 
 from contest import verify
 from contest.arena import ONE_TARGET, PIPELINE, SCORED, Arena
+from contest.machine import Usage
 from contest.processes import Finished, python, run
 from raypipe.clickhouse.client import Client
 from raypipe.score import ledger, runs
 
 CONNECTOR = ("ray_builtin", "ray_builtin_compiled")
-PEERS = ("one_process", "one_process_streamed", *CONNECTOR)
+# The simplest and fastest comes first.
+PEERS = ("one_process_streamed", "one_process", *CONNECTOR)
 NAMES = ("raypipe", *PEERS, "limit")
+# The raypipe of another checkout, see `--before`.
+BEFORE = "raypipe_before"
+OWN = ("raypipe", BEFORE)
 
 Result = dict[str, Any]
 Settings = dict[str, Any]
@@ -37,12 +42,16 @@ class Contest:
 
     Attributes:
         folder: The folder of the contenders' jobs.
+        usage: Measures the machine and the server.
+        before: The checkout of `raypipe_before`.
         settings: The best settings of Ray's own connector per contender, from `tune`.
     """
 
     arena: Arena
     job: Job
     folder: Path
+    usage: Usage
+    before: Path | None = None
     settings: dict[str, Settings] = field(default_factory=dict)
 
     def play(self, name: str) -> Result:
@@ -50,7 +59,9 @@ class Contest:
         self.arena.clear()
         if name == "limit":
             return self._peer(name, self.job).document
-        result = self._raypipe() if name == "raypipe" else self._other(name)
+        with self.usage.measured() as used:
+            result = self._raypipe(name) if name in OWN else self._other(name)
+        result["core_seconds"], result["server_core_seconds"] = used["busy"], used["server_busy"]
         result["difference"] = verify.verify(self.arena, name, self.job.rows)
         self.arena.clear()
         return result
@@ -58,7 +69,7 @@ class Contest:
     def reference(self) -> None:
         """Run raypipe once, uncounted. Its rows are the reference for the others."""
         self.arena.clear()
-        self._raypipe()
+        self._raypipe("raypipe")
         verify.remember(self.arena, self.job.rows)
         verify.verify(self.arena, "raypipe", self.job.rows)
 
@@ -79,12 +90,13 @@ class Contest:
         tried[seconds] = options
         say(f"  {name} with {_words(options)}: {seconds:.1f} s")
 
-    def _raypipe(self) -> Result:
+    def _raypipe(self, name: str) -> Result:
+        arena = replace(self.arena, checkout=self.before if name == BEFORE else None)
         with Client(self.arena.endpoint) as client:
             started = time.perf_counter()
             self.arena.manifest(client)
             planning = time.perf_counter() - started
-            found = self.arena.raypipe("score", "--date", str(SCORED), "--model", "latest", settings=ONE_TARGET)
+            found = arena.raypipe("score", "--date", str(SCORED), "--model", "latest", settings=ONE_TARGET)
             run_id = found.document["run_id"]
             began = min(receipt.started_at for receipt in ledger.receipts(client, run_id))
             committed = runs.find(client, run_id).published_at.timestamp()
