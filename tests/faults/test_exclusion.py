@@ -244,6 +244,11 @@ def test_features_that_do_not_say_their_days_hold_up_any_run(night: Night) -> No
 
 
 @pytest.mark.fast
+def test_in_a_database_without_a_ledger_no_run_reads(client: Client) -> None:
+    exclusion.require_unread(client, DAY, shared=False)
+
+
+@pytest.mark.fast
 def test_a_day_that_is_present_is_left_alone_and_holds_up_nothing(night: Night) -> None:
     run_id = begun(night)
     (built,) = snapshots.compute(
