@@ -173,6 +173,29 @@ def test_a_committed_run_whose_partition_is_not_replaced_stays_in_view(daily: Ni
     assert seen == [(first.run_id, first.source_rows)]
 
 
+@pytest.fixture
+def replacing(daily: Night) -> Iterator[Night]:
+    """Provide a monthly target in which a merge keeps the later run's row of each entity and date."""
+    exchange = f"EXCHANGE TABLES replacing AND {TARGETS[0]}"
+    daily.client.run(
+        f"CREATE TABLE replacing AS {TARGETS[0]} ENGINE = ReplacingMergeTree(created_at)"
+        " PARTITION BY toYYYYMM(prediction_date) ORDER BY (company_id, brand_id, user_id, prediction_date)"
+    )
+    daily.client.run(exchange)
+    yield daily
+    daily.client.run(exchange)
+    daily.client.run("DROP TABLE replacing SYNC")
+
+
+@pytest.mark.fast
+def test_rows_that_a_merge_replaces_before_the_commit_stay_in_view(replacing: Night) -> None:
+    first, second = replacing.score(), replacing.plan()
+    replacing.dies(second, runs, "commit")
+    replacing.client.run(f"OPTIMIZE TABLE {TARGETS[0]} FINAL")
+    assert replacing.versions()[TARGETS[0]] == {second.run_id: second.source_rows}
+    assert replacing.seen() == {first: second.source_rows}
+
+
 @pytest.mark.fast
 def test_without_a_copy_a_crash_between_two_swaps_shows_a_target_without_rows(
     nights: Night, night: Night, monkeypatch: pytest.MonkeyPatch

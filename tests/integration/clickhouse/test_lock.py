@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.lock import Lock, Owner
 from raypipe.errors import Busy, Unreachable, UsageError
+from tests.faults.few import before_sending
 
 
 @pytest.fixture
@@ -110,6 +112,23 @@ def test_a_former_owner_may_not_go_on_as_soon_as_a_higher_lock_stands(client: Cl
 def test_a_lock_that_is_gone_is_not_one_to_go_on_with(client: Client) -> None:
     with pytest.raises(Busy, match="no lock"):
         lock.require(client, Lock("churn", 1, Owner.here("churn_1")))
+
+
+def test_an_owner_that_two_others_overtake_before_its_lock_is_made_is_refused(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock.acquire(client, "churn", Owner.here("churn_1"))
+    higher: list[Lock] = []
+
+    def overtake() -> None:
+        # The first takes the number that the slow owner has chosen, and the second drops that lock.
+        for name in ("churn_2", "churn_3"):
+            higher.append(lock.acquire(client, "churn", Owner.here(name), take_over=True))
+
+    before_sending(monkeypatch, re.compile("CREATE TABLE"), overtake)
+    with pytest.raises(Busy, match="churn_3"):
+        lock.acquire(client, "churn", Owner.here("churn_4"), take_over=True)
+    assert lock.standing(client, "churn") == higher[1:]
 
 
 def test_a_lock_whose_answer_was_lost_is_held(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
