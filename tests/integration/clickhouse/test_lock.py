@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from raypipe.clickhouse import lock
+from raypipe.clickhouse import lock, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.lock import Lock, Owner
@@ -129,6 +129,16 @@ def test_an_owner_that_two_others_overtake_before_its_lock_is_made_is_refused(
     with pytest.raises(Busy, match="churn_3"):
         lock.acquire(client, "churn", Owner.here("churn_4"), take_over=True)
     assert lock.standing(client, "churn") == higher[1:]
+
+
+def test_whoever_takes_the_lock_drops_the_twins_of_its_own_and_of_lower_epochs(client: Client) -> None:
+    for pipeline, epoch in (("churn", 1), ("churn", 2), ("churn", 3), ("my_churn", 1)):
+        twin = twins.named(f"t_{pipeline}_1", epoch)
+        client.run(f"CREATE TABLE {twin} (x UInt8) ENGINE = MergeTree ORDER BY x COMMENT '{pipeline}'")
+    client.run(client.topology.lock(Lock("churn", 1, Owner.here("churn_1")).table, ""))
+    assert lock.acquire(client, "churn", Owner.here("churn_2"), take_over=True).epoch == 2
+    left = client.rows("SHOW TABLES LIKE 'raypipe_twin_%'")
+    assert left == [("raypipe_twin_t_churn_1_e3",), ("raypipe_twin_t_my_churn_1_e1",)]
 
 
 def test_a_lock_whose_answer_was_lost_is_held(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
