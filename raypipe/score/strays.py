@@ -111,6 +111,9 @@ def _differences(
     if not suspicious:
         return []
     of_marks = {_texts(table, run): run for run in history}
+    # While a later run is swapped in, readers find the committed run's rows in a copy.
+    keepers = sorted((run for run in history if name in json.loads(run.previous or "{}")), key=lambda run: run.sequence)
+    last_keeper = {(run.pipeline, run.date): run for run in keepers}
     standing = _rows_by_run(client, name, table, suspicious)
     findings = []
     for partition in suspicious:
@@ -120,7 +123,9 @@ def _differences(
             rows, should = found[run.run_id], wanted[run.run_id]
             newest = committed.get((run.pipeline, run.date))
             is_unfinished = newest is None or run.sequence > newest.sequence
-            is_replaced = rows < should and loses_to_other_dates(table)
+            keeper = last_keeper.get((run.pipeline, run.date))
+            is_kept = keeper is not None and keeper.sequence > run.sequence
+            is_replaced = rows < should and (is_kept or loses_to_other_dates(table))
             if rows != should and not is_unfinished and not is_replaced:
                 findings.append(Finding(name, partition, run, rows, should))
     return findings

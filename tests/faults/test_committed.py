@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from raypipe.clickhouse import lock, mutations
 from raypipe.clickhouse.lock import Owner
-from raypipe.errors import GateRefused, Unreachable
+from raypipe.errors import Busy, GateRefused, Unreachable, UsageError
 from raypipe.score import publish, run, runs
 from tests.faults.few import Night
 from tests.faults.nights import TARGETS, before_call
+from tests.faults.oracle import own_tables
 
 pytestmark = pytest.mark.fast
 
@@ -38,6 +40,23 @@ def test_a_run_whose_rows_vanish_behind_the_swap_is_not_committed(
     with pytest.raises(GateRefused, match="is not committed"):
         daily.run(second)
     assert daily.seen() == {first: second.source_rows}
+
+
+def test_a_published_run_is_not_resumed(daily: Night) -> None:
+    manifest = daily.plan()
+    daily.run(manifest)
+    with pytest.raises(UsageError, match="is finished"):
+        daily.run(manifest)
+    daily.assert_exact(manifest)
+
+
+def test_a_run_in_the_second_of_another_is_refused_and_leaves_nothing(daily: Night) -> None:
+    first, second = daily.plan("source.snapshot=true"), daily.plan("source.snapshot=true")
+    daily.run(first)
+    with pytest.raises(Busy, match="in the same second"):
+        daily.run(replace(second, run_at=first.run_at))
+    daily.assert_exact(first)
+    assert own_tables(daily.client) == []
 
 
 def test_what_a_pipeline_at_work_has_left_is_not_removed(daily: Night, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,6 +187,9 @@ def test_a_dead_run_and_a_run_without_its_lock_hold_up_no_features(night: Night,
     begun(night)
     night.client.run("DROP TABLE raypipe_lock_churn_e1 SYNC")
     compute(night)
+    # Nor while another run of the pipeline, of another date, has the lock.
+    lock.acquire(night.client, "churn", Owner.here("churn_of_another_date"))
+    compute(night)
 
 
 def test_dead_features_hold_up_no_run(night: Night, elsewhere: Owner, gone: int) -> None:
@@ -208,6 +211,41 @@ def test_other_days_do_not_exclude_each_other(night: Night) -> None:
     night.empty()
     lock.acquire(night.client, exclusion.FEATURES, Owner.here(exclusion.FEATURES, f"{BEFORE} {BEFORE}"))
     night.score()
+
+
+@pytest.mark.fast
+def test_a_run_reads_its_source_until_its_rows_are_published(night: Night) -> None:
+    run_id = begun(night)
+    epoch = lock.standing(night.client, "churn")[-1].epoch
+    staged = runs.save(night.client, night.find(run_id), epoch, status=runs.STAGED)
+    refused_features(night, run_id)
+    runs.save(night.client, staged, epoch, status=runs.PUBLISHING)
+    compute(night)
+
+
+@pytest.mark.fast
+def test_a_run_of_another_date_that_joins_the_whole_table_excludes_every_day(night: Night) -> None:
+    manifest = night.plan()
+    joined = replace(manifest, date=BEFORE, pinned=tuple(replace(item, whole=True) for item in manifest.pinned))
+    held = lock.acquire(night.client, "churn", Owner.here(manifest.run_id))
+    runs.begin(night.client, runs.opened(joined, str(held.owner), held.epoch))
+    refused_features(night, manifest.run_id)
+    lock.acquire(night.client, exclusion.FEATURES, Owner.here(exclusion.FEATURES, f"{DAY} {DAY}"))
+    exclusion.require_at_rest(night.client, BEFORE, manifest.pinned)
+    with pytest.raises(Busy, match="are being computed"):
+        exclusion.require_at_rest(night.client, BEFORE, joined.pinned)
+
+
+@pytest.mark.fast
+def test_features_that_do_not_say_their_days_hold_up_any_run(night: Night) -> None:
+    lock.acquire(night.client, exclusion.FEATURES, Owner.here(exclusion.FEATURES))
+    with pytest.raises(Busy, match="are being computed"):
+        exclusion.require_at_rest(night.client, DAY, night.plan().pinned)
+
+
+@pytest.mark.fast
+def test_in_a_database_without_a_ledger_no_run_reads(client: Client) -> None:
+    exclusion.require_unread(client, DAY, shared=False)
 
 
 @pytest.mark.fast

@@ -23,7 +23,7 @@ from raypipe.errors import Busy, RaypipeError
 from raypipe.score import explain, previous, publish, run, runs
 from raypipe.score.manifest import Manifest
 from tests.faults.few import SWAP, Died, Night, before_sending
-from tests.faults.nights import before_call
+from tests.faults.nights import TARGETS, before_call
 from tests.faults.oracle import own_tables
 
 pytestmark = pytest.mark.fast
@@ -113,6 +113,24 @@ def test_an_owner_that_lost_its_lock_ends_at_its_next_look(
     daily.assert_exact(quick)
 
 
+def test_a_former_owner_does_not_touch_the_copy_that_readers_find_the_committed_run_in(
+    daily: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, slow, quick = daily.score(), daily.plan(), daily.plan()
+    quick = replace(quick, run_at=slow.run_at - timedelta(days=1))
+
+    def dies_before_its_commit() -> None:
+        with pytest.MonkeyPatch.context() as patch, suppress(Died):
+            patch.setattr(runs, "commit", _die)
+            patch.setattr(lock, "release", lambda *_: None)
+            daily.run(quick, take_over=True)
+
+    before_sending(monkeypatch, re.compile("DROP TABLE .*raypipe_previous_"), dies_before_its_commit)
+    with suppress(RaypipeError):
+        daily.run(slow)
+    assert daily.seen() == {first: slow.source_rows}
+
+
 def test_a_late_commit_does_not_hide_the_day_behind_a_taker_that_is_not_committed(
     daily: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +174,27 @@ def test_an_owner_whose_own_run_is_resumed_elsewhere_changes_nothing(
     daily.assert_exact(manifest)
     assert daily.find(manifest).status == runs.PUBLISHED
     assert own_tables(daily.client) == []
+
+
+def test_a_former_owner_does_not_swap_in_a_twin_that_the_next_owner_of_its_run_has_half_filled(
+    daily: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, fill = daily.plan(), twins.fill
+
+    def half(client: Client, twin: str, columns: list[str], sql: str, *options: Any) -> None:
+        fill(client, twin, columns, f"SELECT * FROM (\n{sql}\n) LIMIT 10", *options)
+        raise Died
+
+    def resume() -> None:
+        with pytest.MonkeyPatch.context() as patch, suppress(Died):
+            patch.setattr(twins, "fill", half)
+            patch.setattr(lock, "release", lambda *_: None)
+            daily.run(manifest, take_over=True)
+
+    PAUSES["before the swap is sent"](monkeypatch, resume)
+    with pytest.raises(RaypipeError):
+        daily.run(manifest)
+    assert daily.versions()[TARGETS[0]] == {}
 
 
 def test_without_the_epoch_in_its_row_a_former_owner_takes_the_commit_of_the_next_back(

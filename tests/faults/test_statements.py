@@ -170,3 +170,24 @@ def test_a_deletion_without_progress_ends_at_the_timeout(table: Client, impatien
         mutations.delete(client, "t", "n < 50")
     table.run("SYSTEM START MERGES t")
     assert table.value("SELECT count() FROM t") == 100
+
+
+def test_a_deletion_that_goes_on_part_by_part_may_outlast_the_timeout(table: Client, impatient: Endpoint) -> None:
+    table.run("TRUNCATE TABLE t")
+    # Two parts, which take a second and a half and three seconds: each row is looked at twice.
+    for rows in (75, 150):
+        table.run("INSERT INTO t SELECT number FROM numbers({rows:UInt64})", {"rows": rows})
+    with Client(replace(impatient, timeout_seconds=2 * TIMEOUT)) as client:
+        mutations.delete(client, "t", "sleepEachRow(0.01) = 0 AND n < 50")
+        assert client.value("SELECT count() FROM t WHERE n < 50") == 0
+
+
+def test_a_deletion_that_ends_takes_none_of_others_along(table: Client, impatient: Endpoint) -> None:
+    theirs = "DELETE WHERE throwIf(n = 7, 'the cup is broken')"
+    table.run(f"ALTER TABLE t {theirs}", settings={"mutations_sync": 0})
+    with Client(impatient) as client, pytest.raises(ServerError, match="did not delete rows"):
+        mutations.delete(client, "t", "n < 50")
+    left = table.rows("SELECT command FROM system.mutations WHERE database = currentDatabase() AND NOT is_done")
+    assert len(left) == 1
+    assert "the cup is broken" in left[0][0]
+    table.run("KILL MUTATION WHERE database = currentDatabase() SYNC")

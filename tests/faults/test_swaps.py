@@ -20,7 +20,7 @@ from raypipe.clickhouse.lock import Owner
 from raypipe.errors import GateRefused
 from raypipe.score import previous, publish, publish_sql, run, runs, strays
 from raypipe.score.manifest import Manifest, PublishTarget
-from tests.faults.few import VIEWS, Died, Night, before_sending, few_readers
+from tests.faults.few import DAY, VIEWS, Died, Night, before_sending, few_readers
 from tests.faults.nights import TARGETS, before_call
 from tests.faults.oracle import own_tables
 
@@ -97,9 +97,11 @@ def test_a_rerun_that_is_killed_at_any_statement_shows_one_whole_run_and_is_resu
     assert committed.count(True) >= 1
 
 
-def between_the_swaps(night: Night) -> tuple[str, Manifest]:
+def between_the_swaps(night: Night, between: Callable[[], None] = lambda: None) -> tuple[str, Manifest]:
     """Return a run, and a later run that died when it had swapped in the first of its targets."""
-    first, second = night.score(), night.plan()
+    first = night.score()
+    between()
+    second = night.plan()
     swapped = itertools.count()
 
     def swap(*arguments: Any) -> None:
@@ -171,6 +173,29 @@ def test_a_committed_run_whose_partition_is_not_replaced_stays_in_view(daily: Ni
     daily.dies(replace(second, run_at=first.run_at + timedelta(seconds=1)), runs, "commit")
     seen = daily.client.rows("SELECT batch_id, count() FROM raypipe_current_by_version GROUP BY 1")
     assert seen == [(first.run_id, first.source_rows)]
+
+
+@pytest.fixture
+def replacing(daily: Night) -> Iterator[Night]:
+    """Provide a monthly target in which a merge keeps the later run's row of each entity and date."""
+    exchange = f"EXCHANGE TABLES replacing AND {TARGETS[0]}"
+    daily.client.run(
+        f"CREATE TABLE replacing AS {TARGETS[0]} ENGINE = ReplacingMergeTree(created_at)"
+        " PARTITION BY toYYYYMM(prediction_date) ORDER BY (company_id, brand_id, user_id, prediction_date)"
+    )
+    daily.client.run(exchange)
+    yield daily
+    daily.client.run(exchange)
+    daily.client.run("DROP TABLE replacing SYNC")
+
+
+@pytest.mark.fast
+def test_rows_that_a_merge_replaces_before_the_commit_stay_in_view(replacing: Night) -> None:
+    first, second = replacing.score(), replacing.plan()
+    replacing.dies(second, runs, "commit")
+    replacing.client.run(f"OPTIMIZE TABLE {TARGETS[0]} FINAL")
+    assert replacing.versions()[TARGETS[0]] == {second.run_id: second.source_rows}
+    assert replacing.seen() == {first: second.source_rows}
 
 
 @pytest.mark.fast
@@ -272,7 +297,34 @@ def test_rows_that_a_committed_run_has_lost_are_found_and_not_removed(night: Nig
 
 
 @pytest.mark.fast
+def test_a_partition_whose_rows_are_all_lost_is_found(daily: Night) -> None:
+    run_id = daily.score()
+    daily.client.run(f"TRUNCATE TABLE {TARGETS[0]}")
+    (finding,) = strays.find(daily.client)
+    assert (finding.table, finding.run.run_id, finding.rows) == (TARGETS[0], run_id, 0)
+
+
+@pytest.mark.fast
 def test_rows_of_a_run_that_can_be_resumed_are_left_alone(night: Night) -> None:
     _, second = between_the_swaps(night)
     assert strays.find(night.client) == []
     assert night.versions()[TARGETS[0]][second.run_id] == second.source_rows
+
+
+@pytest.fixture
+def grown(daily: Night) -> Iterator[Callable[[], None]]:
+    """Return a function that adds a user to the snapshot."""
+    yield lambda: daily.client.run(
+        "INSERT INTO customer_user_features SELECT * REPLACE ('new' AS user_id) FROM customer_user_features"
+        " WHERE feature_date = {day:Date} AND active_last_30_days = 1 LIMIT 1",
+        {"day": DAY},
+    )
+    mutations.delete(daily.client, "customer_user_features", "user_id = 'new'")
+
+
+@pytest.mark.fast
+def test_rows_of_the_committed_run_that_are_in_its_copy_are_not_lost(daily: Night, grown: Callable[[], None]) -> None:
+    first, second = between_the_swaps(daily, grown)
+    assert daily.versions()[TARGETS[0]] == {second.run_id: daily.find(first).source_rows + 1}
+    assert daily.seen() == {first: daily.find(first).source_rows}
+    assert strays.find(daily.client) == []

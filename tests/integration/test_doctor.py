@@ -211,7 +211,8 @@ def test_cleaning_spares_a_run_that_may_be_resumed(client: Client, aged: Callabl
 def test_cleaning_drops_a_lock_last_so_that_no_run_starts_before_all_else_is_gone(client: Client) -> None:
     migrate(client)
     run_is(client, RUN, "PUBLISHED")
-    make(client, "raypipe_lock_churn_e1", comment=f'{{"run_id": "{RUN}"}}')
+    gone = replace(Owner.here(RUN), started="0")
+    make(client, "raypipe_lock_churn_e1", comment=json.dumps(asdict(gone)))
     client.run(f"CREATE TABLE raypipe_staging_{RUN} (x UInt8) ENGINE = MergeTree ORDER BY x")
     client.run(f"INSERT INTO raypipe_staging_{RUN} VALUES (1)")
     with Client(client.endpoint, {"max_table_size_to_drop": 1}) as careful, pytest.raises(ServerError):

@@ -92,6 +92,21 @@ def test_a_repeated_insert_with_the_same_token_adds_nothing(keyed: Client) -> No
     assert count(keyed) == 4
 
 
+@pytest.mark.versions
+def test_a_profile_without_deduplication_does_not_double_a_repeated_insert(client: Client) -> None:
+    # Older servers know the first switch alone; on newer servers the second outweighs it.
+    switches = {"insert_deduplicate": "0", "deduplicate_insert": "disable"}
+    known = client.rows("SELECT name FROM system.settings WHERE name IN {names:Array(String)}", {"names": [*switches]})
+    off = {name: switches[name] for (name,) in known}
+    client.run(
+        "CREATE TABLE t (k UInt64) ENGINE = MergeTree ORDER BY k SETTINGS non_replicated_deduplication_window = 10"
+    )
+    with Client(client.endpoint, off) as careless:
+        for _ in range(2):
+            careless.insert("t", pa.table({"k": pa.array([1], pa.uint64())}), token="t")
+    assert client.value("SELECT count() FROM t") == 1
+
+
 def test_a_known_token_swallows_other_rows_and_so_must_hold_their_content(keyed: Client) -> None:
     keyed.insert("t", people([1]), token="same")
     keyed.insert("t", people([2]), token="same")

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from threading import Barrier
+from typing import Any
 
 import pytest
 
-from raypipe.clickhouse import lock
+from raypipe.clickhouse import lock, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.lock import Lock, Owner
-from raypipe.errors import Busy, UsageError
+from raypipe.errors import Busy, Unreachable, UsageError
+from tests.faults.few import before_sending
 
 
 @pytest.fixture
@@ -48,11 +51,12 @@ def test_a_second_run_is_told_who_holds_the_lock(client: Client) -> None:
 
 
 def test_pipelines_have_locks_of_their_own(client: Client) -> None:
-    lock.acquire(client, "churn", Owner.here("churn_1"))
-    lock.acquire(client, "clicks", Owner.here("clicks_1"))
-    held = lock.holder(client, "clicks")
-    assert held is not None
-    assert held.run_id == "clicks_1"
+    # The name of a lock of `churn_e5` begins as a lock of `churn`.
+    for pipeline in ("churn_e5", "churn", "clicks"):
+        lock.acquire(client, pipeline, Owner.here(f"{pipeline}_1"))
+    for pipeline in ("churn_e5", "churn", "clicks"):
+        (held,) = lock.standing(client, pipeline)
+        assert (held.epoch, held.owner.run_id) == (1, f"{pipeline}_1")
 
 
 def test_the_same_run_is_refused_while_its_process_lives(client: Client) -> None:
@@ -95,10 +99,11 @@ def test_taking_over_is_explicit_and_the_former_owner_may_not_go_on(client: Clie
 
 
 def test_a_former_owner_may_not_go_on_as_soon_as_a_higher_lock_stands(client: Client) -> None:
-    former = lock.acquire(client, "churn", Owner.here("churn_1"))
-    # Whoever takes over drops the lower locks behind this statement.
-    higher = Lock("churn", former.epoch + 1, Owner.here("churn_2"))
-    client.run(client.topology.lock(higher.table, json.dumps(asdict(higher.owner))))
+    former = Lock("churn", 9, Owner.here("churn_1"))
+    # Whoever takes over drops the lower locks behind this statement. As text, 10 comes before 9.
+    higher = Lock("churn", 10, Owner.here("churn_2"))
+    for each in (former, higher):
+        client.run(client.topology.lock(each.table, json.dumps(asdict(each.owner))))
     assert lock.standing(client, "churn") == [former, higher]
     with pytest.raises(Busy, match="took over"):
         lock.require(client, former)
@@ -107,6 +112,55 @@ def test_a_former_owner_may_not_go_on_as_soon_as_a_higher_lock_stands(client: Cl
 def test_a_lock_that_is_gone_is_not_one_to_go_on_with(client: Client) -> None:
     with pytest.raises(Busy, match="no lock"):
         lock.require(client, Lock("churn", 1, Owner.here("churn_1")))
+
+
+def test_an_owner_that_two_others_overtake_before_its_lock_is_made_is_refused(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock.acquire(client, "churn", Owner.here("churn_1"))
+    higher: list[Lock] = []
+
+    def overtake() -> None:
+        # The first takes the number that the slow owner has chosen, and the second drops that lock.
+        for name in ("churn_2", "churn_3"):
+            higher.append(lock.acquire(client, "churn", Owner.here(name), take_over=True))
+
+    before_sending(monkeypatch, re.compile("CREATE TABLE"), overtake)
+    with pytest.raises(Busy, match="churn_3"):
+        lock.acquire(client, "churn", Owner.here("churn_4"), take_over=True)
+    assert lock.standing(client, "churn") == higher[1:]
+
+
+def test_whoever_takes_the_lock_drops_the_twins_of_its_own_and_of_lower_epochs(client: Client) -> None:
+    for pipeline, epoch in (("churn", 1), ("churn", 2), ("churn", 3), ("my_churn", 1)):
+        twin = twins.named(f"t_{pipeline}_1", epoch)
+        client.run(f"CREATE TABLE {twin} (x UInt8) ENGINE = MergeTree ORDER BY x COMMENT '{pipeline}'")
+    client.run(client.topology.lock(Lock("churn", 1, Owner.here("churn_1")).table, ""))
+    assert lock.acquire(client, "churn", Owner.here("churn_2"), take_over=True).epoch == 2
+    left = client.rows("SHOW TABLES LIKE 'raypipe_twin_%'")
+    assert left == [("raypipe_twin_t_churn_1_e3",), ("raypipe_twin_t_my_churn_1_e1",)]
+
+
+def test_a_lock_whose_answer_was_lost_is_held(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    send = Client.run
+
+    def lost(self: Client, sql: str, *arguments: Any, **options: Any) -> None:
+        send(self, sql, *arguments, **options)
+        if sql.startswith("CREATE TABLE"):
+            raise Unreachable("the answer was lost")
+
+    monkeypatch.setattr(Client, "run", lost)
+    mine = lock.acquire(client, "churn", Owner.here("churn_1"))
+    assert lock.standing(client, "churn") == [mine]
+
+
+def test_without_an_answer_and_a_lock_the_error_comes_out(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: Client, sql: str, *arguments: Any, **options: Any) -> None:
+        raise Unreachable("nothing was sent")
+
+    monkeypatch.setattr(Client, "run", fails)
+    with pytest.raises(Unreachable, match="nothing was sent"):
+        lock.acquire(client, "churn", Owner.here("churn_1"))
 
 
 def test_a_former_owner_does_not_give_back_the_lock_of_the_next(client: Client) -> None:

@@ -12,11 +12,12 @@ import pytest
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.schema import current_views
+from raypipe.clickhouse.schema import current_views, version
 from raypipe.clickhouse.schema.differences import compare
 from raypipe.clickhouse.schema.migrate import database_exists, migrate, migrate_at, plan, plan_at, schema
 from raypipe.clickhouse.statements import identifier, load_all
 from raypipe.clickhouse.tables import active_parts, describe, describe_all
+from raypipe.errors import ServerError
 
 PUBLISHER = load_all(Path(__file__).parents[2] / "publisher" / "schema.sql")
 PUBLISHERS = [one for one in schema() if not one.name.startswith("raypipe_")]
@@ -141,6 +142,18 @@ def test_a_missing_database_is_created(unmade: Endpoint) -> None:
     assert migrate_at(unmade).created == ()
 
 
+def test_on_a_server_that_is_too_old_no_database_is_created(unmade: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(version, "MINIMUM", (99, 1))
+    with pytest.raises(ServerError, match="too old"):
+        migrate_at(unmade)
+    assert not database_exists(unmade)
+
+
+def test_a_target_whose_runs_cannot_be_told_apart_gets_no_view(client: Client) -> None:
+    client.run("CREATE TABLE scores (user_id String) ENGINE = MergeTree ORDER BY user_id")
+    assert "raypipe_current_scores" not in migrate(client, targets=["scores"]).created
+
+
 def test_a_plan_for_a_missing_database_does_not_create_it(unmade: Endpoint) -> None:
     assert len(plan_at(unmade).created) == len(schema())
     assert not database_exists(unmade)
@@ -212,8 +225,20 @@ def test_the_view_shows_the_committed_run_out_of_its_copy_while_a_later_run_is_s
     )
     client.run("TRUNCATE TABLE ml_model_predictions")
     assert client.rows("SELECT prediction_id FROM raypipe_current_predictions") == [("of churn_1",)]
-    publish(client, "churn_2", "churn", "PUBLISHED", 2)
-    assert client.rows("SELECT prediction_id FROM raypipe_current_predictions") == [("of churn_2",)]
+    # A later run at work, which keeps nothing.
+    publish(client, "churn_3", "churn", "RUNNING", 3)
+    assert client.rows("SELECT prediction_id FROM raypipe_current_predictions") == [("of churn_1",)]
+    publish(client, "churn_3", "churn", "FAILED", 3)
+    publish(client, "churn_4", "churn", "PUBLISHED", 4)
+    assert client.rows("SELECT prediction_id FROM raypipe_current_predictions") == [("of churn_4",)]
+
+
+@pytest.mark.versions
+def test_rows_without_a_run_are_not_those_of_a_pipeline_without_a_published_run(client: Client) -> None:
+    migrate(client)
+    publish(client, "churn_1", "churn", "FAILED", 1)
+    client.run("INSERT INTO ml_model_predictions (prediction_id, batch_id) VALUES ('by hand', '')")
+    assert client.rows("SELECT prediction_id FROM raypipe_current_predictions") == []
 
 
 @pytest.mark.versions

@@ -15,6 +15,10 @@ SETTINGS = (
     "max_bytes_to_merge_at_max_space_in_pool = 1, max_bytes_to_merge_at_min_space_in_pool = 1,"
     " enable_block_number_column = 1, enable_block_offset_column = 1"
 )
+PATCHES = (
+    "SELECT name FROM system.parts WHERE active AND database = currentDatabase() AND table = 't'"
+    " AND startsWith(name, 'patch-')"
+)
 SYNC = {"mutations_sync": 2, "lightweight_deletes_sync": 2}
 WRITES = {
     "an insert": "INSERT INTO t VALUES (1, 1000, 0)",
@@ -78,6 +82,25 @@ def test_a_merge_after_any_write_does_not_change_the_state(table: Client, write:
     before = state(table)
     merge(table)
     assert not partitions.is_changed(before, state(table))
+
+
+def test_a_merge_that_applies_an_update_does_not_change_the_state(table: Client) -> None:
+    """The patch that a lightweight update writes has the newest block until a merge applies it."""
+    table.run(WRITES["a lightweight update"], settings=SYNC)
+    before = state(table)
+    merge(table)
+    table.run("SYSTEM START MERGES t")
+    while table.value(f"SELECT count() FROM ({PATCHES})"):
+        table.run("OPTIMIZE TABLE t FINAL")
+    assert not partitions.is_changed(before, state(table))
+
+
+def test_a_partition_without_rows_has_no_state(table: Client) -> None:
+    """The server removes its empty parts at some later time, which is no change."""
+    insert(table, 0, day=2)
+    table.run("ALTER TABLE t MODIFY SETTING remove_empty_parts = 0")
+    table.run("ALTER TABLE t DELETE WHERE day = 2", settings=SYNC)
+    assert partitions.states(table, "t").keys() == {"1"}
 
 
 def test_a_write_to_another_partition_changes_that_state_alone(table: Client) -> None:

@@ -50,3 +50,13 @@ def test_without_patience_a_swap_leaves_the_parts_that_a_query_reads(
     monkeypatch.setattr(swaps, "SETTLING_SECONDS", 0.0)
     swaps.replace(client, "t", twin, "1")
     assert client.value(REPLACED) == 1
+
+
+def test_a_swap_waits_for_the_replaced_parts_of_its_own_partition_alone(
+    client: Client, twin: str, reader: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swaps, "SETTLING_SECONDS", 0.0)
+    client.run("INSERT INTO t VALUES (2, 0)")
+    swaps.replace(client, "t", twin, "1")
+    assert not swaps.settle(client, "t", "1")
+    assert swaps.settle(client, "t", "2")

@@ -648,6 +648,23 @@ def test_a_paused_build_that_wakes_up_swaps_nothing_in(demo: Client, monkeypatch
     assert content(demo) == before
 
 
+def test_a_paused_build_whose_lock_was_cleaned_swaps_nothing_in(demo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Builds have no rows in the ledger, so that the next owner gets the epoch again."""
+    before, send = content(demo), Client.run
+
+    def run(self: Client, sql: str, *arguments: Any, **options: Any) -> None:
+        if "REPLACE PARTITION" in sql:
+            send(demo, "DROP TABLE raypipe_lock_features_e1 SYNC")
+            assert lock.acquire(demo, "features", Owner.here("features")).epoch == 1
+        send(self, sql, *arguments, **options)
+
+    monkeypatch.setattr(Client, "run", run)
+    with pytest.raises(ServerError, match="raypipe_twin_features") as refused:
+        compute(demo, LAST, replace=True)
+    assert refused.value.code == 60
+    assert content(demo) == before
+
+
 def test_without_dropping_the_twins_of_former_owners_a_paused_build_swaps_its_day_in(
     demo: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,16 @@ def test_staged_rows_that_are_gone_are_refused(scoring: Make) -> None:
 
 
 @pytest.mark.versions
+@pytest.mark.parametrize("score", ["nan", "1.01", "-0.01"])
+def test_a_staged_score_outside_its_range_is_refused(scoring: Make, score: str) -> None:
+    run = scoring(score_range=(0.0, 1.0))
+    written = run.staged()
+    gate.check(run.client, run.manifest, written)
+    update = f"ALTER TABLE {run.manifest.staging} UPDATE score = {score} WHERE user_id = 'u3'"
+    run.client.run(update, settings={"mutations_sync": 2})
+    assert "1 staged scores are outside" in refused(run, written, "outside the range of their kind")
+
+
 def test_a_chunk_that_was_applied_twice_is_refused(scoring: Make) -> None:
     run = scoring()
     written = run.staged()

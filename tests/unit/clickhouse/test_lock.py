@@ -61,7 +61,10 @@ def test_a_process_of_another_machine_or_namespace_cannot_be_known(part: str) ->
     gone = replace(Owner.here("churn_1"), pid=process.pid)
     assert gone.is_dead
     for unknown in ("another", ""):
-        assert not replace(gone, **{part: unknown}).is_dead
+        owner = replace(gone, **{part: unknown})
+        assert not owner.is_dead
+        # Its lock goes once it is old.
+        assert not owner.is_alive
 
 
 def test_without_a_proc_folder_no_process_is_taken_for_dead(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -125,10 +125,11 @@ class Driver:
         (lambda client, data: client.insert("t", data, columns=["k"]), 1),
         (lambda client, data: client.insert("t", data, columns=["k"], token="t"), retry.ATTEMPTS),
         (lambda client, data: client.rows("SELECT 1"), retry.ATTEMPTS),
+        (lambda client, data: client.rows("SELECT 1", settings={"max_execution_time": 1}), 1),
         (lambda client, data: client.table("SELECT 1"), retry.ATTEMPTS),
         (lambda client, data: client.run("ALTER TABLE t"), 1),
     ],
-    ids=["insert", "insert with token", "rows", "table", "run"],
+    ids=["insert", "insert with token", "rows", "rows with a time limit", "table", "run"],
 )
 def test_only_what_may_be_done_twice_is_sent_again(ask: Callable[..., object], calls: int) -> None:
     import pyarrow as pa

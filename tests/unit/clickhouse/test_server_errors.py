@@ -77,6 +77,12 @@ def test_the_drivers_error_stays_the_cause() -> None:
     assert failed.value.__cause__ is cause
 
 
+@pytest.mark.parametrize("error", [ProtocolError("broken"), ConnectionResetError("reset")])
+def test_an_error_of_the_network_that_the_driver_lets_through_is_no_answer(error: Exception) -> None:
+    with pytest.raises(Unreachable), translated(WHERE):
+        raise error
+
+
 def test_a_bug_is_not_dressed_up_as_a_fault_of_the_server() -> None:
     with pytest.raises(ZeroDivisionError), translated(WHERE):
         raise ZeroDivisionError

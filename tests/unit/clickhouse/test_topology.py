@@ -53,7 +53,7 @@ def test_a_twin_gets_a_partition_s_files_from_its_target() -> None:
 
 
 def test_an_insert_into_a_cluster_is_answered_by_most_replicas() -> None:
-    assert CLUSTER.insert_settings["insert_quorum"] == "auto"
+    assert CLUSTER.insert_settings == {"insert_quorum": "auto", "insert_quorum_parallel": 1}
     assert ONE.insert_settings == {}
 
 
@@ -103,8 +103,18 @@ def test_counts_on_a_cluster_see_all_shards_and_all_nodes() -> None:
 def test_dropping_and_deleting_reach_every_node() -> None:
     assert CLUSTER.drop("t") == "DROP TABLE IF EXISTS `t` ON CLUSTER `news` SYNC"
     assert CLUSTER.drop_partition("t", 3) == ("ALTER TABLE `t` ON CLUSTER `news` DROP PARTITION 3", {"alter_sync": 2})
-    assert CLUSTER.delete("t", "a = 1")[0] == "DELETE FROM `t` ON CLUSTER `news` WHERE a = 1"
     assert ONE.drop("t") == "DROP TABLE IF EXISTS `t` SYNC"
+
+
+@pytest.mark.parametrize(("topology", "on", "waits"), [(ONE, "", 0), (CLUSTER, " ON CLUSTER `news`", 2)])
+def test_a_deletion_waits_for_the_replicas_of_a_cluster_alone(topology: Topology, on: str, waits: int) -> None:
+    assert topology.delete("t", "a = 1") == (f"DELETE FROM `t`{on} WHERE a = 1", {"lightweight_deletes_sync": waits})
+    assert topology.rewrite("t", "a = 1") == (f"ALTER TABLE `t`{on} DELETE WHERE a = 1", {"mutations_sync": waits})
+
+
+def test_a_replicated_table_removes_its_outdated_parts_itself() -> None:
+    assert ONE.settle("t") == ("ALTER TABLE `t` DROP PARTITION ID 'none'", {})
+    assert CLUSTER.settle("t") is None
 
 
 def test_the_name_of_a_cluster_is_quoted() -> None:
