@@ -1,4 +1,4 @@
-"""Fit a version of a pipeline's model: snapshots → contract → training table → Ray Train → metrics → registry."""
+"""Fit a version of a pipeline's model: snapshots → contract → training table → model → metrics → registry."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -9,7 +9,6 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster import runtime
 from raypipe.config.load import Loaded
-from raypipe.config.schema import PipelineConfig
 from raypipe.errors import ModelError
 from raypipe.fit import empty_tables, registration
 from raypipe.fit.fitted import Fitted, fitter_of
@@ -54,7 +53,8 @@ def fit(
             empty_tables.named(client, recipe),
             runtime.session(endpoint, config.ray) as workers,
         ):
-            if needs_ray(config):
+            # A model without labels is fitted in this process.
+            if config.label is not None and config.model.workers:
                 workers.ready()
             fit_version = fitter_of(recipe.family)
             fitted = fit_version(client, recipe, scratch_name(config.pipeline), champion, progress)
@@ -62,11 +62,6 @@ def fit(
             version = registration.complete(client, attempt, recipe, fitted, artifact)
         version = registration.settle(client, version, fitted.decision, champion.version if champion else None)
     return FitResult(version, fitted)
-
-
-def needs_ray(config: PipelineConfig) -> bool:
-    """Return whether the fit needs Ray's workers; a model without labels is fitted in this process."""
-    return config.label is not None
 
 
 def _require_contract_of(client: Client, recipe: Recipe, champion: Registered) -> None:

@@ -12,6 +12,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.evaluation.threshold import choose_threshold
 from raypipe.fit import training_table
 from raypipe.fit.fitted import Fitted
+from raypipe.fit.local import Trained, fit_here
 from raypipe.fit.recipe import Recipe, frozen
 from raypipe.fit.rivals import Rivals, Scores, score_rivals, scores_of
 from raypipe.fit.training_table import TrainingTable
@@ -28,7 +29,7 @@ def fit_version(
     progress: Progress,
     beside: tuple[str, Package] | None = None,
 ) -> Fitted:
-    """Fit and judge one version; Ray must be connected.
+    """Fit and judge one version; with `model.workers`, Ray must be connected.
 
     Args:
         name: the name of the training table, which is dropped at the end.
@@ -69,30 +70,32 @@ def fit_candidate(
 def _train(
     client: Client, recipe: Recipe, contract: Contract, table: TrainingTable, progress: Progress
 ) -> tuple[dict[str, bytes], Mapping[str, Any]]:
-    # Ray Data and Ray Train take a second to import, a cost that scoring should not bear.
+    spec = fit_spec(recipe, contract)
+    if recipe.workers:
+        trained = _train_on_ray(client, recipe, spec, table)
+    else:
+        rows, validation = (training_table.read_part(client, table, part, None) for part in ("train", "validation"))
+        trained = fit_here(recipe.family, spec, rows, validation, progress)
+    return trained.files, trained.history
+
+
+def _train_on_ray(client: Client, recipe: Recipe, spec: FitSpec, table: TrainingTable) -> Trained:
+    # Ray Data and Ray Train take two seconds to import.
     from raypipe.data.source import read_sql
     from raypipe.fit.trainer import train
 
-    def part(name: str) -> Any:
-        return read_sql(
+    rows, validation = (
+        read_sql(
             training_table.part_query(table),
             client.endpoint,
             table=table.name,
-            pinned={"part": name},
-            parameters={"part": name},
+            pinned={"part": part},
+            parameters={"part": part},
             slice_rows=recipe.slice_rows,
         )
-
-    trained = train(
-        recipe.family,
-        fit_spec(recipe, contract),
-        part("train"),
-        part("validation"),
-        workers=recipe.workers,
-        cpus_per_worker=recipe.cpus_per_worker,
-        progress=progress,
+        for part in ("train", "validation")
     )
-    return trained.files, trained.history
+    return train(recipe.family, spec, rows, validation, workers=recipe.workers, cpus_per_worker=recipe.cpus_per_worker)
 
 
 def fit_spec(recipe: Recipe, contract: Contract) -> FitSpec:

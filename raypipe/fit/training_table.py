@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from raypipe.artifact.contract import MATRIX, Contract, describe_query, matrix, require_columns
+from raypipe.clickhouse import retry
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import unsliced
@@ -170,13 +171,28 @@ def read_entities(client: Client, table: TrainingTable, part: str) -> Entities |
 
 
 def read_part(client: Client, table: TrainingTable, part: str, most: int | None = EVALUATED_ROWS) -> Matrix:
-    """Return the rows of one part in a fixed order: the first `most` rows, or all for None."""
-    data = client.table(
-        f"SELECT {MATRIX}, label FROM {identifier(table.name)} WHERE part = {{part:String}}"
-        f" ORDER BY row_hash{'' if most is None else f' LIMIT {int(most)}'}",
-        {"part": part},
-    )
-    return Matrix(matrix(data.column(MATRIX), table.width), data.column("label").to_numpy().astype(np.float32))
+    """Return the rows of one part in a fixed order: the first `most` rows, or all for None.
+
+    Raises:
+        DataError: the table has other rows than it had when it was written.
+    """
+    rows = table.rows[part] if most is None else min(most, table.rows[part])
+    sql = f"SELECT {MATRIX}, label FROM {identifier(table.name)} WHERE part = {{part:String}} ORDER BY row_hash"
+    values = {"part": part, "rows": rows}
+    return retry.repeat(lambda: _read(client, f"{sql} LIMIT {{rows:UInt64}}", values, rows, table.width))
+
+
+def _read(client: Client, sql: str, values: Mapping[str, Any], rows: int, width: int) -> Matrix:
+    """Read rows into one matrix, batch by batch, so that no second copy of them is in memory."""
+    x, y, done = np.empty((rows, width), np.float32), np.empty(rows, np.float32), 0
+    with client.stream(sql, values) as (_, batches):
+        for batch in batches:
+            x[done : done + batch.num_rows] = matrix(batch.column(MATRIX), width)
+            y[done : done + batch.num_rows] = batch.column("label").to_numpy()
+            done += batch.num_rows
+    if done != rows:
+        raise DataError("The training table has lost rows", found=f"{done} of {rows}", next_step="fit again")
+    return Matrix(x, y)
 
 
 def fingerprint(client: Client, table: TrainingTable) -> tuple[tuple[Any, ...], ...]:

@@ -47,7 +47,7 @@ def test_a_ray_that_cannot_leave_it_out_starts_all_the_same() -> None:
 
 FAILING = """
 import logging, os, sys
-from raypipe.cluster import runtime
+from raypipe.cluster import connection, runtime
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.shared import RayConfig
 from raypipe.errors import ClusterError
@@ -64,7 +64,7 @@ os.environ["RAY_TMPDIR"] = sys.argv[1]
 with runtime.session(Endpoint.parse("http://default@127.0.0.1:1/default"), RayConfig(cpus=1)) as session:
     try:
         session.ready()
-        print("nodes", runtime.node_cpus(1))
+        print("nodes", connection.node_cpus(1))
     except ClusterError as error:
         print("error:", error)
 """
@@ -93,11 +93,11 @@ def test_a_ray_that_does_not_start_is_an_error_with_the_load_of_the_machine(tmp_
 
 
 CPUS = """
-from raypipe.cluster import runtime
+from raypipe.cluster import connection
 import ray
 
 ray.init(address="local", num_cpus={cpus}, include_dashboard=False)
-print("cpus", runtime.node_cpus(3))
+print("cpus", connection.node_cpus(3))
 ray.shutdown()
 """
 

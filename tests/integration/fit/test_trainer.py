@@ -1,3 +1,5 @@
+"""Test fits on a worker of Ray Train, on a real Ray."""
+
 from __future__ import annotations
 
 import os
@@ -17,11 +19,13 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from raypipe.data.source import ONCE
-from raypipe.errors import ConfigError, DataError, ModelError, ServerError
+from raypipe.errors import ConfigError, ModelError, ServerError
+from raypipe.fit.local import fit_here
 from raypipe.fit.trainer import train
 from raypipe.models.model import Matrix
 from raypipe.models.protocol import FitSpec
 from raypipe.models.xgboost import XGBoost
+from raypipe.progress import silent
 from raypipe.testing.model_suite import COLUMNS, rows
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -73,42 +77,22 @@ class Failing(Datasource):  # type: ignore[misc]
         return [ReadTask(read, BlockMetadata(None, None, None, None))]
 
 
-def _fit(rows: Any = TRAIN, *, spec: FitSpec = SPEC, workers: int = 0, cpus: int = 1, family: str = FAMILY) -> Any:
+def _fit(rows: Any = TRAIN, *, spec: FitSpec = SPEC, workers: int = 1) -> Any:
     dataset = _dataset(rows) if isinstance(rows, Matrix) else rows
-    validation = _dataset(VALIDATION)
-    return train(family, spec, dataset, validation, workers=workers, cpus_per_worker=cpus, progress=lambda *_: None)
+    return train(FAMILY, spec, dataset, _dataset(VALIDATION), workers=workers, cpus_per_worker=1)
 
 
-def test_a_fit_in_this_process_equals_the_family_on_its_own() -> None:
-    fitted = _fit()
-    alone, history = XGBoost().fit(TRAIN, VALIDATION, SPEC)
-    scores = XGBoost().from_files(fitted.files).predict(VALIDATION.x)
-    assert np.array_equal(scores, alone.predict(VALIDATION.x))
-    assert (fitted.history["rows"], fitted.history["rounds"]) == (len(TRAIN), history.rounds)
-
-
-def test_a_worker_fits_the_same_model() -> None:
+def test_a_worker_fits_the_model_of_a_fit_in_this_process() -> None:
     before = signal.getsignal(signal.SIGINT)
     ours = set(Path(tempfile.gettempdir()).glob("raypipe-fit-*"))
-    scores = [XGBoost().from_files(_fit(workers=count).files).predict(VALIDATION.x) for count in (0, 1)]
+    # A block without rows is passed over.
+    blocks = ray.data.from_arrow([_table(TRAIN), _table(TRAIN.take(np.arange(0)))])
+    here, there = fit_here(FAMILY, SPEC, TRAIN, VALIDATION, silent), _fit(blocks)
+    scores = [XGBoost().from_files(fitted.files).predict(VALIDATION.x) for fitted in (here, there)]
     assert np.array_equal(*scores)
+    assert there.history == here.history
     assert signal.getsignal(signal.SIGINT) is before
     assert set(Path(tempfile.gettempdir()).glob("raypipe-fit-*")) == ours
-
-
-def test_progress_is_told_in_words() -> None:
-    stages: list[tuple[str, int, int]] = []
-
-    def progress(*stage: Any) -> None:
-        stages.append(stage)
-
-    train(FAMILY, SPEC, _dataset(TRAIN), _dataset(VALIDATION), workers=0, cpus_per_worker=1, progress=progress)
-    assert stages == [("fitting on 600 rows, 600 for validation, 3 features", 0, 0)]
-
-
-def test_blocks_without_rows_are_passed_over() -> None:
-    empty = ray.data.from_arrow([_table(TRAIN), _table(TRAIN.take(np.arange(0)))])
-    assert _fit(empty).history["rows"] == len(TRAIN)
 
 
 def test_as_many_workers_as_cpus_are_refused_before_they_could_wait_for_ever() -> None:
@@ -117,14 +101,9 @@ def test_as_many_workers_as_cpus_are_refused_before_they_could_wait_for_ever() -
     assert "at most 1 workers of 1" in str(caught.value)
 
 
-def test_what_the_family_refuses_comes_out_as_it_was_raised() -> None:
-    with pytest.raises(ConfigError, match="max_dpeth"):
-        _fit(spec=replace(SPEC, params={**SPEC.params, "max_dpeth": 3}))
-
-
 def test_what_a_worker_refuses_comes_out_as_it_was_raised() -> None:
     with pytest.raises(ConfigError, match="max_dpeth") as caught:
-        _fit(spec=replace(SPEC, params={**SPEC.params, "max_dpeth": 3}), workers=1)
+        _fit(spec=replace(SPEC, params={**SPEC.params, "max_dpeth": 3}))
     assert type(caught.value) is ConfigError
     assert "Traceback" not in str(caught.value)
 
@@ -150,20 +129,3 @@ def test_the_death_of_a_process_says_what_it_did_and_what_to_do() -> None:
     assert "WorkerCrashedError" in str(caught.value)
     assert "nothing of the fit was kept: fit again" in str(caught.value)
     assert caught.value.__cause__ is not None
-
-
-def test_rows_of_another_width_are_refused() -> None:
-    with pytest.raises(DataError, match="wrong shape"):
-        _fit(spec=replace(SPEC, columns=("only",)))
-
-
-def test_a_label_that_is_not_known_is_refused() -> None:
-    table = _table(TRAIN)
-    labels = pa.array([None, *TRAIN.y[1:]], pa.float32())
-    with pytest.raises(DataError, match="labels that are not numbers"):
-        _fit(ray.data.from_arrow(table.set_column(1, "label", labels)))
-
-
-def test_an_unknown_family_is_refused_before_anything_runs() -> None:
-    with pytest.raises(ConfigError, match="nowhere"):
-        _fit(family="nowhere:Mine")
