@@ -56,6 +56,8 @@ class SliceScorer:
         self._threads = threads
         self._going = going
         self._client = Client(endpoint)
+        # Arrow's own allocator keeps some 50 MB per thread of what it has freed.
+        pa.set_memory_pool(pa.system_memory_pool())
         # Loading checks every byte and scores the golden rows again: this machine's libraries may differ.
         self._package = load_package(manifest.artifact_uri, manifest.artifact_sha256, only_scores=True)
         self._package.model.set_threads(threads)
@@ -163,7 +165,8 @@ class _Attempt:
         usable = _in_range(scores, self._manifest.score_range) & _keyed(batch, self._manifest.keys)
         if not usable.all():
             self._reject(batch, scores, np.flatnonzero(~usable), first)
-            table, scores = table.filter(pa.array(usable)), scores[usable]
+        # A copy, too: columns of the batch would keep its matrix in memory until the chunk is staged.
+        table, scores = table.filter(pa.array(usable)), scores[usable]
         self._staged_checksum = _add(self._staged_checksum, table.column(KEY_HASH))
         return table.drop_columns([KEY_HASH]).append_column("score", pa.array(scores))
 
