@@ -1,6 +1,6 @@
 """Compare simpler models with a pipeline's champion: the same rows, the same test, a table of the champion's gains.
 
-the champion's snapshots → training table → each model fitted → registry, as candidates → comparison, stored
+the champion's snapshots → training table → each model → registry, as candidates → comparison, stored
 """
 
 import hashlib

@@ -1,6 +1,6 @@
-"""Fit a version of a pipeline's model: snapshots → contract → training table → model → metrics → registry."""
+"""Fit a version of a pipeline's model: snapshots → contract → training table → Ray Train → metrics → registry."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 from raypipe.artifact import files
@@ -9,6 +9,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster import runtime
 from raypipe.config.load import Loaded
+from raypipe.config.schema import PipelineConfig
 from raypipe.errors import ModelError
 from raypipe.fit import empty_tables, registration
 from raypipe.fit.fitted import Fitted, fitter_of
@@ -53,15 +54,20 @@ def fit(
             empty_tables.named(client, recipe),
             runtime.session(endpoint, config.ray) as workers,
         ):
-            # A model without labels is fitted in this process.
-            if config.label is not None and config.model.workers:
+            if needs_ray(config):
                 workers.ready()
             fit_version = fitter_of(recipe.family)
             fitted = fit_version(client, recipe, scratch_name(config.pipeline), champion, progress)
             artifact = files.save(config.artifacts, fitted.files)
             version = registration.complete(client, attempt, recipe, fitted, artifact)
         version = registration.settle(client, version, fitted.decision, champion.version if champion else None)
-    return FitResult(version, fitted)
+    # The rows are registered; a run that follows needs their memory.
+    return FitResult(version, replace(fitted, x=fitted.x[:0].copy()))
+
+
+def needs_ray(config: PipelineConfig) -> bool:
+    """Return whether the fit needs Ray; without `model.workers`, this process fits."""
+    return config.label is not None and config.model.workers > 0
 
 
 def _require_contract_of(client: Client, recipe: Recipe, champion: Registered) -> None:

@@ -1,4 +1,4 @@
-"""Train a family on the workers of Ray Train: rows stream from Ray Data into the family's `fit`, and the files return.
+"""Train a family on Ray Train's workers: rows stream from Ray Data into `fit`, and the model's files return.
 
 The training function returns the model; `ray.train.report` would cost about two seconds per call.
 """
@@ -25,7 +25,7 @@ from raypipe.artifact.contract import MATRIX, matrix
 from raypipe.cluster.runtime import quiet_libraries
 from raypipe.cluster.worker_errors import causes, original, plain_errors
 from raypipe.errors import ConfigError, ModelError
-from raypipe.fit.local import Trained, fit_failed, fit_family
+from raypipe.fit.training_table import numbers
 from raypipe.models.model import Matrix
 from raypipe.models.protocol import FitSpec, MatrixFamily, load_class, load_matrix_family
 
@@ -34,6 +34,14 @@ LABEL = "label"
 DATA_CPUS = 1
 # The errors of a process that died; a read is not repeated (see `raypipe.data.source`).
 DEATHS = (WorkerCrashedError, OutOfMemoryError, NodeDiedError, ObjectLostError, RayActorError)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained model as files, and its history (rounds, rows and learning curves, JSON-ready)."""
+
+    files: dict[str, bytes]
+    history: dict[str, Any]
 
 
 def train(
@@ -52,7 +60,7 @@ def train(
 
     Args:
         validation: rows for early stopping; may be empty for a family without it.
-        workers: Ray Train workers, at least 1.
+        workers: at least 1.
         cpus_per_worker: CPUs and threads of each worker.
 
     Raises:
@@ -65,8 +73,7 @@ def train(
     spec = dataclasses.replace(spec, threads=spec.threads or cpus_per_worker)
 
     def in_a_worker() -> dict[str, Any]:
-        train, validation = (_gather(name, len(spec.columns)) for name in ("train", "validation"))
-        return vars(fit_family(family_path, spec, train, validation))
+        return _train(family_path, spec)
 
     quiet_libraries()
     with tempfile.TemporaryDirectory(prefix="raypipe-fit-") as storage, _interruptible(), _readable_errors():
@@ -86,6 +93,13 @@ def train(
     return Trained(**returned)
 
 
+def _train(family_path: str, spec: FitSpec) -> dict[str, Any]:
+    """Fit the family on this worker's rows; the training function of every worker."""
+    train, validation = (_gather(name, len(spec.columns)) for name in ("train", "validation"))
+    model, history = load_matrix_family(family_path).fit(train, validation, spec)
+    return {"files": model.files(), "history": dataclasses.asdict(history)}
+
+
 def _gather(name: str, width: int) -> Matrix:
     """Return this worker's rows of a dataset as one matrix, (0, width) for an empty share."""
     parts, labels = [np.empty((0, width), np.float32)], [np.empty(0, np.float32)]
@@ -94,7 +108,7 @@ def _gather(name: str, width: int) -> Matrix:
             continue
         # Copies let Ray free each block while the next block is read.
         parts.append(matrix(batch.column(MATRIX), width).copy())
-        labels.append(batch.column(LABEL).to_numpy().astype(np.float32))
+        labels.append(numbers(batch.column(LABEL), name))
     return Matrix(np.concatenate(parts), np.concatenate(labels))
 
 
@@ -162,4 +176,4 @@ def _readable_errors() -> Iterator[None]:
                 " score.slice_rows or model.workers, or add memory to the nodes",
             ) from error
         root = next((inner for inner in chain if not type(inner).__module__.startswith("ray.")), chain[-1])
-        raise fit_failed(root) from error
+        raise ModelError("The fit failed", found=f"{type(root).__name__}: {root}") from error

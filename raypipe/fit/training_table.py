@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from raypipe.artifact.contract import MATRIX, Contract, describe_query, matrix, require_columns
 from raypipe.clickhouse import retry
@@ -174,25 +175,41 @@ def read_part(client: Client, table: TrainingTable, part: str, most: int | None 
     """Return the rows of one part in a fixed order: the first `most` rows, or all for None.
 
     Raises:
-        DataError: the table has other rows than it had when it was written.
+        DataError: a label is not a number.
     """
-    rows = table.rows[part] if most is None else min(most, table.rows[part])
-    sql = f"SELECT {MATRIX}, label FROM {identifier(table.name)} WHERE part = {{part:String}} ORDER BY row_hash"
-    values = {"part": part, "rows": rows}
-    return retry.repeat(lambda: _read(client, f"{sql} LIMIT {{rows:UInt64}}", values, rows, table.width))
+    count = table.rows[part] if most is None else min(most, table.rows[part])
+    sql = f"SELECT {MATRIX}, label FROM {identifier(table.name)} WHERE part = {{part:String}} ORDER BY row_hash LIMIT"
+
+    def read() -> Matrix:
+        # Filled batch by batch: collected batches would take the memory twice.
+        rows = Matrix(np.empty((count, table.width), np.float32), np.empty(count, np.float32))
+        at = 0
+        with client.stream(f"{sql} {count}", {"part": part}) as (_, batches):
+            for batch in batches:
+                here = slice(at, at + batch.num_rows)
+                rows.x[here] = matrix(batch.column(MATRIX), table.width)
+                rows.y[here] = numbers(batch.column("label"), part)
+                at = here.stop
+        return rows
+
+    return retry.repeat(read)
 
 
-def _read(client: Client, sql: str, values: Mapping[str, Any], rows: int, width: int) -> Matrix:
-    """Read rows into one matrix, batch by batch, so that no second copy of them is in memory."""
-    x, y, done = np.empty((rows, width), np.float32), np.empty(rows, np.float32), 0
-    with client.stream(sql, values) as (_, batches):
-        for batch in batches:
-            x[done : done + batch.num_rows] = matrix(batch.column(MATRIX), width)
-            y[done : done + batch.num_rows] = batch.column("label").to_numpy()
-            done += batch.num_rows
-    if done != rows:
-        raise DataError("The training table has lost rows", found=f"{done} of {rows}", next_step="fit again")
-    return Matrix(x, y)
+def numbers(labels: Any, part: str) -> npt.NDArray[np.float32]:
+    """Return a column of labels as float32.
+
+    Raises:
+        DataError: a label is not a number.
+    """
+    values: npt.NDArray[np.float32] = labels.to_numpy(zero_copy_only=False).astype(np.float32)
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if bad:
+        raise DataError(
+            f"The {part} rows have labels that are not numbers",
+            found=f"{bad} of {len(values)} in one block",
+            next_step="exclude the entities without a known label in labels.sql",
+        )
+    return values
 
 
 def fingerprint(client: Client, table: TrainingTable) -> tuple[tuple[Any, ...], ...]:

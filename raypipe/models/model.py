@@ -29,6 +29,10 @@ class Matrix:
     def __len__(self) -> int:
         return len(self.x)
 
+    def first(self, rows: int) -> Matrix:
+        """Return the first rows, without a copy."""
+        return Matrix(self.x[:rows], self.y[:rows])
+
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> Matrix:
         """Return the rows at the given positions."""
         return Matrix(self.x[rows], self.y[rows])

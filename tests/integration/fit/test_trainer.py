@@ -1,5 +1,3 @@
-"""Test fits on a worker of Ray Train, on a real Ray."""
-
 from __future__ import annotations
 
 import os
@@ -19,13 +17,11 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from raypipe.data.source import ONCE
-from raypipe.errors import ConfigError, ModelError, ServerError
-from raypipe.fit.local import fit_here
+from raypipe.errors import ConfigError, DataError, ModelError, ServerError
 from raypipe.fit.trainer import train
 from raypipe.models.model import Matrix
 from raypipe.models.protocol import FitSpec
 from raypipe.models.xgboost import XGBoost
-from raypipe.progress import silent
 from raypipe.testing.model_suite import COLUMNS, rows
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -77,22 +73,26 @@ class Failing(Datasource):  # type: ignore[misc]
         return [ReadTask(read, BlockMetadata(None, None, None, None))]
 
 
-def _fit(rows: Any = TRAIN, *, spec: FitSpec = SPEC, workers: int = 1) -> Any:
+def _fit(rows: Any = TRAIN, *, spec: FitSpec = SPEC, workers: int = 1, family: str = FAMILY) -> Any:
     dataset = _dataset(rows) if isinstance(rows, Matrix) else rows
-    return train(FAMILY, spec, dataset, _dataset(VALIDATION), workers=workers, cpus_per_worker=1)
+    return train(family, spec, dataset, _dataset(VALIDATION), workers=workers, cpus_per_worker=1)
 
 
-def test_a_worker_fits_the_model_of_a_fit_in_this_process() -> None:
+def test_a_worker_fits_the_same_model_as_this_process() -> None:
     before = signal.getsignal(signal.SIGINT)
     ours = set(Path(tempfile.gettempdir()).glob("raypipe-fit-*"))
-    # A block without rows is passed over.
-    blocks = ray.data.from_arrow([_table(TRAIN), _table(TRAIN.take(np.arange(0)))])
-    here, there = fit_here(FAMILY, SPEC, TRAIN, VALIDATION, silent), _fit(blocks)
-    scores = [XGBoost().from_files(fitted.files).predict(VALIDATION.x) for fitted in (here, there)]
-    assert np.array_equal(*scores)
-    assert there.history == here.history
+    fitted = _fit()
+    alone, history = XGBoost().fit(TRAIN, VALIDATION, SPEC)
+    scores = XGBoost().from_files(fitted.files).predict(VALIDATION.x)
+    assert np.array_equal(scores, alone.predict(VALIDATION.x))
+    assert (fitted.history["rows"], fitted.history["rounds"]) == (len(TRAIN), history.rounds)
     assert signal.getsignal(signal.SIGINT) is before
     assert set(Path(tempfile.gettempdir()).glob("raypipe-fit-*")) == ours
+
+
+def test_blocks_without_rows_are_passed_over() -> None:
+    empty = ray.data.from_arrow([_table(TRAIN), _table(TRAIN.take(np.arange(0)))])
+    assert _fit(empty).history["rows"] == len(TRAIN)
 
 
 def test_as_many_workers_as_cpus_are_refused_before_they_could_wait_for_ever() -> None:
@@ -129,3 +129,20 @@ def test_the_death_of_a_process_says_what_it_did_and_what_to_do() -> None:
     assert "WorkerCrashedError" in str(caught.value)
     assert "nothing of the fit was kept: fit again" in str(caught.value)
     assert caught.value.__cause__ is not None
+
+
+def test_rows_of_another_width_are_refused() -> None:
+    with pytest.raises(DataError, match="wrong shape"):
+        _fit(spec=replace(SPEC, columns=("only",)))
+
+
+def test_a_label_that_is_not_known_is_refused() -> None:
+    table = _table(TRAIN)
+    labels = pa.array([None, *TRAIN.y[1:]], pa.float32())
+    with pytest.raises(DataError, match="labels that are not numbers"):
+        _fit(ray.data.from_arrow(table.set_column(1, "label", labels)))
+
+
+def test_an_unknown_family_is_refused_before_anything_runs() -> None:
+    with pytest.raises(ConfigError, match="nowhere"):
+        _fit(family="nowhere:Mine")
