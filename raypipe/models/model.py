@@ -40,7 +40,7 @@ class Matrix:
 
 @runtime_checkable
 class Model(Protocol):
-    """A fitted model. One process uses it from one thread."""
+    """A fitted model. One thread uses it: each thread that scores loads its own."""
 
     def predict(self, x: FloatArray) -> FloatArray:
         """Return scores (rows,) for a matrix (rows, features)."""

@@ -102,5 +102,6 @@ class Threads:
     def shares(self, slices: int) -> tuple[int, int]:
         """Return the number of threads for some slices, and the CPUs of each; few slices get more CPUs each."""
         available = self.machine or machine.cpus()
-        count = max(1, min(slices, self.largest or available // self.cpus))
-        return count, max(self.cpus, available // count)
+        most = self.largest or max(1, available // self.cpus)
+        count = min(slices, most)
+        return count, max(self.cpus, min(available, most * self.cpus) // count)

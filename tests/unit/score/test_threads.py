@@ -15,7 +15,8 @@ from raypipe.score.threads import Threads
     [
         (Threads(largest=None, cpus=1, machine=8), 100, (8, 1)),
         (Threads(largest=None, cpus=2, machine=8), 100, (4, 2)),
-        (Threads(largest=3, cpus=1, machine=8), 100, (3, 2)),
+        (Threads(largest=3, cpus=1, machine=8), 100, (3, 1)),
+        (Threads(largest=3, cpus=1, machine=8), 1, (1, 3)),
         (Threads(largest=16, cpus=1, machine=8), 100, (16, 1)),
         (Threads(largest=None, cpus=1, machine=8), 3, (3, 2)),
         (Threads(largest=None, cpus=1, machine=8), 1, (1, 8)),
