@@ -25,7 +25,7 @@ from raypipe.score import admission, permissions, prepare, run_drift, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.run import PublishedRun, Scorer, execute
-from raypipe.score.threads import Threads
+from raypipe.score.threads import Threads, warm_up
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def score(
         # The workers load the model itself, and first score its golden rows.
         card = load_card(model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version)
         # Refuses an unusable cluster before anything is written.
-        with _scorer(endpoint, config, session) as scorer:
+        with _scorer(endpoint, config, session, model.artifact_uri, model.artifact_sha256) as scorer:
             if not take_over:
                 lock.require_free(client, config.pipeline)
             manifest = prepare.manifest(client, loaded, model, card, population, write=True)
@@ -97,15 +97,21 @@ def resume(
             pipeline=manifest.pipeline,
             version=manifest.model_version,
         )
-        with _scorer(endpoint, loaded.config, session) as scorer:
+        with _scorer(endpoint, loaded.config, session, manifest.artifact_uri, manifest.artifact_sha256) as scorer:
             return _execute(client, loaded.config, manifest, scorer, progress, take_over)
 
 
 @contextmanager
-def _scorer(endpoint: Endpoint, config: PipelineConfig, session: runtime.Session) -> Iterator[Scorer]:
-    """Yield the scorer of a run: Ray's actors, which start at once, or threads where no Ray is named or connected."""
+def _scorer(
+    endpoint: Endpoint, config: PipelineConfig, session: runtime.Session, uri: str, sha256: str
+) -> Iterator[Scorer]:
+    """Yield the scorer of a run: Ray's actors, or threads where no Ray is named or connected.
+
+    Both get ready while the run is planned: the actors' processes start, or the library of the model is imported.
+    """
     actors = config.score.actors
     if not session.is_wanted:
+        warm_up(uri, sha256)
         yield partial(Threads(actors.max, actors.cpus, config.ray.cpus).score, endpoint)
         return
     session.ready()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 
+from raypipe.artifact.package import load_package
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster import machine
 from raypipe.data.slices import Slice
@@ -20,6 +21,10 @@ from raypipe.score.worker import SliceScorer
 
 # A thread sees between two batches that it has to end. Beyond this it waits for the server, and is left behind.
 END_SECONDS = 5.0
+
+
+# Loading hides modules from imports, for all threads.
+_LOADING = Lock()
 
 
 class _Ended(Exception):
@@ -38,7 +43,6 @@ class _Workers:
             self._slices.put(piece)
         self.results: SimpleQueue[Receipt | BaseException] = SimpleQueue()
         self._ended = Event()
-        self._loading = Lock()
         self._threads: list[Thread] = []
 
     def start(self, count: int) -> None:
@@ -56,8 +60,7 @@ class _Workers:
 
     def _work(self) -> None:
         try:
-            # Loading hides modules from imports, for all threads.
-            with self._loading:
+            with _LOADING:
                 scorer = SliceScorer(self._endpoint, self._manifest, self._cpus, self._require_going)
             with suppress(Empty, _Ended):
                 while True:
@@ -69,6 +72,19 @@ class _Workers:
     def _require_going(self) -> None:
         if self._ended.is_set():
             raise _Ended
+
+
+def warm_up(uri: str, sha256: str) -> None:
+    """Import the library of a model in the background, which takes a third of a second, while the run is planned.
+
+    The threads load the model again, and raise what is wrong with it.
+    """
+
+    def load() -> None:
+        with _LOADING, suppress(Exception):
+            load_package(uri, sha256, only_scores=True)
+
+    Thread(target=load, name="raypipe-warm-up").start()
 
 
 @dataclass(frozen=True)
