@@ -78,8 +78,8 @@ class Pool:
     def __init__(self, endpoint: Endpoint, size: PoolSize) -> None:
         self._endpoint = endpoint
         self._size = size
-        fitting = _fitting(size)
-        self._actors = [self._actor() for _ in range(min(fitting, size.largest or fitting))]
+        self._fitting = _fitting(size)
+        self._actors = [self._actor() for _ in range(min(self._fitting, size.largest or self._fitting))]
 
     def __enter__(self) -> Pool:
         return self
@@ -89,9 +89,7 @@ class Pool:
 
     def close(self) -> None:
         """End all actors."""
-        for actor in self._actors:
-            ray.kill(actor)
-        self._actors = []
+        self._end(self._actors)
 
     def score(self, manifest: Manifest, slices: Sequence[Slice]) -> Iterator[Receipt]:
         """Score the slices in parallel and yield each receipt as it comes.
@@ -116,17 +114,20 @@ class Pool:
                 scoring += 1
             else:
                 # Frees its CPUs, and on an autoscaling cluster its node.
-                ray.kill(free)
+                self._end([free])
             if receipt is not None:
                 yield Receipt.from_json(receipt)
 
     def _resize(self, slices: int) -> None:
         """End the actors that no slice is left for; start those for which a cluster has to grow."""
-        for surplus in self._actors[slices:]:
-            ray.kill(surplus)
-        del self._actors[slices:]
-        wanted = min(slices, self._size.largest or 0)
+        self._end(self._actors[slices:])
+        wanted = min(slices, self._size.largest or self._fitting)
         self._actors += [self._actor() for _ in range(wanted - len(self._actors))]
+
+    def _end(self, actors: Sequence[Any]) -> None:
+        for actor in actors:
+            ray.kill(actor)
+        self._actors = [actor for actor in self._actors if actor not in actors]
 
     def _actor(self) -> Any:
         size = self._size

@@ -120,6 +120,7 @@ def _scorer(
     with Pool(endpoint, PoolSize(actors.max, actors.cpus, actors.restarts)) as pool:
 
         def score_slices(manifest: Manifest, slices: Sequence[Slice]) -> Iterator[Receipt]:
+            session.ready()
             yield from pool.score(manifest, slices)
             # The rest is ClickHouse's work.
             pool.close()
