@@ -3,8 +3,8 @@
     python benchmarks/overhead.py --users 5000000 --url http://default@localhost:8123/default
 
 Needs a ClickHouse on this machine. The benchmark creates the database bench_overhead and drops it at the end. Both
-variants read the same slices with the same Ray actors, stage the same rows, and fill and swap the same twin. They
-alternate in one process after an uncounted run. Neither includes the start of Ray.
+variants read the same slices on the same threads, stage the same rows, and fill and swap the same twin. They alternate
+in one process after an uncounted run.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,34 +28,22 @@ from contest.rounds import say
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
-from raypipe.cluster import runtime
-from raypipe.data.slices import Slice
-from raypipe.score import gate, ledger, pool, publish
+from raypipe.score import gate, ledger, publish
 from raypipe.score import run as scoring
 from raypipe.score.gate import GateCounts
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
-from raypipe.score.pool import PoolSize
+from raypipe.score.threads import Threads
 
 ARTIFACTS = "artifacts"
 
 
-class BareActor(pool._Actor):
-    """Score like the pool's actor, but stage without tokens and write no ledger."""
-
-    def score(self, piece: Slice) -> str:
-        insert = Client.insert
-
-        def bare(self: Client, *arguments: Any, **options: Any) -> None:
-            insert(self, *arguments, **{**options, "token": None})
-
-        with mock.patch.object(Client, "insert", bare), mock.patch.object(ledger, "record"):
-            return super().score(piece)
-
-
 def unguarded() -> ExitStack:
-    """Return a context that switches off every check."""
-    stack = ExitStack()
+    """Return a context that switches off every check, the tokens and the ledger."""
+    stack, insert = ExitStack(), Client.insert
+
+    def bare(self: Client, *arguments: Any, **options: Any) -> None:
+        insert(self, *arguments, **{**options, "token": None})
 
     def passed(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> GateCounts:
         return GateCounts(sum(receipt.rows_staged for receipt in written), 0)
@@ -63,7 +52,8 @@ def unguarded() -> ExitStack:
         (gate, "check", passed),
         (publish, "verify", lambda *_: None),
         (ledger, "reconcile", lambda *_: []),
-        (pool, "_Actor", BareActor),
+        (ledger, "record", lambda *_: None),
+        (Client, "insert", bare),
     ):
         stack.enter_context(mock.patch.object(module, name, instead))
     return stack
@@ -74,10 +64,7 @@ def once(own: Arena) -> float:
     own.clear()
     with Client(own.endpoint) as client:
         manifest, _ = own.manifest(client)
-
-        def scorer(manifest: Manifest, slices: Sequence[Slice]) -> Iterator[Receipt]:
-            yield from pool.score_slices(client.endpoint, manifest, slices, PoolSize(None, 1, 0))
-
+        scorer = partial(Threads(None, 1, None).score, client.endpoint)
         started = time.perf_counter()
         scoring.execute(client, manifest, scorer, take_over=False, progress=lambda *_: None, monitor=lambda *_: None)
         return time.perf_counter() - started
@@ -108,9 +95,7 @@ def main() -> None:
         default = replace(endpoint, database="default")
         with arena(default, arguments.database, arguments.users, Path(folder) / ARTIFACTS) as own:
             os.environ["RAYPIPE_PASSWORD"] = own.endpoint.password()
-            with runtime.session(own.endpoint) as workers:
-                workers.ready()
-                found = measure(own, arguments.repeats)
+            found = measure(own, arguments.repeats)
     result = {
         "users": arguments.users,
         "seconds": {name: round(median(times), 3) for name, times in found.items()},

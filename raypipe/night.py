@@ -3,8 +3,8 @@
 A night builds the day's features if a pipeline needs them, then runs every enabled pipeline in dependency order. A
 failed pipeline does not stop the others: each publishes all of its rows or none.
 
-fit:       snapshots → frozen contract → training table → Ray Train → metrics beside baselines → registry
-score:     champion → manifest → lock → slices over Ray actors → staging → ledger → gate → swap → commit
+fit:       snapshots → frozen contract → training table → model → metrics beside baselines → registry
+score:     champion → manifest → lock → slices on threads or Ray actors → staging → ledger → gate → swap → commit
 verify:    source, ledger, model, targets and views by plain SQL
 validate:  earlier predictions, once their labels have arrived
 """
@@ -28,7 +28,7 @@ from raypipe.compare.compare import compare, require_complete
 from raypipe.config.load import Loaded
 from raypipe.errors import ConfigError, GateRefused, RaypipeError
 from raypipe.features import snapshots
-from raypipe.fit.fit import FitResult, fit, needs_ray
+from raypipe.fit.fit import FitResult, fit
 from raypipe.progress import Progress, prefixed
 from raypipe.proof.verify import verify
 from raypipe.registry import models
@@ -70,9 +70,7 @@ def run_pipeline(
     with Client(endpoint) as client:
         champion = models.find_alias(client, pipeline, CHAMPION)
     is_due = champion is None or loaded.config.model.refit == "nightly"
-    with runtime.session(endpoint, loaded.config.ray) as workers:
-        if is_due and needs_ray(loaded.config):
-            workers.ready()
+    with runtime.kept():
         fitted = fit(endpoint, loaded, day, progress) if is_due else None
         if fitted and champion is None and not fitted.fitted.decision.promote:
             raise GateRefused(
@@ -135,8 +133,10 @@ def run_night(
         yield _step(
             FEATURES, partial(_build_features, endpoint, day, timezone, prefixed(FEATURES, progress), take_over)
         )
-    for name in order:
-        yield _step(name, partial(_publish, endpoint, pipelines[name], day, prefixed(name, progress), take_over))
+    # Pipelines that use Ray share one connection.
+    with runtime.kept():
+        for name in order:
+            yield _step(name, partial(_publish, endpoint, pipelines[name], day, prefixed(name, progress), take_over))
 
 
 def ordered(after: Mapping[str, Sequence[str]]) -> list[str]:

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from contest.processes import PROC, megabytes, read_status
+from contest.processes import PROC, TICKS, busy_of, megabytes, read_status
 
 LISTENING = "0A"
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -36,16 +35,14 @@ class Usage:
         used: dict[str, float] = {}
         # 5 resets the peak to the current resident memory: proc_pid_clear_refs(5).
         (PROC / str(self.server) / "clear_refs").write_text("5")
-        machine, server = _busy(), self._server_busy()
+        machine, server = _busy(), self.server_busy()
         yield used
         used["busy"] = round(_busy() - machine, 2)
-        used["server_busy"] = round(self._server_busy() - server, 2)
+        used["server_busy"] = round(self.server_busy() - server, 2)
         used["server_mb"] = round(megabytes(read_status(self.server)["VmHWM"]), 1)
 
-    def _server_busy(self) -> float:
-        fields = (PROC / str(self.server) / "stat").read_text().rpartition(")")[2].split()
-        # utime and stime are fields 14 and 15. The first two fields end at the bracket.
-        return (int(fields[11]) + int(fields[12])) / TICKS
+    def server_busy(self) -> float:
+        return busy_of(self.server)
 
 
 def server_process(url: str) -> int:

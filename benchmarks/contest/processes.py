@@ -16,6 +16,7 @@ from typing import Any
 
 PROC = Path("/proc")
 EVERY_SECONDS = 0.2
+TICKS = os.sysconf("SC_CLK_TCK")
 SHOWN_OF_AN_ERROR = 4000
 
 
@@ -98,6 +99,16 @@ def read_status(process: int) -> dict[str, str]:
     except OSError:
         return {}
     return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
+
+
+def busy_of(process: int) -> float:
+    """Return the core-seconds of a process, 0 if it has ended."""
+    try:
+        fields = (PROC / str(process) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    # utime and stime are fields 14 and 15. The first two fields end at the bracket.
+    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def megabytes(text: str) -> float:

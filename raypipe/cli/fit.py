@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from raypipe.fit.fitted import Fitted
 
 
-@command("`raypipe models` shows whether the version was registered", reads="fit")
+@command("`raypipe models` shows whether the version was registered", reads="fit", fits=True)
 def fit(options: Options, pipeline: Pipeline, as_of: AsOf = LATEST, changed_contract: ChangedContract = False) -> None:
     """Fit, evaluate and register a version of a pipeline's model.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from raypipe.night import Step
 
 
-@command(RESUMABLE, reads="nightly")
+@command(RESUMABLE, reads="nightly", fits=True)
 def nightly(
     options: Options,
     date: Date = LATEST,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from raypipe.artifact import imports
 from raypipe.cli import failures, output, settings
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
@@ -132,12 +133,15 @@ class Options:
 Command = Callable[..., None]
 
 
-def command(after_interrupt: str = "", *, needs_database: bool = True, reads: str = "") -> Callable[..., Command]:
+def command(
+    after_interrupt: str = "", *, needs_database: bool = True, reads: str = "", fits: bool = False
+) -> Callable[..., Command]:
     """Pass the shared options to a command as an `Options`, and turn its errors into messages and exit codes.
 
     Args:
         needs_database: whether the command takes --config and --url.
         reads: the command's entry in `settings.READS`, for a command that takes --set.
+        fits: whether the command fits models; a user's own family may hand pandas objects to pyarrow then.
     """
     shared = [*([_option("config", Config), _option("url", Url)] if needs_database else ())]
     shared += [*([_option("overrides", Set)] if reads else ()), _option("json", Json), _option("debug", Debug)]
@@ -150,6 +154,8 @@ def command(after_interrupt: str = "", *, needs_database: bool = True, reads: st
             given = {option.name: values.pop(option.name) for option in shared}
             given["overrides"] = tuple(given.get("overrides") or ())
             options = Options(after_interrupt=after_interrupt, **given)
+            if not fits:
+                imports.arrow_without_pandas()
             with failures.reported(options):
                 settings.refuse_unread(reads, options.overrides)
                 function(options, **values)

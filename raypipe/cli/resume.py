@@ -35,10 +35,8 @@ def resume(
                 published = ads.resume_ads(client.endpoint, loaded, run_id, progress, take_over=take_over)
             bandits.show(options, client.endpoint, loaded, published, time.perf_counter() - started)
             return
-        from raypipe.artifact import imports
         from raypipe.score import score as scoring
 
-        imports.arrow_without_pandas()
         with output.progress() as progress:
             result = scoring.resume(client.endpoint, loaded, run_id, progress, take_over=take_over)
     show_score(options, result, time.perf_counter() - started)

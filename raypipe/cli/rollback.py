@@ -33,10 +33,8 @@ def rollback(
     """
     options.after_interrupt = f"repeat it while `raypipe models {pipeline}` shows the old champion"
     with options.pipeline(pipeline) as (endpoint, loaded), output.progress() as progress:
-        from raypipe.artifact import imports
         from raypipe.versions.rollback import rollback as roll_back
 
-        imports.arrow_without_pandas()
         started = time.perf_counter()
         result = roll_back(
             endpoint,

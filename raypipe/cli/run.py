@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from raypipe.score.score import ScoreResult
 
 
-@command(RESUMABLE, reads="run")
+@command(RESUMABLE, reads="run", fits=True)
 def run(options: Options, pipeline: Pipeline, date: Date = LATEST, take_over: TakeOver = False) -> None:
     """Fit if there is no champion; then score, publish, measure drift.
 

@@ -32,10 +32,8 @@ def score(
     """
     day = parse_date(date)
     with options.pipeline(pipeline) as (endpoint, loaded), output.progress() as progress:
-        from raypipe.artifact import imports
         from raypipe.score import score as scoring
 
-        imports.arrow_without_pandas()
         started = time.perf_counter()
         result = scoring.score(endpoint, loaded, day, model, progress, take_over=take_over)
     show_score(options, result, time.perf_counter() - started)

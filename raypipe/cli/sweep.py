@@ -17,7 +17,7 @@ from raypipe.cli.options import AsOf, Options, command, endpoint_of
 from raypipe.errors import UsageError
 
 
-@command(reads="sweep")
+@command(reads="sweep", fits=True)
 def sweep(
     options: Options,
     pipeline: str | None = typer.Argument(None, metavar="PIPELINE", help="The pipeline to search for."),

@@ -14,10 +14,11 @@ from raypipe.errors import RaypipeError
 from raypipe.evaluation.decision import Decision
 from raypipe.evaluation.metrics import METRICS
 from raypipe.fit import registration
-from raypipe.fit.labelled import fit_candidate
+from raypipe.fit.labelled import fit_candidate, read_rows
 from raypipe.fit.recipe import PARTS, Recipe, frozen
 from raypipe.fit.rivals import Rivals, Scores, score_rivals
 from raypipe.fit.training_table import TrainingTable, scratch_name, written
+from raypipe.models.model import Matrix
 from raypipe.progress import Progress
 from raypipe.registry.record import Registered
 from raypipe.registry.training_runs import CompletedRun
@@ -40,6 +41,7 @@ class _Shared:
 
     contract: Contract
     table: TrainingTable
+    rows: Mapping[str, Matrix]
     rivals: Rivals
     seconds: float
 
@@ -47,7 +49,7 @@ class _Shared:
 def compare_models(
     client: Client, of: str, recipes: Mapping[str, Recipe], champion: Champion | None, root: str, progress: Progress
 ) -> Comparison:
-    """Fit, judge and register each model as a candidate; Ray must be connected.
+    """Fit, judge and register each model as a candidate; Ray must be connected if a model has workers.
 
     A failed fit is recorded and does not stop the others.
 
@@ -63,9 +65,10 @@ def compare_models(
     contract = frozen(client, recipe)
     progress("reading features and labels", 0, 0)
     with written(client, recipe, contract, scratch_name(recipe.pipeline)) as table:
+        rows = read_rows(client, table, here=not all(own.workers for own in recipes.values()))
         progress("judging the champion and the rules", 0, 0)
-        rivals = score_rivals(client, recipe, contract, table, champion.version if champion else None)
-        shared = _Shared(contract, table, rivals, time.perf_counter() - started)
+        rivals = score_rivals(client, recipe, contract, table, rows, champion.version if champion else None)
+        shared = _Shared(contract, table, rows, rivals, time.perf_counter() - started)
         compared = _rules(rivals)
         if champion and rivals.champion is not None:
             compared.append(_champion(rivals, rivals.champion, champion))
@@ -114,12 +117,12 @@ def _model(
 ) -> Compared:
     """Return a registered model, or the error of its fit."""
     attempt = registration.begin(recipe, datetime.now(UTC), name)
-    contract, table, rivals, started = shared.contract, shared.table, shared.rivals, time.perf_counter()
-    begun = started - shared.seconds
+    contract, table, rows, rivals = shared.contract, shared.table, shared.rows, shared.rivals
+    begun = time.perf_counter() - shared.seconds
     held_back = f"a baseline is compared with the champion of {of}, never promoted"
     try:
         with registration.recorded(client, attempt):
-            fitted = fit_candidate(client, recipe, contract, table, rivals, held_back, begun, progress)
+            fitted = fit_candidate(client, recipe, contract, table, rows, rivals, held_back, begun, progress)
             artifact = files.save(root, fitted.files)
             description = f"{name}, a baseline of {of}"
             version = registration.complete(client, attempt, recipe, fitted, artifact, description=description)

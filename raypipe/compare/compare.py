@@ -1,6 +1,6 @@
 """Compare simpler models with a pipeline's champion: the same rows, the same test, a table of the champion's gains.
 
-the champion's snapshots → training table → each model on Ray Train → registry, as candidates → comparison, stored
+the champion's snapshots → training table → each model → registry, as candidates → comparison, stored
 """
 
 import hashlib
@@ -61,7 +61,8 @@ def compare(
                 return known
         session, shared = runtime.session(endpoint, config.ray), next(iter(recipes.values()))
         with registration.recorded(client, attempt), empty_tables.named(client, shared), session as workers:
-            workers.ready()
+            if any(recipe.workers for recipe in recipes.values()):
+                workers.ready()
             comparison = compare_models(client, settings.of, recipes, champion, config.artifacts, progress)
             train, validation, test = (comparison.rows[part] for part in PARTS)
             outcome = TrainingResult(train, validation, test, test_metrics=comparison.to_json())

@@ -29,7 +29,7 @@ class ModelConfig(Section):
         default="none", description="scale_pos_weight gives the rarer class more weight; none keeps the data's."
     )
     workers: int = Field(
-        default=0, ge=0, description="Ray Train workers; 0: no workers, the fastest if one node holds the data."
+        default=0, ge=0, description="Ray Train workers; 0: no Ray, the fastest if one node holds the data."
     )
     cpus_per_worker: int = Field(
         default=1, ge=1, description="CPUs reserved for each worker; leave the cluster some for the reads."

@@ -48,13 +48,15 @@ class Connection(Section):
 
 
 class RayConfig(Section):
-    """The Ray cluster that does the work."""
+    """The Ray cluster, or the machine, that does the work."""
 
     address: str | None = Field(
-        default=None, min_length=1, description="The address of a running cluster, or auto; null: start Ray here."
+        default=None,
+        min_length=1,
+        description="The address of a running cluster, auto, or local to start Ray here; null: no Ray.",
     )
     cpus: int | None = Field(
-        default=None, ge=1, description="CPUs of a Ray that is started on this machine; null: all."
+        default=None, ge=1, description="CPUs of this machine for threads, or for a Ray started here; null: all."
     )
 
 
@@ -83,12 +85,14 @@ class SplitConfig(Section):
 
 
 class Actors(Section):
-    """The pool of scoring actors."""
+    """The threads that score on this machine, or the actors that score on a Ray."""
 
     max: int | None = Field(
-        default=None, ge=1, description="Maximum number of actors; null: as the CPUs allow. For more, a cluster grows."
+        default=None,
+        ge=1,
+        description="The most threads or actors; null: as the CPUs allow. For more, a cluster grows.",
     )
-    cpus: int = Field(default=1, ge=1, description="CPUs reserved for each actor, and its number of threads.")
+    cpus: int = Field(default=1, ge=1, description="CPUs of each thread or actor, which its model uses.")
     restarts: int = Field(default=3, ge=0, description="Restarts of an actor that died before the run fails.")
 
 
@@ -108,7 +112,7 @@ class Score(Section):
     chunk_rows: int = Field(
         default=100_000, ge=1, le=1_000_000, description="Rows of an insert, which is written whole or not at all."
     )
-    actors: Actors = Field(default=Actors(), description="The pool of scoring actors.")
+    actors: Actors = Field(default=Actors(), description="The threads or actors that score.")
     max_rejected: float = Field(
         default=0.001,
         ge=0,

@@ -15,7 +15,7 @@ from raypipe.evaluation.evaluate import Evaluation, evaluate
 from raypipe.evaluation.metrics import Entities, Ranking, rmse
 from raypipe.evaluation.threshold import Objective, threshold_or_f1
 from raypipe.models.model import Matrix
-from raypipe.models.preparation import library, prepare
+from raypipe.models.preparation import library, one_blas_thread, prepare
 
 Floats = npt.NDArray[np.float64]
 
@@ -135,9 +135,11 @@ def _linear(kind: str, train: Matrix, seed: int) -> _Rule:
     linear = library("sklearn.linear_model")
     steps, prepared = prepare(train.x, np.float64)
     if kind == "binary":
-        model = linear.LogisticRegression(max_iter=500, random_state=seed).fit(prepared, train.y)
+        unfitted = linear.LogisticRegression(max_iter=500, random_state=seed)
     else:
-        model = linear.Ridge(alpha=1.0, random_state=seed).fit(prepared, train.y)
+        unfitted = linear.Ridge(alpha=1.0, random_state=seed)
+    with one_blas_thread():
+        model = unfitted.fit(prepared, train.y)
 
     def predict(x: npt.NDArray[Any]) -> Floats:
         values = x.astype(np.float64)

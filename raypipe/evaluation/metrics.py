@@ -74,7 +74,7 @@ class Interval:
 
 
 class Ranking:
-    """Sort rows by score and group ties, for AUC and average precision.
+    """Sort rows by score and class, for AUC and average precision.
 
     Args:
         y: the label, 0 or 1.
@@ -82,23 +82,20 @@ class Ranking:
     """
 
     def __init__(self, y: npt.NDArray[Any], score: npt.NDArray[Any]) -> None:
-        self._order = np.argsort(score, kind="stable")
-        ranked = score[self._order]
-        last_of_tie = np.flatnonzero(ranked[1:] != ranked[:-1])
-        self._ends = np.append(last_of_tie, len(ranked) - 1)
-        self._label = np.asarray(y, np.float64)[self._order]
+        order = np.argsort(score, kind="stable")
+        is_positive = np.asarray(y)[order] > 0.5
+        self._positives, self._negatives = order[is_positive], order[~is_positive]
+        own, other = score[self._positives], score[self._negatives]
+        # Per positive: the negatives below its score, those up to its score, and the positives below its score.
+        self._below, self._upto = np.searchsorted(other, own, "left"), np.searchsorted(other, own, "right")
+        self._earlier = np.searchsorted(own, own, "left")
         self._latest: tuple[Floats, tuple[Floats, Floats]] | None = None
 
-    def _cumulated(self, weights: Floats) -> tuple[Floats, Floats]:
-        """Return the positives and negatives up to each distinct score, in ascending order."""
+    def _ranked(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Return the weights of the positives, and the cumulated weights of the negatives, by ascending score."""
         # Both metrics are evaluated on each resample in turn.
         if self._latest is None or self._latest[0] is not weights:
-            ranked = weights[self._order]
-            total = np.cumsum(ranked)[self._ends]
-            ranked *= self._label
-            positives = np.cumsum(ranked, out=ranked)[self._ends]
-            total -= positives
-            self._latest = weights, (positives, total)
+            self._latest = weights, (weights[self._positives], _cumulated(weights[self._negatives]))
         return self._latest[1]
 
     def auc(self, weights: Floats) -> float:
@@ -106,26 +103,29 @@ class Ranking:
 
         NaN when the weights leave a single class.
         """
-        positives, negatives = self._cumulated(weights)
-        total = positives[-1] * negatives[-1]
-        if total <= 0:
-            return float("nan")
-        below = np.concatenate(([0.0], negatives[:-1]))
-        at = np.diff(positives, prepend=0.0)
-        return float(np.dot(at, (below + negatives) / 2) / total)
+        positives, negatives = self._ranked(weights)
+        below = negatives[self._below] + negatives[self._upto]
+        return _ratio(dot(positives, below), 2 * float(positives.sum() * negatives[-1]))
 
     def average_precision(self, weights: Floats) -> float:
         """Return Σ (Rₖ - Rₖ₋₁) Pₖ over the distinct scores, without interpolation, as scikit-learn does.
 
         NaN when the weights leave no positives.
         """
-        positives, negatives = self._cumulated(weights)
-        if positives[-1] <= 0:
-            return float("nan")
-        hits = positives[-1] - np.concatenate(([0.0], positives[:-1]))
-        alarms = hits + negatives[-1] - np.concatenate(([0.0], negatives[:-1]))
+        positives, negatives = self._ranked(weights)
+        earlier = _cumulated(positives)
+        hits = earlier[-1] - earlier[self._earlier]
+        alarms = hits + (negatives[-1] - negatives[self._below])
         precision = np.divide(hits, alarms, out=np.zeros_like(hits), where=alarms > 0)
-        return float(np.dot(np.diff(positives, prepend=0.0), precision) / positives[-1])
+        return _ratio(dot(positives, precision), float(earlier[-1]))
+
+
+def dot(left: Floats, right: Floats) -> float:
+    """Return Σ left · right on this thread.
+
+    BLAS, behind `np.dot`, would share each sum among threads that wait for each other: slower when the cores are busy.
+    """
+    return float(np.einsum("i,i->", left, right))
 
 
 def log_losses(y: npt.NDArray[Any], p: npt.NDArray[Any]) -> Floats:
@@ -143,19 +143,19 @@ def squared_errors(y: npt.NDArray[Any], prediction: npt.NDArray[Any]) -> Floats:
 
 def mean_of(values: Floats) -> Metric:
     """Return the weighted mean of one value per row."""
-    return lambda weights: _ratio(float(np.dot(weights, values)), float(weights.sum()))
+    return lambda weights: _ratio(dot(weights, values), float(weights.sum()))
 
 
 def share(numerator: npt.NDArray[np.bool_], denominator: npt.NDArray[np.bool_]) -> Metric:
     """Return the weight of the numerator's rows over the weight of the denominator's rows; NaN without any."""
     above, below = numerator.astype(np.float64), denominator.astype(np.float64)
-    return lambda weights: _ratio(float(np.dot(weights, above)), float(np.dot(weights, below)))
+    return lambda weights: _ratio(dot(weights, above), dot(weights, below))
 
 
 def f1(y: npt.NDArray[np.bool_], predicted: npt.NDArray[np.bool_]) -> Metric:
     """Return 2·TP / (2·TP + FP + FN), the harmonic mean of precision and recall."""
     hits, marks = (y & predicted).astype(np.float64), y.astype(np.float64) + predicted
-    return lambda weights: _ratio(2 * float(np.dot(weights, hits)), float(np.dot(weights, marks)))
+    return lambda weights: _ratio(2 * dot(weights, hits), dot(weights, marks))
 
 
 def rmse(y: npt.NDArray[Any], prediction: npt.NDArray[Any]) -> Metric:
@@ -169,8 +169,8 @@ def r_squared(y: npt.NDArray[Any], prediction: npt.NDArray[Any]) -> Metric:
     errors, label = squared_errors(y, prediction), np.asarray(y, np.float64)
 
     def of(weights: Floats) -> float:
-        spread = label - np.dot(weights, label) / weights.sum()
-        return 1.0 - _ratio(float(np.dot(weights, errors)), float(np.dot(weights, spread * spread)))
+        spread = label - dot(weights, label) / weights.sum()
+        return 1.0 - _ratio(dot(weights, errors), dot(weights, spread * spread))
 
     return of
 
@@ -234,6 +234,13 @@ def percentile_interval(sample: Floats) -> tuple[float | None, float | None]:
         return None, None
     low, high = np.quantile(finite, [0.025, 0.975])
     return float(low), float(high)
+
+
+def _cumulated(weights: Floats) -> Floats:
+    """Return the sums of the first 0, 1, … weights, (rows + 1,)."""
+    sums = np.zeros(len(weights) + 1)
+    np.cumsum(weights, out=sums[1:])
+    return sums
 
 
 def _ratio(above: float, below: float) -> float:

@@ -1,6 +1,6 @@
 """Fit a version of a pipeline's model: snapshots → contract → training table → Ray Train → metrics → registry."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 from raypipe.artifact import files
@@ -61,12 +61,13 @@ def fit(
             artifact = files.save(config.artifacts, fitted.files)
             version = registration.complete(client, attempt, recipe, fitted, artifact)
         version = registration.settle(client, version, fitted.decision, champion.version if champion else None)
-    return FitResult(version, fitted)
+    # The rows are registered; a run that follows needs their memory.
+    return FitResult(version, replace(fitted, x=fitted.x[:0].copy()))
 
 
 def needs_ray(config: PipelineConfig) -> bool:
-    """Return whether the fit needs Ray's workers; a model without labels is fitted in this process."""
-    return config.label is not None
+    """Return whether the fit needs Ray; without `model.workers`, this process fits."""
+    return config.label is not None and config.model.workers > 0
 
 
 def _require_contract_of(client: Client, recipe: Recipe, champion: Registered) -> None:

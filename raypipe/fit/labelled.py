@@ -2,20 +2,22 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from raypipe.artifact.bins import fit_bins
 from raypipe.artifact.contract import Contract
 from raypipe.artifact.package import Package, pack
 from raypipe.clickhouse.client import Client
+from raypipe.errors import ModelError, RaypipeError
 from raypipe.evaluation.threshold import choose_threshold
 from raypipe.fit import training_table
 from raypipe.fit.fitted import Fitted
-from raypipe.fit.recipe import Recipe, frozen
+from raypipe.fit.recipe import PARTS, Recipe, frozen
 from raypipe.fit.rivals import Rivals, Scores, score_rivals, scores_of
-from raypipe.fit.training_table import TrainingTable
-from raypipe.models.protocol import FitSpec, load_family
+from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable, read_part
+from raypipe.models.model import Matrix
+from raypipe.models.protocol import FitSpec, load_family, load_matrix_family
 from raypipe.progress import Progress
 from raypipe.registry.record import Registered
 
@@ -28,7 +30,7 @@ def fit_version(
     progress: Progress,
     beside: tuple[str, Package] | None = None,
 ) -> Fitted:
-    """Fit and judge one version; Ray must be connected.
+    """Fit and judge one version; Ray must be connected for a fit with workers.
 
     Args:
         name: the name of the training table, which is dropped at the end.
@@ -39,10 +41,11 @@ def fit_version(
     contract = frozen(client, recipe)
     progress("reading features and labels", 0, 0)
     with training_table.written(client, recipe, contract, name) as table:
+        rows = read_rows(client, table, here=not recipe.workers)
         progress(f"fitting on {table.rows['train']:,} rows and {len(contract.columns)} columns", 0, 0)
-        files, history = _train(client, recipe, contract, table, progress)
+        files, history = _train(client, recipe, contract, table, rows, progress)
         progress("judging on the test snapshot", 0, 0)
-        rivals = score_rivals(client, recipe, contract, table, champion)
+        rivals = score_rivals(client, recipe, contract, table, rows, champion)
         other = (beside[0], scores_of(client, recipe, table, beside[1])) if beside else None
         return _judge(recipe, contract, table, rivals, files, history, started, beside=other)
 
@@ -52,6 +55,7 @@ def fit_candidate(
     recipe: Recipe,
     contract: Contract,
     table: TrainingTable,
+    rows: Mapping[str, Matrix],
     rivals: Rivals,
     held_back: str,
     started: float,
@@ -60,16 +64,35 @@ def fit_candidate(
     """Fit and judge a version on rows that are written already, and never promote it.
 
     Args:
+        rows: by part, as `read_rows` returns them for this recipe.
         held_back: the reason against a promotion.
     """
-    files, history = _train(client, recipe, contract, table, progress)
+    files, history = _train(client, recipe, contract, table, rows, progress)
     return _judge(recipe, contract, table, rivals, files, history, started, held_back=held_back)
 
 
+def read_rows(client: Client, table: TrainingTable, *, here: bool) -> dict[str, Matrix]:
+    """Return the rows of each part, by part.
+
+    Args:
+        here: whether this process fits: it needs all rows to learn from, otherwise only the rows to judge.
+    """
+    most = {part: None if here else EVALUATED_ROWS for part in ("train", "validation")}
+    return {part: read_part(client, table, part, most.get(part, EVALUATED_ROWS)) for part in PARTS}
+
+
 def _train(
-    client: Client, recipe: Recipe, contract: Contract, table: TrainingTable, progress: Progress
+    client: Client,
+    recipe: Recipe,
+    contract: Contract,
+    table: TrainingTable,
+    rows: Mapping[str, Matrix],
+    progress: Progress,
 ) -> tuple[dict[str, bytes], Mapping[str, Any]]:
-    # Ray Data and Ray Train take a second to import, a cost that scoring should not bear.
+    spec = fit_spec(recipe, contract)
+    if not recipe.workers:
+        return _fit_here(recipe.family, spec, rows["train"], rows["validation"], progress)
+    # Ray Data and Ray Train take a second to import, a cost that other fits should not bear.
     from raypipe.data.source import read_sql
     from raypipe.fit.trainer import train
 
@@ -85,14 +108,27 @@ def _train(
 
     trained = train(
         recipe.family,
-        fit_spec(recipe, contract),
+        spec,
         part("train"),
         part("validation"),
         workers=recipe.workers,
         cpus_per_worker=recipe.cpus_per_worker,
-        progress=progress,
     )
     return trained.files, trained.history
+
+
+def _fit_here(
+    family: str, spec: FitSpec, train: Matrix, validation: Matrix, progress: Progress
+) -> tuple[dict[str, bytes], Mapping[str, Any]]:
+    """Fit in this process, with all of its threads and without Ray."""
+    progress(f"fitting on {len(train):,} rows, {len(validation):,} for validation, {len(spec.columns)} features", 0, 0)
+    try:
+        model, history = load_matrix_family(family).fit(train, validation, spec)
+    except RaypipeError:
+        raise
+    except Exception as error:
+        raise ModelError("The fit failed", found=f"{type(error).__name__}: {error}") from error
+    return model.files(), asdict(history)
 
 
 def fit_spec(recipe: Recipe, contract: Contract) -> FitSpec:
@@ -121,7 +157,7 @@ def _judge(
     beside: tuple[str, Scores] | None = None,
     held_back: str = "",
 ) -> Fitted:
-    fit_rows, validation, test = (rivals.parts[part] for part in ("train", "validation", "test"))
+    fit_rows, validation, test = (rivals.parts[part] for part in PARTS)
     model = load_family(recipe.family).from_files(files)
     scores = {"validation": model.predict(validation.x), "test": model.predict(test.x)}
     threshold = 0.0

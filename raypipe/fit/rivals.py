@@ -20,7 +20,7 @@ from raypipe.evaluation.evaluate import Evaluation, evaluate
 from raypipe.evaluation.leaks import suspicious_features
 from raypipe.evaluation.metrics import Entities
 from raypipe.fit import training_table
-from raypipe.fit.recipe import PARTS, Recipe, require_contract
+from raypipe.fit.recipe import Recipe, require_contract
 from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable
 from raypipe.models.model import Matrix
 from raypipe.models.protocol import load_family
@@ -76,10 +76,19 @@ class Rivals:
 
 
 def score_rivals(
-    client: Client, recipe: Recipe, contract: Contract, table: TrainingTable, champion: Registered | None
+    client: Client,
+    recipe: Recipe,
+    contract: Contract,
+    table: TrainingTable,
+    rows: Mapping[str, Matrix],
+    champion: Registered | None,
 ) -> Rivals:
-    """Read the rows of each part, and score the baselines and the champion on the test rows."""
-    parts = {name: training_table.read_part(client, table, name) for name in PARTS}
+    """Score the baselines and the champion on the test rows.
+
+    Args:
+        rows: by part, as `training_table.read_part` returns them; more than EVALUATED_ROWS are not looked at.
+    """
+    parts = {name: part.first(EVALUATED_ROWS) for name, part in rows.items()}
     entities = {name: training_table.read_entities(client, table, name) for name in ("validation", "test")}
     simple = baselines(
         recipe.label_kind,

@@ -1,7 +1,6 @@
-"""Train a family on Ray Train: rows stream from Ray Data into the family's `fit`, and the model's files return.
+"""Train a family on Ray Train's workers: rows stream from Ray Data into `fit`, and the model's files return.
 
-`workers=0` is Ray Train's local mode in this process, which saves the half minute that a worker group takes to start.
-The training function returns the model; `ray.train.report` would cost about two seconds per call with workers.
+The training function returns the model; `ray.train.report` would cost about two seconds per call.
 """
 
 import dataclasses
@@ -23,16 +22,16 @@ from ray.train.v2.api.config import LoggingConfig, RunConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from raypipe.artifact.contract import MATRIX, matrix
-from raypipe.cluster.runtime import causes, original, plain_errors, quiet_libraries
-from raypipe.errors import ConfigError, DataError, ModelError
+from raypipe.cluster.runtime import quiet_libraries
+from raypipe.cluster.worker_errors import causes, original, plain_errors
+from raypipe.errors import ConfigError, ModelError
+from raypipe.fit.training_table import numbers
 from raypipe.models.model import Matrix
 from raypipe.models.protocol import FitSpec, MatrixFamily, load_class, load_matrix_family
-from raypipe.progress import Progress, silent
 
 LABEL = "label"
 # Ray Data needs a CPU beside the workers' CPUs; without it a fit with workers waits for ever.
 DATA_CPUS = 1
-PROGRESS_ROWS = 100_000
 # The errors of a process that died; a read is not repeated (see `raypipe.data.source`).
 DEATHS = (WorkerCrashedError, OutOfMemoryError, NodeDiedError, ObjectLostError, RayActorError)
 
@@ -53,7 +52,6 @@ def train(
     *,
     workers: int,
     cpus_per_worker: int,
-    progress: Progress,
 ) -> Trained:
     """Train a family on two datasets with the columns `x` (list<float32>) and `label`.
 
@@ -62,7 +60,7 @@ def train(
 
     Args:
         validation: rows for early stopping; may be empty for a family without it.
-        workers: Ray Train workers; 0 fits in this process.
+        workers: at least 1.
         cpus_per_worker: CPUs and threads of each worker.
 
     Raises:
@@ -71,25 +69,18 @@ def train(
         ModelError: the fit failed, or a Ray process died.
     """
     family = load_matrix_family(family_path)
-    if workers:
-        _require_room(family, family_path, workers, cpus_per_worker)
-        spec = dataclasses.replace(spec, threads=spec.threads or cpus_per_worker)
-
-    def in_this_process() -> dict[str, Any]:
-        return _train(family_path, spec, progress)
+    _require_room(family, family_path, workers, cpus_per_worker)
+    spec = dataclasses.replace(spec, threads=spec.threads or cpus_per_worker)
 
     def in_a_worker() -> dict[str, Any]:
-        # Ray pickles this function, and a callback of the driver cannot be pickled.
-        return _train(family_path, spec, silent)
+        return _train(family_path, spec)
 
     quiet_libraries()
     with tempfile.TemporaryDirectory(prefix="raypipe-fit-") as storage, _interruptible(), _readable_errors():
         trainer = DataParallelTrainer(
-            in_a_worker if workers else in_this_process,
-            backend_config=_backend(family) if workers else None,
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=workers, resources_per_worker={"CPU": cpus_per_worker} if workers else None
-            ),
+            in_a_worker,
+            backend_config=_backend(family),
+            scaling_config=ray.train.ScalingConfig(num_workers=workers, resources_per_worker={"CPU": cpus_per_worker}),
             run_config=RunConfig(  # type: ignore[arg-type]
                 name=f"raypipe-{uuid.uuid4().hex[:8]}",
                 storage_path=storage,
@@ -102,50 +93,26 @@ def train(
     return Trained(**returned)
 
 
-def _train(family_path: str, spec: FitSpec, progress: Progress) -> dict[str, Any]:
-    """Fit the family on this worker's rows; the training function of every worker and of local mode."""
-    width = len(spec.columns)
-    train, validation = (_gather(name, width, progress) for name in ("train", "validation"))
-    progress(f"fitting on {len(train):,} rows, {len(validation):,} for validation, {width} features", 0, 0)
+def _train(family_path: str, spec: FitSpec) -> dict[str, Any]:
+    """Fit the family on this worker's rows; the training function of every worker."""
+    train, validation = (_gather(name, len(spec.columns)) for name in ("train", "validation"))
     model, history = load_matrix_family(family_path).fit(train, validation, spec)
     return {"files": model.files(), "history": dataclasses.asdict(history)}
 
 
-def _gather(name: str, width: int, progress: Progress) -> Matrix:
+def _gather(name: str, width: int) -> Matrix:
     """Return this worker's rows of a dataset as one matrix, (0, width) for an empty share."""
-    parts, labels, rows, reported = [np.empty((0, width), np.float32)], [np.empty(0, np.float32)], 0, 0
+    parts, labels = [np.empty((0, width), np.float32)], [np.empty(0, np.float32)]
     for batch in ray.train.get_dataset_shard(name).iter_batches(batch_size=None, batch_format="pyarrow"):
         if not batch.num_rows:
             continue
         # Copies let Ray free each block while the next block is read.
         parts.append(matrix(batch.column(MATRIX), width).copy())
-        labels.append(_labels(batch.column(LABEL), name))
-        rows += batch.num_rows
-        if rows - reported >= PROGRESS_ROWS:
-            progress(f"read {rows:,} {name} rows", 0, 0)
-            reported = rows
+        labels.append(numbers(batch.column(LABEL), name))
     return Matrix(np.concatenate(parts), np.concatenate(labels))
 
 
-def _labels(column: Any, name: str) -> Any:
-    labels = column.to_numpy().astype(np.float32)
-    bad = int(np.count_nonzero(~np.isfinite(labels)))
-    if bad:
-        raise DataError(
-            f"The {name} rows have labels that are not numbers",
-            found=f"{bad} of {len(labels)} in one block",
-            next_step="exclude the entities without a known label in labels.sql",
-        )
-    return labels
-
-
 def _require_room(family: MatrixFamily, path: str, workers: int, cpus_per_worker: int) -> None:
-    if workers < 0 or cpus_per_worker < 1:
-        raise ConfigError(
-            "model.workers or model.cpus_per_worker cannot be used",
-            found=f"{workers} and {cpus_per_worker}",
-            allowed="workers of at least 0 (this process), cpus_per_worker of at least 1",
-        )
     if family.ray_backend is None and workers > 1:
         raise ConfigError(
             f"{path} fits in one process", found=f"model.workers: {workers}", allowed="0 or 1", next_step="set it to 0"

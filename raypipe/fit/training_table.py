@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from raypipe.artifact.contract import MATRIX, Contract, describe_query, matrix, require_columns
+from raypipe.clickhouse import retry
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import unsliced
@@ -170,13 +172,44 @@ def read_entities(client: Client, table: TrainingTable, part: str) -> Entities |
 
 
 def read_part(client: Client, table: TrainingTable, part: str, most: int | None = EVALUATED_ROWS) -> Matrix:
-    """Return the rows of one part in a fixed order: the first `most` rows, or all for None."""
-    data = client.table(
-        f"SELECT {MATRIX}, label FROM {identifier(table.name)} WHERE part = {{part:String}}"
-        f" ORDER BY row_hash{'' if most is None else f' LIMIT {int(most)}'}",
-        {"part": part},
-    )
-    return Matrix(matrix(data.column(MATRIX), table.width), data.column("label").to_numpy().astype(np.float32))
+    """Return the rows of one part in a fixed order: the first `most` rows, or all for None.
+
+    Raises:
+        DataError: a label is not a number.
+    """
+    count = table.rows[part] if most is None else min(most, table.rows[part])
+    sql = f"SELECT {MATRIX}, label FROM {identifier(table.name)} WHERE part = {{part:String}} ORDER BY row_hash LIMIT"
+
+    def read() -> Matrix:
+        # Filled batch by batch: collected batches would take the memory twice.
+        rows = Matrix(np.empty((count, table.width), np.float32), np.empty(count, np.float32))
+        at = 0
+        with client.stream(f"{sql} {count}", {"part": part}) as (_, batches):
+            for batch in batches:
+                here = slice(at, at + batch.num_rows)
+                rows.x[here] = matrix(batch.column(MATRIX), table.width)
+                rows.y[here] = numbers(batch.column("label"), part)
+                at = here.stop
+        return rows
+
+    return retry.repeat(read)
+
+
+def numbers(labels: Any, part: str) -> npt.NDArray[np.float32]:
+    """Return a column of labels as float32.
+
+    Raises:
+        DataError: a label is not a number.
+    """
+    values: npt.NDArray[np.float32] = labels.to_numpy(zero_copy_only=False).astype(np.float32)
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if bad:
+        raise DataError(
+            f"The {part} rows have labels that are not numbers",
+            found=f"{bad} of {len(values)} in one block",
+            next_step="exclude the entities without a known label in labels.sql",
+        )
+    return values
 
 
 def fingerprint(client: Client, table: TrainingTable) -> tuple[tuple[Any, ...], ...]:

@@ -29,6 +29,10 @@ class Matrix:
     def __len__(self) -> int:
         return len(self.x)
 
+    def first(self, rows: int) -> Matrix:
+        """Return the first rows, without a copy."""
+        return Matrix(self.x[:rows], self.y[:rows])
+
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> Matrix:
         """Return the rows at the given positions."""
         return Matrix(self.x[rows], self.y[rows])
@@ -36,7 +40,7 @@ class Matrix:
 
 @runtime_checkable
 class Model(Protocol):
-    """A fitted model. One process uses it from one thread."""
+    """A fitted model. One thread uses it: each thread that scores loads its own."""
 
     def predict(self, x: FloatArray) -> FloatArray:
         """Return scores (rows,) for a matrix (rows, features)."""

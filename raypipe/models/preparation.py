@@ -45,6 +45,11 @@ def library(module: str) -> Any:
         ) from error
 
 
+def one_blas_thread() -> Any:
+    """Return a context with a single thread of BLAS; several would wait for each other longer than they compute."""
+    return library("threadpoolctl").threadpool_limits(1, user_api="blas")
+
+
 def _median(column: FloatArray) -> float:
     present = column[~np.isnan(column)]
     return float(np.median(present)) if len(present) else np.nan

@@ -26,7 +26,7 @@ from raypipe.models.checks import (
 )
 from raypipe.models.early_stopping import fit_with_early_stopping
 from raypipe.models.model import FloatArray, Matrix
-from raypipe.models.preparation import Steps, library, prepare
+from raypipe.models.preparation import Steps, library, one_blas_thread, prepare
 from raypipe.models.protocol import FitSpec, History, MatrixFamily, load_class
 from raypipe.models.sklearn_models import ForestModel, LinearModel, NetworkModel, SklearnModel
 from raypipe.models.skops_file import FILE, load
@@ -83,7 +83,7 @@ class _SklearnFamily(MatrixFamily, ABC):
         estimator_class = self._chosen(spec.params, spec.kind)
         labels, weights = _labels(train, spec.kind), _weights(train, spec)
         params = {**self._derived(spec), **spec.params}
-        with _refusals(), _blas_threads(spec.threads):
+        with _refusals(), one_blas_thread():
             steps, x = self._prepared(train.x)
             estimator = estimator_class(**params)
             preparation = pipelines.Pipeline([*steps, ("model", "passthrough")])
@@ -255,9 +255,3 @@ def _refusals() -> Iterator[None]:
         yield
     except (ValueError, TypeError) as error:
         raise ModelError("scikit-learn refused to fit", found=str(error), next_step="check model.params") from error
-
-
-def _blas_threads(threads: int) -> Any:
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(threads or None)

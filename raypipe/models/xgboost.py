@@ -28,6 +28,8 @@ from raypipe.models.protocol import FitSpec, History, MatrixFamily, OnRound
 FILE = "model.ubj"
 # These tree methods work on quantised values, which take a quarter of the memory.
 QUANTISED = {"auto", "hist"}
+# Training rows of the learning curve; an AUC of all rows would take longer than the trees themselves.
+CURVE_ROWS = 100_000
 # The default objective of each kind of label, and the beginnings of all that give probabilities or the label's numbers.
 DEFAULT_OBJECTIVE = {"binary": "binary:logistic", "number": "reg:squarederror"}
 OBJECTIVES = {"binary": ("binary:logistic", "reg:logistic"), "number": ("reg:", "count:")}
@@ -74,12 +76,11 @@ class XGBoost(MatrixFamily):
         curves: dict[str, dict[str, list[float]]] = {}
         try:
             with _parameters_must_be_known(xgboost):
-                matrices = _matrices(xgboost, train, validation, params)
                 booster = xgboost.train(
                     params,
-                    matrices["train"],
+                    _matrix(xgboost, train, params),
                     num_boost_round=spec.rounds,
-                    evals=[(data, name) for name, data in matrices.items()],
+                    evals=_judged(xgboost, train, validation),
                     early_stopping_rounds=spec.early_stopping_rounds or None,
                     evals_result=curves,
                     callbacks=_callbacks(xgboost, spec.on_round, validation),
@@ -235,16 +236,25 @@ def _over_workers(xgboost: ModuleType, *values: float) -> list[float]:
     return [float(total) for total in totals]
 
 
-def _matrices(xgboost: ModuleType, train: Matrix, validation: Matrix, params: Mapping[str, Any]) -> dict[str, Any]:
+def _matrix(xgboost: ModuleType, train: Matrix, params: Mapping[str, Any]) -> Any:
+    """Return the rows to boost on, quantised where the tree method works on quantised values."""
     quantised = params.get("tree_method", "auto") in QUANTISED and params.get("booster", "gbtree") != "gblinear"
-    kind = xgboost.QuantileDMatrix if quantised else xgboost.DMatrix
-    options = {"max_bin": params["max_bin"]} if quantised and "max_bin" in params else {}
-    matrices = {"train": kind(train.x, label=train.y, **options)}
+    if not quantised:
+        return xgboost.DMatrix(train.x, label=train.y)
+    options = {"max_bin": params["max_bin"]} if "max_bin" in params else {}
+    return xgboost.QuantileDMatrix(train.x, label=train.y, **options)
+
+
+def _judged(xgboost: ModuleType, train: Matrix, validation: Matrix) -> list[tuple[Any, str]]:
+    """Return the rows that are judged after every round: a sample of the training rows, all validation rows.
+
+    Not quantised: XGBoost would turn every bin back into a value in every round.
+    """
+    step = -(-len(train) // CURVE_ROWS) or 1
+    parts = [(train.x[::step], train.y[::step], "train")]
     if len(validation):
-        # Validation rows are quantised with the bins of the training rows.
-        reference = {"ref": matrices["train"]} if quantised else {}
-        matrices["validation"] = kind(validation.x, label=validation.y, **reference, **options)
-    return matrices
+        parts.append((validation.x, validation.y, "validation"))
+    return [(xgboost.DMatrix(x, label=y), name) for x, y, name in parts]
 
 
 def _kind(booster: Any) -> str:

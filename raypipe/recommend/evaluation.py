@@ -78,7 +78,7 @@ def evaluate(
     possible = np.minimum(k, _sizes(held)).astype(np.float64)
     prepared: dict[str, metrics.Metric] = {name: metrics.mean_of(values) for name, values in quality.items()}
     hits = quality["precision"] * k
-    prepared["precision_of_possible"] = lambda weights: float(np.dot(weights, hits) / np.dot(weights, possible))
+    prepared["precision_of_possible"] = lambda weights: metrics.dot(weights, hits) / metrics.dot(weights, possible)
     intervals = metrics.intervals(prepared, len(top), resamples, seed)
     recommended = len(np.unique(top[top >= 0]))
     return {

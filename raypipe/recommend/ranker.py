@@ -71,7 +71,7 @@ class Candidates:
 
 
 class Ranker:
-    """A recommender at a point in time. One process uses it from one thread.
+    """A recommender at a point in time. One thread uses it.
 
     A user is recommended unread items of the own brand that were published before this time and are young enough. Users
     without a history get the popular items of the brand, with the own category first.

@@ -1,11 +1,13 @@
-"""Score slices on a pool of Ray actors; only slices and receipts cross the object store.
+"""Score slices on a pool of Ray actors; only the manifest, slices and receipts cross the object store.
 
 docs/decisions/0008-scoring-pool.md measures why these are plain actors and not a Ray Data dataset.
 """
 
+from __future__ import annotations
+
 import platform
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +16,8 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayActorError
 
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.cluster.runtime import node_cpus, plain_errors, room
+from raypipe.cluster.connection import node_cpus, room
+from raypipe.cluster.worker_errors import plain_errors
 from raypipe.data.slices import Slice
 from raypipe.errors import ModelError, UsageError
 from raypipe.score.ledger import Receipt
@@ -41,24 +44,23 @@ class PoolSize:
 class _Actor:
     """Loads the model at its first call, so that a failure there is raised like any other error."""
 
-    def __init__(self, endpoint: Endpoint, manifest: str, cpus: int) -> None:
+    def __init__(self, endpoint: Endpoint, cpus: int) -> None:
         self._endpoint = endpoint
-        self._manifest = manifest
         self._cpus = cpus
         self._loaded: SliceScorer | None = None
 
-    def ready(self) -> None:
+    def ready(self, manifest: str) -> None:
         """Load and check the model."""
-        self._scorer()
+        self._scorer(manifest)
 
-    def score(self, piece: Slice) -> str:
+    def score(self, manifest: str, piece: Slice) -> str:
         """Score a slice and return the receipt as JSON."""
-        return self._scorer().score(piece).to_json()
+        return self._scorer(manifest).score(piece).to_json()
 
-    def _scorer(self) -> SliceScorer:
+    def _scorer(self, manifest: str) -> SliceScorer:
         if self._loaded is None:
             try:
-                self._loaded = SliceScorer(self._endpoint, Manifest.from_json(self._manifest), self._cpus)
+                self._loaded = SliceScorer(self._endpoint, Manifest.from_json(manifest), self._cpus)
             except ModelError as error:
                 # The driver has read the same artifact, so the fault may be this machine's.
                 error.problem = f"{error.problem}, on the node {platform.node()}"
@@ -66,38 +68,73 @@ class _Actor:
         return self._loaded
 
 
-def score_slices(endpoint: Endpoint, manifest: Manifest, slices: Iterable[Slice], size: PoolSize) -> Iterator[Receipt]:
-    """Score the slices in parallel and yield each receipt as it comes.
+class Pool:
+    """A pool of actors for one run. Their processes start at once, while the run is still planned.
 
     Raises:
         UsageError: an actor needs more CPUs than a node has.
-        RaypipeError: an actor failed for a reason that does not pass.
     """
-    queue = deque(slices)
-    count = _actors(len(queue), size)
-    kind = ray.remote(_Actor).options(num_cpus=size.cpus, max_restarts=size.restarts, max_task_retries=size.restarts)
-    pool: list[Any] = [kind.remote(endpoint, manifest.to_json(), size.cpus) for _ in range(count)]
-    # An actor gets a slice when it is ready, so that an actor without a node delays no slice.
-    working = {actor.ready.remote(): actor for actor in pool}
-    scoring = 0
-    try:
+
+    def __init__(self, endpoint: Endpoint, size: PoolSize) -> None:
+        self._endpoint = endpoint
+        self._size = size
+        self._fitting = _fitting(size)
+        self._actors = [self._actor() for _ in range(min(self._fitting, size.largest or self._fitting))]
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all actors."""
+        self._end(self._actors)
+
+    def score(self, manifest: Manifest, slices: Sequence[Slice]) -> Iterator[Receipt]:
+        """Score the slices in parallel and yield each receipt as it comes.
+
+        Raises:
+            RaypipeError: an actor failed for a reason that does not pass.
+        """
+        queue = deque(slices)
+        self._resize(len(queue))
+        shared = ray.put(manifest.to_json())
+        # An actor gets a slice when it is ready, so that an actor without a node delays no slice.
+        working = {actor.ready.remote(shared): actor for actor in self._actors}
+        scoring = 0
         while queue or scoring:
-            with plain_errors(), _named_deaths(size):
+            with plain_errors(), _named_deaths(self._size):
                 (done,), _ = ray.wait(list(working), num_returns=1)
                 receipt = ray.get(done)
             free = working.pop(done)
             scoring -= receipt is not None
             if queue:
-                working[free.score.remote(queue.popleft())] = free
+                working[free.score.remote(shared, queue.popleft())] = free
                 scoring += 1
             else:
                 # Frees its CPUs, and on an autoscaling cluster its node.
-                ray.kill(free)
+                self._end([free])
             if receipt is not None:
                 yield Receipt.from_json(receipt)
-    finally:
-        for actor in pool:
+
+    def _resize(self, slices: int) -> None:
+        """End the actors that no slice is left for; start those for which a cluster has to grow."""
+        self._end(self._actors[slices:])
+        wanted = min(slices, self._size.largest or self._fitting)
+        self._actors += [self._actor() for _ in range(wanted - len(self._actors))]
+
+    def _end(self, actors: Sequence[Any]) -> None:
+        for actor in actors:
             ray.kill(actor)
+        self._actors = [actor for actor in self._actors if actor not in actors]
+
+    def _actor(self) -> Any:
+        size = self._size
+        kind = ray.remote(_Actor).options(
+            num_cpus=size.cpus, max_restarts=size.restarts, max_task_retries=size.restarts
+        )
+        return kind.remote(self._endpoint, size.cpus)
 
 
 @contextmanager
@@ -113,7 +150,8 @@ def _named_deaths(size: PoolSize) -> Iterator[None]:
         ) from error
 
 
-def _actors(slices: int, size: PoolSize) -> int:
+def _fitting(size: PoolSize) -> int:
+    """Return the number of actors that the nodes hold."""
     nodes = node_cpus(size.cpus)
     fitting = room(nodes, size.cpus)
     if fitting < 1:
@@ -122,4 +160,4 @@ def _actors(slices: int, size: PoolSize) -> int:
             found=f"score.actors.cpus = {size.cpus}",
             allowed=f"at most {max(nodes)}",
         )
-    return max(1, min(slices, size.largest or fitting))
+    return fitting

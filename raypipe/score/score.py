@@ -3,8 +3,8 @@
 champion → manifest → lock → slices → staging → ledger → gate → drift → swap → commit
 """
 
-import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -24,9 +24,8 @@ from raypipe.registry import models
 from raypipe.score import admission, permissions, prepare, run_drift, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
-from raypipe.score.pool import PoolSize, score_slices
-from raypipe.score.run import PublishedRun, execute
-from raypipe.score.worker import SliceScorer
+from raypipe.score.run import PublishedRun, Scorer, execute
+from raypipe.score.threads import Threads, warm_up
 
 
 @dataclass(frozen=True)
@@ -61,20 +60,22 @@ def score(
     Raises:
         Denied: the user lacks a grant that the run needs.
     """
-    with Client(endpoint) as client, runtime.session(endpoint, loaded.config.ray) as workers:
+    config = loaded.config
+    with Client(endpoint) as client, runtime.session(endpoint, config.ray) as session:
         progress("plan", 0, 1)
         permissions.require(client, loaded)
         population = prepare.population(client, loaded, day)
-        model = models.find(client, loaded.config.pipeline, reference)
+        model = models.find(client, config.pipeline, reference)
         models.require_artifact(model)
-        # The actors load the model itself, and first score its golden rows.
+        # The workers load the model itself, and first score its golden rows.
         card = load_card(model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version)
-        _require_cluster(workers)
-        if not take_over:
-            lock.require_free(client, loaded.config.pipeline)
-        manifest = prepare.manifest(client, loaded, model, card, population, write=True)
-        exclusion.require_at_rest(client, manifest.date, manifest.pinned)
-        return _execute(client, loaded.config, manifest, workers, progress, take_over)
+        # Refuses an unusable cluster before anything is written.
+        with _scorer(endpoint, config, session, model.artifact_uri, model.artifact_sha256) as scorer:
+            if not take_over:
+                lock.require_free(client, config.pipeline)
+            manifest = prepare.manifest(client, loaded, model, card, population, write=True)
+            exclusion.require_at_rest(client, manifest.date, manifest.pinned)
+            return _execute(client, config, manifest, scorer, progress, take_over)
 
 
 def resume(
@@ -85,7 +86,7 @@ def resume(
     Raises:
         UsageError: there is no such run, or it is finished.
     """
-    with Client(endpoint) as client, runtime.session(endpoint, loaded.config.ray) as workers:
+    with Client(endpoint) as client, runtime.session(endpoint, loaded.config.ray) as session:
         run = runs.find(client, run_id)
         # Checked again under the lock; here before a cluster is used.
         admission.require_unfinished(run)
@@ -96,37 +97,41 @@ def resume(
             pipeline=manifest.pipeline,
             version=manifest.model_version,
         )
-        _require_cluster(workers)
-        return _execute(client, loaded.config, manifest, workers, progress, take_over)
+        with _scorer(endpoint, loaded.config, session, manifest.artifact_uri, manifest.artifact_sha256) as scorer:
+            return _execute(client, loaded.config, manifest, scorer, progress, take_over)
+
+
+@contextmanager
+def _scorer(
+    endpoint: Endpoint, config: PipelineConfig, session: runtime.Session, uri: str, sha256: str
+) -> Iterator[Scorer]:
+    """Yield the scorer of a run: Ray's actors, or threads where no Ray is named or connected.
+
+    Both get ready while the run is planned: the actors' processes start, or the library of the model is imported.
+    """
+    actors = config.score.actors
+    if not session.is_wanted:
+        warm_up(uri, sha256)
+        yield partial(Threads(actors.max, actors.cpus, config.ray.cpus).score, endpoint)
+        return
+    session.ready()
+    from raypipe.score.pool import Pool, PoolSize
+
+    with Pool(endpoint, PoolSize(actors.max, actors.cpus, actors.restarts)) as pool:
+
+        def score_slices(manifest: Manifest, slices: Sequence[Slice]) -> Iterator[Receipt]:
+            session.ready()
+            yield from pool.score(manifest, slices)
+            # The rest is ClickHouse's work.
+            pool.close()
+            session.release()
+
+        yield score_slices
 
 
 def _execute(
-    client: Client,
-    config: PipelineConfig,
-    manifest: Manifest,
-    workers: runtime.Session,
-    progress: Progress,
-    take_over: bool,
+    client: Client, config: PipelineConfig, manifest: Manifest, scorer: Scorer, progress: Progress, take_over: bool
 ) -> ScoreResult:
-    actors = config.score.actors
-    size = PoolSize(actors.max, actors.cpus, actors.restarts)
-
-    def scorer(manifest: Manifest, slices: Sequence[Slice]) -> Iterator[Receipt]:
-        if len(slices) == 1 and workers.starts_here:
-            # One slice is done before a Ray on this machine has started.
-            yield SliceScorer(client.endpoint, manifest, os.cpu_count() or 1).score(slices[0])
-            return
-        workers.ready()
-        yield from score_slices(client.endpoint, manifest, slices, size)
-        # The rest is ClickHouse's work.
-        workers.release()
-
     monitor = partial(run_drift.measure, client, config.monitor)
     published = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitor)
     return ScoreResult(published, manifest)
-
-
-def _require_cluster(workers: runtime.Session) -> None:
-    """Refuse an unusable cluster before anything is written; a Ray of the run's own starts when needed."""
-    if not workers.starts_here:
-        workers.ready()

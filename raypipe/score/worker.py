@@ -7,7 +7,7 @@ import os
 import resource
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -42,12 +42,22 @@ Scores = npt.NDArray[np.float32]
 
 
 class SliceScorer:
-    """Scores slices one after the other, with `threads` for the model and for the server's side of a read."""
+    """Scores slices one after the other.
 
-    def __init__(self, endpoint: Endpoint, manifest: Manifest, threads: int) -> None:
+    Args:
+        threads: threads of the model, and of the server's side of a read.
+        going: called before each batch; raises an error to give the slice up.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, manifest: Manifest, threads: int, going: Callable[[], None] = lambda: None
+    ) -> None:
         self._manifest = manifest
         self._threads = threads
+        self._going = going
         self._client = Client(endpoint)
+        # Arrow's own allocator keeps some 50 MB per thread of what it has freed.
+        pa.set_memory_pool(pa.system_memory_pool())
         # Loading checks every byte and scores the golden rows again: this machine's libraries may differ.
         self._package = load_package(manifest.artifact_uri, manifest.artifact_sha256, only_scores=True)
         self._package.model.set_threads(threads)
@@ -55,7 +65,7 @@ class SliceScorer:
     def score(self, piece: Slice) -> Receipt:
         """Score a slice and write it into the ledger; after an error that passes, begin the slice again."""
         receipt = retry.repeat(
-            lambda: _Attempt(self._client, self._manifest, self._package, piece, self._threads).run(),
+            lambda: _Attempt(self._client, self._manifest, self._package, piece, self._threads, self._going).run(),
             attempts=SLICE_ATTEMPTS,
         )
         ledger.record(self._client, self._manifest.run_id, receipt)
@@ -65,12 +75,21 @@ class SliceScorer:
 class _Attempt:
     """One attempt at one slice; its rows have the attempt's number, so attempts never mix."""
 
-    def __init__(self, client: Client, manifest: Manifest, package: Package, piece: Slice, threads: int) -> None:
+    def __init__(
+        self,
+        client: Client,
+        manifest: Manifest,
+        package: Package,
+        piece: Slice,
+        threads: int,
+        going: Callable[[], None],
+    ) -> None:
         self._client = client
         self._manifest = manifest
         self._model = package.model
         self._piece = piece
         self._threads = threads
+        self._going = going
         self._width = len(package.contract.columns)
         self._at = manifest.day_end
         self._tally = Tally(package.bins)
@@ -120,6 +139,7 @@ class _Attempt:
         }
         with self._client.stream(sql, parameters, settings) as (_, batches):
             while True:
+                self._going()
                 with self._timed("read"):
                     batch = next(batches, None)
                 if batch is None:
@@ -145,7 +165,8 @@ class _Attempt:
         usable = _in_range(scores, self._manifest.score_range) & _keyed(batch, self._manifest.keys)
         if not usable.all():
             self._reject(batch, scores, np.flatnonzero(~usable), first)
-            table, scores = table.filter(pa.array(usable)), scores[usable]
+        # A copy, too: columns of the batch would keep its matrix in memory until the chunk is staged.
+        table, scores = table.filter(pa.array(usable)), scores[usable]
         self._staged_checksum = _add(self._staged_checksum, table.column(KEY_HASH))
         return table.drop_columns([KEY_HASH]).append_column("score", pa.array(scores))
 

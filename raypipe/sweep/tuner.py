@@ -22,7 +22,8 @@ from ray.tune.error import TuneError
 from ray.tune.schedulers import ASHAScheduler
 
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.cluster.runtime import node_cpus, quiet_libraries, room
+from raypipe.cluster.connection import node_cpus, room
+from raypipe.cluster.runtime import quiet_libraries
 from raypipe.errors import ConfigError
 from raypipe.registry.trials import FinishedTrial, TrialRuns
 from raypipe.sweep import sampler

@@ -150,11 +150,11 @@ def _stdout(log: Path) -> Path:
 
 @contextmanager
 def started(publisher: FittedPublisher, log: Path, *arguments: str, **variables: str) -> Iterator[Command]:
-    """Start a command as a process, and kill what remains of it at the end."""
+    """Start a command on a Ray of its own, as a process, and kill what remains of it at the end."""
     with log.open("wb") as stderr, _stdout(log).open("wb") as stdout:
         process = subprocess.Popen(
             publisher.command(*arguments),
-            env={**publisher.environment(), **variables},
+            env={**publisher.environment(), "RAY_ADDRESS": "local", **variables},
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,

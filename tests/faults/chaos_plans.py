@@ -101,7 +101,7 @@ class Round:
     """Some commands and their faults, drawn in advance.
 
     Attributes:
-        is_on_ray: whether Ray's actors score, and not the driver.
+        is_on_ray: whether Ray's actors score, and not threads.
         ending: the first command after the faults.
         cleans_first: whether `doctor --clean` comes before a take-over, where the ending is refused.
     """
@@ -114,7 +114,7 @@ class Round:
     cleans_first: bool
 
     def __str__(self) -> str:
-        where = "on Ray" if self.is_on_ray else "in the driver"
+        where = "on Ray" if self.is_on_ray else "on threads"
         return f"round {self.number} {where} {' '.join(self.overrides)}: " + "; ".join(map(str, self.tries))
 
 

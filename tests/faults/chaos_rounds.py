@@ -24,7 +24,7 @@ from tests.conftest import FittedPublisher
 from tests.faults.actors import Command, kill, started
 from tests.faults.chaos_judge import STATE, Tally, compare
 from tests.faults.chaos_plans import TAKING_OVER, WIRE, Fault, Round, Try
-from tests.faults.disturbed import AHEAD, SCORER, WITHOUT
+from tests.faults.disturbed import AHEAD, WITHOUT
 from tests.faults.forked import forked
 from tests.faults.oracle import own_tables
 from tests.faults.proxy import Proxy, Rule, proxied
@@ -136,7 +136,7 @@ class Chaos:
     def _started(self, arguments: Sequence[str], ahead: int, faults: Sequence[Fault]) -> Iterator[Running]:
         assert self._plan is not None
         log = self._folder / f"{next(self._logs)}.log"
-        variables = {AHEAD: str(ahead), WITHOUT: self._without, SCORER: "ray" if self._plan.is_on_ray else "driver"}
+        variables = {AHEAD: str(ahead), WITHOUT: self._without}
         with proxied(self._publisher.endpoint.url) as proxy:
             endpoint = replace(self._publisher.endpoint, url=proxy.url)
             through = Disturbed(endpoint, self._publisher.artifacts, self._plan.overrides)
@@ -151,7 +151,7 @@ class Chaos:
     def _process(
         self, through: Disturbed, log: Path, arguments: Sequence[str], variables: Mapping[str, str]
     ) -> AbstractContextManager[Command]:
-        if variables[SCORER] == "ray":
+        if self._plan and self._plan.is_on_ray:
             return started(through, log, *arguments, **variables)
         return forked(log, through.command(*arguments), {**through.environment(), **variables})
 

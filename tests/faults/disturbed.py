@@ -1,9 +1,8 @@
-"""Run raypipe's command line as on a host with a wrong clock, without Ray, or with a guard switched off.
+"""Run raypipe's command line as on a host with a wrong clock, or with a guard switched off.
 
-CHAOS_AHEAD=600 CHAOS_SCORER=driver python -m tests.faults.disturbed score churn
+CHAOS_AHEAD=600 python -m tests.faults.disturbed score churn
 
 CHAOS_AHEAD: seconds that the clock of this process is ahead; negative where it is behind.
-CHAOS_SCORER: `driver` scores all slices in this process instead of Ray's.
 CHAOS_WITHOUT: a guard of GUARDS.
 """
 
@@ -11,22 +10,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from raypipe.cli.main import main
 from raypipe.clickhouse import lock, swaps
-from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.cluster.runtime import Session
-from raypipe.data.slices import Slice
-from raypipe.score import gate, previous, score
-from raypipe.score.ledger import Receipt
-from raypipe.score.manifest import Manifest
-from raypipe.score.worker import SliceScorer
+from raypipe.score import gate, previous
 
 AHEAD = "CHAOS_AHEAD"
-SCORER = "CHAOS_SCORER"
 WITHOUT = "CHAOS_WITHOUT"
 
 
@@ -44,17 +36,6 @@ def _set_clock(ahead: timedelta) -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("raypipe.") and getattr(module, "datetime", None) is datetime:
             module.datetime = Wrong  # type: ignore[attr-defined]
-
-
-def _score_here(endpoint: Endpoint, manifest: Manifest, slices: Sequence[Slice], _: object) -> Iterator[Receipt]:
-    own = SliceScorer(endpoint, manifest, 1)
-    for piece in slices:
-        yield own.score(piece)
-
-
-def _without_ray() -> None:
-    _replace(Session, "ready", lambda _: None)
-    _replace(score, "score_slices", _score_here)
 
 
 def _without_fence() -> None:
@@ -77,8 +58,6 @@ GUARDS: dict[str, Callable[[], None]] = {
 def perform() -> None:
     """Run the command of sys.argv, disturbed as the environment says."""
     _set_clock(timedelta(seconds=float(os.environ.get(AHEAD, 0))))
-    if os.environ.get(SCORER) == "driver":
-        _without_ray()
     if guard := os.environ.get(WITHOUT):
         GUARDS[guard]()
     main()

@@ -20,6 +20,7 @@ from raypipe.score import prepare, run_drift, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.run import PublishedRun, execute
+from raypipe.score.threads import Threads
 from raypipe.score.worker import SliceScorer
 from tests.conftest import FittedPublisher
 
@@ -82,13 +83,21 @@ def planned(publisher: FittedPublisher, day: date, *overrides: str) -> Manifest:
         return prepare.manifest(client, config, model, card, people, write=True)
 
 
-def in_process(publisher: FittedPublisher, manifest: Manifest, *, take_over: bool = False) -> PublishedRun:
+def in_process(
+    publisher: FittedPublisher, manifest: Manifest, *, take_over: bool = False, threads: Threads | None = None
+) -> PublishedRun:
     """A run in this process, without Ray, so that a test can switch a guard off; everything else is the real thing.
 
     Everything else is real. `publisher.endpoint` may be a proxy.
+
+    Args:
+        threads: Score on these; without them, one slice after the other in the caller's thread.
     """
 
     def scorer(manifest: Manifest, slices: Sequence[Slice]) -> Iterator[Receipt]:
+        if threads is not None:
+            yield from threads.score(publisher.endpoint, manifest, slices)
+            return
         own = SliceScorer(publisher.endpoint, manifest, 1)
         for piece in slices:
             yield own.score(piece)

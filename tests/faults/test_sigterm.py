@@ -33,7 +33,7 @@ def command(night: Night, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def stopped_at(night: Night, rule: Rule, log: Path, *, code: str = "") -> int:
+def stopped_at(night: Night, rule: Rule, log: Path, *, code: str = "", ray: str = "") -> int:
     """Send SIGTERM to `raypipe score` when a request is hit, and return the exit code."""
     with proxied(night.publisher.endpoint.url) as proxy:
         through = replace(night.publisher, endpoint=replace(night.publisher.endpoint, url=proxy.url))
@@ -42,7 +42,8 @@ def stopped_at(night: Night, rule: Rule, log: Path, *, code: str = "") -> int:
         if code:
             line[1:3] = ["-c", code]
         with log.open("wb") as stderr:
-            process = subprocess.Popen(line, env=through.environment(), stdout=subprocess.DEVNULL, stderr=stderr)
+            environment = {**through.environment(), "RAY_ADDRESS": ray}
+            process = subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=stderr)
         assert rule.hit.wait(PATIENCE), log.read_text()
         process.send_signal(signal.SIGTERM)
         try:
@@ -113,7 +114,8 @@ def test_sigterm_is_handled_while_ray_scores(fitted_publisher: FittedPublisher, 
     day, log = PUBLISHER_LAST_DATE, tmp_path / "log"
     with Client(fitted_publisher.endpoint) as client:
         night = Night(fitted_publisher, client)
-        assert stopped_at(night, Rule(b"raypipe_staging_churn_20260131", "hold", skip=7), log) == TERMINATED
+        rule = Rule(b"raypipe_staging_churn_20260131", "hold", skip=7)
+        assert stopped_at(night, rule, log, ray="local") == TERMINATED
         run = newest(client, day)
         assert (run.status, lock.holder(client, "churn")) == (runs.INTERRUPTED, None)
         done = command(night, "resume", run.run_id)

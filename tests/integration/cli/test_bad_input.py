@@ -29,7 +29,7 @@ from raypipe.clickhouse.embedded import lease, start
 from raypipe.clickhouse.embedded.folder import EngineState, Folder
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier
-from raypipe.cluster import runtime
+from raypipe.cluster import connection
 from raypipe.config.load import load_pipeline
 from raypipe.evaluation.decision import Decision
 from raypipe.fit import labelled, rivals, training_table
@@ -492,7 +492,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr(runtime, "_connect", refuse)
+    monkeypatch.setattr(connection, "connect", refuse)
 
 
 class TestEmbedded:

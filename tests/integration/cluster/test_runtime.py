@@ -47,7 +47,7 @@ def test_a_ray_that_cannot_leave_it_out_starts_all_the_same() -> None:
 
 FAILING = """
 import logging, os, sys
-from raypipe.cluster import runtime
+from raypipe.cluster import connection, runtime
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.shared import RayConfig
 from raypipe.errors import ClusterError
@@ -64,7 +64,7 @@ os.environ["RAY_TMPDIR"] = sys.argv[1]
 with runtime.session(Endpoint.parse("http://default@127.0.0.1:1/default"), RayConfig(cpus=1)) as session:
     try:
         session.ready()
-        print("nodes", runtime.node_cpus(1))
+        print("nodes", connection.node_cpus(1))
     except ClusterError as error:
         print("error:", error)
 """
@@ -93,11 +93,11 @@ def test_a_ray_that_does_not_start_is_an_error_with_the_load_of_the_machine(tmp_
 
 
 CPUS = """
-from raypipe.cluster import runtime
+from raypipe.cluster import connection
 import ray
 
 ray.init(address="local", num_cpus={cpus}, include_dashboard=False)
-print("cpus", runtime.node_cpus(3))
+print("cpus", connection.node_cpus(3))
 ray.shutdown()
 """
 
@@ -108,3 +108,34 @@ def test_a_head_without_cpus_has_workers_still_to_come(cpus: int, expected: str)
         [sys.executable, "-c", CPUS.format(cpus=cpus)], capture_output=True, text=True, check=True, cwd=Path.cwd()
     )
     assert f"cpus {expected}" in done.stdout
+
+
+NIGHT = """
+from raypipe.cluster import runtime
+from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.config.shared import RayConfig
+import ray
+
+def node(cpus):
+    with runtime.session(Endpoint.parse("http://default@127.0.0.1:1/default"), RayConfig(cpus=cpus)) as session:
+        session.ready()
+        return ray.get_runtime_context().get_node_id()
+
+with runtime.kept():
+    first, second, other = node(1), node(1), node(2)
+print("the same", first == second)
+print("with other cpus", first == other)
+runtime._closing.join()
+print("connected", ray.is_initialized())
+print("without keeping it", node(2) == other)
+"""
+
+
+def test_the_sessions_of_a_night_share_one_ray_as_long_as_they_want_the_same() -> None:
+    done = subprocess.run([sys.executable, "-c", NIGHT], capture_output=True, text=True, check=True, cwd=Path.cwd())
+    assert done.stdout.splitlines() == [
+        "the same True",
+        "with other cpus False",
+        "connected False",
+        "without keeping it False",
+    ]

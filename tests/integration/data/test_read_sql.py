@@ -17,7 +17,7 @@ import ray.exceptions
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.cluster import runtime
+from raypipe.cluster.worker_errors import plain_errors
 from raypipe.data import source
 from raypipe.data.slices import cut
 from raypipe.data.source import SlicedQuery, read_sql
@@ -120,7 +120,7 @@ def test_slices_that_yield_nothing_beside_others_do_not_spoil_the_schema(ray_ses
 def test_an_error_of_the_server_comes_out_of_ray_as_the_servers(ray_session: None, facts: Client) -> None:
     sql = "SELECT user, throwIf(brand = 6, 'the cup is broken') AS t FROM facts WHERE {slice}"
     dataset = read_sql(sql, facts.endpoint, table="facts", slice_rows=2_000)
-    with pytest.raises(ServerError, match="the cup is broken") as failed, runtime.plain_errors():
+    with pytest.raises(ServerError, match="the cup is broken") as failed, plain_errors():
         dataset.materialize()
     assert type(failed.value) is ServerError
     assert failed.value.code == 395
@@ -129,7 +129,7 @@ def test_an_error_of_the_server_comes_out_of_ray_as_the_servers(ray_session: Non
 def test_an_error_in_the_middle_of_a_stream_comes_out_of_ray_as_the_servers(ray_session: None, facts: Client) -> None:
     sql = "SELECT number, throwIf(number = 3000000, 'the cup is broken') FROM numbers(5000000)"
     dataset = read_sql(sql, facts.endpoint)
-    with pytest.raises(ServerError, match="the cup is broken") as failed, runtime.plain_errors():
+    with pytest.raises(ServerError, match="the cup is broken") as failed, plain_errors():
         dataset.materialize()
     assert failed.value.code == 395
 
@@ -184,7 +184,7 @@ def test_an_error_that_is_not_raypipes_passes_as_ray_raised_it(ray_session: None
     def broken(row: dict[str, Any]) -> dict[str, Any]:
         raise ZeroDivisionError("a bug")
 
-    with pytest.raises(ray.exceptions.RayError, match="a bug"), runtime.plain_errors():
+    with pytest.raises(ray.exceptions.RayError, match="a bug"), plain_errors():
         ray.data.range(1).map(broken).materialize()
 
 

@@ -73,37 +73,21 @@ class Failing(Datasource):  # type: ignore[misc]
         return [ReadTask(read, BlockMetadata(None, None, None, None))]
 
 
-def _fit(rows: Any = TRAIN, *, spec: FitSpec = SPEC, workers: int = 0, cpus: int = 1, family: str = FAMILY) -> Any:
+def _fit(rows: Any = TRAIN, *, spec: FitSpec = SPEC, workers: int = 1, family: str = FAMILY) -> Any:
     dataset = _dataset(rows) if isinstance(rows, Matrix) else rows
-    validation = _dataset(VALIDATION)
-    return train(family, spec, dataset, validation, workers=workers, cpus_per_worker=cpus, progress=lambda *_: None)
+    return train(family, spec, dataset, _dataset(VALIDATION), workers=workers, cpus_per_worker=1)
 
 
-def test_a_fit_in_this_process_equals_the_family_on_its_own() -> None:
+def test_a_worker_fits_the_same_model_as_this_process() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    ours = set(Path(tempfile.gettempdir()).glob("raypipe-fit-*"))
     fitted = _fit()
     alone, history = XGBoost().fit(TRAIN, VALIDATION, SPEC)
     scores = XGBoost().from_files(fitted.files).predict(VALIDATION.x)
     assert np.array_equal(scores, alone.predict(VALIDATION.x))
     assert (fitted.history["rows"], fitted.history["rounds"]) == (len(TRAIN), history.rounds)
-
-
-def test_a_worker_fits_the_same_model() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    ours = set(Path(tempfile.gettempdir()).glob("raypipe-fit-*"))
-    scores = [XGBoost().from_files(_fit(workers=count).files).predict(VALIDATION.x) for count in (0, 1)]
-    assert np.array_equal(*scores)
     assert signal.getsignal(signal.SIGINT) is before
     assert set(Path(tempfile.gettempdir()).glob("raypipe-fit-*")) == ours
-
-
-def test_progress_is_told_in_words() -> None:
-    stages: list[tuple[str, int, int]] = []
-
-    def progress(*stage: Any) -> None:
-        stages.append(stage)
-
-    train(FAMILY, SPEC, _dataset(TRAIN), _dataset(VALIDATION), workers=0, cpus_per_worker=1, progress=progress)
-    assert stages == [("fitting on 600 rows, 600 for validation, 3 features", 0, 0)]
 
 
 def test_blocks_without_rows_are_passed_over() -> None:
@@ -117,14 +101,9 @@ def test_as_many_workers_as_cpus_are_refused_before_they_could_wait_for_ever() -
     assert "at most 1 workers of 1" in str(caught.value)
 
 
-def test_what_the_family_refuses_comes_out_as_it_was_raised() -> None:
-    with pytest.raises(ConfigError, match="max_dpeth"):
-        _fit(spec=replace(SPEC, params={**SPEC.params, "max_dpeth": 3}))
-
-
 def test_what_a_worker_refuses_comes_out_as_it_was_raised() -> None:
     with pytest.raises(ConfigError, match="max_dpeth") as caught:
-        _fit(spec=replace(SPEC, params={**SPEC.params, "max_dpeth": 3}), workers=1)
+        _fit(spec=replace(SPEC, params={**SPEC.params, "max_dpeth": 3}))
     assert type(caught.value) is ConfigError
     assert "Traceback" not in str(caught.value)
 

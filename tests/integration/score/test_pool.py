@@ -19,8 +19,9 @@ from raypipe.errors import ModelError, UsageError
 from raypipe.project import shipped
 from raypipe.registry import models
 from raypipe.score import prepare, staging
+from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
-from raypipe.score.pool import PoolSize, score_slices
+from raypipe.score.pool import Pool, PoolSize
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 
 SIZE = PoolSize(largest=None, cpus=1, restarts=1)
@@ -42,6 +43,12 @@ def manifest(fitted_publisher: FittedPublisher) -> Iterator[Manifest]:
             staging.drop(client, planned)
 
 
+def scored(publisher: FittedPublisher, manifest: Manifest, size: PoolSize = SIZE) -> list[Receipt]:
+    """Score all slices on a pool of this size."""
+    with Pool(publisher.endpoint, size) as pool:
+        return list(pool.score(manifest, manifest.slicing.slices))
+
+
 def _cpus_come_back() -> bool:
     """Whether the actors give their CPUs back; Ray tells a moment later."""
     tick = threading.Event()
@@ -54,7 +61,7 @@ def _cpus_come_back() -> bool:
 
 def test_every_slice_is_scored_once(fitted_publisher: FittedPublisher, manifest: Manifest) -> None:
     slices = manifest.slicing.slices
-    receipts = list(score_slices(fitted_publisher.endpoint, manifest, slices, SIZE))
+    receipts = scored(fitted_publisher, manifest)
     assert sorted(receipt.slice for receipt in receipts) == [piece.index for piece in slices]
     assert sum(receipt.rows_read for receipt in receipts) == manifest.source_rows
 
@@ -62,9 +69,7 @@ def test_every_slice_is_scored_once(fitted_publisher: FittedPublisher, manifest:
 def test_one_actor_scores_them_all_when_there_may_be_only_one(
     fitted_publisher: FittedPublisher, manifest: Manifest
 ) -> None:
-    receipts = list(
-        score_slices(fitted_publisher.endpoint, manifest, manifest.slicing.slices, replace(SIZE, largest=1))
-    )
+    receipts = scored(fitted_publisher, manifest, replace(SIZE, largest=1))
     times = sorted((receipt.started_at, receipt.finished_at) for receipt in receipts)
     assert all(before[1] <= after[0] for before, after in pairwise(times))
 
@@ -73,7 +78,7 @@ def test_more_actors_than_the_cpus_hold_do_not_keep_a_run_waiting(
     fitted_publisher: FittedPublisher, manifest: Manifest
 ) -> None:
     slices = manifest.slicing.slices
-    receipts = list(score_slices(fitted_publisher.endpoint, manifest, slices, replace(SIZE, largest=len(slices))))
+    receipts = scored(fitted_publisher, manifest, replace(SIZE, largest=len(slices)))
     assert len(receipts) == len(slices)
 
 
@@ -81,7 +86,7 @@ def test_an_actor_that_cannot_load_its_model_says_why(fitted_publisher: FittedPu
     changed = replace(manifest, artifact_sha256="0" * 64)
     # On a cluster the folder of artifacts may be missing on one node alone.
     with pytest.raises(ModelError, match=f"is not there, on the node {platform.node()}"):
-        list(score_slices(fitted_publisher.endpoint, changed, manifest.slicing.slices, SIZE))
+        scored(fitted_publisher, changed)
     assert _cpus_come_back()
 
 
@@ -89,7 +94,20 @@ def test_an_actor_asking_for_more_cpus_than_there_are_is_refused(
     fitted_publisher: FittedPublisher, manifest: Manifest
 ) -> None:
     with pytest.raises(UsageError, match="more CPUs than a Ray node has"):
-        list(score_slices(fitted_publisher.endpoint, manifest, manifest.slicing.slices, replace(SIZE, cpus=1000)))
+        scored(fitted_publisher, manifest, replace(SIZE, cpus=1000))
+
+
+def test_a_pool_starts_its_actors_before_it_has_slices_and_ends_those_that_no_slice_is_left_for(
+    fitted_publisher: FittedPublisher, manifest: Manifest
+) -> None:
+    with Pool(fitted_publisher.endpoint, SIZE) as pool:
+        assert len(pool._actors) == ray.cluster_resources()["CPU"] > 1
+        first, *_ = manifest.slicing.slices
+        assert [receipt.slice for receipt in pool.score(manifest, [first])] == [first.index]
+        assert len(pool._actors) == 1
+        # A second run on the same pool.
+        assert len(list(pool.score(manifest, manifest.slicing.slices))) == len(manifest.slicing.slices)
+    assert _cpus_come_back()
 
 
 def test_a_session_leaves_a_ray_that_was_there_before(fitted_publisher: FittedPublisher) -> None:

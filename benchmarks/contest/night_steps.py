@@ -1,0 +1,41 @@
+"""Run one night in this process, and print each step as a line of JSON when it ends.
+
+python -m contest.night_steps URL DATE ARTIFACTS
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import date
+
+from raypipe import night
+from raypipe.clickhouse.connect import connected
+from raypipe.config.load import list_pipelines, load_pipeline
+from raypipe.progress import Progress
+from raypipe.project import shipped
+
+
+def main(url: str, day: str, artifacts: str) -> None:
+    configs = shipped() / "configs"
+    settings = [f"artifacts={artifacts}"]
+    pipelines = {name: load_pipeline(name, configs, overrides=settings, url=url) for name in list_pipelines(configs)}
+    with connected(url) as endpoint:
+        for step in night.run_night(endpoint, pipelines, date.fromisoformat(day), "UTC", told()):
+            print(json.dumps(vars(step), default=str), flush=True)
+
+
+def told() -> Progress:
+    """Return a callback that shows each stage once on stderr."""
+    shown: set[str] = set()
+
+    def tell(stage: str, _done: int, _total: int) -> None:
+        if stage not in shown:
+            shown.add(stage)
+            print(stage, file=sys.stderr, flush=True)
+
+    return tell
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
