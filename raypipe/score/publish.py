@@ -1,4 +1,6 @@
-"""Publish a run: fill a twin of each target from staging, inside ClickHouse, and swap the twin's partition in.
+"""Publish a run: fill a twin of each target inside ClickHouse, and swap the twin's partition in.
+
+A direct run's rows are linked into the twin from their portions; what stands in staging gets its shape here.
 
 Where a target is partitioned by the run's constants, REPLACE PARTITION replaces an earlier run's rows by the new rows
 in one step. Elsewhere (a monthly partition holds many days, or the partition holds rows of others), MOVE PARTITION adds
@@ -19,7 +21,7 @@ from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.statements import Statement
 from raypipe.clickhouse.tables import Table
 from raypipe.errors import ConfigError, GateRefused
-from raypipe.score import publish_sql, runs
+from raypipe.score import portions, publish_sql, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest, PublishTarget
 from raypipe.score.runs import Run
@@ -140,7 +142,9 @@ def _fill(
     parameters = publish_sql.bound(manifest, written)
     columns = _columns(client, sql, parameters, table)
     twins.create(client, twin, target.table, table, manifest.pipeline)
-    twins.fill(client, twin, columns, sql, parameters, FILLING)
+    portions.link(client, twin, manifest, target, [(item.slice, item.attempt) for item in written if item.rows_direct])
+    if any(item.rows_staged for item in written):
+        twins.fill(client, twin, columns, sql, parameters, FILLING)
     filled = count_own(client, manifest, twin, table)
     # Rows without the mark would be swapped in with the others.
     if not filled == rows == count(client, twin, "1", {}):

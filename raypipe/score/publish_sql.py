@@ -1,6 +1,6 @@
 """Fill a target's publish.sql for a run, and count the rows that it must yield."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from raypipe.clickhouse.client import Client
@@ -26,6 +26,26 @@ def fragments(manifest: Manifest) -> dict[str, str]:
         "brand_id": "brand_id" if "brand_id" in columns else "''",
         "level": _level(manifest),
     }
+
+
+def stand_ins(manifest: Manifest) -> dict[str, str]:
+    """Return empty subqueries in place of the run's own tables, which may not exist yet."""
+    return {
+        "staging": _no_rows({**manifest.staged_types, "key_hash": "UInt64"}),
+        "explanations": no_explanations(manifest),
+    }
+
+
+def no_explanations(manifest: Manifest) -> str:
+    """Return an empty subquery in place of the run's explanations."""
+    of_keys = dict(zip(manifest.keys, manifest.key_types, strict=True))
+    return _no_rows({**of_keys, "contributions": "String"})
+
+
+def _no_rows(types: Mapping[str, str]) -> str:
+    # The table function null() would need a grant of its own.
+    columns = [f"defaultValueOfTypeName({literal(kind)}) AS {identifier(name)}" for name, kind in types.items()]
+    return f"(SELECT {', '.join(columns)} WHERE 0)"
 
 
 def bound(manifest: Manifest, written: Sequence[Receipt]) -> dict[str, Any]:

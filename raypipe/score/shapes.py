@@ -1,0 +1,79 @@
+"""Give the rows of a direct run the shape of its targets: the publish statement reads the rows of a request."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from raypipe.artifact.contract import describe_query
+from raypipe.clickhouse import twins
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import Statement, identifier, literal
+from raypipe.clickhouse.tables import Table
+from raypipe.score import portions, publish_sql
+from raypipe.score.chunks import Insert
+from raypipe.score.manifest import Manifest, PublishTarget
+
+# As in filling a twin, the server merges no rows on their way in.
+FILLING = {"optimize_on_insert": 0}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The way of a run's rows into the shape of a target: its publish statement over the rows of a request."""
+
+    manifest: Manifest
+    target: PublishTarget
+    table: Table
+    columns: tuple[str, ...]
+    sql: str
+
+    def portion(self, client: Client, piece: int, attempt: int) -> Insert:
+        """Return the insert into the portion of an attempt at a slice, which creates the table before its first rows.
+
+        It takes narrow rows, as staging would get them.
+        """
+        name = portions.named(self.manifest, self.target, piece, attempt)
+        names = ", ".join(identifier(column) for column in self.columns)
+        (sql,) = client.topology.fill(name, names, self.sql)
+        is_new = True
+
+        def insert(rows: pa.Table, token: str) -> None:
+            nonlocal is_new
+            if is_new:
+                portions.create(client, self.manifest, self.target, self.table, name)
+                is_new = False
+            types = self.manifest.staged_types
+            client.insert_through(sql, _values(self.manifest), rows, types, token=token, settings=FILLING)
+
+        return insert
+
+
+def shapes(client: Client, manifest: Manifest) -> tuple[Shape, ...]:
+    """Return the shapes of a direct run's targets, in their order; none of another run."""
+    return tuple(_shape(client, manifest, target) for target in manifest.targets) if manifest.direct else ()
+
+
+def _shape(client: Client, manifest: Manifest, target: PublishTarget) -> Shape:
+    table = twins.require_swappable(client, target.table)
+    statement = Statement(target.sql, source=f"the publish statement of {target.table}")
+    fragments = {**publish_sql.fragments(manifest), **publish_sql.stand_ins(manifest)}
+    columns = describe_query(client, statement.render(**fragments), _values(manifest))
+    sql = statement.render(**{**fragments, "staging": _request(manifest)})
+    return Shape(manifest, target, table, tuple(columns), sql)
+
+
+def _values(manifest: Manifest) -> dict[str, Any]:
+    low, high = manifest.score_range or (0.0, 0.0)
+    return {**publish_sql.bound(manifest, ()), "lowest_score": low, "highest_score": high}
+
+
+def _request(manifest: Manifest) -> str:
+    """Return the subquery of the rows of a request; a score that its worker should have rejected is an error."""
+    columns = ", ".join(f"{identifier(name)} {kind}" for name, kind in manifest.staged_types.items())
+    if manifest.score_range is None:
+        inside = "isFinite(score)"
+    else:
+        # In the precision of the score, as in the worker. A NaN compares as false with anything.
+        inside = "score >= toFloat32({lowest_score:Float64}) AND score <= toFloat32({highest_score:Float64})"
+    return f"(SELECT * FROM input({literal(columns)}) WHERE NOT throwIf(NOT ({inside}), 'a score is out of range'))"
