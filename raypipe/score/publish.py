@@ -13,14 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raypipe.artifact.contract import describe_query
 from raypipe.clickhouse import mutations, swaps, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.row_policies import require_visible
 from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.statements import Statement
 from raypipe.clickhouse.tables import Table
-from raypipe.errors import ConfigError, GateRefused
+from raypipe.errors import GateRefused
 from raypipe.score import portions, publish_sql, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest, PublishTarget
@@ -140,7 +139,7 @@ def _fill(
         **publish_sql.fragments(manifest)
     )
     parameters = publish_sql.bound(manifest, written)
-    columns = _columns(client, sql, parameters, table)
+    columns = publish_sql.columns(client, sql, parameters, table)
     twins.create(client, twin, target.table, table, manifest.pipeline)
     portions.link(client, twin, manifest, target, [(item.slice, item.attempt) for item in written if item.rows_direct])
     if any(item.rows_staged for item in written):
@@ -156,19 +155,6 @@ def _fill(
             " batch_id, created_at = {run_at:DateTime} and prediction_date = {date:Date}",
         )
     return twins.only_partition(client, twin, table)
-
-
-def _columns(client: Client, sql: str, parameters: dict[str, Any], table: Table) -> list[str]:
-    """Return the columns that the publish statement yields; the target must have each of them."""
-    names = list(describe_query(client, sql, parameters))
-    unknown = sorted(set(names) - {column.name for column in table.columns})
-    if unknown:
-        raise ConfigError(
-            f"The publish statement of {table.name} yields columns that the table does not have",
-            found=", ".join(unknown),
-            allowed=", ".join(column.name for column in table.columns),
-        )
-    return names
 
 
 def remove_earlier(client: Client, run: Manifest | Run, target: str, earlier: Manifest | Run) -> None:

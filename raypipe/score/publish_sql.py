@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from raypipe.artifact.contract import describe_query
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier, literal
-from raypipe.errors import GateRefused
+from raypipe.clickhouse.tables import Table
+from raypipe.errors import ConfigError, GateRefused
 from raypipe.score.ledger import Receipt, attempts
 from raypipe.score.manifest import Manifest, PublishTarget
 
@@ -83,6 +85,19 @@ def expected(client: Client, manifest: Manifest, target: PublishTarget, written:
             next_step="look at the model's output columns in the run's staging table",
         )
     return rows
+
+
+def columns(client: Client, sql: str, parameters: dict[str, Any], table: Table) -> list[str]:
+    """Return the columns that the publish statement yields; the target must have each of them."""
+    names = list(describe_query(client, sql, parameters))
+    unknown = sorted(set(names) - {column.name for column in table.columns})
+    if unknown:
+        raise ConfigError(
+            f"The publish statement of {table.name} yields columns that the table does not have",
+            found=", ".join(unknown),
+            allowed=", ".join(column.name for column in table.columns),
+        )
+    return names
 
 
 def _level(manifest: Manifest) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from raypipe.clickhouse.client import Client, content_token
-from raypipe.errors import ServerError
+from raypipe.errors import GateRefused
 from raypipe.score import direct, gate, ledger, portions, publish, staging
 from raypipe.score.ledger import Receipt, StagedSlice
 from raypipe.score.manifest import PublishTarget
@@ -128,8 +128,8 @@ def test_a_chunk_that_is_sent_twice_stands_once(run: Any) -> None:
 
 
 @pytest.mark.parametrize("score", [1.5, -0.1, float("nan"), float("inf")])
-def test_a_score_that_its_worker_should_have_rejected_is_an_error_of_the_server(run: Any, score: float) -> None:
-    with pytest.raises(ServerError, match="FUNCTION_THROW_IF_VALUE_IS_NON_ZERO"):
+def test_the_server_refuses_a_score_that_its_worker_should_have_rejected(run: Any, score: float) -> None:
+    with pytest.raises(GateRefused, match="outside the range of their kind"):
         inserted(run, 0, 7, ["u1"], score)
     assert portions.counted(run.client, run.manifest) == {(0, 7): (0,)}
 
