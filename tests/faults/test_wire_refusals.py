@@ -13,7 +13,7 @@ from raypipe.clickhouse import lock, retry, server_errors
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.errors import Busy, Denied, GateRefused, ServerError, Transient
-from raypipe.score import chunks, run, runs
+from raypipe.score import chunks, run, runs, worker
 from raypipe.score.manifest import Manifest
 from tests.faults.oracle import own_tables
 from tests.faults.proxy import exception

@@ -31,8 +31,8 @@ EXPLAINED = PublishTarget(
 def run(client: Client, scoring: Make) -> Any:
     """A direct run with a target of a partition per day; the engine would merge users away."""
     client.run(
-        "CREATE TABLE t (company_id String, brand_id String, user_id String, score Float64, why String, batch_id String,"
-        " prediction_date Date)"
+        "CREATE TABLE t (company_id String, brand_id String, user_id String, score Float64, why String,"
+        " batch_id String, prediction_date Date)"
         " ENGINE = ReplacingMergeTree PARTITION BY prediction_date ORDER BY (company_id, brand_id, user_id, batch_id)"
     )
     made = scoring().with_manifest(targets=(TARGET,), direct=True)
