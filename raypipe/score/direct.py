@@ -1,4 +1,4 @@
-"""Decide whether a run is direct: whether each row can get the shape of the targets by itself, while it is scored."""
+"""Decide whether a run is direct: each row gets the shape of the targets by itself, while it is scored."""
 
 import json
 import re

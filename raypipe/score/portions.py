@@ -1,8 +1,8 @@
-"""Portions: the rows of one attempt at a slice in the shape of a target, until publishing links them into the twin.
+"""Portions: the rows of one attempt at a slice in the shape of a target.
 
 A chunk of a direct run gets its target's shape on its way in: the publish statement reads it from the request. So
-publishing moves parts and copies no rows. A portion belongs to one attempt, and only attempts whose receipts count are
-linked: an actor of a dead attempt writes where nobody reads.
+publishing links parts into the twin and copies no rows. A portion belongs to one attempt, and only attempts whose
+receipts count are linked: an actor of a dead attempt writes where nobody reads.
 """
 
 from collections.abc import Collection, Sequence
@@ -83,7 +83,7 @@ def _standing(client: Client, pipeline: str, run_id: str) -> list[str]:
 
 
 def link(client: Client, twin: str, manifest: Manifest, target: PublishTarget, of: Collection[Attempt]) -> None:
-    """Link the rows of a target's portions into its twin; the portions keep them, so that a resume can do it again.
+    """Link the rows of a target's portions into its twin; the portions keep them for a resume.
 
     Args:
         of: the attempts that count and have rows in their portions.

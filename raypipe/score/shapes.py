@@ -1,4 +1,4 @@
-"""Give the rows of a direct run the shape of its targets: the publish statement reads the rows of a request."""
+"""Give the rows of a direct run the shape of its targets: publish statements read the rows of a request."""
 
 import math
 from collections.abc import Iterator
@@ -24,7 +24,12 @@ OUTSIDE = "outside the range of their kind"
 
 @dataclass(frozen=True)
 class Shape:
-    """The way of a run's rows into the shape of a target: its publish statement over the rows of a request."""
+    """The way of a run's rows into the shape of a target.
+
+    Attributes:
+        columns: the columns that the publish statement yields.
+        sql: the publish statement, which reads the rows of a request.
+    """
 
     manifest: Manifest
     target: PublishTarget
