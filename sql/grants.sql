@@ -27,17 +27,19 @@ GRANT INSERT ON publisher.raypipe_aliases TO raypipe_trainer;
 GRANT INSERT, CREATE TABLE, DROP TABLE ON publisher.raypipe_training_* TO raypipe_trainer;
 GRANT TABLE ENGINE ON MergeTree TO raypipe_trainer;
 
--- Scoring: lock, snapshot, staging, ledger and rejected rows. ALTER DELETE drops the staged partition of a slice that
--- is repeated.
+-- Scoring: lock, snapshot, staging, portions of the targets, ledger and rejected rows. ALTER DELETE drops the staged
+-- partition of a slice that is repeated. A portion has its target's engine.
 CREATE ROLE IF NOT EXISTS raypipe_sink;
 GRANT CREATE TABLE, DROP TABLE ON publisher.raypipe_lock_* TO raypipe_sink;
 GRANT INSERT, CREATE TABLE, DROP TABLE ON publisher.raypipe_snapshot_* TO raypipe_sink;
 GRANT INSERT, CREATE TABLE, DROP TABLE, ALTER DELETE ON publisher.raypipe_staging_* TO raypipe_sink;
+GRANT INSERT, CREATE TABLE, DROP TABLE ON publisher.raypipe_portion_* TO raypipe_sink;
 GRANT INSERT, CREATE TABLE, DROP TABLE ON publisher.raypipe_explain_* TO raypipe_sink;
 GRANT INSERT ON publisher.raypipe_runs TO raypipe_sink;
 GRANT INSERT ON publisher.raypipe_slices TO raypipe_sink;
 GRANT INSERT ON publisher.raypipe_rejected_rows TO raypipe_sink;
 GRANT TABLE ENGINE ON MergeTree TO raypipe_sink;
+GRANT TABLE ENGINE ON ReplacingMergeTree TO raypipe_sink;
 GRANT TABLE ENGINE ON Null TO raypipe_sink;
 
 -- Publishing: fills a twin of each target, then ALTER TABLE target REPLACE PARTITION (SELECT on the twin; INSERT and ALTER

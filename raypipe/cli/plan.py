@@ -31,6 +31,7 @@ def plan(options: Options, pipeline: Pipeline, date: Date = LATEST, model: Model
         "slices_by": manifest.slicing.method,
         "copied_first": planned.population.copied,
         "chunk_rows": manifest.chunk_rows,
+        "direct": manifest.direct,
         "targets": dict(planned.methods),
         "notes": planned.notes,
         "levels": [name for name, _ in manifest.levels],

@@ -27,15 +27,6 @@ from raypipe.errors import DataError, ServerError
 # The server reports progress, so that a long statement is not taken for a dead one.
 PROGRESS_SECONDS = 120
 
-# Arrow inserts otherwise turn a NULL into 0, and a missing column into its default, in silence. Not every server
-# obeys all of these settings; `inserts` checks names and ranges on every server.
-STRICT_INSERT = {
-    "async_insert": 0,
-    "input_format_null_as_default": 0,
-    "input_format_arrow_allow_missing_columns": 0,
-    "input_format_skip_unknown_fields": 0,
-    "date_time_overflow_behavior": "throw",
-}
 ARROW_READ = {
     "output_format_arrow_string_as_string": 1,
     "output_format_arrow_low_cardinality_as_dictionary": 0,
@@ -238,25 +229,47 @@ class Client:
         rows = self.rows(f"DESCRIBE TABLE {identifier(table)}")
         return {name: kind for name, kind, default, *_ in rows if default not in ("MATERIALIZED", "ALIAS")}
 
+    def insert_through(
+        self,
+        sql: str,
+        parameters: Parameters,
+        data: pa.Table,
+        types: Mapping[str, str],
+        *,
+        token: str,
+        settings: QuerySettings | None = None,
+    ) -> None:
+        """Insert the rows that a SELECT makes of an Arrow table, as one request and one block.
+
+        Args:
+            sql: an `INSERT … SELECT` that reads the table by `input(…)`, without a FORMAT.
+            types: the columns of `input(…)` with their ClickHouse types.
+            token: the deduplication token; the insert is repeated after errors that pass.
+        """
+        inserts.require_names("input()", list(types), data.schema.names)
+        inserts.require_ranges("input()", data, types)
+        body = self._body(data).to_pybytes()
+        options = {**self._options(data, token), **inserts.one_block(data.num_rows), **(settings or {})}
+        text = f"{sql}\nFORMAT ArrowStream"
+
+        def request(identified: dict[str, Any]) -> None:
+            self._driver.command(text, parameters=bound(sql, parameters), data=body, settings=identified)
+
+        self._repeated(request, options, retry.ATTEMPTS)
+
+    def _body(self, data: pa.Table) -> pa.Buffer:
+        return inserts.arrow_stream(data, compression=None if self.endpoint.is_loopback else "lz4")
+
+    def _options(self, data: pa.Table, token: str | None) -> dict[str, Any]:
+        options = inserts.settings(data.num_rows, token, self._driver.server_settings)
+        return {**options, **self.topology.insert_settings}
+
     def _send(
         self, table: str, data: pa.Table, token: str | None, columns: Sequence[str], settings: QuerySettings
     ) -> None:
-        stream = inserts.arrow_stream(data, compression=None if self.endpoint.is_loopback else "lz4")
         # The driver puts the statement in front of the body, and would copy bytes for that.
-        body = cast(Any, memoryview(stream))
-        options = {
-            **STRICT_INSERT,
-            **self.topology.insert_settings,
-            "max_insert_block_size": max(data.num_rows, 1_048_449),
-            "max_insert_threads": 1,
-            **settings,
-        }
-        if token is not None:
-            options["insert_deduplication_token"] = token
-            options["insert_deduplicate"] = 1
-            # Newer servers have a second switch, which outweighs the first and may be off in a profile.
-            if "deduplicate_insert" in self._driver.server_settings:
-                options["deduplicate_insert"] = "enable"
+        body = cast(Any, memoryview(self._body(data)))
+        options = {**self._options(data, token), **settings}
         names = f" ({', '.join(identifier(name) for name in columns)})" if columns else ""
 
         def request(identified: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ ClickHouse's Arrow reader drops a column that the table does not have. It moves 
 date that fits, whatever the settings are. Both are therefore checked before anything is sent.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -22,6 +22,38 @@ RANGES = {
     "DateTime": (date(1970, 1, 1), date(2106, 2, 6)),
     "DateTime64": _LONG,
 }
+# Arrow inserts otherwise turn a NULL into 0, and a missing column into its default, in silence. Not every server
+# obeys all of these settings; names and ranges are checked on every server.
+STRICT = {
+    "async_insert": 0,
+    "input_format_null_as_default": 0,
+    "input_format_arrow_allow_missing_columns": 0,
+    "input_format_skip_unknown_fields": 0,
+    "date_time_overflow_behavior": "throw",
+}
+# ClickHouse cuts a block of more rows by default.
+BLOCK_ROWS = 1_048_449
+
+
+def settings(rows: int, token: str | None, known: Collection[str]) -> dict[str, Any]:
+    """Return the settings of an insert.
+
+    Args:
+        token: the deduplication token, or None.
+        known: the names of the server's settings.
+    """
+    options: dict[str, Any] = {**STRICT, "max_insert_block_size": max(rows, BLOCK_ROWS), "max_insert_threads": 1}
+    if token is not None:
+        options |= {"insert_deduplication_token": token, "insert_deduplicate": 1}
+        # Newer servers have a second switch, which outweighs the first and may be off in a profile.
+        if "deduplicate_insert" in known:
+            options["deduplicate_insert"] = "enable"
+    return options
+
+
+def one_block(rows: int) -> dict[str, int]:
+    """Return the settings that make one block of the rows that a SELECT yields."""
+    return {"min_insert_block_size_rows": max(rows, BLOCK_ROWS), "min_insert_block_size_bytes": 0}
 
 
 def arrow_rows(rows: Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> pa.Table:

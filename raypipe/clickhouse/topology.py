@@ -86,9 +86,17 @@ class Topology:
             engine = f"ReplicatedMergeTree({literal('/raypipe/locks/{database}/' + table)}, 'lock') ORDER BY x"
         return f"CREATE TABLE {identifier(table)} (x UInt8) ENGINE = {engine} COMMENT {literal(comment)}"
 
-    def twin(self, twin: str, target: str, engine_full: str, comment: str) -> str:
-        """Return the statement that creates an empty table like a target with this full engine."""
+    def twin(self, twin: str, target: str, engine_full: str, comment: str, window: int = 0) -> str:
+        """Return the statement that creates an empty table like a target with this full engine.
+
+        Args:
+            window: how many inserts its deduplication remembers; none on a cluster.
+        """
         like = f"CREATE TABLE {identifier(twin)}{self._on} AS {identifier(target)}"
+        if window:
+            # The server ends a full engine with its settings. Settings alone would make a plain MergeTree on 25.8.
+            settings = ", ".join(f"{name} = {value}" for name, value in self._window(window).items())
+            like = f"{like} ENGINE = {engine_full}, {settings}"
         if self.cluster:
             # A target may name its path in Keeper, which the twin must not share.
             like = f"{like} ENGINE = {_REPLICA_PATH.sub(lambda match: f'{match[1]}(', engine_full)}"
@@ -136,6 +144,11 @@ class Topology:
         """
         sql = f"ALTER TABLE {identifier(twin)}{self._on} ATTACH PARTITION ID {literal(partition)}"
         return f"{sql} FROM {identifier(target)}", self.alter_settings
+
+    def attach_all(self, twin: str, portion: str) -> Command:
+        """Return the statement that links all of a portion's rows into a twin; not to be repeated, as `attach`."""
+        sql = f"ALTER TABLE {identifier(twin)}{self._on} ATTACH PARTITION ALL FROM {identifier(portion)}"
+        return sql, self.alter_settings
 
     def drop_partition(self, table: str, partition: int) -> Command:
         """Return the statement that drops a partition of a run's own table."""

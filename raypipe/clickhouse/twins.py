@@ -8,6 +8,8 @@ from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import Table, describe, shards
 from raypipe.errors import ConfigError, DataError
 
+TWIN = "^raypipe_twin_.*_e[0-9]+$"
+
 
 def require_swappable(client: Client, target: str) -> Table:
     """Return a target's description.
@@ -39,24 +41,25 @@ def create(client: Client, twin: str, target: str, table: Table, pipeline: str) 
 
 def drop_former(client: Client, pipeline: str, epoch: int) -> None:
     """Drop the pipeline's twins of an epoch, before its owner fills a twin, and of all earlier epochs."""
-    for name in _of_pipeline(client, pipeline):
+    for name in of_pipeline(client, pipeline, TWIN):
         if int(name.rpartition("_e")[2]) <= epoch:
             client.run(client.topology.drop(name))
 
 
 def drop_of_run(client: Client, pipeline: str, run_id: str) -> None:
     """Drop the twins of a run, of every attempt."""
-    for name in _of_pipeline(client, pipeline):
+    for name in of_pipeline(client, pipeline, TWIN):
         if name.rpartition("_e")[0].endswith(f"_{run_id}"):
             client.run(client.topology.drop(name))
 
 
-def _of_pipeline(client: Client, pipeline: str) -> list[str]:
+def of_pipeline(client: Client, pipeline: str, pattern: str) -> list[str]:
+    """Return the tables of a pipeline whose names match a regular expression."""
     # The comment tells `churn` from `my_churn`; a name might not.
     rows = client.rows(
         f"SELECT DISTINCT name FROM {client.topology.system('tables')} WHERE database = {{database:String}}"
-        " AND comment = {pipeline:String} AND match(name, '^raypipe_twin_.*_e[0-9]+$') ORDER BY name",
-        {"database": client.endpoint.database, "pipeline": pipeline},
+        " AND comment = {pipeline:String} AND match(name, {pattern:String}) ORDER BY name",
+        {"database": client.endpoint.database, "pipeline": pipeline, "pattern": pattern},
     )
     return [name for (name,) in rows]
 

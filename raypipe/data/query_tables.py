@@ -17,9 +17,11 @@ _NODE = re.compile(
     r"|FUNCTION id: \d+, function_name: (?P<function>\w+).*)"
 )
 _CONSTANT = {"numbers", "numbers_mt", "zeros", "zeros_mt", "generateSeries", "generate_series", "values", "one", "null"}
-# Their results differ from query to query, or with a dictionary.
+# Their results differ from query to query or from block to block, or with a dictionary.
 _VARIABLE = re.compile(
-    r"now(64|InBlock\w*)?|today|yesterday|UTCTimestamp|rand\w*|generate\w+|fuzz\w+|dict\w+|joinGet\w*", re.IGNORECASE
+    r"now(64|InBlock\w*)?|today|yesterday|UTCTimestamp|rand\w*|generate\w+|fuzz\w+|dict\w+|joinGet\w*"
+    r"|rowNumber\w+|block(Number|Size)|neighbor|running\w+",
+    re.IGNORECASE,
 )
 _ENGINES = """
 SELECT database || '.' || name, engine, as_select

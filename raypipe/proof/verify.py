@@ -182,7 +182,7 @@ def _staged_checksum(client: Client, run: Run) -> int:
     """Return the sum of the hashes of the keys that were not rejected."""
     if not run.rows_rejected:
         return run.source_checksum
-    return sum(receipt.staged_checksum for receipt in ledger.receipts(client, run.run_id)) % UINT64
+    return sum(receipt.scored_checksum for receipt in ledger.receipts(client, run.run_id)) % UINT64
 
 
 def _rows(client: Client, run: Run, name: str) -> TargetRows:

@@ -1,4 +1,8 @@
-"""The gate: a run is published only if staging holds the whole population, each entity once."""
+"""The gate: a run is published only if what stands holds the whole population, each entity once.
+
+Keys are distinct in staging. The rows of a direct run are counted in their portions: the gate compares number and key
+checksum of the read rows with the population, whose keys were distinct when it was counted.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +21,7 @@ SOURCE_CHANGED = "score again when no one writes to the source, or set source.sn
 
 @dataclass(frozen=True)
 class GateCounts:
-    """The rows that the gate counted: staged, and rejected with a reason."""
+    """The rows that the gate counted: to be published, and rejected with a reason."""
 
     staged: int
     rejected: int
@@ -25,9 +29,20 @@ class GateCounts:
 
 def population(client: Client, select: str, parameters: dict[str, object]) -> tuple[int, int]:
     """Return a compiled query's number of rows and the sum of their key hashes, modulo 2^64."""
-    sql = f"SELECT count(), sum(ifNull(key_hash, 0)) FROM (\n{unsliced(select)}\n)"
-    (row,) = client.rows(sql, parameters)
-    return int(row[0]), int(row[1]) % UINT64
+    rows, checksum = _counted(client, select, parameters, "count(), sum(ifNull(key_hash, 0))")
+    return rows, checksum % UINT64
+
+
+def distinct_population(client: Client, select: str, parameters: dict[str, object]) -> tuple[int, int, bool]:
+    """Return also whether the keys are distinct, those with a NULL aside; keys that share a hash count as equal."""
+    counts = "count(), sum(ifNull(key_hash, 0)), uniqExact(key_hash) = count(key_hash)"
+    rows, checksum, is_distinct = _counted(client, select, parameters, counts)
+    return rows, checksum % UINT64, bool(is_distinct)
+
+
+def _counted(client: Client, select: str, parameters: dict[str, object], counts: str) -> list[int]:
+    (row,) = client.rows(f"SELECT {counts} FROM (\n{unsliced(select)}\n)", parameters)
+    return [int(count) for count in row]
 
 
 def check(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> GateCounts:
@@ -47,7 +62,7 @@ def check(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> Gat
     _still_the_same(client, manifest)
     _within_range(client, manifest)
     staged = _distinct(client, manifest, written, alone)
-    return GateCounts(staged, rejected)
+    return GateCounts(staged + sum(receipt.rows_direct for receipt in written), rejected)
 
 
 def require_unchanged(client: Client, manifest: Manifest) -> None:
@@ -101,12 +116,12 @@ def _as_read(manifest: Manifest, written: Sequence[Receipt]) -> None:
 
 
 def _accounted(manifest: Manifest, written: Sequence[Receipt]) -> None:
-    wrong = [item for item in written if item.rows_staged + item.rows_rejected != item.rows_read]
+    wrong = [item for item in written if item.rows_scored + item.rows_rejected != item.rows_read]
     if wrong:
         raise _refusal(
             manifest,
             f"rows are neither staged nor rejected in {len(wrong)} slices",
-            f"slice {wrong[0].slice}: {wrong[0].rows_staged} staged, {wrong[0].rows_rejected} rejected",
+            f"slice {wrong[0].slice}: {wrong[0].rows_scored} staged, {wrong[0].rows_rejected} rejected",
             f"{wrong[0].rows_read} rows, as read",
         )
 
@@ -121,7 +136,8 @@ def _as_staged(client: Client, manifest: Manifest, written: Sequence[Receipt]) -
             manifest,
             f"staging and ledger disagree in {len(wrong)} slices",
             f"slice {wrong[0]}: {counts.get((first.slice, first.attempt))}",
-            f"{first.rows_staged} rows in {first.chunks} chunks with checksum {first.staged_checksum}",
+            f"{first.rows_staged} rows in {first.chunks} chunks with checksum {first.staged_checksum}"
+            + f", {first.rows_direct} rows in the portion of each target" * manifest.direct,
             f"`raypipe resume {manifest.run_id}` scores those slices again",
         )
     return counts.keys() <= {(receipt.slice, receipt.attempt) for receipt in written}

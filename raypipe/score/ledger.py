@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from raypipe.clickhouse.client import Client, content_token
+from raypipe.score import portions
 from raypipe.score.manifest import Manifest
+from raypipe.score.portions import Attempt
 
 UINT64 = 1 << 64
 
@@ -20,7 +22,7 @@ class Receipt:
 
     Attributes:
         attempt: a random number in the slice's staged rows; rows of other attempts do not count.
-        rows_staged: rows with a score, now in staging.
+        rows_staged: rows with a score that are in staging.
         rows_rejected: rows that could not be scored or have no key.
         checksum: the sum of the read rows' key hashes, modulo 2^64.
         staged_checksum: the sum over the staged rows.
@@ -28,6 +30,8 @@ class Receipt:
         started_at: seconds since 1970, as is finished_at.
         histograms: counts per bin of the features (of a sample) and of the scores.
         fingerprints: those of a sample of the rows, for `raypipe audit`; empty without rows.
+        rows_direct: rows with a score that are in a portion of each target.
+        direct_checksum: the sum over these rows.
     """
 
     slice: int
@@ -44,6 +48,18 @@ class Receipt:
     peak_mb: float
     histograms: Mapping[str, Any] = field(default_factory=dict)
     fingerprints: Mapping[str, Any] = field(default_factory=dict)
+    rows_direct: int = 0
+    direct_checksum: int = 0
+
+    @property
+    def rows_scored(self) -> int:
+        """Return the number of rows with a score."""
+        return self.rows_staged + self.rows_direct
+
+    @property
+    def scored_checksum(self) -> int:
+        """Return the sum of the key hashes of the rows with a score, modulo 2^64."""
+        return (self.staged_checksum + self.direct_checksum) % UINT64
 
     def to_json(self) -> str:
         """Return the receipt as JSON text."""
@@ -61,7 +77,7 @@ def record(client: Client, run_id: str, receipt: Receipt) -> None:
         "run_id": run_id,
         "slice": receipt.slice,
         "rows_read": receipt.rows_read,
-        "rows_scored": receipt.rows_staged,
+        "rows_scored": receipt.rows_scored,
         "rows_rejected": receipt.rows_rejected,
         "checksum": receipt.checksum,
         "chunks": receipt.chunks,
@@ -81,24 +97,30 @@ def receipts(client: Client, run_id: str) -> list[Receipt]:
 
 @dataclass(frozen=True)
 class StagedSlice:
-    """The staged rows of one attempt at a slice."""
+    """The rows of one attempt at a slice that stand in staging, and in the portion of each target."""
 
-    rows: int
-    chunks: int
-    checksum: int
+    rows: int = 0
+    chunks: int = 0
+    checksum: int = 0
+    portions: tuple[int, ...] = ()
 
 
-def staged(client: Client, manifest: Manifest) -> dict[tuple[int, int], StagedSlice]:
-    """Count the staged rows, the chunks and the key checksum by (slice, attempt)."""
+def staged(client: Client, manifest: Manifest) -> dict[Attempt, StagedSlice]:
+    """Count the staged rows, the chunks, the key checksum and the rows of the portions by attempt."""
     rows = client.rows(
         "SELECT slice, attempt, count(), uniqExact(chunk), sum(key_hash)"
         f" FROM {client.topology.everywhere(manifest.staging)} GROUP BY slice, attempt"
     )
-    return {(piece, attempt): StagedSlice(count, chunks, checksum) for piece, attempt, count, chunks, checksum in rows}
+    staged = {(piece, attempt): StagedSlice(*counts) for piece, attempt, *counts in rows}
+    direct = {
+        attempt: replace(staged.get(attempt, StagedSlice()), portions=counts)
+        for attempt, counts in portions.counted(client, manifest).items()
+    }
+    return {**staged, **direct}
 
 
 def reconcile(client: Client, manifest: Manifest) -> list[Receipt]:
-    """Return the receipts that the staged data confirms; drop the other slices from staging, to be scored again.
+    """Return the receipts that the data confirms; drop what stands of the other slices, to be scored again.
 
     The data is the truth: the server forgets insert tokens, and an interrupted slice may leave only its ledger row.
     """
@@ -109,13 +131,16 @@ def reconcile(client: Client, manifest: Manifest) -> list[Receipt]:
     for piece in sorted({piece for piece, _ in counts} - kept):
         sql, settings = client.topology.drop_partition(manifest.staging, piece)
         client.run(sql, settings=settings)
+    if manifest.direct:
+        portions.drop_others(client, manifest, {(receipt.slice, receipt.attempt) for receipt in good})
     return good
 
 
 def confirms(counted: StagedSlice | None, receipt: Receipt) -> bool:
-    """Return whether staging holds exactly the rows of the receipt."""
-    expected = StagedSlice(receipt.rows_staged, receipt.chunks, receipt.staged_checksum)
-    return (counted or StagedSlice(0, 0, 0)) == expected
+    """Return whether staging, and the portion of each target, hold exactly the rows of the receipt."""
+    counted = counted or StagedSlice()
+    expected = StagedSlice(receipt.rows_staged, receipt.chunks, receipt.staged_checksum, counted.portions)
+    return counted == expected and all(rows == receipt.rows_direct for rows in counted.portions or (0,))
 
 
 def attempts(written: Sequence[Receipt]) -> list[int]:

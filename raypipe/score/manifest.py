@@ -54,6 +54,7 @@ class Manifest:
         snapshot: the run's own copy of the features query, or None.
         pinned: the content of the tables that the query reads; empty where the run reads its own copy.
         features_select: the compiled query of the source where `select` reads the copy, or None.
+        direct: whether the rows get the shape of the targets while they are scored; see `portions`.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
@@ -95,6 +96,7 @@ class Manifest:
     snapshot: str | None
     pinned: tuple[PinnedTable, ...]
     features_select: str | None = None
+    direct: bool = False
 
     @property
     def day_end(self) -> datetime:

@@ -14,7 +14,7 @@ from raypipe.artifact.package import Card
 from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.server_errors import STATEMENT
-from raypipe.clickhouse.statements import Statement, identifier, literal, load, without_comments
+from raypipe.clickhouse.statements import Statement, identifier, load, without_comments
 from raypipe.clickhouse.tables import Table
 from raypipe.config.load import Loaded
 from raypipe.data import pin, split
@@ -24,7 +24,7 @@ from raypipe.data.slices import Slicing, cut, has_place, unsliced
 from raypipe.errors import ConfigError, GateRefused, RaypipeError, ServerError, advised, together
 from raypipe.models.protocol import load_family
 from raypipe.registry.record import Registered
-from raypipe.score import current_rows, gate, publish_sql, targets
+from raypipe.score import current_rows, direct, gate, publish_sql, targets
 from raypipe.score.manifest import Manifest, PublishTarget
 
 NOT_CUT = Slicing("whole", (), (), (), 0)
@@ -145,6 +145,7 @@ def manifest(
     ]
     if refusals:
         raise together(refusals)
+    uncut = replace(uncut, direct=direct.is_possible(client, uncut))
     if population.copied and write:
         return _copied(client, loaded, uncut, card, population)
     if not population.copied:
@@ -175,7 +176,12 @@ def _cut(
     """Return the manifest with its population counted and cut into slices."""
     config = loaded.config
     slicing = cut(client, table, slice_rows=config.score.slice_rows, pinned=pinned, keys=config.entity.keys)
-    rows, checksum = gate.population(client, uncut.select, population.parameters)
+    if uncut.direct:
+        # A run with repeated keys is refused at the gate, which names some of them; they need staging.
+        rows, checksum, is_direct = gate.distinct_population(client, uncut.select, population.parameters)
+    else:
+        rows, checksum = gate.population(client, uncut.select, population.parameters)
+        is_direct = False
     if rows == 0:
         raise GateRefused(
             f"The population of {config.pipeline} on {population.date} is empty; nothing was published",
@@ -183,7 +189,7 @@ def _cut(
             allowed="at least one row",
             next_step="check the query's conditions, and whether the snapshot of the date is complete",
         )
-    return replace(uncut, slicing=slicing, source_rows=rows, source_checksum=checksum)
+    return replace(uncut, slicing=slicing, source_rows=rows, source_checksum=checksum, direct=is_direct)
 
 
 def _pinned(client: Client, population: Population, table: str) -> tuple[PinnedTable, ...]:
@@ -229,7 +235,7 @@ def _require_publishable(
         current_rows.day_column(table, target)
     source = statement.source
     with advised(f"correct it in {source}"):
-        sql = statement.render(**{**publish_sql.fragments(uncut), **_stand_ins(uncut)})
+        sql = statement.render(**{**publish_sql.fragments(uncut), **publish_sql.stand_ins(uncut)})
     with _blamed_on(source, "; it can use a column of features.sql that `carry` in the config names"):
         names = describe_query(client, sql, publish_sql.bound(uncut, ()))
     known = [column.name for column in table.columns]
@@ -241,21 +247,6 @@ def _require_publishable(
             allowed=", ".join(known),
             next_step=f"rename them in {source}, or add them to {table.name}",
         )
-
-
-def _stand_ins(uncut: Manifest) -> dict[str, str]:
-    """Return empty subqueries in place of the run's own tables, which do not exist yet."""
-    of_keys = dict(zip(uncut.keys, uncut.key_types, strict=True))
-    return {
-        "staging": _no_rows({**uncut.staged_types, "key_hash": "UInt64"}),
-        "explanations": _no_rows({**of_keys, "contributions": "String"}),
-    }
-
-
-def _no_rows(types: dict[str, str]) -> str:
-    # The table function null() would need a grant of its own.
-    columns = [f"defaultValueOfTypeName({literal(kind)}) AS {identifier(name)}" for name, kind in types.items()]
-    return f"(SELECT {', '.join(columns)} WHERE 0)"
 
 
 @contextmanager

@@ -1,4 +1,6 @@
-"""Publish a run: fill a twin of each target from staging, inside ClickHouse, and swap the twin's partition in.
+"""Publish a run: fill a twin of each target inside ClickHouse, and swap the twin's partition in.
+
+A direct run's rows are linked into the twin from their portions; what stands in staging gets its shape here.
 
 Where a target is partitioned by the run's constants, REPLACE PARTITION replaces an earlier run's rows by the new rows
 in one step. Elsewhere (a monthly partition holds many days, or the partition holds rows of others), MOVE PARTITION adds
@@ -11,15 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raypipe.artifact.contract import describe_query
 from raypipe.clickhouse import mutations, swaps, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.row_policies import require_visible
 from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.statements import Statement
 from raypipe.clickhouse.tables import Table
-from raypipe.errors import ConfigError, GateRefused
-from raypipe.score import publish_sql, runs
+from raypipe.errors import GateRefused
+from raypipe.score import portions, publish_sql, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest, PublishTarget
 from raypipe.score.runs import Run
@@ -138,9 +139,11 @@ def _fill(
         **publish_sql.fragments(manifest)
     )
     parameters = publish_sql.bound(manifest, written)
-    columns = _columns(client, sql, parameters, table)
+    columns = publish_sql.columns(client, sql, parameters, table)
     twins.create(client, twin, target.table, table, manifest.pipeline)
-    twins.fill(client, twin, columns, sql, parameters, FILLING)
+    portions.link(client, twin, manifest, target, [(item.slice, item.attempt) for item in written if item.rows_direct])
+    if any(item.rows_staged for item in written):
+        twins.fill(client, twin, columns, sql, parameters, FILLING)
     filled = count_own(client, manifest, twin, table)
     # Rows without the mark would be swapped in with the others.
     if not filled == rows == count(client, twin, "1", {}):
@@ -152,19 +155,6 @@ def _fill(
             " batch_id, created_at = {run_at:DateTime} and prediction_date = {date:Date}",
         )
     return twins.only_partition(client, twin, table)
-
-
-def _columns(client: Client, sql: str, parameters: dict[str, Any], table: Table) -> list[str]:
-    """Return the columns that the publish statement yields; the target must have each of them."""
-    names = list(describe_query(client, sql, parameters))
-    unknown = sorted(set(names) - {column.name for column in table.columns})
-    if unknown:
-        raise ConfigError(
-            f"The publish statement of {table.name} yields columns that the table does not have",
-            found=", ".join(unknown),
-            allowed=", ".join(column.name for column in table.columns),
-        )
-    return names
 
 
 def remove_earlier(client: Client, run: Manifest | Run, target: str, earlier: Manifest | Run) -> None:

@@ -1,11 +1,13 @@
 """Fill a target's publish.sql for a run, and count the rows that it must yield."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from raypipe.artifact.contract import describe_query
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier, literal
-from raypipe.errors import GateRefused
+from raypipe.clickhouse.tables import Table
+from raypipe.errors import ConfigError, GateRefused
 from raypipe.score.ledger import Receipt, attempts
 from raypipe.score.manifest import Manifest, PublishTarget
 
@@ -26,6 +28,26 @@ def fragments(manifest: Manifest) -> dict[str, str]:
         "brand_id": "brand_id" if "brand_id" in columns else "''",
         "level": _level(manifest),
     }
+
+
+def stand_ins(manifest: Manifest) -> dict[str, str]:
+    """Return empty subqueries in place of the run's own tables, which may not exist yet."""
+    return {
+        "staging": _no_rows({**manifest.staged_types, "key_hash": "UInt64"}),
+        "explanations": no_explanations(manifest),
+    }
+
+
+def no_explanations(manifest: Manifest) -> str:
+    """Return an empty subquery in place of the run's explanations."""
+    of_keys = dict(zip(manifest.keys, manifest.key_types, strict=True))
+    return _no_rows({**of_keys, "contributions": "String"})
+
+
+def _no_rows(types: Mapping[str, str]) -> str:
+    # The table function null() would need a grant of its own.
+    columns = [f"defaultValueOfTypeName({literal(kind)}) AS {identifier(name)}" for name, kind in types.items()]
+    return f"(SELECT {', '.join(columns)} WHERE 0)"
 
 
 def bound(manifest: Manifest, written: Sequence[Receipt]) -> dict[str, Any]:
@@ -63,6 +85,19 @@ def expected(client: Client, manifest: Manifest, target: PublishTarget, written:
             next_step="look at the model's output columns in the run's staging table",
         )
     return rows
+
+
+def columns(client: Client, sql: str, parameters: dict[str, Any], table: Table) -> list[str]:
+    """Return the columns that the publish statement yields; the target must have each of them."""
+    names = list(describe_query(client, sql, parameters))
+    unknown = sorted(set(names) - {column.name for column in table.columns})
+    if unknown:
+        raise ConfigError(
+            f"The publish statement of {table.name} yields columns that the table does not have",
+            found=", ".join(unknown),
+            allowed=", ".join(column.name for column in table.columns),
+        )
+    return names
 
 
 def _level(manifest: Manifest) -> str:

@@ -37,7 +37,7 @@ def measure(client: Client, limits: Monitor, manifest: Manifest, written: Sequen
 
 def _row(manifest: Manifest, written: Sequence[Receipt], measured: drift.Drift) -> dict[str, object]:
     now = datetime.now(UTC).replace(microsecond=0)
-    rows = sum(receipt.rows_staged for receipt in written)
+    rows = sum(receipt.rows_scored for receipt in written)
     rejected = sum(receipt.rows_rejected for receipt in written)
     seconds = max(receipt.finished_at for receipt in written) - min(receipt.started_at for receipt in written)
     seconds = max(seconds, 1e-9)

@@ -6,6 +6,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import describe
 from raypipe.errors import DataError
+from raypipe.score import portions
 from raypipe.score.manifest import Manifest
 from raypipe.score.runs import Run
 
@@ -69,4 +70,5 @@ def drop(client: Client, run: Manifest | Run) -> None:
     """Drop every table that belongs to the run alone."""
     for kind in ("staging", "explain", "snapshot"):
         client.run(client.topology.drop(f"raypipe_{kind}_{run.run_id}"))
+    portions.drop_of_run(client, run.pipeline, run.run_id)
     twins.drop_of_run(client, run.pipeline, run.run_id)

@@ -1,6 +1,8 @@
-"""Score one slice: stream its rows, predict, stage narrow rows, write a receipt. Runs without Ray, too."""
+"""Score one slice: stream its rows, predict, write them, write a receipt. Runs without Ray, too.
 
-import hashlib
+Rows go narrow into staging; in a direct run all but the highest scores go into a portion of each target.
+"""
+
 import json
 import math
 import os
@@ -23,16 +25,16 @@ from raypipe.artifact.package import Package, load_package
 from raypipe.clickhouse import retry
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.server_errors import MEMORY_LIMIT
 from raypipe.data.slices import Slice, place
-from raypipe.errors import ServerError
 from raypipe.models.model import Rows, answer
-from raypipe.score import ledger
+from raypipe.score import ledger, staging
+from raypipe.score.chunks import Chunks, add
 from raypipe.score.fingerprints import Sampler, spacing
-from raypipe.score.ledger import UINT64, Receipt
+from raypipe.score.highest import Highest
+from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
+from raypipe.score.shapes import Shape, shapes
 
-SMALLEST_CHUNK = 1000
 SLICE_ATTEMPTS = 4
 # Spreads the cost of a model call over many rows; a wide matrix of them still fits the processor's caches.
 BATCH_ROWS = 32_768
@@ -61,11 +63,14 @@ class SliceScorer:
         # Loading checks every byte and scores the golden rows again: this machine's libraries may differ.
         self._package = load_package(manifest.artifact_uri, manifest.artifact_sha256, only_scores=True)
         self._package.model.set_threads(threads)
+        self._shapes = shapes(self._client, manifest)
 
     def score(self, piece: Slice) -> Receipt:
         """Score a slice and write it into the ledger; after an error that passes, begin the slice again."""
         receipt = retry.repeat(
-            lambda: _Attempt(self._client, self._manifest, self._package, piece, self._threads, self._going).run(),
+            lambda: _Attempt(
+                self._client, self._manifest, self._package, piece, self._threads, self._going, self._shapes
+            ).run(),
             attempts=SLICE_ATTEMPTS,
         )
         ledger.record(self._client, self._manifest.run_id, receipt)
@@ -83,6 +88,7 @@ class _Attempt:
         piece: Slice,
         threads: int,
         going: Callable[[], None],
+        shaped: tuple[Shape, ...] = (),
     ) -> None:
         self._client = client
         self._manifest = manifest
@@ -96,36 +102,56 @@ class _Attempt:
         plain = (*manifest.carry, *manifest.inputs)
         self._sampler = Sampler(spacing(manifest.source_rows), package.contract.columns, plain)
         self._attempt = secrets.randbits(63)
-        self._chunks = self._read = self._staged = self._rejected = 0
-        self._checksum = self._staged_checksum = 0
+        self._read = self._rejected = self._checksum = 0
+        identity = (manifest.run_id, piece.index, self._attempt)
+        self._staging = Chunks(self._stage, *identity)
+        self._portions = [Chunks(shape.portion(client, piece.index, self._attempt), *identity) for shape in shaped]
+        self._highest = Highest(manifest.explain_rows if shaped else 0, manifest.keys)
         self._seconds = {"read": 0.0, "predict": 0.0, "insert": 0.0}
 
     def run(self) -> Receipt:
-        """Read, predict and stage the slice's rows, chunk by chunk."""
+        """Read, predict and write the slice's rows, chunk by chunk.
+
+        Raises:
+            DataError: the run is over, and its staging table is gone.
+        """
         started = time.time()
+        if self._portions:
+            # Portions are tables of this attempt alone, which an actor of a run that is over must not create.
+            staging.check(self._client, self._manifest)
         waiting: list[pa.Table] = []
         for batch in self._batches():
-            waiting.append(self._scored(batch))
+            waiting.append(self._highest.exchange(self._scored(batch)))
             if sum(part.num_rows for part in waiting) >= self._manifest.chunk_rows:
-                self._stage(pa.concat_tables(waiting))
+                self._write(pa.concat_tables(waiting))
                 waiting = []
         if waiting:
-            self._stage(pa.concat_tables(waiting))
+            self._write(pa.concat_tables(waiting))
+        if self._highest.rows is not None:
+            with self._timed("insert"):
+                self._staging.put(self._highest.rows)
+        return self._receipt(started)
+
+    def _receipt(self, started: float) -> Receipt:
+        # Each portion got the same rows.
+        direct = self._portions[0] if self._portions else None
         return Receipt(
             self._piece.index,
             self._attempt,
             self._read,
-            self._staged,
+            self._staging.rows,
             self._rejected,
             self._checksum,
-            self._staged_checksum,
-            self._chunks,
+            self._staging.checksum,
+            self._staging.chunks,
             {name: round(value, 4) for name, value in self._seconds.items()},
             started,
             time.time(),
             round(peak_mb(), 1),
             self._tally.to_json(),
             self._sampler.to_json(),
+            rows_direct=direct.rows if direct else 0,
+            direct_checksum=direct.checksum if direct else 0,
         )
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
@@ -158,7 +184,7 @@ class _Attempt:
         self._sampler.add(batch, x)
         first = self._read
         self._read += batch.num_rows
-        self._checksum = _add(self._checksum, hashes)
+        self._checksum = add(self._checksum, hashes)
         table = pa.Table.from_batches([batch.select([*self._manifest.keys, *self._manifest.carry, KEY_HASH])])
         for name, _ in self._manifest.outputs:
             table = table.append_column(name, prediction.columns[name])
@@ -167,32 +193,15 @@ class _Attempt:
             self._reject(batch, scores, np.flatnonzero(~usable), first)
         # A copy, too: columns of the batch would keep its matrix in memory until the chunk is staged.
         table, scores = table.filter(pa.array(usable)), scores[usable]
-        self._staged_checksum = _add(self._staged_checksum, table.column(KEY_HASH))
-        return table.drop_columns([KEY_HASH]).append_column("score", pa.array(scores))
+        return table.append_column("score", pa.array(scores))
 
-    def _stage(self, rows: pa.Table) -> None:
-        """Insert a chunk; where the server is short of memory, insert halves under tokens of their own."""
-        if rows.num_rows == 0:
-            return
-        chunk = self._chunks
-        count = rows.num_rows
-        full = (
-            rows.append_column("slice", pa.repeat(pa.scalar(self._piece.index, pa.uint32()), count))
-            .append_column("chunk", pa.repeat(pa.scalar(chunk, pa.uint32()), count))
-            .append_column("attempt", pa.repeat(pa.scalar(self._attempt, pa.uint64()), count))
-        )
-        token = content_token(self._manifest.run_id, self._piece.index, self._attempt, chunk, count, _digest(rows))
-        try:
-            with self._timed("insert"):
-                self._client.insert(self._manifest.staging, full, token=token, columns=full.schema.names)
-        except ServerError as error:
-            if error.code != MEMORY_LIMIT or count < 2 * SMALLEST_CHUNK:
-                raise
-            self._stage(rows.slice(0, count // 2))
-            self._stage(rows.slice(count // 2))
-            return
-        self._chunks += 1
-        self._staged += count
+    def _stage(self, rows: pa.Table, token: str) -> None:
+        self._client.insert(self._manifest.staging, rows, token=token, columns=rows.schema.names)
+
+    def _write(self, rows: pa.Table) -> None:
+        with self._timed("insert"):
+            for chunks in self._portions or [self._staging]:
+                chunks.put(rows)
 
     def _reject(self, batch: pa.RecordBatch, scores: Scores, positions: npt.NDArray[np.int64], first: int) -> None:
         keys = _shown(batch.select(list(self._manifest.keys)).take(pa.array(positions)))
@@ -261,23 +270,6 @@ def _keyed(batch: pa.RecordBatch, keys: tuple[str, ...]) -> npt.NDArray[np.bool_
         if column.null_count:
             usable &= pc.is_valid(column).to_numpy(zero_copy_only=False)
     return usable
-
-
-def _add(total: int, hashes: pa.Array | pa.ChunkedArray) -> int:
-    """Add key hashes to a checksum modulo 2^64; NumPy's sum wraps as ClickHouse's does."""
-    values = pc.fill_null(hashes, 0).to_numpy()
-    return (total + int(np.sum(values, dtype=np.uint64))) % UINT64
-
-
-def _digest(rows: pa.Table) -> str:
-    """Return a checksum of a chunk's content, for its deduplication token."""
-    digest = hashlib.sha256()
-    for column in rows.columns:
-        for chunk in column.chunks:
-            for buffer in chunk.buffers():
-                if buffer is not None:
-                    digest.update(buffer)
-    return digest.hexdigest()
 
 
 def peak_mb() -> float:

@@ -57,7 +57,7 @@ class Night:
     def empty(self) -> None:
         """Forget every run."""
         for (table,) in self.client.rows("SHOW TABLES"):
-            if re.match("raypipe_(staging|twin|explain|snapshot|previous|lock)_", table):
+            if re.match("raypipe_(staging|portion|twin|explain|snapshot|previous|lock)_", table):
                 self.client.run(f"DROP TABLE {table} SYNC")
         for table in ("raypipe_runs", "raypipe_slices", "raypipe_rejected_rows", "ml_model_monitoring", *TARGETS):
             self.client.run(f"TRUNCATE TABLE {table}")

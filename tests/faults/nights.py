@@ -20,7 +20,7 @@ from raypipe.clickhouse.statements import identifier, literal, load_all
 from raypipe.data.slices import Slice
 from raypipe.errors import Unreachable
 from raypipe.project import shipped
-from raypipe.score import gate, ledger, run_drift, runs, staging
+from raypipe.score import gate, ledger, portions, run_drift, runs, staging
 from raypipe.score.gate import GateCounts
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
@@ -201,7 +201,9 @@ def open_gate(patch: pytest.MonkeyPatch) -> None:
 
     def check(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> GateCounts:
         sql = f"SELECT count() FROM {manifest.staging} WHERE attempt IN {{attempts:Array(UInt64)}}"
-        return GateCounts(int(client.value(sql, {"attempts": ledger.attempts(written)})), 0)
+        staged = int(client.value(sql, {"attempts": ledger.attempts(written)}))
+        direct = portions.counted(client, manifest)
+        return GateCounts(staged + sum(direct.get((item.slice, item.attempt), (0,))[0] for item in written), 0)
 
     patch.setattr(gate, "check", check)
 

@@ -38,7 +38,8 @@ FULL JOIN (
 """
 _LEFT = """
 SELECT name FROM system.tables
-WHERE database = currentDatabase() AND match(name, '^raypipe_(staging|twin|explain|snapshot|training|previous|lock)_')
+WHERE database = currentDatabase()
+    AND match(name, '^raypipe_(staging|portion|twin|explain|snapshot|training|previous|lock)_')
 """
 
 

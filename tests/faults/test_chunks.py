@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from raypipe.clickhouse import client as client_module
+from raypipe.clickhouse import inserts
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.errors import DataError, RaypipeError, Unreachable
@@ -97,7 +97,7 @@ def test_without_strict_inserts_the_profile_makes_them_asynchronous(
 ) -> None:
     manifest = night.plan()
     how = asynchronous(monkeypatch, night, manifest)
-    monkeypatch.delitem(client_module.STRICT_INSERT, "async_insert")
+    monkeypatch.delitem(inserts.STRICT, "async_insert")
     open_gate(monkeypatch)
     try:
         night.run(manifest)

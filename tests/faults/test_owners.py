@@ -90,10 +90,10 @@ def test_a_paused_owner_that_wakes_up_changes_nothing(
 # A call shortly before each look at the lock, and the kinds of tables that a run has made by then.
 LOOKS: dict[str, tuple[Any, str, set[str]]] = {
     "the first row": (run, "_opened", set()),
-    "the twins": (explain, "write", {"staging", "explain"}),
-    "the copies": (publish, "prepare", {"staging", "explain", "twin"}),
-    "the swaps": (previous, "keep", {"staging", "explain", "previous"}),
-    "the commit": (run, "_commit", {"staging", "explain"}),
+    "the twins": (explain, "write", {"staging", "portion", "explain"}),
+    "the copies": (publish, "prepare", {"staging", "portion", "explain", "twin"}),
+    "the swaps": (previous, "keep", {"staging", "portion", "explain", "previous"}),
+    "the commit": (run, "_commit", {"staging", "portion", "explain"}),
 }
 
 

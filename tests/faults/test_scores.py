@@ -182,12 +182,14 @@ def test_the_rows_outside_are_rejected_and_counted_and_the_others_published(
     assert {value > 1 for (value,) in rejected} == {True, False}
 
 
-def test_the_gate_looks_at_the_staged_scores_again(
-    client: Client, regressing: FittedPublisher, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("direct", [True, False], ids=["as they get their shape", "at the gate"])
+def test_the_server_looks_at_the_scores_again(
+    client: Client, regressing: FittedPublisher, monkeypatch: pytest.MonkeyPatch, direct: bool
 ) -> None:
     monkeypatch.setattr(worker, "_in_range", everything)
+    manifest = replace(planned(regressing, DAYS[-1]), direct=direct)
     with pytest.raises(GateRefused, match="outside the range of their kind") as refused:
-        in_process(regressing, planned(regressing, DAYS[-1]))
+        in_process(regressing, manifest)
     assert refused.value.allowed == "0 to 1"
     assert published(client)[0] == 0
 
@@ -197,7 +199,7 @@ def test_without_the_two_looks_scores_that_are_no_probabilities_are_published(
 ) -> None:
     monkeypatch.setattr(worker, "_in_range", everything)
     monkeypatch.setattr(gate, "_within_range", lambda *_: None)
-    in_process(regressing, planned(regressing, DAYS[-1]))
+    in_process(regressing, replace(planned(regressing, DAYS[-1]), direct=False))
     rows, low, high, confidence = published(client)
     assert rows == READERS
     assert low < 0

@@ -18,6 +18,7 @@ from tests.faults.servers import while_held
 from tests.faults.wire import (
     LEDGER,
     LOST_ANSWERS,
+    PORTION,
     STAGING,
     Wire,
     published_wrong,
@@ -39,29 +40,38 @@ def without_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def forgetful(self: Client, *arguments: Any, **options: Any) -> None:
         plain(self, *arguments, **options)
-        send = self._driver.raw_insert
-
-        def without(table: str, *, settings: dict[str, Any], **rest: Any) -> object:
-            off = {"insert_deduplicate": 0, **{name: "disable" for name in settings if name == "deduplicate_insert"}}
-            kept = {name: value for name, value in settings.items() if "dedup" not in name}
-            return send(table, settings={**kept, **off}, **rest)
-
-        self._driver.raw_insert = without  # type: ignore[method-assign,assignment]
+        for name in ("raw_insert", "command"):
+            setattr(self._driver, name, _without_token(getattr(self._driver, name)))
 
     monkeypatch.setattr(Client, "__init__", forgetful)
 
 
+def _without_token(send: Any) -> Any:
+    def without(*arguments: Any, settings: dict[str, Any], **rest: Any) -> object:
+        if "insert_deduplication_token" in settings:
+            off = {"insert_deduplicate": 0, **{name: "disable" for name in settings if name == "deduplicate_insert"}}
+            settings = {**{name: value for name, value in settings.items() if "dedup" not in name}, **off}
+        return send(*arguments, settings=settings, **rest)
+
+    return without
+
+
+INSERTS = pytest.mark.parametrize("pattern", [STAGING, PORTION], ids=["staging", "portion"])
+
+
 class TestInserts:
+    @INSERTS
     @pytest.mark.parametrize("action", ["cut", "cut_body", "cut_after"], ids=["before", "inside", "after"])
     def test_an_insert_whose_connection_is_reset_before_inside_or_after_it_was_applied_stands_once(
-        self, wire: Wire, action: str
+        self, wire: Wire, action: str, pattern: bytes
     ) -> None:
         manifest = wire.plan()
-        sent = wire.add(STAGING, "pass", once=False)
-        cut = wire.add(STAGING, action, skip=2)
+        sent = wire.add(pattern, "pass", once=False)
+        cut = wire.add(pattern, action, skip=2)
         outcome = wire.run(manifest)
         assert cut.hit.is_set()
-        assert len(sent.hits) == sum(receipt.chunks for receipt in outcome.receipts) + 1
+        tables = 1 if pattern == STAGING else len(manifest.targets)
+        assert len(sent.hits) == tables * len(outcome.receipts) + 1
         wire.exact(manifest)
 
     @pytest.mark.parametrize(("action", "answer"), LOST_ANSWERS)
@@ -69,6 +79,7 @@ class TestInserts:
         "pattern",
         [
             pytest.param(STAGING, id="staging", marks=pytest.mark.fast),
+            pytest.param(PORTION, id="portion", marks=pytest.mark.fast),
             pytest.param(LEDGER, id="ledger"),
             pytest.param(EXPLANATIONS, id="explanations"),
         ],
@@ -89,19 +100,20 @@ class TestInserts:
         assert len(busy.hits) == 3
         wire.exact(manifest)
 
+    @INSERTS
     @pytest.mark.parametrize(("action", "answer"), LOST_ANSWERS)
     def test_without_tokens_the_insert_is_doubled_and_the_gate_refuses(
-        self, wire: Wire, without_tokens: None, action: str, answer: bytes
+        self, wire: Wire, without_tokens: None, action: str, answer: bytes, pattern: bytes
     ) -> None:
         manifest = wire.plan()
-        wire.add(STAGING, action, skip=2, answer=answer)
+        wire.add(pattern, action, skip=2, answer=answer)
         wire.fails(manifest, GateRefused, "staging and ledger disagree in 1 slices")
 
     @pytest.mark.parametrize(("action", "answer"), LOST_ANSWERS)
     def test_without_tokens_and_gate_the_rows_are_published_twice(
         self, wire: Wire, without_tokens: None, without_gate: None, action: str, answer: bytes
     ) -> None:
-        manifest = wire.plan()
+        manifest = wire.staged()
         wire.add(STAGING, action, skip=2, answer=answer)
         wire.run(manifest)
         published_wrong(wire, manifest)

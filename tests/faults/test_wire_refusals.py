@@ -13,13 +13,14 @@ from raypipe.clickhouse import lock, retry, server_errors
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.errors import Busy, Denied, GateRefused, ServerError, Transient
-from raypipe.score import run, runs, worker
+from raypipe.score import chunks, run, runs, worker
 from raypipe.score.manifest import Manifest
 from tests.faults.oracle import own_tables
 from tests.faults.proxy import exception
 from tests.faults.servers import while_held
 from tests.faults.wire import (
     LEDGER,
+    PORTION,
     READ,
     STAGING,
     UNKNOWN,
@@ -97,8 +98,8 @@ class TestAnswersThatRefuse:
         assert len(odd.hits) > 1
 
     def test_a_server_short_of_memory_gets_smaller_chunks_under_new_tokens(self, wire: Wire) -> None:
-        manifest = wire.plan("score.slice_rows=10000")
-        assert manifest.source_rows > 4 * worker.SMALLEST_CHUNK
+        manifest = wire.staged("score.slice_rows=10000")
+        assert manifest.source_rows > 4 * chunks.SMALLEST_CHUNK
         sent = wire.add(STAGING, "pass", once=False)
         # The whole chunk and its first half.
         refused = wire.add(STAGING, "answer", times=2, answer=MEMORY)
@@ -109,16 +110,27 @@ class TestAnswersThatRefuse:
         assert len(set(tokens)) == len(tokens) == len(manifest.slicing.slices) + 4
         wire.exact(manifest)
 
+    def test_a_direct_run_sends_smaller_chunks_to_the_portion_that_memory_is_short_for(self, wire: Wire) -> None:
+        manifest = wire.plan("score.slice_rows=10000")
+        sent = wire.add(PORTION, "pass", once=False)
+        # The chunk for the second target, and its first half.
+        refused = wire.add(PORTION, "answer", skip=1, times=2, answer=MEMORY)
+        wire.run(manifest)
+        assert len(refused.hits) == 2
+        tokens = [token(request) for request in sent.hits]
+        assert len(set(tokens)) == len(tokens) - 1 == 2 * len(manifest.slicing.slices) + 3
+        wire.exact(manifest)
+
     def test_without_smaller_chunks_a_server_short_of_memory_fails_the_run(
         self, wire: Wire, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(worker, "SMALLEST_CHUNK", 1 << 30)
-        manifest = wire.plan("score.slice_rows=10000")
+        monkeypatch.setattr(chunks, "SMALLEST_CHUNK", 1 << 30)
+        manifest = wire.staged("score.slice_rows=10000")
         wire.add(STAGING, "answer", times=2, answer=MEMORY)
         wire.fails(manifest, ServerError, "MEMORY_LIMIT_EXCEEDED", "score.chunk_rows")
 
     def test_chunks_that_shrink_to_the_smallest_and_are_still_refused_fail_the_run(self, wire: Wire) -> None:
-        manifest = wire.plan("score.slice_rows=10000")
+        manifest = wire.staged("score.slice_rows=10000")
         refused = wire.add(STAGING, "answer", once=False, answer=MEMORY)
         wire.fails(manifest, ServerError, "MEMORY_LIMIT_EXCEEDED")
         assert 1 < len(refused.hits) < 10
@@ -128,7 +140,7 @@ class TestAnswersThatRefuse:
     def test_a_chunk_that_was_applied_before_memory_ran_out_is_refused_by_the_gate_and_a_resume_is_exact(
         self, wire: Wire
     ) -> None:
-        manifest = wire.plan("score.slice_rows=10000")
+        manifest = wire.staged("score.slice_rows=10000")
         wire.add(STAGING, "answer_after", answer=MEMORY)
         wire.fails(manifest, GateRefused, "staging and ledger disagree in 1 slices")
         wire.resume(manifest)
@@ -137,7 +149,7 @@ class TestAnswersThatRefuse:
     def test_without_the_gate_a_chunk_applied_before_memory_ran_out_is_published_twice(
         self, wire: Wire, without_gate: None
     ) -> None:
-        manifest = wire.plan("score.slice_rows=10000")
+        manifest = wire.staged("score.slice_rows=10000")
         wire.add(STAGING, "answer_after", answer=MEMORY)
         wire.run(manifest)
         published_wrong(wire, manifest)

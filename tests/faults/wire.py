@@ -31,6 +31,10 @@ SLICES = "score.slice_rows=1500"
 STAGING = b"INSERT INTO `raypipe_staging_"
 
 
+# The statement is in the request's line, as its body has the rows.
+PORTION = b"INSERT+INTO+%60raypipe_portion_"
+
+
 LEDGER = b"INSERT INTO `raypipe_slices`"
 
 
@@ -56,6 +60,10 @@ class Wire:
     def plan(self, *overrides: str) -> Manifest:
         """Freeze a run, without the proxy."""
         return planned(self.publisher, DAY, SLICES, *overrides)
+
+    def staged(self, *overrides: str) -> Manifest:
+        """Freeze a run that is not direct."""
+        return replace(self.plan(*overrides), direct=False)
 
     def run(self, manifest: Manifest) -> PublishedRun:
         """A run through the proxy."""

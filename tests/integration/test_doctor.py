@@ -168,7 +168,9 @@ def test_cleaning_drops_every_table_of_a_run_that_is_over_and_the_lock_of_its_de
     migrate(client)
     run_is(client, RUN, "RUNNING")
     run_is(client, RUN, "PUBLISHED")
-    made = [f"raypipe_{kind}_{RUN}" for kind in ("staging", "twin_ml_model_predictions", "explain", "snapshot")]
+    made = [
+        f"raypipe_{kind}_{RUN}" for kind in ("staging", "portion_t", "twin_ml_model_predictions", "explain", "snapshot")
+    ]
     make(client, *made)
     gone = replace(Owner.here(RUN), started="0")
     make(client, "raypipe_lock_churn_e1", comment=json.dumps(asdict(gone)))

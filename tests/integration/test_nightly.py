@@ -69,7 +69,7 @@ def own_tables(client: Client) -> list[str]:
     """Return the tables that runs create for themselves."""
     rows = client.rows(
         "SELECT name FROM system.tables WHERE database = currentDatabase()"
-        " AND match(name, '^raypipe_(staging|twin|explain|snapshot|training|lock)_')"
+        " AND match(name, '^raypipe_(staging|portion|twin|explain|snapshot|training|lock)_')"
     )
     return [row[0] for row in rows]
 

@@ -21,6 +21,7 @@ TRAINING = "training"
 SCRATCH = {
     "lock": ("CREATE TABLE", "DROP TABLE"),
     "staging": (*_SCRATCH, "ALTER DELETE"),
+    "portion": _SCRATCH,
     # Features of a day in a monthly partition delete the old day from a copy of the partition.
     "twin": (*_SCRATCH, "ALTER DELETE", "ALTER MOVE PARTITION"),
     "explain": _SCRATCH,

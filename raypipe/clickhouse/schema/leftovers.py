@@ -8,7 +8,7 @@ from raypipe.clickhouse.lock import Owner
 from raypipe.clickhouse.tables import describe
 
 # The kinds of tables that a run creates for itself, named raypipe_<kind>_<…run id>.
-KINDS = ("staging", "twin", "explain", "snapshot", "training", "previous", "lock")
+KINDS = ("staging", "portion", "twin", "explain", "snapshot", "training", "previous", "lock")
 LOCK = "lock"
 # The rows of a committed run, which readers may need as long as it is the committed run of its date.
 PREVIOUS = "previous"

@@ -59,7 +59,7 @@ LEFT = {
 }
 OWN_TABLES = (
     "SELECT name FROM system.tables WHERE database = currentDatabase()"
-    " AND match(name, 'raypipe_(staging|snapshot|twin|explain|lock)')"
+    " AND match(name, 'raypipe_(staging|portion|snapshot|twin|explain|lock)')"
 )
 
 

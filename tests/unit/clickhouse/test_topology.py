@@ -88,6 +88,13 @@ def test_a_twin_on_one_server_is_made_like_its_target() -> None:
     assert ONE.twin("w", "db.t", "MergeTree ORDER BY k", "churn") == "CREATE TABLE `w` AS `db`.`t` COMMENT 'churn'"
 
 
+def test_a_portion_has_its_target_s_engine_and_remembers_its_inserts() -> None:
+    engine = "ReplacingMergeTree ORDER BY k SETTINGS index_granularity = 8"
+    assert ONE.twin("w", "t", engine, "churn", 7) == (
+        f"CREATE TABLE `w` AS `t` ENGINE = {engine}, non_replicated_deduplication_window = 7 COMMENT 'churn'"
+    )
+
+
 def test_a_lock_on_a_cluster_is_a_path_that_only_one_can_make() -> None:
     assert ONE.lock("l", "it's") == r"CREATE TABLE `l` (x UInt8) ENGINE = Null COMMENT 'it\'s'"
     assert "ReplicatedMergeTree('/raypipe/locks/{database}/l', 'lock') ORDER BY x" in CLUSTER.lock("l", "it's")

@@ -1,0 +1,80 @@
+"""Write an attempt's rows into one table, a chunk per request, and count them."""
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from raypipe.artifact.contract import KEY_HASH
+from raypipe.clickhouse.client import content_token
+from raypipe.clickhouse.server_errors import MEMORY_LIMIT
+from raypipe.errors import ServerError
+from raypipe.score.ledger import UINT64
+
+SMALLEST_CHUNK = 1000
+
+# Inserts a chunk's rows under a token.
+Insert = Callable[[pa.Table, str], None]
+
+
+class Chunks:
+    """The chunks of an attempt at a slice in one table.
+
+    Args:
+        insert: repeats itself after errors that pass; the token makes that harmless.
+        identity: names the run, the slice and the attempt in each token.
+    """
+
+    def __init__(self, insert: Insert, run_id: str, piece: int, attempt: int) -> None:
+        self._insert = insert
+        self._identity = (run_id, piece, attempt)
+        self._columns = {
+            "slice": pa.scalar(piece, pa.uint32()),
+            "chunk": pa.scalar(0, pa.uint32()),
+            "attempt": pa.scalar(attempt, pa.uint64()),
+        }
+        self.chunks = self.rows = self.checksum = 0
+
+    def put(self, rows: pa.Table) -> None:
+        """Insert a chunk; where the server is short of memory, insert halves under tokens of their own."""
+        count = rows.num_rows
+        if count == 0:
+            return
+        token = content_token(*self._identity, self.chunks, count, _digest(rows.drop_columns([KEY_HASH])))
+        try:
+            self._insert(self._full(rows), token)
+        except ServerError as error:
+            if error.code != MEMORY_LIMIT or count < 2 * SMALLEST_CHUNK:
+                raise
+            self.put(rows.slice(0, count // 2))
+            self.put(rows.slice(count // 2))
+            return
+        self.chunks += 1
+        self.rows += count
+        self.checksum = add(self.checksum, rows.column(KEY_HASH))
+
+    def _full(self, rows: pa.Table) -> pa.Table:
+        full = rows.drop_columns([KEY_HASH])
+        columns = {**self._columns, "chunk": pa.scalar(self.chunks, pa.uint32())}
+        for name, value in columns.items():
+            full = full.append_column(name, pa.repeat(value, rows.num_rows))
+        return full
+
+
+def add(total: int, hashes: pa.Array | pa.ChunkedArray) -> int:
+    """Add key hashes to a checksum modulo 2^64; NumPy's sum wraps as ClickHouse's does."""
+    values = pc.fill_null(hashes, 0).to_numpy()
+    return (total + int(np.sum(values, dtype=np.uint64))) % UINT64
+
+
+def _digest(rows: pa.Table) -> str:
+    """Return a checksum of a chunk's content, for its deduplication token."""
+    digest = hashlib.sha256()
+    for column in rows.columns:
+        for chunk in column.chunks:
+            for buffer in chunk.buffers():
+                if buffer is not None:
+                    digest.update(buffer)
+    return digest.hexdigest()
