@@ -437,7 +437,8 @@ def test_a_password_is_on_no_command_line_in_no_log_and_in_no_row(
     with proxied(guarded_night.publisher.endpoint.url) as proxy:
         at = replace(guarded_night.publisher.endpoint, url=proxy.url, password_file=None)
         publisher = replace(guarded_night.publisher, endpoint=at)
-        environment = {**publisher.environment(), PASSWORD_VARIABLE: canary, "RAY_TMPDIR": str(short_folder)}
+        ray = {"RAY_ADDRESS": "local", "RAY_TMPDIR": str(short_folder)}
+        environment = {**publisher.environment(), PASSWORD_VARIABLE: canary, **ray}
         held = proxy.add(Rule(b"INSERT INTO `raypipe_staging_", "hold"))
         with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
             process = subprocess.Popen(
