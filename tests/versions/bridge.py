@@ -34,7 +34,8 @@ FIRST = chdb.connect(DATABASE)
 DECODE = {"gzip": gzip.decompress, "lz4": lz4.frame.decompress}
 # Parameters of a request that are no settings.
 PROTOCOL = {"query", "database", "query_id", "client_protocol_version", "wait_end_of_query", "default_format"}
-FORMAT = re.compile(r"\s+FORMAT\s+\w+\s*$", re.IGNORECASE)
+FORMAT = re.compile(r"\s+FORMAT\s+(\w+)\s*$", re.IGNORECASE)
+REQUEST = re.compile(r"\binput\(")
 CODE = re.compile(r"Code: (\d+)")
 
 
@@ -58,7 +59,11 @@ def perform(parameters: dict[str, str], body: bytes) -> bytes:
             rows.flush()
             clause = FORMAT.search(statement)
             assert clause is not None, f"an INSERT without a format: {statement}"
-            session.query(f"{statement[: clause.start()]} FROM INFILE '{rows.name}' {clause[0]}")
+            insert = statement[: clause.start()]
+            if REQUEST.search(insert):
+                session.query(REQUEST.sub(lambda _: f"file('{rows.name}', '{clause[1]}', ", insert, count=1))
+            else:
+                session.query(f"{insert} FROM INFILE '{rows.name}' {clause[0]}")
         return b""
     finally:
         session.close()
