@@ -20,6 +20,7 @@ from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.run import PublishedRun
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
+from tests.faults.actors import PORTION_INSERT
 from tests.faults.oracle import assert_exact, assert_nothing_left, in_process, planned
 from tests.faults.proxy import Proxy, Rule, proxied
 from tests.faults.servers import Embedded, copied, own_server, while_held
@@ -103,6 +104,9 @@ def killed_while_running(mortal: Mortal, manifest: Manifest, rule: Rule) -> None
     [
         pytest.param(lambda: Rule(STAGING, "hold", skip=2), id="before-an-insert"),
         pytest.param(lambda: Rule(STAGING, "hold_answer", skip=2), id="after-an-insert", marks=pytest.mark.fast),
+        # Each slice inserts into a portion of two targets.
+        pytest.param(lambda: Rule(PORTION_INSERT, "hold", skip=5), id="before-a-portion"),
+        pytest.param(lambda: Rule(PORTION_INSERT, "hold_answer", skip=4), id="after-a-portion"),
         pytest.param(lambda: Rule(LEDGER, "hold", skip=2), id="before-the-ledger"),
     ],
 )
