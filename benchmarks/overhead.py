@@ -40,16 +40,21 @@ ARTIFACTS = "artifacts"
 
 
 class BareActor(pool._Actor):
-    """Score like the pool's actor, but stage without tokens and write no ledger."""
+    """Score like the pool's actor, but insert without tokens and write no ledger."""
 
     def score(self, piece: Slice) -> str:
-        insert = Client.insert
-
-        def bare(self: Client, *arguments: Any, **options: Any) -> None:
-            insert(self, *arguments, **{**options, "token": None})
-
-        with mock.patch.object(Client, "insert", bare), mock.patch.object(ledger, "record"):
+        with ExitStack() as stack:
+            for name in ("insert", "insert_through"):
+                stack.enter_context(mock.patch.object(Client, name, _bare(getattr(Client, name))))
+            stack.enter_context(mock.patch.object(ledger, "record"))
             return super().score(piece)
+
+
+def _bare(insert: Callable[..., None]) -> Callable[..., None]:
+    def bare(self: Client, *arguments: Any, **options: Any) -> None:
+        insert(self, *arguments, **{**options, "token": None})
+
+    return bare
 
 
 def unguarded() -> ExitStack:
@@ -57,7 +62,7 @@ def unguarded() -> ExitStack:
     stack = ExitStack()
 
     def passed(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> GateCounts:
-        return GateCounts(sum(receipt.rows_staged for receipt in written), 0)
+        return GateCounts(sum(receipt.rows_scored for receipt in written), 0)
 
     for module, name, instead in (
         (gate, "check", passed),
