@@ -248,7 +248,7 @@ class Client:
         """
         inserts.require_names("input()", list(types), data.schema.names)
         inserts.require_ranges("input()", data, types)
-        body = self._body(data).to_pybytes()
+        body = inserts.Rows(memoryview(self._body(data)))
         options = {**self._options(data, token), **inserts.one_block(data.num_rows), **(settings or {})}
         text = f"{sql}\nFORMAT ArrowStream"
 

@@ -70,6 +70,14 @@ def arrow_stream(data: pa.Table, compression: str | None) -> pa.Buffer:
     return sink.getvalue()
 
 
+class Rows(bytes):
+    """The rows of a statement; the driver decodes the body of a command, to look for a SELECT that it may repeat."""
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return no text: the body is not SQL."""
+        return ""
+
+
 def is_temporal(schema: pa.Schema) -> bool:
     """Return whether any column holds dates or times."""
     return any(pa.types.is_temporal(field.type) for field in schema)

@@ -86,17 +86,19 @@ class Topology:
             engine = f"ReplicatedMergeTree({literal('/raypipe/locks/{database}/' + table)}, 'lock') ORDER BY x"
         return f"CREATE TABLE {identifier(table)} (x UInt8) ENGINE = {engine} COMMENT {literal(comment)}"
 
-    def twin(self, twin: str, target: str, engine_full: str, comment: str, window: int = 0) -> str:
+    def twin(
+        self, twin: str, target: str, engine_full: str, comment: str, settings: Mapping[str, int] | None = None
+    ) -> str:
         """Return the statement that creates an empty table like a target with this full engine.
 
         Args:
-            window: how many inserts its deduplication remembers; none on a cluster.
+            settings: replace those of the target; not on a cluster.
         """
         like = f"CREATE TABLE {identifier(twin)}{self._on} AS {identifier(target)}"
-        if window:
+        if settings:
             # The server ends a full engine with its settings. Settings alone would make a plain MergeTree on 25.8.
-            settings = ", ".join(f"{name} = {value}" for name, value in self._window(window).items())
-            like = f"{like} ENGINE = {engine_full}, {settings}"
+            own = ", ".join(f"{name} = {value}" for name, value in settings.items())
+            like = f"{like} ENGINE = {engine_full}, {own}"
         if self.cluster:
             # A target may name its path in Keeper, which the twin must not share.
             like = f"{like} ENGINE = {_REPLICA_PATH.sub(lambda match: f'{match[1]}(', engine_full)}"

@@ -1,6 +1,6 @@
 """Twins: tables like a target, filled beside it until their partition is swapped in."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from raypipe.clickhouse.client import Client, QuerySettings
 from raypipe.clickhouse.parameters import Parameters
@@ -8,6 +8,8 @@ from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import Table, describe, shards
 from raypipe.errors import ConfigError, DataError
 
+# The parts of a table that is soon gone are not worth a merge; the target merges them in its own time.
+UNMERGED = {"max_bytes_to_merge_at_max_space_in_pool": 1, "max_bytes_to_merge_at_min_space_in_pool": 1}
 TWIN = "^raypipe_twin_.*_e[0-9]+$"
 
 
@@ -33,10 +35,16 @@ def named(of: str, epoch: int) -> str:
     return f"raypipe_twin_{of}_e{epoch}"
 
 
-def create(client: Client, twin: str, target: str, table: Table, pipeline: str) -> None:
-    """Create an empty twin of a target, in place of an earlier attempt's; its comment is the pipeline."""
+def create(
+    client: Client, twin: str, target: str, table: Table, pipeline: str, settings: Mapping[str, int] | None = None
+) -> None:
+    """Create an empty twin of a target, in place of an earlier attempt's; its comment is the pipeline.
+
+    Args:
+        settings: replace those of the target.
+    """
     client.run(client.topology.drop(twin))
-    client.run(client.topology.twin(twin, target, table.engine_full, pipeline))
+    client.run(client.topology.twin(twin, target, table.engine_full, pipeline, settings))
 
 
 def drop_former(client: Client, pipeline: str, epoch: int) -> None:

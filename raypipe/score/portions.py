@@ -34,8 +34,8 @@ def create(client: Client, manifest: Manifest, target: PublishTarget, table: Tab
     Args:
         table: the target's description.
     """
-    like = client.topology.twin(name, target.table, table.engine_full, manifest.pipeline, REMEMBERED_CHUNKS)
-    client.run(like)
+    settings = {"non_replicated_deduplication_window": REMEMBERED_CHUNKS, **twins.UNMERGED}
+    client.run(client.topology.twin(name, target.table, table.engine_full, manifest.pipeline, settings))
 
 
 def counted(client: Client, manifest: Manifest) -> dict[Attempt, tuple[int, ...]]:

@@ -140,7 +140,7 @@ def _fill(
     )
     parameters = publish_sql.bound(manifest, written)
     columns = publish_sql.columns(client, sql, parameters, table)
-    twins.create(client, twin, target.table, table, manifest.pipeline)
+    twins.create(client, twin, target.table, table, manifest.pipeline, twins.UNMERGED if manifest.direct else None)
     portions.link(client, twin, manifest, target, [(item.slice, item.attempt) for item in written if item.rows_direct])
     if any(item.rows_staged for item in written):
         twins.fill(client, twin, columns, sql, parameters, FILLING)

@@ -22,6 +22,8 @@ PATIENCE = 60
 TITLE = "ray::_Actor"
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 STAGING_INSERT = b"INSERT INTO `raypipe_staging_"
+# The statement is in the request's line, as its body has the rows.
+PORTION_INSERT = b"INSERT+INTO+%60raypipe_portion_"
 LEDGER_INSERT = b"INSERT INTO `raypipe_slices`"
 # A run's row is written when it opens, is staged, publishes and is committed.
 RUNS_INSERT = b"INSERT INTO `raypipe_runs`"

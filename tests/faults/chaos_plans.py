@@ -7,7 +7,7 @@ from datetime import date
 from random import Random
 from typing import Any
 
-from tests.faults.actors import LEDGER_INSERT, RUNS_INSERT, STAGING_INSERT, SWAP
+from tests.faults.actors import LEDGER_INSERT, PORTION_INSERT, RUNS_INSERT, STAGING_INSERT, SWAP
 from tests.faults.proxy import Rule, reply
 from tests.integration.conftest import SNAPSHOTS
 
@@ -16,6 +16,8 @@ POINTS = {
     "any": (b"HTTP/1.1", 110),
     "read": (b"max_threads=1", 5),
     "staging": (STAGING_INSERT, 5),
+    "portion": (PORTION_INSERT, 10),
+    "link": (b"ATTACH PARTITION ALL FROM", 10),
     "ledger": (LEDGER_INSERT, 5),
     "state": (RUNS_INSERT, 4),
     "explain": (b"INSERT INTO `raypipe_explain_", 1),
@@ -27,8 +29,8 @@ POINTS = {
     "lock": (b"CREATE TABLE `raypipe_lock_", 1),
     "drop": (b"DROP TABLE IF EXISTS", 6),
 }
-WEIGHTS = {"any": 8, "staging": 2, "state": 3, "twin": 2, "copy": 2, "swap": 6}
-SCORING = ("read", "staging", "ledger")
+WEIGHTS = {"any": 8, "staging": 2, "portion": 2, "link": 2, "state": 3, "twin": 2, "copy": 2, "swap": 6}
+SCORING = ("read", "staging", "portion", "ledger")
 WIRE = {"cut": "cut", "cut_body": "cut_body", "cut_after": "cut_after", "503": "answer", "503_after": "answer_after"}
 # What ends a command, and what happens beside it.
 ENDS = ("kill", "terminate", "interrupt")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,12 +13,13 @@ from raypipe.clickhouse import lock, retry
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.errors import GateRefused, RaypipeError, Unreachable
-from raypipe.score import gate, ledger, runs
-from raypipe.score.gate import GateCounts
+from raypipe.score import ledger, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.run import PublishedRun
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
+from tests.faults.actors import PORTION_INSERT
+from tests.faults.nights import open_gate
 from tests.faults.oracle import assert_exact, assert_nothing_left, in_process, planned
 from tests.faults.proxy import Proxy, Rule, proxied
 from tests.faults.servers import Embedded, copied, own_server, while_held
@@ -103,6 +103,9 @@ def killed_while_running(mortal: Mortal, manifest: Manifest, rule: Rule) -> None
     [
         pytest.param(lambda: Rule(STAGING, "hold", skip=2), id="before-an-insert"),
         pytest.param(lambda: Rule(STAGING, "hold_answer", skip=2), id="after-an-insert", marks=pytest.mark.fast),
+        # Each slice inserts into a portion of two targets.
+        pytest.param(lambda: Rule(PORTION_INSERT, "hold", skip=5), id="before-a-portion"),
+        pytest.param(lambda: Rule(PORTION_INSERT, "hold_answer", skip=4), id="after-a-portion"),
         pytest.param(lambda: Rule(LEDGER, "hold", skip=2), id="before-the-ledger"),
     ],
 )
@@ -173,15 +176,11 @@ def test_without_reconciliation_lost_parts_are_missing_which_the_gate_or_else_th
     def believed(client: Client, manifest: Manifest) -> list[Receipt]:
         return ledger.receipts(client, manifest.run_id)
 
-    def passed(client: Client, manifest: Manifest, written: Any) -> GateCounts:
-        sql = f"SELECT count() FROM {identifier(manifest.staging)} WHERE attempt IN {{attempts:Array(UInt64)}}"
-        return GateCounts(int(client.value(sql, {"attempts": ledger.attempts(written)})), 0)
-
     manifest = lost_in_the_crash(mortal)
     monkeypatch.setattr(ledger, "reconcile", believed)
     with pytest.raises(GateRefused, match="staging and ledger disagree in 1 slices"):
         mortal.resume(manifest)
-    monkeypatch.setattr(gate, "check", passed)
+    open_gate(monkeypatch)
     mortal.resume(manifest)
     with Client(mortal.publisher.endpoint) as client, pytest.raises(AssertionError):
         assert_exact(client, DAY, manifest.run_id)

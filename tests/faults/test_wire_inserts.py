@@ -47,8 +47,8 @@ def without_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _without_token(send: Any) -> Any:
-    def without(*arguments: Any, settings: dict[str, Any], **rest: Any) -> object:
-        if "insert_deduplication_token" in settings:
+    def without(*arguments: Any, settings: dict[str, Any] | None = None, **rest: Any) -> object:
+        if settings and "insert_deduplication_token" in settings:
             off = {"insert_deduplicate": 0, **{name: "disable" for name in settings if name == "deduplicate_insert"}}
             settings = {**{name: value for name, value in settings.items() if "dedup" not in name}, **off}
         return send(*arguments, settings=settings, **rest)

@@ -18,6 +18,7 @@ from raypipe.score import ledger, runs
 from raypipe.score.manifest import Manifest
 from raypipe.score.run import PublishedRun
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
+from tests.faults.actors import PORTION_INSERT
 from tests.faults.oracle import assert_exact, assert_nothing_left, in_process, own_tables, planned
 from tests.faults.proxy import Proxy, Rule, exception, proxied, reply
 
@@ -31,8 +32,7 @@ SLICES = "score.slice_rows=1500"
 STAGING = b"INSERT INTO `raypipe_staging_"
 
 
-# The statement is in the request's line, as its body has the rows.
-PORTION = b"INSERT+INTO+%60raypipe_portion_"
+PORTION = PORTION_INSERT
 
 
 LEDGER = b"INSERT INTO `raypipe_slices`"

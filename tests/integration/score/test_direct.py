@@ -119,6 +119,20 @@ def test_a_chunk_gets_its_targets_shape_in_one_part_and_keeps_every_row(run: Any
 
 
 @pytest.mark.versions
+def test_the_parts_of_a_portion_and_a_twin_are_not_merged(run: Any) -> None:
+    (shape,) = shapes(run.client, run.manifest)
+    insert = shape.portion(run.client, 0, 7)
+    for number in range(12):
+        insert(narrow(run, [f"u{number}"]), str(number))
+    prepared = publish.prepare(run.client, run.manifest, TARGET, [receipt(0, 7, 12)], 12, 1)
+    portion = portions.named(run.manifest, TARGET, 0, 7)
+    for table in (portion, prepared.twin):
+        run.client.run(f"OPTIMIZE TABLE {table}")
+        parts = f"SELECT count() FROM system.parts WHERE active AND database = currentDatabase() AND table = '{table}'"
+        assert run.client.value(parts) == 12
+
+
+@pytest.mark.versions
 def test_a_chunk_that_is_sent_twice_stands_once(run: Any) -> None:
     (shape,) = shapes(run.client, run.manifest)
     insert = shape.portion(run.client, 0, 7)

@@ -90,7 +90,7 @@ def test_a_twin_on_one_server_is_made_like_its_target() -> None:
 
 def test_a_portion_has_its_target_s_engine_and_remembers_its_inserts() -> None:
     engine = "ReplacingMergeTree ORDER BY k SETTINGS index_granularity = 8"
-    assert ONE.twin("w", "t", engine, "churn", 7) == (
+    assert ONE.twin("w", "t", engine, "churn", {"non_replicated_deduplication_window": 7}) == (
         f"CREATE TABLE `w` AS `t` ENGINE = {engine}, non_replicated_deduplication_window = 7 COMMENT 'churn'"
     )
 
