@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 
 from raypipe.artifact.package import load_package
 from raypipe.clickhouse.endpoint import Endpoint
@@ -21,10 +21,6 @@ from raypipe.score.worker import SliceScorer
 
 # A thread sees between two batches that it has to end. Beyond this it waits for the server, and is left behind.
 END_SECONDS = 5.0
-
-
-# Loading hides modules from imports, for all threads.
-_LOADING = Lock()
 
 
 class _Ended(Exception):
@@ -60,8 +56,7 @@ class _Workers:
 
     def _work(self) -> None:
         try:
-            with _LOADING:
-                scorer = SliceScorer(self._endpoint, self._manifest, self._cpus, self._require_going)
+            scorer = SliceScorer(self._endpoint, self._manifest, self._cpus, self._require_going)
             with suppress(Empty, _Ended):
                 while True:
                     self._require_going()
@@ -75,13 +70,13 @@ class _Workers:
 
 
 def warm_up(uri: str, sha256: str) -> None:
-    """Import the library of a model in the background, which takes a third of a second, while the run is planned.
+    """Import a model's library in the background, while the run is planned; it takes a third of a second.
 
     The threads load the model again, and raise what is wrong with it.
     """
 
     def load() -> None:
-        with _LOADING, suppress(Exception):
+        with suppress(Exception):
             load_package(uri, sha256, only_scores=True)
 
     Thread(target=load, name="raypipe-warm-up").start()

@@ -15,7 +15,7 @@ from raypipe.cli import main
 atexit.register(lambda: print(*sys.modules, sep="\\n", file=sys.stderr))
 main()
 """
-UNNEEDED = {"ray", "pandas", "sklearn", "scipy", "optuna", "matplotlib", "raypipe.fit.trainer", "raypipe.score.pool"}
+UNNEEDED = {"ray", "pandas", "sklearn", "optuna", "matplotlib", "raypipe.fit.trainer", "raypipe.score.pool"}
 
 
 @pytest.mark.parametrize("words", [("score", "churn"), ("nightly", "--only", "churn")], ids=" ".join)
