@@ -230,7 +230,7 @@ def _catalogue(client: Client, recipe: Recipe, params: HybridParameters, day: da
 
 
 def _reads(client: Client, recipe: Recipe, day: date) -> pa.Table:
-    """Read the interactions up to a day, with a hash for the reader: the ids of a key would fill the memory."""
+    """Read the interactions up to a day; a hash stands for the reader, as the ids would fill the memory."""
     sql = load(recipe.folder / "interactions.sql").text
     columns = f"{key_hash(recipe.keys)} AS {READER}, article_id, weight, last_interaction_at"
     return client.table(f"SELECT {columns} FROM (\n{sql}\n)", _as_of(recipe, day))
