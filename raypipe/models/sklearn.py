@@ -44,6 +44,9 @@ _ONLY_FOR_FITTING = (
     "oob_prediction_",
 )
 
+# Rows that a tree of a forest draws at most: all trees together still see every row (docs/decisions/0027).
+TREE_ROWS = 200_000
+
 Labels = npt.NDArray[Any]
 # Returns the validation rows, prepared for the estimator.
 PreparedValidation = Callable[[], Matrix]
@@ -156,7 +159,8 @@ class Ridge(_SklearnFamily):
 class RandomForest(_SklearnFamily):
     """A random forest of `rounds` trees without early stopping, since more trees never overfit.
 
-    Each split sends missing values to the better side. Monotone constraints hold.
+    Each split sends missing values to the better side. Monotone constraints hold. A tree draws at most TREE_ROWS rows
+    unless the parameters set `max_samples`.
     """
 
     algorithm = "random forest"
@@ -176,6 +180,8 @@ class RandomForest(_SklearnFamily):
     def _train(
         self, estimator: Any, x: FloatArray, y: Labels, weights: Any, validation: PreparedValidation, spec: FitSpec
     ) -> History:
+        if len(x) > TREE_ROWS and estimator.bootstrap and "max_samples" not in spec.params:
+            estimator.set_params(max_samples=TREE_ROWS)
         estimator.fit(x, y, sample_weight=weights)
         # Scoring spreads rows over threads; trees on several threads would add up in any order.
         estimator.set_params(n_jobs=1)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from raypipe.artifact.bins import fit_bins
-from raypipe.artifact.contract import KEY_HASH, MATRIX, Contract, matrix
+from raypipe.artifact.contract import KEY_HASH, MATRIX, Contract, key_hash, matrix
 from raypipe.artifact.package import Package, load_package, pack
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import load
@@ -38,6 +38,7 @@ Array = npt.NDArray[Any]
 
 METRIC = "ndcg"
 K = 10
+READER = "reader"
 # Enough users for the distribution of scoring's rows, and for golden rows.
 SAMPLED_USERS = 20_000
 BASELINES: dict[str, dict[str, Any]] = {
@@ -85,7 +86,12 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Registered 
     recipe = _with_parameters(recipe, params)
     contract = frozen(client, recipe)
     progress("reading articles and reads up to the test days", 0, 0)
-    backtest = _backtest(client, recipe, params)
+    day = recipe.test_date
+    catalogue, reads = _catalogue(client, recipe, params, day), _reads(client, recipe, day)
+    pairs = interactions.read(reads, catalogue.ids, keys=[READER])
+    backtest = _backtest(client, recipe, params, reads)
+    # Only the pairs are needed from here on, which take a third of the memory.
+    del reads
     progress(f"fitting on {len(backtest.held.train):,} pairs of {backtest.held.train.user_count:,} readers", 0, 0)
     lists = {"model": backtest.lists(params)}
     lists |= {baseline: backtest.lists(replace(params, **weights)) for baseline, weights in BASELINES.items()}
@@ -93,9 +99,6 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Registered 
     rival, warning = _rival(champion, params)
     decision = _decide(backtest, lists, backtest.lists(rival) if rival else None, judged, recipe)
     progress("fitting on all days", 0, 0)
-    day = recipe.test_date
-    catalogue = _catalogue(client, recipe, params, day)
-    pairs = interactions.read(_table(client, recipe, "interactions", day), catalogue.ids, keys=recipe.keys)
     model = HybridModel(fit_recommender(pairs, catalogue, params))
     rows = _sample(client, recipe, contract)
     package = Package(recipe.family, contract, fit_bins(rows.x, answer(model, rows).scores), 0.0, (), model)
@@ -143,12 +146,12 @@ def test_days(recipe: Recipe) -> int:
     return days
 
 
-def _backtest(client: Client, recipe: Recipe, params: HybridParameters) -> Backtest:
+def _backtest(client: Client, recipe: Recipe, params: HybridParameters, reads: pa.Table) -> Backtest:
+    """Split the reads up to the test date into those of earlier days and the readers' next articles."""
     day = recipe.test_date - timedelta(days=test_days(recipe))
     at = end_of_day(day, recipe.snapshots[-1].parameters["timezone"])
     catalogue = _catalogue(client, recipe, params, day)
-    tables = [_table(client, recipe, "interactions", until) for until in (day, recipe.test_date)]
-    before, after = interactions.read_together(tables, catalogue.ids, keys=recipe.keys)
+    before, after = interactions.read_together([_reads(client, recipe, day), reads], catalogue.ids, keys=[READER])
     held = evaluation.next_reads(before, after, since=int(at.timestamp()))
     return Backtest(at, held, catalogue, _readers(held, catalogue))
 
@@ -216,7 +219,7 @@ def _gain(backtest: Backtest, lists: Array, other: Array, recipe: Recipe) -> Map
 
 
 def _catalogue(client: Client, recipe: Recipe, params: HybridParameters, day: date) -> Catalogue:
-    table = _table(client, recipe, "articles", day)
+    table = client.table(load(recipe.folder / "articles.sql").text, _as_of(recipe, day))
     if not table.num_rows:
         raise DataError(
             f"There is no article to recommend on {day}",
@@ -226,9 +229,15 @@ def _catalogue(client: Client, recipe: Recipe, params: HybridParameters, day: da
     return catalogues.read(table, content=params.content_fields, width=params.content_width)
 
 
-def _table(client: Client, recipe: Recipe, name: str, day: date) -> pa.Table:
-    parameters = {**recipe.snapshots[-1].parameters, "date": day, "until": day}
-    return client.table(load(recipe.folder / f"{name}.sql").text, parameters)
+def _reads(client: Client, recipe: Recipe, day: date) -> pa.Table:
+    """Read the interactions up to a day; a hash stands for the reader, as the ids would fill the memory."""
+    sql = load(recipe.folder / "interactions.sql").text
+    columns = f"{key_hash(recipe.keys)} AS {READER}, article_id, weight, last_interaction_at"
+    return client.table(f"SELECT {columns} FROM (\n{sql}\n)", _as_of(recipe, day))
+
+
+def _as_of(recipe: Recipe, day: date) -> dict[str, Any]:
+    return {**recipe.snapshots[-1].parameters, "date": day, "until": day}
 
 
 def _sample(client: Client, recipe: Recipe, contract: Contract) -> Rows:

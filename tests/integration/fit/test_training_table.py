@@ -1,4 +1,4 @@
-"""Test that a table that cannot be dropped does not hide the error before it."""
+"""Test the reads of a training table, and that a failed drop does not hide the error before it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.load import load_pipeline
 from raypipe.errors import ServerError
-from raypipe.fit.recipe import frozen, recipe_of
+from raypipe.fit.fit import needs_ray
+from raypipe.fit.labelled import fit_version
+from raypipe.fit.recipe import PARTS, frozen, recipe_of
 from raypipe.fit.training_table import scratch_name, written
+from raypipe.progress import silent
 from raypipe.project import shipped
 from tests.faults.proxy import Rule, exception, proxied
 
@@ -29,3 +32,18 @@ def test_the_error_of_a_fit_is_not_hidden_by_a_table_that_could_not_be_dropped(p
         ):
             pass
         client.run(f"DROP TABLE `{name}` SYNC")
+
+
+def test_a_fit_in_this_process_reads_each_row_once_and_needs_no_ray(publisher: Endpoint) -> None:
+    name = scratch_name("churn")
+    loaded = load_pipeline("churn", shipped() / "configs", overrides=["model.rounds=5"], environ={})
+    with proxied(publisher.url) as between, Client(replace(publisher, url=between.url)) as client:
+        recipe = recipe_of(client, loaded, None)
+        # It only counts.
+        reads = Rule(f"SELECT x, label FROM `{name}`".encode(), "answer", skip=1_000)
+        between.add(reads)
+        fitted = fit_version(client, recipe, name, None, silent)
+    assert reads.seen == len(PARTS)
+    assert len(fitted.x) == fitted.rows["train"]
+    assert not needs_ray(loaded.config)
+    assert needs_ray(load_pipeline("churn", shipped() / "configs", overrides=["model.workers=1"], environ={}).config)

@@ -190,3 +190,12 @@ def test_a_leak_is_found_however_rare_one_class_is(monkeypatch: pytest.MonkeyPat
     y[[7, 70_000]] = 1
     x = np.column_stack([y, RNG.normal(size=len(y))]).astype(np.float32)
     assert leaks.suspicious_features(x, y, ["label", "noise"], limit=0.999) == [("label", 1.0)]
+
+
+def test_metrics_need_no_blas_whose_threads_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("BLAS")
+
+    monkeypatch.setattr(np, "dot", refuse)
+    assert evaluate("binary", Y, P, resamples=2)["auc"]["value"] > 0.5
+    assert evaluate("number", Y, P, resamples=2)["rmse"]["value"] > 0

@@ -17,15 +17,17 @@ from sklearn.linear_model import Ridge as ReferenceRidge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from raypipe.artifact import files
 from raypipe.artifact.bins import Bins
 from raypipe.artifact.contract import Contract
 from raypipe.artifact.package import Package, pack
 from raypipe.errors import ConfigError, DataError, ModelError
+from raypipe.models import sklearn as sklearn_families
 from raypipe.models.chunks import CHUNK_ROWS
 from raypipe.models.model import Matrix
-from raypipe.models.protocol import FitSpec, load_family
+from raypipe.models.protocol import FitSpec, History, load_family
 from raypipe.models.sklearn import MLP, LogisticRegression, RandomForest, Ridge
 from raypipe.testing.model_suite import COLUMNS, ModelSuite, rows
 
@@ -267,6 +269,28 @@ def test_a_forest_holds_a_monotone_constraint() -> None:
     grid[:, 0] = np.linspace(-3, 3, 50)
     assert np.diff(free.predict(grid)).min() < -0.01
     assert np.diff(bound.predict(grid)).min() >= -1e-6
+
+
+def test_a_tree_draws_a_bounded_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sklearn_families, "TREE_ROWS", 100)
+    for params, drawn in (({}, 100), ({"max_samples": 300}, 300), ({"max_samples": None}, len(TRAIN))):
+        model, _ = RandomForest().fit(TRAIN, VALIDATION, replace(SPEC, params=params))
+        (rows,) = {tree.tree_.weighted_n_node_samples[0] for tree in model._estimator.estimators_}
+        assert rows == drawn
+
+
+@pytest.mark.parametrize("family", [LogisticRegression, MLP])
+def test_a_fit_has_one_thread_of_blas(family: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+
+    def train(*_: Any) -> History:
+        threads.extend(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+        raise DataError("seen enough")
+
+    monkeypatch.setattr(family, "_train", train)
+    with threadpool_limits(2, user_api="blas"), pytest.raises(DataError, match="seen enough"):
+        family().fit(TRAIN, VALIDATION, replace(SPEC, threads=2))
+    assert set(threads) == {1}
 
 
 @pytest.mark.parametrize("family", [LogisticRegression, MLP])

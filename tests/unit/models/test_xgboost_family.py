@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import xgboost
 
 from raypipe.errors import ConfigError, DataError, ModelError
+from raypipe.models import xgboost as family
 from raypipe.models.model import Matrix
 from raypipe.models.protocol import FitSpec
 from raypipe.models.xgboost import XGBoost
@@ -43,6 +45,23 @@ def test_early_stopping_keeps_only_the_best_rounds() -> None:
     assert len(curve) == history.rounds + 5
     loss = -np.log(np.where(VALIDATION.y > 0.5, model.predict(VALIDATION.x), 1 - model.predict(VALIDATION.x))).mean()
     assert loss == pytest.approx(min(curve), abs=1e-5)
+
+
+def test_rounds_are_judged_on_a_sample_of_the_training_rows_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(family, "CURVE_ROWS", 100)
+    judged: dict[str, Any] = {}
+
+    def train(*arguments: Any, evals: Any, **options: Any) -> Any:
+        judged.update({name: rows for rows, name in evals})
+        return booster(*arguments, evals=evals, **options)
+
+    booster = xgboost.train
+    monkeypatch.setattr(xgboost, "train", train)
+    XGBoost().fit(TRAIN, VALIDATION, SPEC)
+    assert judged["train"].num_row() == 100
+    assert judged["validation"].num_row() == len(VALIDATION)
+    # XGBoost would turn the bins of quantised rows back into values in every round.
+    assert {type(rows) for rows in judged.values()} == {xgboost.DMatrix}
 
 
 def test_each_round_is_told_with_the_scores_as_of_then() -> None:
