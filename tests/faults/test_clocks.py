@@ -127,6 +127,13 @@ def test_a_run_that_is_resumed_replaces_a_run_that_began_later_and_failed(night:
     assert night.find(failed).status == runs.SUPERSEDED
 
 
+def test_the_rows_that_are_kept_for_readers_are_those_of_the_later_run(daily: Night) -> None:
+    _, second = two_runs(daily, AHEAD)
+    third = daily.plan()
+    daily.dies(third, runs, "commit")
+    assert daily.seen() == {second: third.source_rows}
+
+
 FOREIGN = ('{"targets": [{"name": "x"}], "form": 9}', "no JSON at all")
 
 

@@ -72,6 +72,15 @@ PROFILES = {
     "limited": Profile({"limit": 7}),
     "offset": Profile({"offset": 7}, "offset"),
     "filtered": Profile({"additional_table_filters": f"{{'{FEATURES}': 'total_sessions > 20'}}"}, cuts=True),
+    "unlisted": Profile(
+        {
+            "additional_table_filters": "{'system.settings': 'name != \\'read_overflow_mode\\''}",
+            "max_rows_to_read": 2000,
+            "read_overflow_mode": "break",
+            **SMALL_BLOCKS,
+        },
+        "max_rows_to_read",
+    ),
     "results": Profile({"additional_result_filter": "1 = 0"}, "additional_result_filter"),
     "final": Profile({"final": 1}),
     "deleted": Profile({"apply_deleted_mask": 0}),
@@ -97,7 +106,7 @@ PROFILES = {
 }
 BREAKING = "breaking"
 # The others take about a second each.
-FAST = ("rows", "filtered", "limited", "asynchronous", "results", "sort", "reading")
+FAST = ("rows", "filtered", "unlisted", "limited", "asynchronous", "results", "sort", "reading")
 CASES = [pytest.param(name, marks=pytest.mark.fast if name in FAST else ()) for name in PROFILES]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,8 @@ from raypipe.clickhouse import mutations, retry
 from raypipe.clickhouse.abandoned import Abandoned
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.errors import ServerError, Unreachable
+from raypipe.clickhouse.server_errors import translated
+from raypipe.errors import ServerError, Transient, Unreachable
 from tests.conftest import FittedPublisher
 from tests.faults.oracle import assert_exact, assert_nothing_left, in_process, planned
 from tests.faults.proxy import Proxy, Rule, proxied
@@ -59,19 +61,28 @@ def test_without_progress_a_statement_longer_than_the_timeout_fails(impatient: E
         client.value(f"SELECT {SLOW}", settings=silent)
 
 
-def reads_at_once(endpoint: Endpoint, proxy: Proxy, action: str = "hold_answer") -> int:
+def value(client: Client, sql: str) -> int:
+    return int(client.value(sql, settings=SLOWLY))
+
+
+def streamed(client: Client, sql: str) -> int:
+    return int(client.table(sql, settings=SLOWLY).column(0)[0].as_py())
+
+
+def reads_at_once(endpoint: Endpoint, proxy: Proxy, read: Callable[[Client, str], int] = value) -> int:
     """Lose the first answer of a slow read; return the number of reads that run when it has been sent again."""
     mark = uuid.uuid4().hex
-    proxy.add(Rule(mark.encode(), action))  # type: ignore[arg-type]
+    proxy.add(Rule(mark.encode(), "hold_answer"))
     running = f"(SELECT count() FROM system.processes WHERE position(query, '{mark}') > 0)"
     with Client(replace(endpoint, url=proxy.url)) as client:
-        return int(client.value(f"SELECT any({running}) + {SLOW}", settings=SLOWLY))
+        return read(client, f"SELECT any({running}) + {SLOW}")
 
 
+@pytest.mark.parametrize("read", [value, streamed])
 def test_a_read_without_an_answer_is_killed_before_it_is_sent_again(
-    impatient: Endpoint, proxy: Proxy, without_pauses: None
+    impatient: Endpoint, proxy: Proxy, without_pauses: None, read: Callable[[Client, str], int]
 ) -> None:
-    assert reads_at_once(impatient, proxy) == 1
+    assert reads_at_once(impatient, proxy, read) == 1
 
 
 def test_without_the_kill_two_reads_run_at_once(
@@ -92,6 +103,38 @@ def test_a_read_is_not_sent_again_while_the_abandoned_one_cannot_be_killed(
     # The driver repeats a read once when its connection is reset, under the same id.
     assert len(sent.hits) <= 2
     assert len(kills.hits) >= retry.ATTEMPTS - 1
+
+
+def test_a_statement_that_a_kill_does_not_end_is_killed_again_before_the_next(client: Client) -> None:
+    abandoned = Abandoned()
+    with pytest.raises(Unreachable), abandoned.identified() as query_id:
+        raise Unreachable("no answer")
+    running = f"(SELECT '{query_id}' AS query_id)"
+    for _ in range(2):
+        with pytest.raises(Transient, match="still runs"):
+            abandoned.end(client._driver, running)
+    abandoned.end(client._driver, "system.processes")
+    # It is forgotten.
+    abandoned.end(client._driver, running)
+
+
+def test_a_statement_that_was_sent_twice_under_one_id_is_killed(client: Client) -> None:
+    abandoned, running = Abandoned(), "SELECT count() FROM system.processes WHERE query_id = {id:String}"
+
+    def twice(pool: ThreadPoolExecutor) -> None:
+        with abandoned.identified() as query_id, translated("here"):
+            first = pool.submit(client._driver.query, f"SELECT {SLOW}", settings={**SLOWLY, "query_id": query_id})
+            while not client.value(running, {"id": query_id}):
+                assert not first.done()
+            sent.append(first)
+            client._driver.query("SELECT 1", settings={"query_id": query_id})
+
+    sent: list[Future[object]] = []
+    with ThreadPoolExecutor() as pool:
+        with pytest.raises(Transient):
+            twice(pool)
+        abandoned.end(client._driver, "system.processes")
+        assert "QUERY_WAS_CANCELLED" in str(sent[0].exception())
 
 
 def test_each_statement_has_a_query_id_of_its_own(client: Client) -> None:

@@ -191,7 +191,15 @@ class TestRowsThatExpire:
             small.plan()
         assert LONG_AGO in refused.value.found
 
-    @pytest.mark.parametrize("rule", [f"{LONG_AGO} RECOMPRESS CODEC(ZSTD(3))", f"{LONG_AGO} WHERE is_churned = 1"])
+    @pytest.mark.parametrize(
+        "rule",
+        [
+            f"{LONG_AGO} RECOMPRESS CODEC(ZSTD(3))",
+            f"{LONG_AGO} WHERE is_churned = 1",
+            # The run's constants do not say when.
+            "prediction_date + toIntervalDay(total_sessions + 10000)",
+        ],
+    )
     def test_a_ttl_that_keeps_the_rows_is_not(self, small: Small, rule: str) -> None:
         small.remake(CHURN, f"MergeTree {DAILY} ORDER BY user_id TTL {rule}")
         small.score()

@@ -200,6 +200,18 @@ def test_cleaning_drops_an_unknown_runs_table_once_it_is_old(client: Client, age
     assert clean(client) == (f"raypipe_training_{OTHER}",)
 
 
+def test_a_database_that_keeps_no_times_does_not_make_its_tables_old(client: Client) -> None:
+    place = f"{client.endpoint.database}_memory"
+    client.run(f"CREATE DATABASE {place} ENGINE = Memory")
+    try:
+        with Client(replace(client.endpoint, database=place)) as memory:
+            memory.run(f"CREATE TABLE raypipe_training_{OTHER} (x UInt8) ENGINE = Memory")
+            (leftover,) = leftovers.leftovers(memory)
+            assert (leftover.age, clean(memory)) == (None, ())
+    finally:
+        client.run(f"DROP DATABASE {place} SYNC")
+
+
 @pytest.mark.parametrize("status", ["FAILED", "INTERRUPTED"])
 def test_cleaning_spares_a_run_that_may_be_resumed(client: Client, aged: Callable[[], None], status: str) -> None:
     migrate(client)

@@ -253,6 +253,15 @@ def test_settings_of_the_client_count_for_every_statement(database: Endpoint) ->
 
 
 @pytest.mark.versions
+def test_a_setting_of_the_client_outweighs_its_pin(client: Client) -> None:
+    with Client(client.endpoint, {"join_use_nulls": 1}) as joining:
+        assert [each.value("SELECT toString(getSetting('join_use_nulls'))") for each in (client, joining)] == [
+            "false",
+            "true",
+        ]
+
+
+@pytest.mark.versions
 def test_a_setting_that_the_server_does_not_know_is_its_error(client: Client) -> None:
     with pytest.raises(ServerError, match="no_such_setting"):
         client.rows("SELECT 1", settings={"no_such_setting": 1})

@@ -191,9 +191,10 @@ def test_predictions_for_a_date_long_past_are_kept(client: Client) -> None:
 
 
 def publish(client: Client, run_id: str, pipeline: str, status: str, sequence: int, day: str = "2026-01-31") -> None:
+    # The later a run, the earlier its host's clock.
     client.run(
-        "INSERT INTO raypipe_runs (run_id, pipeline, date, status, sequence)"
-        f" VALUES ('{run_id}', '{pipeline}', '{day}', '{status}', {sequence})"
+        "INSERT INTO raypipe_runs (run_id, pipeline, date, status, sequence, started_at)"
+        f" VALUES ('{run_id}', '{pipeline}', '{day}', '{status}', {sequence}, '2026-02-01 00:00:{59 - sequence}')"
     )
     client.run(f"INSERT INTO ml_model_predictions (prediction_id, batch_id) VALUES ('of {run_id}', '{run_id}')")
 
@@ -239,6 +240,22 @@ def test_rows_without_a_run_are_not_those_of_a_pipeline_without_a_published_run(
     publish(client, "churn_1", "churn", "FAILED", 1)
     client.run("INSERT INTO ml_model_predictions (prediction_id, batch_id) VALUES ('by hand', '')")
     assert client.rows("SELECT prediction_id FROM raypipe_current_predictions") == []
+
+
+@pytest.mark.versions
+def test_runs_of_one_second_are_told_apart_by_their_other_marks(client: Client) -> None:
+    """Two pipelines that publish into a table without batch_id may begin in the same second."""
+    migrate(client)
+    for model, status in (("1", "PUBLISHED"), ("2", "FAILED")):
+        client.run(
+            "INSERT INTO raypipe_runs (run_id, pipeline, date, status, model_version, started_at) VALUES"
+            f" ('churn{model}_1', 'churn{model}', '2026-01-31', '{status}', '{model}', '2026-02-01 00:00:00')"
+        )
+        client.run(
+            "INSERT INTO customer_churn_predictions (user_id, prediction_date, model_version, created_at)"
+            f" VALUES ('of {model}', '2026-01-31', '{model}', toDateTime('2026-02-01 00:00:00', 'UTC'))"
+        )
+    assert client.rows("SELECT user_id FROM raypipe_current_customer_churn_predictions") == [("of 1",)]
 
 
 @pytest.mark.versions

@@ -94,6 +94,12 @@ def test_of_the_base_table_only_the_partitions_of_the_date_are_pinned(tables: Cl
     assert ".people was inserted into" in change
 
 
+def test_of_a_date_without_rows_no_partition_is_pinned(tables: Client) -> None:
+    day = date(2026, 3, 1)
+    (item,) = pin.take(tables, BASE, {"date": day}, "people", {"day": day}, "features.sql")
+    assert (item.states, item.whole) == ({}, False)
+
+
 @pytest.mark.parametrize(
     "sql",
     [

@@ -66,8 +66,14 @@ def test_the_night_before_is_closed_in_the_memory_of_a_night_however_long_the_hi
         " WHERE is_current = 1 AND assignment_date < {day:Date} AND user_id < 'u3')",
         {"day": RUN_DAY},
     )
-    all_closed = USERS * (NIGHTS + 1)
+    # The run has no row of this user, whose newest row therefore stays current.
+    run.client.run(
+        f"INSERT INTO {TABLE} SELECT * REPLACE ('absent' AS user_id) FROM {TABLE}"
+        " WHERE is_current = 1 AND assignment_date < {day:Date} LIMIT 1",
+        {"day": RUN_DAY},
+    )
+    all_closed, current = USERS * (NIGHTS + 1), USERS + 1
     with Client(run.client.endpoint, MEMORY) as small:
         for _ in range(2):
             current_rows.close_earlier(small, run.manifest, TARGET)
-            assert closed(run.client) == [(0, all_closed, all_closed), (1, USERS, USERS)]
+            assert closed(run.client) == [(0, all_closed, all_closed), (1, current, current)]

@@ -67,6 +67,7 @@ def test_a_staged_score_outside_its_range_is_refused(scoring: Make, score: str) 
     assert "1 staged scores are outside" in refused(run, written, "outside the range of their kind")
 
 
+@pytest.mark.versions
 def test_a_chunk_that_was_applied_twice_is_refused(scoring: Make) -> None:
     run = scoring()
     written = run.staged()

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from raypipe.clickhouse.lock import Owner
+from raypipe.clickhouse.schema import leftovers
 from raypipe.clickhouse.schema.leftovers import Leftover
 
 DAY = timedelta(hours=24)
@@ -63,6 +64,12 @@ def test_a_lock_of_another_host_is_over_after_a_day_unless_its_run_works() -> No
     assert not lock("PUBLISHED", elsewhere, DAY - HOUR).is_over()
     assert lock("PUBLISHED", elsewhere, DAY).is_over()
     assert not lock("RUNNING", elsewhere).is_over()
+
+
+def test_a_table_belongs_to_the_run_with_the_longest_id_in_its_name() -> None:
+    statuses = {"churn_1": "PUBLISHED", "my_churn_1": "RUNNING", "": "FAILED"}
+    assert leftovers._owner("raypipe_staging_my_churn_1 ", statuses) == "my_churn_1"
+    assert leftovers._owner("raypipe_staging_my_clicks_1 ", statuses) == ""
 
 
 def test_a_copy_of_a_committed_run_is_kept_until_a_later_run_is_committed() -> None:
