@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -22,8 +23,13 @@ from raypipe.models.checks import (
     require_validation_rows,
     required_file,
 )
-from raypipe.models.model import FloatArray, Matrix, shares
+from raypipe.models.model import COMPILED, LIBRARY, FloatArray, Matrix, shares
 from raypipe.models.protocol import FitSpec, History, MatrixFamily, OnRound
+from raypipe.models.trees.compared import Comparison
+from raypipe.models.trees.compiled import CompiledTrees
+from raypipe.models.trees.forest import Unsuitable, read_forest
+
+log = logging.getLogger(__name__)
 
 FILE = "model.ubj"
 # These tree methods work on quantised values, which take a quarter of the memory.
@@ -32,6 +38,8 @@ QUANTISED = {"auto", "hist"}
 DEFAULT_OBJECTIVE = {"binary": "binary:logistic", "number": "reg:squarederror"}
 OBJECTIVES = {"binary": ("binary:logistic", "reg:logistic"), "number": ("reg:", "count:")}
 _PLACE = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
+# UBJSON ends with the version that wrote it: an array of three small integers.
+_WRITTEN_BY = re.compile(rb"\x07version\[#L\x00{7}\x03[iU](.)[iU](.)[iU](.)\}\Z", re.DOTALL)
 _UNUSED = re.compile(r"Parameters: \{ (.*?) \} are not used")
 
 
@@ -99,6 +107,7 @@ class XGBoost(MatrixFamily):
         if not content.startswith(b"{"):
             # XGBoost ends the whole process on an empty buffer.
             raise ModelError(f"{FILE} is not an XGBoost model", found=f"{content[:8]!r} …", allowed="UBJSON")
+        _require_version(content, xgboost.__version__)
         booster = xgboost.Booster()
         try:
             booster.load_model(bytearray(content))
@@ -128,12 +137,34 @@ class XGBoostModel:
         self._booster = booster
         self._features = int(booster.num_features())
         self._linear = _kind(booster) == "gblinear"
+        self._threads = 0
+        self._trees: CompiledTrees | None = None
+        self._comparison = Comparison(self._by_library)
+
+    @property
+    def predictor(self) -> str:
+        """Return whether XGBoost or its compiled trees answer."""
+        return COMPILED if self._trees else LIBRARY
+
+    def compile(self) -> None:
+        """Predict by compiled trees from here on; XGBoost answers for models that these do not cover."""
+        try:
+            self._trees = CompiledTrees(read_forest(json.loads(self._booster.save_raw("json"))))
+        except Unsuitable as reason:
+            log.info("XGBoost scores, not compiled trees: %s", reason)
 
     def predict(self, x: FloatArray) -> FloatArray:
         """Return scores in the units of the objective, such as probabilities for `binary:logistic`."""
         require_features(x, self._features)
         if not len(x):
             return np.empty(0, np.float32)
+        if self._trees is None:
+            return self._by_library(x)
+        scores = self._trees.predict(x, self._threads)
+        self._comparison.check(x, scores)
+        return scores
+
+    def _by_library(self, x: FloatArray) -> FloatArray:
         # Prediction in place is several times faster, but linear boosters lack it.
         scores = self._booster.predict(_library().DMatrix(x)) if self._linear else self._booster.inplace_predict(x)
         if scores.ndim != 1:
@@ -162,7 +193,24 @@ class XGBoostModel:
 
     def set_threads(self, threads: int) -> None:
         """Set the threads of `predict`; 0 means all cores."""
+        self._threads = threads
         self._booster.set_param({"nthread": threads})
+
+
+def _require_version(content: bytes, installed: str) -> None:
+    """Refuse a model of a newer XGBoost: an older version may read its trees without an error, and score otherwise."""
+    match = _WRITTEN_BY.search(content)
+    if match is None:
+        return
+    written = tuple(part[0] for part in match.groups())
+    if tuple(int(part) for part in installed.split(".")[:2]) < written[:2]:
+        minor = ".".join(map(str, written[:2]))
+        raise ModelError(
+            "The model was written by a newer XGBoost than this machine has",
+            found=f"XGBoost {installed} here, and a model of {'.'.join(map(str, written))}",
+            allowed=f"XGBoost {minor} or newer",
+            next_step=f"pip install 'xgboost-cpu>={minor}', or fit a new version with the XGBoost that is installed",
+        )
 
 
 def _library() -> ModuleType:

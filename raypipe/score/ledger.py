@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from raypipe.clickhouse.client import Client, content_token
+from raypipe.models.model import COMPILED, LIBRARY
 from raypipe.score.manifest import Manifest
 
 UINT64 = 1 << 64
@@ -28,6 +29,7 @@ class Receipt:
         started_at: seconds since 1970, as is finished_at.
         histograms: counts per bin of the features (of a sample) and of the scores.
         fingerprints: those of a sample of the rows, for `raypipe audit`; empty without rows.
+        predictor: `compiled` for compiled trees, or `library`.
     """
 
     slice: int
@@ -44,6 +46,7 @@ class Receipt:
     peak_mb: float
     histograms: Mapping[str, Any] = field(default_factory=dict)
     fingerprints: Mapping[str, Any] = field(default_factory=dict)
+    predictor: str = LIBRARY
 
     def to_json(self) -> str:
         """Return the receipt as JSON text."""
@@ -101,9 +104,12 @@ def reconcile(client: Client, manifest: Manifest) -> list[Receipt]:
     """Return the receipts that the staged data confirms; drop the other slices from staging, to be scored again.
 
     The data is the truth: the server forgets insert tokens, and an interrupted slice may leave only its ledger row.
+    A run that the library has to score keeps no slice of compiled trees.
     """
     counts = staged(client, manifest)
     written = receipts(client, manifest.run_id)
+    if not manifest.compiled:
+        written = [receipt for receipt in written if receipt.predictor != COMPILED]
     good = [receipt for receipt in written if confirms(counts.get((receipt.slice, receipt.attempt)), receipt)]
     kept = {receipt.slice for receipt in good}
     for piece in sorted({piece for piece, _ in counts} - kept):

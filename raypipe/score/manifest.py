@@ -54,6 +54,7 @@ class Manifest:
         snapshot: the run's own copy of the features query, or None.
         pinned: the content of the tables that the query reads; empty where the run reads its own copy.
         features_select: the compiled query of the source where `select` reads the copy, or None.
+        compiled: whether compiled trees may score the run, where the model has such; False once they have differed.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
@@ -95,6 +96,7 @@ class Manifest:
     snapshot: str | None
     pinned: tuple[PinnedTable, ...]
     features_select: str | None = None
+    compiled: bool = False
 
     @property
     def day_end(self) -> datetime:

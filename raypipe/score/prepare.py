@@ -28,6 +28,9 @@ from raypipe.score import current_rows, gate, publish_sql, targets
 from raypipe.score.manifest import Manifest, PublishTarget
 
 NOT_CUT = Slicing("whole", (), (), (), 0)
+# A compilation takes as long as the library takes for up to 50,000 rows, and every actor compiles
+# (docs/decisions/0024-compiled-trees.md).
+COMPILED_FROM = 100_000
 # Every slice would repeat a join or an aggregate in the features query.
 _HEAVY = re.compile(r"\b(JOIN|GROUP\s+BY)\b", re.IGNORECASE)
 
@@ -183,7 +186,8 @@ def _cut(
             allowed="at least one row",
             next_step="check the query's conditions, and whether the snapshot of the date is complete",
         )
-    return replace(uncut, slicing=slicing, source_rows=rows, source_checksum=checksum)
+    compiled = rows >= COMPILED_FROM
+    return replace(uncut, slicing=slicing, source_rows=rows, source_checksum=checksum, compiled=compiled)
 
 
 def _pinned(client: Client, population: Population, table: str) -> tuple[PinnedTable, ...]:

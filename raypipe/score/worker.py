@@ -26,7 +26,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.server_errors import MEMORY_LIMIT
 from raypipe.data.slices import Slice, place
 from raypipe.errors import ServerError
-from raypipe.models.model import Rows, answer
+from raypipe.models.model import Rows, answer, predictor
 from raypipe.score import ledger
 from raypipe.score.fingerprints import Sampler, spacing
 from raypipe.score.ledger import UINT64, Receipt
@@ -49,7 +49,9 @@ class SliceScorer:
         self._threads = threads
         self._client = Client(endpoint)
         # Loading checks every byte and scores the golden rows again: this machine's libraries may differ.
-        self._package = load_package(manifest.artifact_uri, manifest.artifact_sha256, only_scores=True)
+        self._package = load_package(
+            manifest.artifact_uri, manifest.artifact_sha256, only_scores=True, compiled=manifest.compiled
+        )
         self._package.model.set_threads(threads)
 
     def score(self, piece: Slice) -> Receipt:
@@ -107,6 +109,7 @@ class _Attempt:
             round(peak_mb(), 1),
             self._tally.to_json(),
             self._sampler.to_json(),
+            predictor(self._model),
         )
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
