@@ -28,6 +28,7 @@ from raypipe.models.protocol import FitSpec, History, MatrixFamily, OnRound
 from raypipe.models.trees.compared import Comparison
 from raypipe.models.trees.compiled import CompiledTrees
 from raypipe.models.trees.forest import Unsuitable, read_forest
+from raypipe.models.xgboost_version import require_reader
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +39,6 @@ QUANTISED = {"auto", "hist"}
 DEFAULT_OBJECTIVE = {"binary": "binary:logistic", "number": "reg:squarederror"}
 OBJECTIVES = {"binary": ("binary:logistic", "reg:logistic"), "number": ("reg:", "count:")}
 _PLACE = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
-# UBJSON ends with the version that wrote it: an array of three small integers.
-_WRITTEN_BY = re.compile(rb"\x07version\[#L\x00{7}\x03[iU](.)[iU](.)[iU](.)\}\Z", re.DOTALL)
 _UNUSED = re.compile(r"Parameters: \{ (.*?) \} are not used")
 
 
@@ -107,7 +106,7 @@ class XGBoost(MatrixFamily):
         if not content.startswith(b"{"):
             # XGBoost ends the whole process on an empty buffer.
             raise ModelError(f"{FILE} is not an XGBoost model", found=f"{content[:8]!r} …", allowed="UBJSON")
-        _require_version(content, xgboost.__version__)
+        require_reader(content, xgboost.__version__)
         booster = xgboost.Booster()
         try:
             booster.load_model(bytearray(content))
@@ -195,22 +194,6 @@ class XGBoostModel:
         """Set the threads of `predict`; 0 means all cores."""
         self._threads = threads
         self._booster.set_param({"nthread": threads})
-
-
-def _require_version(content: bytes, installed: str) -> None:
-    """Refuse a model of a newer XGBoost: an older version may read its trees without an error, and score otherwise."""
-    match = _WRITTEN_BY.search(content)
-    if match is None:
-        return
-    written = tuple(part[0] for part in match.groups())
-    if tuple(int(part) for part in installed.split(".")[:2]) < written[:2]:
-        minor = ".".join(map(str, written[:2]))
-        raise ModelError(
-            "The model was written by a newer XGBoost than this machine has",
-            found=f"XGBoost {installed} here, and a model of {'.'.join(map(str, written))}",
-            allowed=f"XGBoost {minor} or newer",
-            next_step=f"pip install 'xgboost-cpu>={minor}', or fit a new version with the XGBoost that is installed",
-        )
 
 
 def _library() -> ModuleType:

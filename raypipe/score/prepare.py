@@ -24,13 +24,10 @@ from raypipe.data.slices import Slicing, cut, has_place, unsliced
 from raypipe.errors import ConfigError, GateRefused, RaypipeError, ServerError, advised, together
 from raypipe.models.protocol import load_family
 from raypipe.registry.record import Registered
-from raypipe.score import current_rows, gate, publish_sql, targets
+from raypipe.score import current_rows, gate, one_predictor, publish_sql, targets
 from raypipe.score.manifest import Manifest, PublishTarget
 
 NOT_CUT = Slicing("whole", (), (), (), 0)
-# A compilation takes as long as the library takes for up to 50,000 rows, and every actor compiles
-# (docs/decisions/0024-compiled-trees.md).
-COMPILED_FROM = 100_000
 # Every slice would repeat a join or an aggregate in the features query.
 _HEAVY = re.compile(r"\b(JOIN|GROUP\s+BY)\b", re.IGNORECASE)
 
@@ -186,8 +183,9 @@ def _cut(
             allowed="at least one row",
             next_step="check the query's conditions, and whether the snapshot of the date is complete",
         )
-    compiled = rows >= COMPILED_FROM
-    return replace(uncut, slicing=slicing, source_rows=rows, source_checksum=checksum, compiled=compiled)
+    return replace(
+        uncut, slicing=slicing, source_rows=rows, source_checksum=checksum, compiled=one_predictor.pays(rows)
+    )
 
 
 def _pinned(client: Client, population: Population, table: str) -> tuple[PinnedTable, ...]:

@@ -60,11 +60,6 @@ class PublishedRun(Generic[Measured]):
     peak_mb: dict[str, float]
     measured: Measured
 
-    @property
-    def predictor(self) -> str:
-        """Return what scored the run: `compiled` for compiled trees, or `library`; the gate refuses both in one run."""
-        return self.receipts[0].predictor
-
 
 def execute(
     client: Client,

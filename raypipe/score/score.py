@@ -3,10 +3,9 @@
 champion → manifest → lock → slices → staging → ledger → gate → drift → swap → commit
 """
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 
@@ -19,18 +18,16 @@ from raypipe.config.load import Loaded
 from raypipe.config.schema import PipelineConfig
 from raypipe.data import exclusion
 from raypipe.data.slices import Slice
-from raypipe.errors import PredictorDiffers
 from raypipe.monitor.drift import Drift
 from raypipe.progress import Progress
 from raypipe.registry import models
 from raypipe.score import admission, permissions, prepare, run_drift, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
+from raypipe.score.one_predictor import by_one_predictor
 from raypipe.score.pool import PoolSize, score_slices
 from raypipe.score.run import PublishedRun, execute
 from raypipe.score.worker import SliceScorer
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -126,13 +123,13 @@ def _execute(
         workers.release()
 
     monitor = partial(run_drift.measure, client, config.monitor)
-    try:
-        published = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitor)
-    except PredictorDiffers as error:
-        log.warning("the library scores the run %s from its start: %s", manifest.run_id, error)
-        # The run's row gets this manifest, so that a later resume keeps to it.
-        manifest = replace(manifest, compiled=False)
-        published = execute(client, manifest, scorer, take_over=False, progress=progress, monitor=monitor)
+    manifest, published = by_one_predictor(
+        manifest,
+        take_over,
+        lambda manifest, take_over: execute(
+            client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitor
+        ),
+    )
     return ScoreResult(published, manifest)
 
 

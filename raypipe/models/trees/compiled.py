@@ -31,7 +31,7 @@ class CompiledTrees:
         """
         self._forest = forest
         try:
-            # A fork of LLVM's bindings that needs nothing else; Numba is built on it.
+            # Imported late: only a process that scores many rows needs LLVM.
             import llvmlite.binding as llvm
 
             machine, lanes = _machine(llvm)
@@ -80,10 +80,8 @@ def _machine(llvm: Any) -> tuple[Any, int]:
 
 
 def _compile(llvm: Any, machine: Any, text: str) -> Any:
-    parsed = llvm.parse_assembly(text)
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(2))
-    builder.getModulePassManager().run(parsed, builder)
-    engine = llvm.create_mcjit_compiler(parsed, machine)
+    # LLVM's passes would take as long again, and find nothing: the text consists of vectors already.
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(text), machine)
     engine.finalize_object()
     return engine
 
