@@ -26,7 +26,7 @@ from raypipe.models.xgboost import XGBoostModel
 from raypipe.score.worker import BATCH_ROWS
 
 MODELS = ((100, 4), (100, 6), (300, 8))
-COLUMNS, MISSING, FITTED_ROWS = 62, 0.29, 100_000
+COLUMNS, MISSING, FITTED_ROWS = 62, 0.29, 50_000
 TOLERANCE = 1e-6
 
 Predict = Callable[[FloatArray], FloatArray]

@@ -23,5 +23,5 @@ def require_reader(content: bytes, installed: str) -> None:
             "The model was written by a newer XGBoost than this machine has",
             found=f"XGBoost {installed} here, and a model of {'.'.join(map(str, written))}",
             allowed=f"XGBoost {minor} or newer",
-            next_step=f"pip install 'xgboost-cpu>={minor}', or fit a new version with the XGBoost that is installed",
+            next_step=f"upgrade xgboost-cpu to {minor} or newer, or fit a new version with this XGBoost",
         )
