@@ -9,7 +9,8 @@ RaypipeError            exit 1
 │   └── Transient                the same request may succeed later
 ├── DataError           exit 1   the data is not what the contract says
 ├── ModelError          exit 1   an artifact or a registered model cannot be used
-│   └── OutdatedArtifact         the artifact has the format of another version of raypipe
+│   ├── OutdatedArtifact         the artifact has the format of another version of raypipe
+│   └── PredictorDiffers         compiled trees and the library do not give one answer
 ├── ClusterError        exit 1   a Ray cluster does not answer, or does not accept the user
 ├── Busy                exit 1   another run or process holds the lock
 └── GateRefused         exit 3   a check says that publishing would be wrong
@@ -114,6 +115,10 @@ class ModelError(RaypipeError):
 
 class OutdatedArtifact(ModelError):
     """An artifact has the format of another version of raypipe, so nothing can score with it any more."""
+
+
+class PredictorDiffers(ModelError):
+    """Compiled trees and the model's library do not give a run one answer; the library alone has to score it."""
 
 
 class ClusterError(RaypipeError):

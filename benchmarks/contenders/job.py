@@ -19,6 +19,7 @@ from clickhouse_connect.driver.client import Client
 
 from raypipe.artifact import files
 from raypipe.artifact.contract import Contract
+from raypipe.models.xgboost import XGBoost, XGBoostModel
 
 Scores = npt.NDArray[np.float32]
 
@@ -106,6 +107,13 @@ class Job:
         booster.load_model(bytearray(files.load(self.artifact_uri, self.artifact_sha256)["model.ubj"]))
         booster.set_param({"nthread": threads})
         return booster
+
+    def compiled(self, threads: int) -> XGBoostModel:
+        """Return the same booster with the compiled trees that `raypipe score` uses."""
+        model = XGBoost().from_files(files.load(self.artifact_uri, self.artifact_sha256))
+        model.set_threads(threads)
+        model.compile()
+        return model
 
 
 def report(started: float, **found: Any) -> None:

@@ -31,7 +31,7 @@ def work(job: Job, taken: Any, step: Barrier) -> None:
 
 
 def parts(job: Job, taken: Any, step: Barrier) -> None:
-    client, booster = job.connect(), job.booster(1)
+    client, model = job.connect(), job.compiled(1)
     sink = NarrowSink(job, client)
     settings = {"max_threads": 1, "output_format_arrow_compression_method": "none"}
     batches: list[pa.RecordBatch] = []
@@ -40,7 +40,7 @@ def parts(job: Job, taken: Any, step: Barrier) -> None:
         with client.query_arrow_stream(job.slices[number], settings=settings) as stream:
             batches.extend(stream)
     step.wait()
-    scores = [booster.inplace_predict(matrix(batch.column("x"))) for batch in batches]
+    scores = [model.predict(matrix(batch.column("x"))) for batch in batches]
     step.wait()
     pairs = zip(batches, scores, strict=True)
     tables = (

@@ -1,7 +1,7 @@
 """Score in one well-written process: an Arrow stream read ahead, all cores per batch, inserts behind.
 
-The features arrive as one list column, and its buffer is the matrix. The server adds the constant columns. No stage
-waits for another. It lacks a second process, restarts and a check of its result.
+The features arrive as one list column, and its buffer is the matrix. raypipe's compiled trees predict. The server adds
+the constant columns. No stage waits for another. It lacks a second process, restarts and a check of its result.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from queue import Queue
-from typing import Any
 
 import pyarrow as pa
 
@@ -70,14 +69,14 @@ def chunks(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
 
 def main() -> None:
     job = Job.from_command_line()
-    booster: Any = job.booster(job.cores)
+    model = job.compiled(job.cores)
     started = time.perf_counter()
     batches: Queue[pa.RecordBatch | None] = Queue(AHEAD)
     # Unbounded: after a failed insert the predictions must not wait for a free place.
     scored: Queue[pa.Table | None] = Queue()
     reader, writer = Stage(lambda: read(job, batches)), Stage(lambda: insert(job, scored))
     for batch in iter(batches.get, None):
-        scores = booster.inplace_predict(matrix(batch.column("x")))
+        scores = model.predict(matrix(batch.column("x")))
         scored.put(pa.Table.from_batches([batch.select(KEYS)]).append_column("score", pa.array(scores)))
     reader.finish()
     scored.put(None)

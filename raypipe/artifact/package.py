@@ -10,7 +10,7 @@ from raypipe.artifact.bins import Bins
 from raypipe.artifact.contract import Contract, Matrix
 from raypipe.artifact.imports import without
 from raypipe.errors import ModelError
-from raypipe.models.model import Model, Rows, WideModel, answer
+from raypipe.models.model import CompilableModel, Model, Rows, WideModel, answer
 from raypipe.models.protocol import load_family
 
 OURS = ("decision.json", "contract.json", "histograms.json", "evaluation.json", golden.FILE)
@@ -85,25 +85,38 @@ def load_card(uri: str, sha256: str, *, pipeline: str = "", version: str = "") -
     return _card(files.load(uri, sha256, pipeline=pipeline, version=version))
 
 
-def load_package(uri: str, sha256: str, *, pipeline: str = "", version: str = "", only_scores: bool = False) -> Package:
+def load_package(
+    uri: str,
+    sha256: str,
+    *,
+    pipeline: str = "",
+    version: str = "",
+    only_scores: bool = False,
+    compiled: bool = False,
+) -> Package:
     """Load a model after verifying every byte and scoring its golden rows again.
 
     Args:
         only_scores: leave out the modules that the family needs for fitting alone.
+        compiled: predict by compiled code if the model allows it.
 
     Raises:
+        PredictorDiffers: compiled code scores the golden rows otherwise than the library.
         ModelError: a byte differs, a file is missing, the artifact has another format, or this machine scores the
             golden rows differently.
     """
-    return unpack(files.load(uri, sha256, pipeline=pipeline, version=version), only_scores=only_scores)
+    verified = files.load(uri, sha256, pipeline=pipeline, version=version)
+    return unpack(verified, only_scores=only_scores, compiled=compiled)
 
 
-def unpack(files: Mapping[str, bytes], *, only_scores: bool = False) -> Package:
+def unpack(files: Mapping[str, bytes], *, only_scores: bool = False, compiled: bool = False) -> Package:
     """Return the model of an artifact's verified files."""
     card = _card(files)
     family = load_family(card.family)
     with without(*family.scores_without if only_scores else ()):
         model = family.from_files({name: body for name, body in files.items() if name not in OURS})
+        if compiled and isinstance(model, CompilableModel):
+            model.compile()
         golden.check_golden(model, files[golden.FILE])
     return Package(**vars(card), model=model)
 

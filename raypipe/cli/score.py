@@ -71,6 +71,7 @@ def score_document(
         "rows_per_second": round(run.rows_published / max(scoring_seconds or seconds, 1e-9), 1),
         "time": runs.timings(run),
         "peak_mb": scored.outcome.peak_mb,
+        "predictor": scored.outcome.receipts[0].predictor,
     }
 
 

@@ -67,6 +67,28 @@ class Model(Protocol):
         ...
 
 
+# The predictors of a model, as receipts name them.
+LIBRARY, COMPILED = "library", "compiled"
+
+
+@runtime_checkable
+class CompilableModel(Model, Protocol):
+    """A model that can also predict by code compiled for this processor.
+
+    Attributes:
+        predictor: LIBRARY or COMPILED, as `predict` answers by.
+    """
+
+    predictor: str
+
+    def compile(self) -> None:
+        """Predict by compiled code from here on, if the model and this machine allow it.
+
+        The first rows are compared with the library; `predict` raises PredictorDiffers where they differ.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Rows:
     """Rows to score, with more than their matrix.
@@ -115,6 +137,11 @@ class WideModel(Model, Protocol):
 def answer(model: Model, rows: Rows) -> Answer:
     """Return the answer of any model."""
     return model.answer(rows) if isinstance(model, WideModel) else Answer(model.predict(rows.x))
+
+
+def predictor(model: Model) -> str:
+    """Return what a model predicts by: LIBRARY or COMPILED."""
+    return model.predictor if isinstance(model, CompilableModel) else LIBRARY
 
 
 def shares(weights: npt.NDArray[np.float64]) -> FloatArray:

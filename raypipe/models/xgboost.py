@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -22,8 +23,14 @@ from raypipe.models.checks import (
     require_validation_rows,
     required_file,
 )
-from raypipe.models.model import FloatArray, Matrix, shares
+from raypipe.models.model import COMPILED, LIBRARY, FloatArray, Matrix, shares
 from raypipe.models.protocol import FitSpec, History, MatrixFamily, OnRound
+from raypipe.models.trees.compared import Comparison
+from raypipe.models.trees.compiled import CompiledTrees
+from raypipe.models.trees.forest import Unsuitable, read_forest
+from raypipe.models.xgboost_version import require_reader
+
+log = logging.getLogger(__name__)
 
 FILE = "model.ubj"
 # These tree methods work on quantised values, which take a quarter of the memory.
@@ -100,6 +107,7 @@ class XGBoost(MatrixFamily):
         if not content.startswith(b"{"):
             # XGBoost ends the whole process on an empty buffer.
             raise ModelError(f"{FILE} is not an XGBoost model", found=f"{content[:8]!r} …", allowed="UBJSON")
+        require_reader(content, xgboost.__version__)
         booster = xgboost.Booster()
         try:
             booster.load_model(bytearray(content))
@@ -129,12 +137,34 @@ class XGBoostModel:
         self._booster = booster
         self._features = int(booster.num_features())
         self._linear = _kind(booster) == "gblinear"
+        self._threads = 0
+        self._trees: CompiledTrees | None = None
+        self._comparison = Comparison(self._by_library)
+
+    @property
+    def predictor(self) -> str:
+        """Return whether XGBoost or its compiled trees answer."""
+        return COMPILED if self._trees else LIBRARY
+
+    def compile(self) -> None:
+        """Predict by compiled trees from here on; XGBoost answers for models that these do not cover."""
+        try:
+            self._trees = CompiledTrees(read_forest(json.loads(self._booster.save_raw("json"))))
+        except Unsuitable as reason:
+            log.info("XGBoost scores, not compiled trees: %s", reason)
 
     def predict(self, x: FloatArray) -> FloatArray:
         """Return scores in the units of the objective, such as probabilities for `binary:logistic`."""
         require_features(x, self._features)
         if not len(x):
             return np.empty(0, np.float32)
+        if self._trees is None:
+            return self._by_library(x)
+        scores = self._trees.predict(x, self._threads)
+        self._comparison.check(x, scores)
+        return scores
+
+    def _by_library(self, x: FloatArray) -> FloatArray:
         # Prediction in place is several times faster, but linear boosters lack it.
         scores = self._booster.predict(_library().DMatrix(x)) if self._linear else self._booster.inplace_predict(x)
         if scores.ndim != 1:
@@ -163,6 +193,7 @@ class XGBoostModel:
 
     def set_threads(self, threads: int) -> None:
         """Set the threads of `predict`; 0 means all cores."""
+        self._threads = threads
         self._booster.set_param({"nthread": threads})
 
 

@@ -11,7 +11,8 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.data import pin
 from raypipe.data.slices import unsliced
-from raypipe.errors import GateRefused
+from raypipe.errors import GateRefused, PredictorDiffers
+from raypipe.models.model import COMPILED
 from raypipe.score import ledger
 from raypipe.score.ledger import UINT64, Receipt
 from raypipe.score.manifest import Manifest
@@ -51,10 +52,12 @@ def check(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> Gat
     Raises:
         GateRefused: they disagree; the message says how. The target is unchanged.
         ServerError: a count failed, so the run does not pass.
+        PredictorDiffers: compiled trees scored some slices, and the library others.
     """
     _complete(manifest, written)
     _as_read(manifest, written)
     _accounted(manifest, written)
+    _by_one_predictor(written)
     alone = _as_staged(client, manifest, written)
     rejected = sum(receipt.rows_rejected for receipt in written)
     check_rejected(manifest, rejected)
@@ -123,6 +126,17 @@ def _accounted(manifest: Manifest, written: Sequence[Receipt]) -> None:
             f"rows are neither staged nor rejected in {len(wrong)} slices",
             f"slice {wrong[0].slice}: {wrong[0].rows_scored} staged, {wrong[0].rows_rejected} rejected",
             f"{wrong[0].rows_read} rows, as read",
+        )
+
+
+def _by_one_predictor(written: Sequence[Receipt]) -> None:
+    compiled = sum(receipt.predictor == COMPILED for receipt in written)
+    if 0 < compiled < len(written):
+        raise PredictorDiffers(
+            "Compiled trees scored some slices of the run, and the library others",
+            found=f"compiled trees in {compiled} of {len(written)} slices",
+            allowed="one predictor in a run",
+            next_step="install the same packages on every node, llvmlite among them",
         )
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from raypipe.clickhouse.client import Client, content_token
+from raypipe.models.model import COMPILED, LIBRARY
 from raypipe.score import portions
 from raypipe.score.manifest import Manifest
 from raypipe.score.portions import Attempt
@@ -32,6 +33,7 @@ class Receipt:
         fingerprints: those of a sample of the rows, for `raypipe audit`; empty without rows.
         rows_direct: rows with a score that are in a portion of each target.
         direct_checksum: the sum over these rows.
+        predictor: `compiled` for compiled trees, or `library`.
     """
 
     slice: int
@@ -48,6 +50,7 @@ class Receipt:
     peak_mb: float
     histograms: Mapping[str, Any] = field(default_factory=dict)
     fingerprints: Mapping[str, Any] = field(default_factory=dict)
+    predictor: str = LIBRARY
     rows_direct: int = 0
     direct_checksum: int = 0
 
@@ -123,9 +126,12 @@ def reconcile(client: Client, manifest: Manifest) -> list[Receipt]:
     """Return the receipts that the data confirms; drop what stands of the other slices, to be scored again.
 
     The data is the truth: the server forgets insert tokens, and an interrupted slice may leave only its ledger row.
+    A run that the library has to score keeps no slice of compiled trees.
     """
     counts = staged(client, manifest)
     written = receipts(client, manifest.run_id)
+    if not manifest.compiled:
+        written = [receipt for receipt in written if receipt.predictor != COMPILED]
     good = [receipt for receipt in written if confirms(counts.get((receipt.slice, receipt.attempt)), receipt)]
     kept = {receipt.slice for receipt in good}
     for piece in sorted({piece for piece, _ in counts} - kept):

@@ -55,6 +55,7 @@ class Manifest:
         pinned: the content of the tables that the query reads; empty where the run reads its own copy.
         features_select: the compiled query of the source where `select` reads the copy, or None.
         direct: whether the rows get the shape of the targets while they are scored; see `portions`.
+        compiled: whether compiled trees may score the run, where the model has such; False once they have differed.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
@@ -97,6 +98,7 @@ class Manifest:
     pinned: tuple[PinnedTable, ...]
     features_select: str | None = None
     direct: bool = False
+    compiled: bool = False
 
     @property
     def day_end(self) -> datetime:

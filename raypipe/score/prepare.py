@@ -24,7 +24,7 @@ from raypipe.data.slices import Slicing, cut, has_place, unsliced
 from raypipe.errors import ConfigError, GateRefused, RaypipeError, ServerError, advised, together
 from raypipe.models.protocol import load_family
 from raypipe.registry.record import Registered
-from raypipe.score import current_rows, direct, gate, publish_sql, targets
+from raypipe.score import current_rows, direct, gate, one_predictor, publish_sql, targets
 from raypipe.score.manifest import Manifest, PublishTarget
 
 NOT_CUT = Slicing("whole", (), (), (), 0)
@@ -189,7 +189,14 @@ def _cut(
             allowed="at least one row",
             next_step="check the query's conditions, and whether the snapshot of the date is complete",
         )
-    return replace(uncut, slicing=slicing, source_rows=rows, source_checksum=checksum, direct=is_direct)
+    return replace(
+        uncut,
+        slicing=slicing,
+        source_rows=rows,
+        source_checksum=checksum,
+        direct=is_direct,
+        compiled=one_predictor.pays(rows),
+    )
 
 
 def _pinned(client: Client, population: Population, table: str) -> tuple[PinnedTable, ...]:

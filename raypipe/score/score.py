@@ -24,6 +24,7 @@ from raypipe.registry import models
 from raypipe.score import admission, permissions, prepare, run_drift, runs
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
+from raypipe.score.one_predictor import by_one_predictor
 from raypipe.score.run import PublishedRun, Scorer, execute
 from raypipe.score.threads import Threads, warm_up
 
@@ -133,5 +134,11 @@ def _execute(
     client: Client, config: PipelineConfig, manifest: Manifest, scorer: Scorer, progress: Progress, take_over: bool
 ) -> ScoreResult:
     monitor = partial(run_drift.measure, client, config.monitor)
-    published = execute(client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitor)
+    manifest, published = by_one_predictor(
+        manifest,
+        take_over,
+        lambda manifest, take_over: execute(
+            client, manifest, scorer, take_over=take_over, progress=progress, monitor=monitor
+        ),
+    )
     return ScoreResult(published, manifest)

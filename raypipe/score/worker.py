@@ -26,7 +26,7 @@ from raypipe.clickhouse import retry
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.data.slices import Slice, place
-from raypipe.models.model import Rows, answer
+from raypipe.models.model import Rows, answer, predictor
 from raypipe.score import ledger, staging
 from raypipe.score.chunks import Chunks, add
 from raypipe.score.fingerprints import Sampler, spacing
@@ -61,7 +61,9 @@ class SliceScorer:
         # Arrow's own allocator keeps some 50 MB per thread of what it has freed.
         pa.set_memory_pool(pa.system_memory_pool())
         # Loading checks every byte and scores the golden rows again: this machine's libraries may differ.
-        self._package = load_package(manifest.artifact_uri, manifest.artifact_sha256, only_scores=True)
+        self._package = load_package(
+            manifest.artifact_uri, manifest.artifact_sha256, only_scores=True, compiled=manifest.compiled
+        )
         self._package.model.set_threads(threads)
         self._shapes = shapes(self._client, manifest)
 
@@ -150,8 +152,9 @@ class _Attempt:
             round(peak_mb(), 1),
             self._tally.to_json(),
             self._sampler.to_json(),
-            rows_direct=direct.rows if direct else 0,
-            direct_checksum=direct.checksum if direct else 0,
+            predictor(self._model),
+            direct.rows if direct else 0,
+            direct.checksum if direct else 0,
         )
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
@@ -199,6 +202,8 @@ class _Attempt:
         self._client.insert(self._manifest.staging, rows, token=token, columns=rows.schema.names)
 
     def _write(self, rows: pa.Table) -> None:
+        # The run's tables may be gone by now, and a portion must not come anew.
+        self._going()
         with self._timed("insert"):
             for chunks in self._portions or [self._staging]:
                 chunks.put(rows)

@@ -21,7 +21,7 @@ from raypipe.score.manifest import Manifest
 from tests.conftest import FittedPublisher
 from tests.faults.nights import TARGETS, once, target_ddl
 from tests.faults.oracle import assert_exact, in_process, planned
-from tests.faults.small import DAY, small_publisher
+from tests.faults.small import DAY, USERS, small_publisher
 
 VIEWS = ("raypipe_current_customer_churn_predictions", "raypipe_current_predictions")
 SWAP = re.compile(r"ALTER TABLE .* (REPLACE|MOVE) PARTITION ID")
@@ -96,7 +96,7 @@ def _die(*_: Any, **options: Any) -> None:
 
 
 @contextmanager
-def few_readers(server: Endpoint, folder: Path, schema: str = "raypipe") -> Iterator[Night]:
+def few_readers(server: Endpoint, folder: Path, schema: str = "raypipe", users: int = USERS) -> Iterator[Night]:
     """Provide a night with raypipe's own targets or a publisher's monthly ones."""
     place = replace(server, database=f"raypipe_test_{uuid.uuid4().hex[:12]}")
     with Client(server) as admin:
@@ -106,7 +106,7 @@ def few_readers(server: Endpoint, folder: Path, schema: str = "raypipe") -> Iter
                 if schema == "publisher":
                     for table in TARGETS:
                         client.run(target_ddl(client, schema, "", table))
-                yield Night(small_publisher(server, place.database, folder), client)
+                yield Night(small_publisher(server, place.database, folder, users), client)
         finally:
             admin.run(f"DROP DATABASE IF EXISTS {place.database} SYNC")
 

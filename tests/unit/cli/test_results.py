@@ -84,7 +84,10 @@ def test_a_bug_in_the_printing_is_not_hidden() -> None:
 
 def test_rows_per_second_are_those_of_the_scoring_and_not_of_the_fit_before_it() -> None:
     run = runs.Run(*["x"] * 2, AT.date(), *["x"] * 6, "{}", 1, 1, 1, rows_published=500)
-    scored = cast(Any, SimpleNamespace(outcome=SimpleNamespace(run=run, peak_mb={})))
+    scored = cast(
+        Any,
+        SimpleNamespace(outcome=SimpleNamespace(run=run, peak_mb={}, receipts=[SimpleNamespace(predictor="library")])),
+    )
     document = score_document(scored, seconds=100.0, scoring_seconds=10.0)
     assert (document["seconds"], document["rows_per_second"]) == (100.0, 50.0)
     assert score_document(scored, seconds=100.0)["rows_per_second"] == 5.0
