@@ -5,8 +5,10 @@ Each fault has a negative control, which switches the guard off and sees the dam
 
 from __future__ import annotations
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,7 +16,7 @@ from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema import leftovers
 from raypipe.dataset import journal, recovery
-from tests.faults.actors import awaited
+from tests.faults.actors import PATIENCE, awaited
 from tests.faults.oracle import own_tables
 from tests.faults.proxy import Proxy, Rule
 from tests.faults.sinks import (
@@ -42,31 +44,31 @@ DROP = b"DROP TABLE IF EXISTS `raypipe_twin_"
 LOCK = b"DROP TABLE IF EXISTS `raypipe_lock_"
 
 BEFORE = {
-    "the first entry": Rule(ENTRY, "hold"),
-    "a staging table": Rule(STAGING, "hold", skip=1),
-    "a staged chunk": Rule(INSERT, "hold", skip=1),
+    "the first entry": Rule(ENTRY, "hold_cut"),
+    "a staging table": Rule(STAGING, "hold_cut", skip=1),
+    "a staged chunk": Rule(INSERT, "hold_cut", skip=1),
     "behind a staged chunk": Rule(INSERT, "hold_answer", skip=1),
-    "the twin": Rule(b"CREATE TABLE `raypipe_twin_", "hold"),
-    "collecting": Rule(b"TO TABLE `raypipe_twin_", "hold", skip=3),
-    "the entry PUBLISHING": Rule(ENTRY, "hold", skip=1),
+    "the twin": Rule(b"CREATE TABLE `raypipe_twin_", "hold_cut"),
+    "collecting": Rule(b"TO TABLE `raypipe_twin_", "hold_cut", skip=3),
+    "the entry PUBLISHING": Rule(ENTRY, "hold_cut", skip=1),
 }
 WITHIN = {
     "behind the entry PUBLISHING": (Rule(ENTRY, "hold_answer", skip=1), 0),
-    "before the first move": (Rule(MOVE, "hold"), 0),
+    "before the first move": (Rule(MOVE, "hold_cut"), 0),
     "behind the first move": (Rule(MOVE, "hold_answer"), 1),
-    "before the second move": (Rule(MOVE, "hold", skip=1), 1),
+    "before the second move": (Rule(MOVE, "hold_cut", skip=1), 1),
     "behind the second move": (Rule(MOVE, "hold_answer", skip=1), 2),
-    "before the entry PUBLISHED": (Rule(ENTRY, "hold", skip=2), 2),
+    "before the entry PUBLISHED": (Rule(ENTRY, "hold_cut", skip=2), 2),
 }
 BEHIND = {
     "behind the entry PUBLISHED": Rule(ENTRY, "hold_answer", skip=2),
-    "before the twin is dropped": Rule(DROP, "hold"),
-    "before the lock is dropped": Rule(LOCK, "hold"),
+    "before the twin is dropped": Rule(DROP, "hold_cut"),
+    "before the lock is dropped": Rule(LOCK, "hold_cut"),
 }
 
 
 def killed_at(target: Client, proxy: Proxy, rule: Rule) -> Rule:
-    """Kill a program that writes the run at a request, which a held request still reaches when it is released."""
+    """Kill a program that writes the run at a request."""
     rule = proxy.add(Rule(rule.pattern, rule.action, skip=rule.skip))
     with writing(replace(target.endpoint, url=proxy.url)) as process:
         kill_at(process, rule)
@@ -81,20 +83,20 @@ def test_a_program_killed_before_it_publishes_adds_nothing_and_is_begun_again(
     assert not written(target)
     write(sink(target))
     assert_whole(target)
-    if rule.action == "hold":
-        arrive(proxy, rule)
+    if rule.action == "hold_cut":
+        arrive(target, rule)
         assert written(target) == expected()
         # A table that the dead program's last request has made belongs to a published run.
         leftovers.clean(target)
         assert own_tables(target) == []
 
 
-def arrive(proxy: Proxy, rule: Rule) -> None:
-    """Let the held request of a dead program reach the server, and wait for the answer."""
-    answer = proxy.add(Rule(rule.pattern, "hold_answer"))
-    rule.released.set()
-    awaited(answer.hit.is_set, "the answer to the late request")
-    answer.released.set()
+def arrive(client: Client, rule: Rule) -> None:
+    """Send the held request of a dead program to the server, and wait for the answer."""
+    place = urlsplit(client.endpoint.url)
+    with socket.create_connection((place.hostname, place.port), timeout=PATIENCE) as connection:
+        connection.sendall(rule.hits[0])
+        assert connection.recv(100).startswith(b"HTTP/1.1")
 
 
 @pytest.mark.parametrize("moment", WITHIN)
@@ -153,7 +155,7 @@ def late_move(target: Client, proxy: Proxy, late: Rule) -> None:
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(write, sink(target, through=proxy))
         awaited(lambda: drop.hit.is_set() or running.done(), "the drop of the dead program's twin")
-        arrive(proxy, late)
+        arrive(target, late)
         drop.released.set()
         running.result()
 
