@@ -21,6 +21,7 @@ from raypipe.dataset.journal import Entry
 from raypipe.dataset.target import require_run, require_target
 from raypipe.dataset.writing import Write
 from raypipe.errors import RaypipeError, UsageError
+from raypipe.score.targets import unfed_views
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,8 @@ class ClickHouseSink(Datasink[Receipt]):
             target = require_target(client, self._table, self._keys)
             if isinstance(schema, pa.Schema) and schema.names:
                 columns.require_names(target, schema)
+            for view in unfed_views(client, self._table):
+                log.warning("the materialized view %s of %s gets no rows: partitions are moved", view, self._table)
             self._state = writing.begin(client, target, self._run, take_over=self._take_over)
 
     def write(self, blocks: Iterable[Block], ctx: object) -> Receipt:
