@@ -53,7 +53,7 @@ def block(first: int, rows: int) -> pa.Table:
         {
             "brand": pa.array(np.char.add("b", (numbers % 5).astype(str))),
             "user_id": pa.array(np.char.add("user_", numbers.astype(str))),
-            "day": pa.array(np.full(rows, 20_000), pa.date32()),
+            "day": pa.array(np.full(rows, 20_000, np.int32)).cast(pa.date32()),
             "score": pa.array((numbers * 0.618 % 1).astype(np.float32)),
             "model_version": pa.array(["20260131.000000.abcdef"] * rows),
         }

@@ -48,7 +48,7 @@ def types_of(table: Table) -> dict[str, str]:
     return {column.name: column.type for column in table.columns if column.default_kind in ("", "DEFAULT")}
 
 
-def require_names(table: Table, given: pa.Schema) -> None:
+def _require_names(table: Table, given: pa.Schema) -> None:
     """Refuse rows that lack a column without a default, or that have an unknown column.
 
     Raises:
@@ -74,7 +74,7 @@ def fitted(rows: pa.Table, table: Table) -> pa.Table:
     Raises:
         DataError: a column is missing or unknown, a value does not fit, or a NULL has no place.
     """
-    require_names(table, rows.schema)
+    _require_names(table, rows.schema)
     types = types_of(table)
     columns = {name: _fitted(rows.column(name), name, types[name], table.name) for name in rows.schema.names}
     result = pa.table(columns)

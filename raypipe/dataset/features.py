@@ -79,6 +79,8 @@ def _compiled(contract: Contract, population: Population, version: str, loaded: 
             next_step=f"rename them in {population.features.source}",
         )
     end = end_of_day(population.date, loaded.config.timezone)
-    added = {VERSION: literal(version), DAY: literal(population.date), DAY_END: literal(end)}
+    # In Arrow a DateTime is a plain number.
+    moment = f"toDateTime64({literal(end)}, 0, 'UTC')"
+    added = {VERSION: literal(version), DAY: literal(population.date), DAY_END: moment}
     columns = ", ".join(f"{expression} AS {name}" for name, expression in added.items())
     return f"SELECT * EXCEPT {KEY_HASH}, {columns} FROM (\n{contract.select(population.features.text)}\n)"

@@ -15,7 +15,7 @@ from ray.data.datasource import WriteResult
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.dataset import columns, writing
+from raypipe.dataset import writing
 from raypipe.dataset.attempt import Receipt, stage
 from raypipe.dataset.journal import Entry
 from raypipe.dataset.target import require_run, require_target
@@ -67,18 +67,18 @@ class ClickHouseSink(Datasink[Receipt]):
     def on_write_start(self, schema: pa.Schema | None = None) -> None:
         """Begin the run, unless it is published.
 
+        Args:
+            schema: unused; where Ray fuses the write with a step before it, this is the schema of that step's input.
+
         Raises:
             UsageError: Ray Data may leave out blocks, or the table does not exist.
             ConfigError: the table's engine merges rows, or the table is on a cluster.
-            DataError: the first rows do not have the table's columns.
             Busy: another process writes the run.
         """
         self._state = None
         _require_every_block()
         with Client(self._endpoint) as client:
             target = require_target(client, self._table, self._keys)
-            if isinstance(schema, pa.Schema) and schema.names:
-                columns.require_names(target, schema)
             for view in unfed_views(client, self._table):
                 log.warning("the materialized view %s of %s gets no rows: partitions are moved", view, self._table)
             self._state = writing.begin(client, target, self._run, take_over=self._take_over)

@@ -38,7 +38,7 @@ from tests.faults.sinks import (
 
 # A worker dies before, in the middle of or after its insert.
 MOMENTS = {"before": ("hold", "cut"), "inside": ("hold", "cut_body"), "after": ("hold_answer",), "late": ("hold",)}
-BUILT_IN = f"INSERT INTO {TARGET}".encode()
+BUILT_IN = f"INSERT INTO `{TARGET}`".encode()
 
 
 @pytest.fixture

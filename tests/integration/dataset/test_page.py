@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,7 @@ def test_the_scorer_loads_its_model_once(client: Client, monkeypatch: pytest.Mon
         scorer, "load_package", lambda uri, *given, **named: loads.append(uri) or load_once(uri, *given, **named)
     )
     own, rows = raypipe.Scorer("churn", client.endpoint), batch(client)
+    assert rows.column("day_end")[0].as_py() == datetime(2026, 2, 1, tzinfo=UTC)
     first, second = own(rows), own(rows.slice(0, 10))
     assert len(loads) == 1
     assert first.slice(0, 10).equals(second)
@@ -124,9 +126,8 @@ def test_rows_of_another_source_are_refused_by_the_scorer(client: Client) -> Non
 
 def test_rows_of_two_days_in_one_batch_are_refused(client: Client) -> None:
     rows = batch(client)
-    later = rows.set_column(
-        rows.schema.get_field_index("model_version"), "model_version", pa.array(["another"] * len(rows))
-    )
+    place = rows.schema.get_field_index("model_version")
+    later = rows.set_column(place, rows.schema.field(place), pa.array(["another"] * len(rows)))
     with pytest.raises(DataError, match="several values of model_version"):
         raypipe.Scorer("churn", client.endpoint)(pa.concat_tables([rows, later]))
 
