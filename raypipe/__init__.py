@@ -7,6 +7,9 @@ __version__ = "0.1.0"
 
 # Loaded on first use: `raypipe.read_sql` imports Ray, and commands without Ray should not wait for it.
 _PUBLIC = {
+    "ClickHouseSink": "raypipe.dataset.sink",
+    "Scorer": "raypipe.dataset.scorer",
+    "features": "raypipe.dataset.features",
     "Client": "raypipe.clickhouse.client",
     "Endpoint": "raypipe.clickhouse.endpoint",
     "connected": "raypipe.clickhouse.connect",

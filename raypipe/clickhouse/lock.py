@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -25,6 +25,8 @@ REPLICA_ALREADY_EXISTS = 253
 UNKNOWN_TABLE = 60
 # Below the epoch, the version of a row in raypipe_runs counts the steps of the row's writer.
 STEP_BITS = 20
+
+LastEpoch = Callable[[Client, str], int]
 
 
 @dataclass(frozen=True)
@@ -119,25 +121,31 @@ def holder(client: Client, pipeline: str) -> Owner | None:
     return locks[-1].owner if locks else None
 
 
-def acquire(client: Client, pipeline: str, owner: Owner, *, take_over: bool = False) -> Lock:
+def acquire(
+    client: Client, pipeline: str, owner: Owner, *, take_over: bool = False, ledger: LastEpoch | None = None
+) -> Lock:
     """Take the pipeline's lock, with a higher epoch than every owner before.
 
     A resume takes the lock of a dead owner of the same run silently. Any other lock needs `take_over`. The caller
     releases the lock after any error, since an interrupt may come as soon as the lock exists.
 
+    Args:
+        ledger: returns the last epoch in the ledger that the owners write; None for `raypipe_runs`.
+
     Raises:
         Busy: another owner holds the lock.
     """
+    last_epoch = ledger or _last_epoch
     locks = standing(client, pipeline)
     if locks and not (take_over or _may_be_resumed(locks[-1].owner, owner)):
         raise _busy(client, pipeline, locks[-1].owner)
     epochs = [lock.epoch for lock in locks]
-    lock = Lock(pipeline, 1 + max(_last_epoch(client, pipeline), *epochs, 0), owner)
+    lock = Lock(pipeline, 1 + max(last_epoch(client, pipeline), *epochs, 0), owner)
     _create(client, lock)
-    if _is_overtaken(client, lock):
+    if _is_overtaken(client, lock, last_epoch):
         # Another owner came, and perhaps went, since the first look.
         client.run(client.topology.drop(lock.table))
-        return acquire(client, pipeline, owner)
+        return acquire(client, pipeline, owner, ledger=ledger)
     _fence(client, lock)
     return lock
 
@@ -160,9 +168,9 @@ def _create(client: Client, lock: Lock) -> None:
         raise _busy(client, lock.pipeline, locks[-1].owner if locks else None) from error
 
 
-def _is_overtaken(client: Client, lock: Lock) -> bool:
+def _is_overtaken(client: Client, lock: Lock, last_epoch: LastEpoch) -> bool:
     later = any(other.epoch > lock.epoch for other in standing(client, lock.pipeline))
-    return later or _last_epoch(client, lock.pipeline) >= lock.epoch
+    return later or last_epoch(client, lock.pipeline) >= lock.epoch
 
 
 def _fence(client: Client, lock: Lock) -> None:

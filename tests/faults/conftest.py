@@ -10,10 +10,12 @@ from raypipe.clickhouse import retry
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier
+from raypipe.dataset import journal
 from tests.conftest import FittedPublisher, _fresh_database
-from tests.faults import few
+from tests.faults import few, sinks
 from tests.faults.nights import Night, open_gate, own_night
 from tests.faults.oracle import in_process, own_tables, planned
+from tests.faults.proxy import Proxy, proxied
 from tests.faults.servers import copied
 from tests.faults.wire import DAY, SLICES, Wire, wired
 
@@ -88,3 +90,18 @@ def reader(fitted_publisher: FittedPublisher) -> Iterator[Client]:
         yield client
         for table in own_tables(client):
             client.run(f"DROP TABLE {identifier(table)} SYNC")
+
+
+@pytest.fixture
+def target(client: Client) -> Client:
+    """Provide an empty target of a sink, with two partitions, and the sink's ledger."""
+    client.run(sinks.DDL)
+    journal.create(client)
+    return client
+
+
+@pytest.fixture
+def proxy(target: Client) -> Iterator[Proxy]:
+    """Provide a proxy in front of the server of a sink's target."""
+    with proxied(target.endpoint.url) as made:
+        yield made

@@ -15,7 +15,9 @@ PIECE = 1 << 16
 # A pattern is also found across the border of two chunks.
 OVERLAP = 256
 
-Action = Literal["hold", "cut", "cut_after", "cut_body", "pass", "answer", "answer_after", "hold_answer", "edit"]
+Action = Literal[
+    "hold", "hold_cut", "cut", "cut_after", "cut_body", "pass", "answer", "answer_after", "hold_answer", "edit"
+]
 # Actions on the answer, once the server has sent it.
 _OF_ANSWERS = ("cut_after", "answer_after", "hold_answer", "edit")
 
@@ -31,7 +33,8 @@ class Rule:
     Attributes:
         pattern: Bytes of the request line or body, such as `raypipe_staging`.
         skip: The number of matching requests that pass first.
-        action: `hold` holds the request until `released`; `cut` resets the connection before the server gets it;
+        action: `hold` holds the request until `released`, and `hold_cut` resets the connection then; `cut` resets
+            the connection before the server gets it;
             `cut_body` resets it after half of the body; `cut_after` lets the server answer and resets the connection
             instead of forwarding the answer. `answer` replies instead of the server, which never sees the request;
             `answer_after` replaces the server's answer, `hold_answer` holds it until `released`, `edit` changes it.
@@ -161,12 +164,12 @@ class Proxy:
             for rule in self.rules:
                 if not rule.strikes(looked_at):
                     continue
-                if rule.action == "hold":
+                if rule.action in ("hold", "hold_cut"):
                     await asyncio.to_thread(rule.released.wait)
-                elif rule.action == "cut":
+                if rule.action in ("cut", "hold_cut"):
                     link.writer.transport.abort()
                     return
-                elif rule.action == "cut_body":
+                if rule.action == "cut_body":
                     await self._rest(link.reader, request)
                     head = request.index(b"\r\n\r\n") + 4
                     link.upstream.write(request[sent : (head + len(request)) // 2])

@@ -10,6 +10,8 @@ from raypipe.clickhouse.tables import describe
 # The kinds of tables that a run creates for itself, named raypipe_<kind>_<…run id>.
 KINDS = ("staging", "portion", "twin", "explain", "snapshot", "training", "previous", "lock")
 LOCK = "lock"
+# The ledgers of runs, with the column that the names of their tables contain.
+LEDGERS = {"raypipe_runs": "run_id", "raypipe_writes": "write_id"}
 # The rows of a committed run, which readers may need as long as it is the committed run of its date.
 PREVIOUS = "previous"
 SUPERSEDED = "SUPERSEDED"
@@ -90,9 +92,11 @@ def clean(client: Client) -> tuple[str, ...]:
 
 
 def _statuses(client: Client) -> dict[str, str]:
-    if describe(client, "raypipe_runs") is None:
-        return {}
-    return dict(client.rows("SELECT run_id, status FROM raypipe_runs FINAL"))
+    statuses: dict[str, str] = {}
+    for ledger, name in LEDGERS.items():
+        if describe(client, ledger) is not None:
+            statuses |= dict(client.rows(f"SELECT {name}, status FROM {ledger} FINAL"))
+    return statuses
 
 
 def _owner(text: str, statuses: dict[str, str]) -> str:

@@ -1,0 +1,84 @@
+"""The gate of a write: only the rows of the program reach the target, with distinct keys."""
+
+from collections.abc import Sequence
+
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import identifier
+from raypipe.clickhouse.tables import Table, expirations
+from raypipe.dataset.attempt import Receipt
+from raypipe.dataset.journal import Entry
+from raypipe.errors import GateRefused
+
+
+def check(
+    client: Client,
+    twin: str,
+    target: Table,
+    entry: Entry,
+    receipts: Sequence[Receipt],
+    rows: int,
+    keys: Sequence[str],
+) -> None:
+    """Compare the collected rows with the receipts and with Ray's own count.
+
+    Raises:
+        GateRefused: they disagree, or a key is NULL or not distinct, or the table would delete the rows at once.
+    """
+    staged = int(client.value(f"SELECT count() FROM {identifier(twin)}"))
+    reported = sum(receipt.rows for receipt in receipts)
+    if not staged == reported == rows:
+        raise _refusal(
+            entry,
+            "the staged rows are not the rows of the program",
+            f"{staged} rows staged, {reported} reported by the tasks",
+            f"{rows} rows, as Ray Data counts them",
+            "write the run again",
+        )
+    if keys:
+        _require_keys(client, twin, entry, rows, keys)
+    for rule in expirations(target.engine_full):
+        _require_lasting(client, twin, entry, rule)
+
+
+def _require_keys(client: Client, twin: str, entry: Entry, rows: int, keys: Sequence[str]) -> None:
+    names = ", ".join(map(identifier, keys))
+    nulls = " OR ".join(f"isNull({identifier(name)})" for name in keys)
+    ((missing, distinct),) = client.rows(f"SELECT countIf({nulls}), uniqExact({names}) FROM {identifier(twin)}")
+    if missing:
+        raise _refusal(
+            entry,
+            "keys are NULL",
+            f"{missing} of {rows} rows",
+            "no NULL in a key",
+            "filter these rows, or correct keys",
+        )
+    if distinct != rows:
+        sample = client.rows(f"SELECT {names} FROM {identifier(twin)} GROUP BY {names} HAVING count() > 1 LIMIT 3")
+        raise _refusal(
+            entry,
+            "keys are not distinct",
+            f"{rows - distinct} of {rows} rows, for example {', '.join(map(str, sample))}",
+            f"each {', '.join(keys)} once",
+            "drop the duplicates before write_datasink, or correct keys",
+        )
+
+
+def _require_lasting(client: Client, twin: str, entry: Entry, rule: str) -> None:
+    over = int(client.value(f"SELECT countIf(({rule}) <= now()) FROM {identifier(twin)}"))
+    if over:
+        raise _refusal(
+            entry,
+            f"{entry.target} would delete rows at once",
+            f"{over} rows past TTL {rule}",
+            "rows that last",
+            f"filter these rows, or alter the TTL of {entry.target}",
+        )
+
+
+def _refusal(entry: Entry, problem: str, found: str, allowed: str, next_step: str) -> GateRefused:
+    return GateRefused(
+        f"The run {entry.run} was not written into {entry.target}: {problem}",
+        found=found,
+        allowed=allowed,
+        next_step=next_step,
+    )
