@@ -31,6 +31,13 @@ STRICT = {
     "input_format_skip_unknown_fields": 0,
     "date_time_overflow_behavior": "throw",
 }
+# Newer servers have more switches of deduplication, which outweigh `insert_deduplicate` and may be off in a profile. A
+# SELECT that reads the rows of its request yields the same rows each time, which not every server sees.
+NEWER_SWITCHES = {
+    "deduplicate_insert": "enable",
+    "deduplicate_insert_select": "enable_even_for_bad_queries",
+    "insert_select_deduplicate": 1,
+}
 # ClickHouse cuts a block of more rows by default.
 BLOCK_ROWS = 1_048_449
 
@@ -45,9 +52,7 @@ def settings(rows: int, token: str | None, known: Collection[str]) -> dict[str, 
     options: dict[str, Any] = {**STRICT, "max_insert_block_size": max(rows, BLOCK_ROWS), "max_insert_threads": 1}
     if token is not None:
         options |= {"insert_deduplication_token": token, "insert_deduplicate": 1}
-        # Newer servers have a second switch, which outweighs the first and may be off in a profile.
-        if "deduplicate_insert" in known:
-            options["deduplicate_insert"] = "enable"
+        options |= {name: value for name, value in NEWER_SWITCHES.items() if name in known}
     return options
 
 

@@ -8,7 +8,7 @@ A statement that needs another value sends it, and outweighs the pin. These are 
 - threads, blocks, memory, caches of indexes and conditions, `optimize_*`, `query_plan_*`: they cost time, never rows;
 - `compatibility`, `enable_analyzer`: they choose a planner, and newer servers refuse the old planner;
 - formats of text, such as `output_format_tsv_*`: raypipe reads Native and Arrow, and `client.ARROW_READ` pins Arrow's;
-- `insert_deduplicate` and `deduplicate_insert`: an insert with a token sets both;
+- the switches of deduplication: an insert with a token sets them all, see `inserts`;
 - `inject_random_order_for_select_without_order_by`: nothing relies on an order that it did not ask for.
 """
 

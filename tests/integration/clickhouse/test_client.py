@@ -93,17 +93,22 @@ def test_a_repeated_insert_with_the_same_token_adds_nothing(keyed: Client) -> No
 
 
 @pytest.mark.versions
-def test_a_profile_without_deduplication_does_not_double_a_repeated_insert(client: Client) -> None:
-    # Older servers know the first switch alone; on newer servers the second outweighs it.
-    switches = {"insert_deduplicate": "0", "deduplicate_insert": "disable"}
+@pytest.mark.parametrize("is_through", [False, True], ids=["insert", "insert-select"])
+def test_a_profile_without_deduplication_does_not_double_a_repeated_insert(client: Client, is_through: bool) -> None:
+    # Older servers know the first switch alone; on newer servers the others outweigh it.
+    switches = {"insert_deduplicate": "0", "deduplicate_insert": "disable", "deduplicate_insert_select": "disable"}
     known = client.rows("SELECT name FROM system.settings WHERE name IN {names:Array(String)}", {"names": [*switches]})
     off = {name: switches[name] for (name,) in known}
     client.run(
         "CREATE TABLE t (k UInt64) ENGINE = MergeTree ORDER BY k SETTINGS non_replicated_deduplication_window = 10"
     )
+    rows, sql = pa.table({"k": pa.array([1], pa.uint64())}), "INSERT INTO t (k) SELECT k FROM input('k UInt64')"
     with Client(client.endpoint, off) as careless:
         for _ in range(2):
-            careless.insert("t", pa.table({"k": pa.array([1], pa.uint64())}), token="t")
+            if is_through:
+                careless.insert_through(sql, {}, rows, {"k": "UInt64"}, token="t")
+            else:
+                careless.insert("t", rows, token="t")
     assert client.value("SELECT count() FROM t") == 1
 
 
