@@ -43,7 +43,9 @@ def check(
 def _require_keys(client: Client, twin: str, entry: Entry, rows: int, keys: Sequence[str]) -> None:
     names = ", ".join(map(identifier, keys))
     nulls = " OR ".join(f"isNull({identifier(name)})" for name in keys)
-    ((missing, distinct),) = client.rows(f"SELECT countIf({nulls}), uniqExact({names}) FROM {identifier(twin)}")
+    # Distinct hashes prove distinct keys, and are counted in half the time.
+    counts = f"SELECT countIf({nulls}), uniqExact(cityHash64({names})) FROM {identifier(twin)}"
+    ((missing, distinct),) = client.rows(counts)
     if missing:
         raise _refusal(
             entry,
@@ -52,6 +54,8 @@ def _require_keys(client: Client, twin: str, entry: Entry, rows: int, keys: Sequ
             "no NULL in a key",
             "filter these rows, or correct keys",
         )
+    if distinct != rows:
+        distinct = int(client.value(f"SELECT uniqExact({names}) FROM {identifier(twin)}"))
     if distinct != rows:
         sample = client.rows(f"SELECT {names} FROM {identifier(twin)} GROUP BY {names} HAVING count() > 1 LIMIT 3")
         raise _refusal(

@@ -6,6 +6,8 @@ statement names the old one, nothing moves any more. Then the twin tells which r
 
 import logging
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from raypipe.clickhouse import swaps
 from raypipe.clickhouse.client import Client
@@ -18,6 +20,8 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 1.0
+# How many statements on tables of a write are sent at once; each waits for the disk more than it works.
+STATEMENTS = 8
 # The server's uptime is in whole seconds, and its clock may be set a little meanwhile.
 SAME_START_SECONDS = 5
 
@@ -74,15 +78,18 @@ def _lost(entry: Entry) -> DataError:
 
 def drop_tables(client: Client, write_id: str, epoch: int) -> None:
     """Drop every twin and staging table of a write, up to an epoch."""
-    for name in _tables(client, f"^raypipe_(twin|staging)_{write_id}_e"):
-        if int(name.partition(f"{write_id}_e")[2].partition("_")[0]) <= epoch:
-            client.run(client.topology.drop(name))
+    names = _tables(client, f"^raypipe_(twin|staging)_{write_id}_e")
+    _drop(client, [name for name in names if int(name.partition(f"{write_id}_e")[2].partition("_")[0]) <= epoch])
 
 
 def drop_staging(client: Client, write_id: str, epoch: int) -> None:
     """Drop the staging tables of one owner."""
-    for name in _tables(client, f"^{staging_prefix(write_id, epoch)}"):
-        client.run(client.topology.drop(name))
+    _drop(client, _tables(client, f"^{staging_prefix(write_id, epoch)}"))
+
+
+def _drop(client: Client, names: Sequence[str]) -> None:
+    with ThreadPoolExecutor(STATEMENTS) as pool:
+        list(pool.map(lambda name: client.run(client.topology.drop(name)), names))
 
 
 def server_started(client: Client) -> str:

@@ -7,6 +7,7 @@ passed the gate. Before the first one an entry of `raypipe_writes` says PUBLISHI
 import json
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from raypipe.clickhouse import lock, partitions, swaps
@@ -117,11 +118,12 @@ def _collect(client: Client, write: Write, receipts: Sequence[Receipt]) -> None:
     """Move the rows of the tasks into one twin, as hard links, where no reader of the target sees them."""
     comment = literal(write.staging.comment)
     client.run(f"CREATE TABLE {identifier(write.twin)} AS {identifier(write.target.name)} COMMENT {comment}")
-    for receipt in receipts:
-        if receipt.table:
-            for partition in partitions.states(client, receipt.table):
-                swaps.move(client, write.twin, receipt.table, partition)
-            client.run(client.topology.drop(receipt.table))
+    tables = {f"{client.endpoint.database}.{receipt.table}": receipt.table for receipt in receipts if receipt.table}
+    states = partitions.states_of_all(client, tables)
+    moves = [(tables[name], partition) for name, there in states.items() for partition in there]
+    with ThreadPoolExecutor(recovery.STATEMENTS) as pool:
+        # The list raises what a statement raises.
+        list(pool.map(lambda move: swaps.move(client, write.twin, *move), moves))
 
 
 def _blocks(client: Client, write: Write) -> dict[str, int]:
