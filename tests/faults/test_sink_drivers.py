@@ -6,8 +6,10 @@ Each fault has a negative control, which switches the guard off and sees the dam
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -37,7 +39,8 @@ from tests.faults.sinks import (
     written,
 )
 
-pytestmark = pytest.mark.fast
+# One of each kind.
+FAST = ("a staged chunk", "behind the first move", "behind the entry PUBLISHED", "every part")
 
 STAGING = b"CREATE TABLE `raypipe_staging_"
 DROP = b"DROP TABLE IF EXISTS `raypipe_twin_"
@@ -67,6 +70,11 @@ BEHIND = {
 }
 
 
+def some_fast(moments: Iterable[str]) -> list[Any]:
+    """Return the moments, with the mark `fast` on some."""
+    return [pytest.param(moment, marks=pytest.mark.fast if moment in FAST else ()) for moment in moments]
+
+
 def killed_at(target: Client, proxy: Proxy, rule: Rule) -> Rule:
     """Kill a program that writes the run at a request."""
     rule = proxy.add(Rule(rule.pattern, rule.action, skip=rule.skip))
@@ -75,7 +83,7 @@ def killed_at(target: Client, proxy: Proxy, rule: Rule) -> Rule:
     return rule
 
 
-@pytest.mark.parametrize("moment", BEFORE)
+@pytest.mark.parametrize("moment", some_fast(BEFORE))
 def test_a_program_killed_before_it_publishes_adds_nothing_and_is_begun_again(
     target: Client, proxy: Proxy, moment: str
 ) -> None:
@@ -99,7 +107,7 @@ def arrive(client: Client, rule: Rule) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1")
 
 
-@pytest.mark.parametrize("moment", WITHIN)
+@pytest.mark.parametrize("moment", some_fast(WITHIN))
 def test_a_program_killed_while_it_publishes_is_finished_by_the_next(target: Client, proxy: Proxy, moment: str) -> None:
     rule, moved = WITHIN[moment]
     killed_at(target, proxy, rule)
@@ -111,7 +119,7 @@ def test_a_program_killed_while_it_publishes_is_finished_by_the_next(target: Cli
     assert status(target) == journal.PUBLISHED
 
 
-@pytest.mark.parametrize("moment", BEHIND)
+@pytest.mark.parametrize("moment", some_fast(BEHIND))
 def test_a_program_killed_behind_its_commit_has_written_its_run(target: Client, proxy: Proxy, moment: str) -> None:
     killed_at(target, proxy, BEHIND[moment])
     assert written(target) == expected()
@@ -120,7 +128,7 @@ def test_a_program_killed_behind_its_commit_has_written_its_run(target: Client, 
     assert_whole(target)
 
 
-@pytest.mark.parametrize("moment", ["behind the first move", "behind the second move"])
+@pytest.mark.parametrize("moment", some_fast(["behind the first move", "behind the second move"]))
 def test_without_recovery_a_run_that_is_written_again_is_there_twice(
     target: Client, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
@@ -131,12 +139,14 @@ def test_without_recovery_a_run_that_is_written_again_is_there_twice(
     assert sum(written(target).values()) == ROWS + moved * ROWS // 2
 
 
+@pytest.mark.fast
 def test_a_move_that_arrives_after_its_program_died_finds_no_table(target: Client, proxy: Proxy) -> None:
     rule = killed_at(target, proxy, WITHIN["before the first move"][0])
     late_move(target, proxy, rule)
     assert_whole(target)
 
 
+@pytest.mark.fast
 def test_without_new_names_a_late_move_adds_the_rows_twice(
     target: Client, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,7 +173,7 @@ def late_move(target: Client, proxy: Proxy, late: Rule) -> None:
 # A server that ends in the middle of a move has parts of a partition both in the twin and in the target.
 
 
-@pytest.mark.parametrize("copied", ["some parts", "every part", "merged with another run's"])
+@pytest.mark.parametrize("copied", some_fast(["some parts", "every part", "merged with another run's"]))
 def test_a_server_that_ended_while_it_moved_rows_adds_no_row_twice(target: Client, proxy: Proxy, copied: str) -> None:
     ended_in_a_move(target, proxy, copied)
     write(sink(target))
