@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -20,8 +20,9 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Lock, Owner
 from raypipe.clickhouse.schema.leftovers import clean
 from raypipe.errors import Busy, RaypipeError
-from raypipe.score import explain, previous, publish, run, runs
-from raypipe.score.manifest import Manifest
+from raypipe.score import explain, portions, previous, publish, run, runs
+from raypipe.score.manifest import Manifest, PublishTarget
+from raypipe.score.portions import Attempt
 from tests.faults.few import SWAP, Died, Night, before_sending
 from tests.faults.nights import TARGETS, before_call
 from tests.faults.oracle import own_tables
@@ -179,15 +180,15 @@ def test_an_owner_whose_own_run_is_resumed_elsewhere_changes_nothing(
 def test_a_former_owner_does_not_swap_in_a_twin_that_the_next_owner_of_its_run_has_half_filled(
     daily: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manifest, fill = daily.plan(), twins.fill
+    manifest, link = daily.plan(), portions.link
 
-    def half(client: Client, twin: str, columns: list[str], sql: str, *options: Any) -> None:
-        fill(client, twin, columns, f"SELECT * FROM (\n{sql}\n) LIMIT 10", *options)
+    def half(client: Client, twin: str, run: Manifest, target: PublishTarget, of: Collection[Attempt]) -> None:
+        link(client, twin, run, target, sorted(of)[:1])
         raise Died
 
     def resume() -> None:
         with pytest.MonkeyPatch.context() as patch, suppress(Died):
-            patch.setattr(twins, "fill", half)
+            patch.setattr(portions, "link", half)
             patch.setattr(lock, "release", lambda *_: None)
             daily.run(manifest, take_over=True)
 

@@ -17,7 +17,7 @@ import ray.exceptions
 from ray.data import SinkMode
 
 from raypipe.clickhouse.client import Client
-from raypipe.cluster import runtime
+from raypipe.cluster.worker_errors import plain_errors
 from raypipe.dataset import journal
 from raypipe.dataset.sink import ClickHouseSink
 from raypipe.errors import ConfigError, DataError, UsageError
@@ -47,7 +47,7 @@ def program(ray_session: None) -> Callable[[Callable[[ray.data.Dataset], None]],
 
     def run(write: Callable[[ray.data.Dataset], None]) -> None:
         dataset = ray.data.from_arrow(blocks()).map_batches(_as_they_are, batch_format="pyarrow")
-        with runtime.plain_errors():
+        with plain_errors():
             write(dataset)
 
     return run
