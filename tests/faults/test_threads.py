@@ -23,7 +23,7 @@ from raypipe.score.manifest import Manifest
 from raypipe.score.run import PublishedRun
 from raypipe.score.threads import Threads
 from tests.conftest import FittedPublisher
-from tests.faults.actors import awaited
+from tests.faults.actors import PORTION_INSERT, awaited
 from tests.faults.oracle import assert_exact, assert_nothing_left, in_process, newest, own_tables, planned
 from tests.faults.proxy import Proxy, Rule, exception, proxied
 from tests.faults.small import DAY, small_publisher
@@ -35,7 +35,6 @@ USERS = 4000
 THREADS = Threads(largest=2, cpus=1, machine=2)
 # Only slices are read with a bounded number of threads.
 READ = b"max_threads=1"
-STAGING = b"INSERT INTO `raypipe_staging_"
 LEDGER = b"INSERT INTO `raypipe_slices`"
 UNKNOWN = exception(9999, "SOMETHING_NEW", "the cup is broken")
 PATIENCE = 60
@@ -111,8 +110,8 @@ def test_an_error_that_passes_costs_one_thread_its_slice_alone(
 def failed(publisher: FittedPublisher, proxy: Proxy) -> Manifest:
     """Provide a run that failed on one thread, while the other was in the middle of a slice."""
     manifest = plan(publisher)
-    held = proxy.add(Rule(STAGING, "hold", skip=1))
-    proxy.add(Rule(STAGING, "answer", skip=2, answer=UNKNOWN))
+    held = proxy.add(Rule(PORTION_INSERT, "hold", skip=1))
+    proxy.add(Rule(PORTION_INSERT, "answer", skip=2, answer=UNKNOWN))
     # An error while the other thread waits for the server.
     threading.Timer(1.0, held.released.set).start()
     with pytest.raises(ServerError, match="the cup is broken"):
@@ -151,7 +150,7 @@ def test_a_signal_ends_a_command_at_once_though_both_threads_wait_for_the_server
     publisher: FittedPublisher, reader: Client, proxy: Proxy, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     through, log = replace(publisher, endpoint=replace(publisher.endpoint, url=proxy.url)), tmp_path / "log"
-    held = proxy.add(Rule(STAGING, "hold", skip=1, once=False))
+    held = proxy.add(Rule(PORTION_INSERT, "hold", skip=1, once=False))
     words = ("--set", "ray.cpus=2", "--set", "score.explain.rows=0")
     line = through.command("score", "churn", "--date", DAY.isoformat(), *words)
     with log.open("wb") as stderr:
