@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "ClickHouseSink": "raypipe.dataset.sink",
     "Scorer": "raypipe.dataset.scorer",
-    "features": "raypipe.dataset.features",
+    "read_features": "raypipe.dataset.features",
     "Client": "raypipe.clickhouse.client",
     "Endpoint": "raypipe.clickhouse.endpoint",
     "connected": "raypipe.clickhouse.connect",

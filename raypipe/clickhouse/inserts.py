@@ -76,7 +76,7 @@ def arrow_stream(data: pa.Table, compression: str | None) -> pa.Buffer:
 
 
 class Rows(bytes):
-    """The rows of a statement; the driver decodes the body of a command, to look for a SELECT that it may repeat."""
+    """A body that is not text: the driver decodes others, to look for a SELECT that it may repeat."""
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Return no text: the body is not SQL."""

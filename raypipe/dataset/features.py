@@ -28,7 +28,7 @@ DAY = "prediction_date"
 DAY_END = "day_end"
 
 
-def features(
+def read_features(
     pipeline: str,
     day: date | str | None,
     endpoint: Endpoint,

@@ -20,7 +20,7 @@ from raypipe.registry import models
 
 
 class Scorer:
-    """A class for `map_batches` that scores rows of `raypipe.features`; use it with `batch_format="pyarrow"`.
+    """A class for `map_batches` that scores rows of `raypipe.read_features`; use it with `batch_format="pyarrow"`.
 
     Each actor loads the version that the rows name, once: every byte is verified, and the golden rows are scored again.
     The result has the keys, the carried columns, `score`, the model's other outputs, `model_version` and
@@ -41,7 +41,7 @@ class Scorer:
         """Return the scores of a batch.
 
         Raises:
-            DataError: the rows are not those of `raypipe.features`, or not of one version.
+            DataError: the rows are not those of `raypipe.read_features`, or not of one version.
             ModelError: the artifact was changed or pruned, or this machine scores differently.
         """
         _require_columns(batch)
@@ -80,9 +80,9 @@ def _require_columns(batch: pa.Table) -> None:
     missing = [name for name in (MATRIX, VERSION, DAY, DAY_END) if name not in batch.schema.names]
     if missing and batch.num_rows:
         raise DataError(
-            "The scorer needs the rows of raypipe.features",
+            "The scorer needs the rows of raypipe.read_features",
             found=f"no {', '.join(missing)} among {', '.join(batch.schema.names)}",
-            next_step="read the rows with raypipe.features, and keep its columns up to map_batches",
+            next_step="read the rows with raypipe.read_features, and keep its columns up to map_batches",
         )
 
 
@@ -92,7 +92,7 @@ def _only(batch: pa.Table, name: str) -> Any:
         raise DataError(
             f"A batch for the scorer has several values of {name}",
             found=", ".join(map(str, values)),
-            allowed="one, as in each block of raypipe.features",
+            allowed="one, as in each block of raypipe.read_features",
             next_step="score each day and version before the datasets are united",
         )
     return values[0]

@@ -89,7 +89,7 @@ class _Attempt:
         package: Package,
         piece: Slice,
         threads: int,
-        going: Callable[[], None],
+        going: Callable[[], None] = lambda: None,
         shaped: tuple[Shape, ...] = (),
     ) -> None:
         self._client = client

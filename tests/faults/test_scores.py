@@ -77,7 +77,9 @@ def versions(unfitted: FittedPublisher) -> dict[str, Registered]:
         return {"probable": probable, "regressing": fit(client, unfitted, "regressing")}
 
 
-def train(client: Client, recipe: Recipe, contract: Any, table: Any, progress: Any) -> tuple[dict[str, bytes], Any]:
+def train(
+    client: Client, recipe: Recipe, contract: Any, table: Any, rows: Any, progress: Any
+) -> tuple[dict[str, bytes], Any]:
     """Train in this process instead of on Ray; everything around that is the pipeline's own."""
     parts = {name: training_table.read_part(client, table, name) for name in table.rows}
     spec = labelled.fit_spec(recipe, contract)

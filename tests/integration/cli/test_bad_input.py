@@ -555,7 +555,9 @@ class TestLeaks:
         assert "days_since_last_session" in fitted.decision.reason
 
 
-def fit_here(client: Client, recipe: Any, contract: Any, table: Any, progress: Any) -> tuple[dict[str, bytes], Any]:
+def fit_here(
+    client: Client, recipe: Any, contract: Any, table: Any, rows: Any, progress: Any
+) -> tuple[dict[str, bytes], Any]:
     """Fits in this process what Ray Train fits otherwise."""
     parts = {name: training_table.read_part(client, table, name) for name in table.rows}
     spec = FitSpec(contract.columns, contract.monotone, {}, rounds=3, kind="binary")

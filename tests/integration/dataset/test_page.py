@@ -85,17 +85,17 @@ def test_the_program_of_the_page_writes_every_score_once(client: Client, caplog:
 
 def test_the_features_of_a_day_without_a_snapshot_are_refused(client: Client) -> None:
     with pytest.raises(UsageError, match="2020-01-01"):
-        raypipe.features("churn", "2020-01-01", client.endpoint)
+        raypipe.read_features("churn", "2020-01-01", client.endpoint)
 
 
 def test_a_version_that_does_not_exist_is_refused(client: Client) -> None:
     with pytest.raises(UsageError, match="no model 'nobody'"):
-        raypipe.features("churn", DAY, client.endpoint, version="nobody")
+        raypipe.read_features("churn", DAY, client.endpoint, version="nobody")
 
 
 def batch(client: Client) -> pa.Table:
     return next(
-        iter(raypipe.features("churn", DAY, client.endpoint).iter_batches(batch_format="pyarrow", batch_size=50))
+        iter(raypipe.read_features("churn", DAY, client.endpoint).iter_batches(batch_format="pyarrow", batch_size=50))
     )
 
 
@@ -120,7 +120,7 @@ def _carried() -> list[str]:
 
 
 def test_rows_of_another_source_are_refused_by_the_scorer(client: Client) -> None:
-    with pytest.raises(DataError, match=r"needs the rows of raypipe\.features"):
+    with pytest.raises(DataError, match=r"needs the rows of raypipe\.read_features"):
         raypipe.Scorer("churn", client.endpoint)(batch(client).drop_columns(["x"]))
 
 

@@ -89,7 +89,9 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Families are fitted in this process instead of on Ray; everything around that is the pipeline's own."""
 
-    def train(client: Client, recipe: Recipe, contract: Any, table: Any, progress: Any) -> tuple[dict[str, bytes], Any]:
+    def train(
+        client: Client, recipe: Recipe, contract: Any, table: Any, rows: Any, progress: Any
+    ) -> tuple[dict[str, bytes], Any]:
         parts = {name: training_table.read_part(client, table, name) for name in table.rows}
         spec = fit_spec(recipe, contract)
         model, history = load_matrix_family(recipe.family).fit(parts["train"], parts["validation"], spec)

@@ -80,7 +80,7 @@ def frozen(client: Client, pipeline: str = "churn") -> Contract:
 
 
 def fit(client: Client, monkeypatch: pytest.MonkeyPatch) -> Fitted:
-    def fit_here(client: Client, recipe: Any, contract: Any, table: Any, progress: Any) -> tuple[Any, Any]:
+    def fit_here(client: Client, recipe: Any, contract: Any, table: Any, rows: Any, progress: Any) -> tuple[Any, Any]:
         parts = {name: training_table.read_part(client, table, name) for name in table.rows}
         params = {"objective": "binary:logistic", "max_depth": 3, "base_score": 0.5}
         spec = FitSpec(contract.columns, contract.monotone, params, rounds=20, kind="binary")
