@@ -50,7 +50,7 @@ class Arena:
     """The database and artifacts of a contest.
 
     Attributes:
-        checkout: The folder of the raypipe whose commands run; None for the installed raypipe.
+        checkout: The folder of the raypipe whose commands run, with its .venv; None for the installed raypipe.
     """
 
     endpoint: Endpoint
@@ -60,8 +60,8 @@ class Arena:
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment of a contender: the password and the Python path of the contenders."""
-        parts = (self.checkout, Path(__file__).parent.parent, os.environ.get("PYTHONPATH"))
-        path = os.pathsep.join(str(part) for part in parts if part)
+        folder = str(Path(__file__).parent.parent)
+        path = os.pathsep.join(part for part in (folder, os.environ.get("PYTHONPATH", "")) if part)
         return {
             "RAYPIPE_PASSWORD": self.endpoint.password(),
             "PYTHONPATH": path,
@@ -73,7 +73,10 @@ class Arena:
         overrides = [part for one in [f"artifacts={self.artifacts}", *settings] for part in ("--set", one)]
         configs = (self.checkout or shipped()) / "configs"
         where = ["--config", str(configs), "--url", str(self.endpoint), "--json"]
-        return run(python("-m", "raypipe", command, PIPELINE, *arguments, *where, *overrides), self.environment)
+        line = ["-m", "raypipe", command, PIPELINE, *arguments, *where, *overrides]
+        if self.checkout is None:
+            return run(python(*line), self.environment)
+        return run([str(self.checkout / ".venv/bin/python"), *line], self.environment)
 
     def loaded(self) -> Loaded:
         overrides = [f"artifacts={self.artifacts}", *ONE_TARGET]
