@@ -73,7 +73,8 @@ class Arena:
         overrides = [part for one in [f"artifacts={self.artifacts}", *settings] for part in ("--set", one)]
         configs = (self.checkout or shipped()) / "configs"
         where = ["--config", str(configs), "--url", str(self.endpoint), "--json"]
-        line = ["-m", "raypipe", command, PIPELINE, *arguments, *where, *overrides]
+        # Without -P, the raypipe of the working directory would run.
+        line = ["-P", "-m", "raypipe", command, PIPELINE, *arguments, *where, *overrides]
         if self.checkout is None:
             return run(python(*line), self.environment)
         return run([str(self.checkout / ".venv/bin/python"), *line], self.environment)
