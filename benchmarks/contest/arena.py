@@ -73,11 +73,11 @@ class Arena:
         overrides = [part for one in [f"artifacts={self.artifacts}", *settings] for part in ("--set", one)]
         configs = (self.checkout or shipped()) / "configs"
         where = ["--config", str(configs), "--url", str(self.endpoint), "--json"]
-        # Without -P, the raypipe of the working directory would run.
-        line = ["-P", "-m", "raypipe", command, PIPELINE, *arguments, *where, *overrides]
+        line = ["-m", "raypipe", command, PIPELINE, *arguments, *where, *overrides]
         if self.checkout is None:
             return run(python(*line), self.environment)
-        return run([str(self.checkout / ".venv/bin/python"), *line], self.environment)
+        # Ray's workers import the raypipe of the working directory.
+        return run([str(self.checkout / ".venv/bin/python"), *line], self.environment, self.checkout)
 
     def loaded(self) -> Loaded:
         overrides = [f"artifacts={self.artifacts}", *ONE_TARGET]

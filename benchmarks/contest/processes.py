@@ -115,15 +115,20 @@ def megabytes(text: str) -> float:
     return int(text.removesuffix(" kB")) / 1024
 
 
-def run(command: Sequence[str], environment: Mapping[str, str]) -> Finished:
-    """Run a command to its end.
+def run(command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None) -> Finished:
+    """Run a command to its end, in a folder or here.
 
     Raises:
         SystemExit: The command failed. The message holds the end of its stderr.
     """
     started_at, started = time.time(), time.perf_counter()
     process = subprocess.Popen(
-        command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     watch = Watch(process.pid)
     output, errors = process.communicate()
