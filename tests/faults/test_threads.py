@@ -29,8 +29,6 @@ from tests.faults.proxy import Proxy, Rule, exception, proxied
 from tests.faults.small import DAY, small_publisher
 from tests.faults.test_interrupted import finish
 
-pytestmark = pytest.mark.fast
-
 USERS = 4000
 THREADS = Threads(largest=2, cpus=1, machine=2)
 # Only slices are read with a bounded number of threads.
@@ -81,6 +79,7 @@ def at_work() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("raypipe-score-")]
 
 
+@pytest.mark.fast
 def test_all_slices_are_scored_once_on_both_threads(publisher: FittedPublisher, reader: Client, proxy: Proxy) -> None:
     manifest = plan(publisher)
     # The first slice is held until the other thread has done the rest.
@@ -94,6 +93,7 @@ def test_all_slices_are_scored_once_on_both_threads(publisher: FittedPublisher, 
     assert at_work() == []
 
 
+@pytest.mark.fast
 @pytest.mark.usefixtures("impatient")
 def test_an_error_that_passes_costs_one_thread_its_slice_alone(
     publisher: FittedPublisher, reader: Client, proxy: Proxy
@@ -119,6 +119,7 @@ def failed(publisher: FittedPublisher, proxy: Proxy) -> Manifest:
     return manifest
 
 
+@pytest.mark.fast
 def test_an_error_on_one_thread_ends_all_and_fails_the_run_and_a_resume_is_exact(
     publisher: FittedPublisher, reader: Client, proxy: Proxy
 ) -> None:
@@ -134,6 +135,7 @@ def test_an_error_on_one_thread_ends_all_and_fails_the_run_and_a_resume_is_exact
     assert_nothing_left(reader)
 
 
+@pytest.mark.fast
 def test_without_ending_them_the_other_threads_work_on_for_a_failed_run(
     publisher: FittedPublisher, reader: Client, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
