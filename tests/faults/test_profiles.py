@@ -68,7 +68,7 @@ PROFILES = {
     "result": Profile({"max_result_rows": 2500, "result_overflow_mode": "break", **SMALL_BLOCKS}, "Limit for result"),
     "joined": Profile({"max_rows_in_join": 10, "join_overflow_mode": "break"}),
     "members": Profile({"max_rows_in_set": 1, "set_overflow_mode": "break"}, "max_rows_in_set|IN-set|set"),
-    "distinct": Profile({"max_rows_in_distinct": 1, "distinct_overflow_mode": "break"}),
+    "distinct": Profile({"max_rows_in_distinct": 1, "distinct_overflow_mode": "break"}, "DISTINCT"),
     "limited": Profile({"limit": 7}),
     "offset": Profile({"offset": 7}, "offset"),
     "filtered": Profile({"additional_table_filters": f"{{'{FEATURES}': 'total_sessions > 20'}}"}, cuts=True),

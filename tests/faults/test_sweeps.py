@@ -101,7 +101,7 @@ def test_a_sweep_that_is_stopped_in_the_middle_goes_on_with_what_is_finished(
     if how == signal.SIGINT:
         assert process.returncode == INTERRUPTED
         assert f"raypipe sweep churn --trials {TRIALS} --set " in err
-        assert f"--resume {name}` goes on" in err
+        assert f"--resume {name}` continues with the finished trials" in err
         assert "RUNNING" not in sweeper.statuses()
     # Ray Tune's experiment holds pickles, so it must be in no folder that others can write to.
     assert {path.name for path in (sweeper.folder / "sweeps").iterdir()} == {f"{name}.json"}

@@ -212,7 +212,7 @@ class TestRowsThatExpire:
         monkeypatch.setattr(targets, "_require_lasting", lambda *_: None)
         small.remake(CHURN, f"MergeTree {DAILY} ORDER BY user_id TTL {LONG_AGO}")
         assert small.plan().manifest.source_rows == USERS
-        with pytest.raises(GateRefused, match="are not the staged rows"):
+        with pytest.raises(GateRefused, match="staging and ledger disagree"):
             small.score()
         assert small.count(CHURN) == 0
 
