@@ -27,8 +27,6 @@ from tests.faults import few
 from tests.faults.oracle import in_process
 
 pytest.importorskip("llvmlite")
-pytestmark = pytest.mark.fast
-
 USERS = 6000
 
 
@@ -84,6 +82,7 @@ def largest_difference(night: few.Night, manifest: Manifest) -> float:
     return max(abs(score - published[key]) for key, score in expected.items())
 
 
+@pytest.mark.fast
 def test_compiled_trees_score_a_run_as_xgboost_does(night: few.Night) -> None:
     manifest = night.plan()
     scored(night, manifest)
@@ -92,6 +91,7 @@ def test_compiled_trees_score_a_run_as_xgboost_does(night: few.Night) -> None:
     assert largest_difference(night, manifest) <= 1e-6
 
 
+@pytest.mark.fast
 def test_a_small_population_is_scored_by_the_library(daily: few.Night) -> None:
     manifest = daily.plan()
     scored(daily, manifest)
@@ -126,6 +126,7 @@ def test_without_the_comparison_a_difference_is_published(
     assert largest_difference(night, manifest) > 1e-4
 
 
+@pytest.mark.fast
 def test_a_resumed_run_keeps_to_the_library(night: few.Night, differing: Callable[[int], None]) -> None:
     manifest = night.plan()
     differing(3)
@@ -154,6 +155,7 @@ def test_a_node_without_llvm_has_the_library_score_the_whole_run(
     assert predictors(night, manifest) == {"library"}
 
 
+@pytest.mark.fast
 def test_without_the_gates_check_two_predictors_score_a_run(night: few.Night, monkeypatch: pytest.MonkeyPatch) -> None:
     from raypipe.score import gate
 

@@ -39,8 +39,6 @@ from tests.faults.sinks import (
     written,
 )
 
-pytestmark = pytest.mark.fast
-
 # An attempt that dies has read some rows, all of them, or others.
 DEAD = {"all rows": (0, 2000), "some rows": (0, 500), "other rows": (3000, 700)}
 
@@ -67,6 +65,7 @@ def complete(own: ClickHouseSink, returned: list[Receipt]) -> None:
         raise
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("dead", DEAD)
 def test_an_attempt_without_a_receipt_leaves_nothing(target: Client, dead: str) -> None:
     repeated(started(target), dead)
@@ -83,6 +82,7 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.fast
 def test_without_a_table_of_its_own_an_attempt_spoils_the_run_and_the_gate_refuses(
     target: Client, shared: None
 ) -> None:
@@ -108,6 +108,7 @@ def test_a_receipt_that_ray_has_lost_is_refused(target: Client) -> None:
     assert not written(target)
 
 
+@pytest.mark.fast
 def test_an_insert_whose_answer_is_lost_is_applied_once(target: Client, proxy: Proxy, impatient: None) -> None:
     rule = proxy.add(Rule(INSERT, "cut_after"))
     write(sink(target, through=proxy))
@@ -128,6 +129,7 @@ def test_without_tokens_an_insert_whose_answer_is_lost_is_refused_by_the_gate(
 # Two programs.
 
 
+@pytest.mark.fast
 def test_of_two_programs_that_write_one_run_at_once_one_is_refused(target: Client, proxy: Proxy) -> None:
     held = proxy.add(Rule(INSERT, "hold"))
     with writing(replace(target.endpoint, url=proxy.url)) as first:
@@ -183,6 +185,7 @@ def test_a_program_whose_run_is_taken_over_adds_nothing_more(target: Client, pro
 # Errors.
 
 
+@pytest.mark.fast
 def test_a_move_whose_answer_is_lost_is_finished(target: Client, proxy: Proxy) -> None:
     proxy.add(Rule(MOVE, "cut_after"))
     with pytest.raises(ServerError):
@@ -212,6 +215,7 @@ def test_a_commit_whose_answer_is_lost_counts(
     assert status(target) == journal.PUBLISHED
 
 
+@pytest.mark.fast
 def test_a_write_of_a_published_run_changes_nothing_and_says_so(
     target: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
