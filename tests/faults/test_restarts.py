@@ -18,7 +18,7 @@ from raypipe.clickhouse import retry, swaps, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema.version import parse_version
 from raypipe.errors import RaypipeError
-from raypipe.score import strays
+from raypipe.score import direct, strays
 from raypipe.score.manifest import Manifest
 from tests.faults.few import SWAP, Died, Night, few_readers
 from tests.faults.nights import TARGETS
@@ -62,6 +62,9 @@ def night(
             plain(client, twin, columns, some, *arguments)
 
     monkeypatch.setattr(twins, "fill", fill)
+    if request.param > 1:
+        # The twin of a direct run has a part per chunk, and few readers are one chunk.
+        monkeypatch.setattr(direct, "is_possible", lambda *_: False)
     monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.01)
     with few_readers(server.start(), tmp_path) as made:
         # Twins and copies inherit the setting, so that no merge makes one part of several.
