@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from raypipe.errors import ModelError
+from raypipe.models.agreement import difference
 from raypipe.models.model import FloatArray, Model, Rows, answer
 
 FILE = "golden.arrow"
@@ -40,19 +41,15 @@ def check_golden(model: Model, stored: bytes) -> int:
         ModelError: a score differs by more than TOLERANCE (absolute, or relative to scores above 1).
     """
     rows, expected = _rows(stored)
-    scores = np.asarray(answer(model, rows).scores, np.float64)
-    difference = np.abs(scores - expected)
-    # A NaN fails the comparison, and counts as the same only where both are NaN.
-    same = (difference <= TOLERANCE * np.maximum(1.0, np.abs(expected))) | (np.isnan(scores) & np.isnan(expected))
-    if not same.all():
-        largest = np.nanmax(difference, initial=0.0)
+    differing = difference(np.asarray(answer(model, rows).scores), expected, TOLERANCE)
+    if differing:
         raise ModelError(
             "The model does not score its golden rows as it did when it was fitted",
-            found=f"{np.count_nonzero(~same)} of {len(same)} rows differ, by up to {largest:.3g}",
+            found=differing,
             allowed=f"a difference of {TOLERANCE:g}",
             next_step="compare the versions of the model's library here and at the fit, or fit a new version",
         )
-    return len(same)
+    return len(expected)
 
 
 def _rows(stored: bytes) -> tuple[Rows, Any]:

@@ -114,19 +114,25 @@ def test_an_owner_that_lost_its_lock_ends_at_its_next_look(
     daily.assert_exact(quick)
 
 
+def dying_before_its_commit(night: Night, manifest: Manifest) -> Callable[[], None]:
+    """Return a run that takes the lock over and dies behind its swaps, as a killed process does."""
+
+    def act() -> None:
+        with pytest.MonkeyPatch.context() as patch, suppress(Died):
+            patch.setattr(runs, "commit", _die)
+            patch.setattr(lock, "release", lambda *_: None)
+            night.run(manifest, take_over=True)
+
+    return act
+
+
 def test_a_former_owner_does_not_touch_the_copy_that_readers_find_the_committed_run_in(
     daily: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, slow, quick = daily.score(), daily.plan(), daily.plan()
     quick = replace(quick, run_at=slow.run_at - timedelta(days=1))
 
-    def dies_before_its_commit() -> None:
-        with pytest.MonkeyPatch.context() as patch, suppress(Died):
-            patch.setattr(runs, "commit", _die)
-            patch.setattr(lock, "release", lambda *_: None)
-            daily.run(quick, take_over=True)
-
-    before_sending(monkeypatch, re.compile("DROP TABLE .*raypipe_previous_"), dies_before_its_commit)
+    before_sending(monkeypatch, re.compile("DROP TABLE .*raypipe_previous_"), dying_before_its_commit(daily, quick))
     with suppress(RaypipeError):
         daily.run(slow)
     assert daily.seen() == {first: slow.source_rows}
@@ -138,13 +144,7 @@ def test_a_late_commit_does_not_hide_the_day_behind_a_taker_that_is_not_committe
     first, slow, quick = daily.score(), daily.plan(), daily.plan()
     quick = replace(quick, run_at=slow.run_at - timedelta(days=1))
 
-    def dies_before_its_commit() -> None:
-        with pytest.MonkeyPatch.context() as patch, suppress(Died):
-            patch.setattr(runs, "commit", _die)
-            patch.setattr(lock, "release", lambda *_: None)
-            daily.run(quick, take_over=True)
-
-    before_call(monkeypatch, runs, "commit", dies_before_its_commit)
+    before_call(monkeypatch, runs, "commit", dying_before_its_commit(daily, quick))
     with suppress(RaypipeError):
         daily.run(slow)
     assert daily.seen() in ({first: slow.source_rows}, {slow.run_id: slow.source_rows})

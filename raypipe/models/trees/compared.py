@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
 from raypipe.errors import PredictorDiffers
+from raypipe.models.agreement import difference
 from raypipe.models.model import FloatArray
 
 # The golden rows and the first few thousand rows of each process, in a few hundredths of a second.
@@ -30,15 +29,11 @@ class Comparison:
             return
         rows = min(self._left, len(x))
         self._left -= rows
-        scores, expected = scores[:rows].astype(np.float64), self._library(x[:rows]).astype(np.float64)
-        difference = np.abs(scores - expected)
-        same = (difference <= TOLERANCE * np.maximum(1.0, np.abs(expected))) | (scores == expected)
-        same |= np.isnan(scores) & np.isnan(expected)
-        if not same.all():
-            largest = np.nanmax(difference, initial=0.0)
+        differing = difference(scores[:rows], self._library(x[:rows]), TOLERANCE)
+        if differing:
             raise PredictorDiffers(
                 "The compiled trees do not score as the library does",
-                found=f"{np.count_nonzero(~same)} of {rows} rows differ, by up to {largest:.3g}",
+                found=differing,
                 allowed=f"a difference of {TOLERANCE:g}",
                 next_step="the run has to be scored by the library alone, as `raypipe score` does by itself",
             )
