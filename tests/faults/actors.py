@@ -49,6 +49,15 @@ def processes() -> list[tuple[int, int, str]]:
     return [(int(pid), int(parent), "".join(title)) for pid, parent, state, *title in rows if state[0] != "Z"]
 
 
+def descendants(pid: int) -> dict[int, str]:
+    """Return the processes below a process, with their titles."""
+    below: dict[int, str] = {}
+    alive = processes()
+    while more := {own: title for own, parent, title in alive if parent in (pid, *below) and own not in below}:
+        below |= more
+    return below
+
+
 def _session(pid: int) -> int:
     with suppress(ProcessLookupError):
         return os.getsid(pid)

@@ -21,7 +21,7 @@ from raypipe.cluster.worker_errors import plain_errors
 from raypipe.dataset import journal
 from raypipe.dataset.sink import ClickHouseSink
 from raypipe.errors import ConfigError, DataError, UsageError
-from tests.faults.actors import awaited, processes
+from tests.faults.actors import awaited, descendants, processes
 from tests.faults.oracle import own_tables
 from tests.faults.proxy import Proxy, Rule
 from tests.faults.sinks import (
@@ -59,8 +59,7 @@ def _as_they_are(batch: pa.Table) -> pa.Table:
 
 def writers() -> list[int]:
     """Return the processes of this Ray's write tasks."""
-    own = os.getsid(0)
-    return [pid for pid, _, title in processes() if title.startswith("ray::") and "Write" in title and own]
+    return [pid for pid, title in descendants(os.getpid()).items() if title.startswith("ray::") and "Write" in title]
 
 
 def killed(proxy: Proxy, pattern: bytes, moment: str, work: Callable[[], None]) -> None:
