@@ -1,6 +1,7 @@
-"""Run one night in this process, and print each step as a line of JSON when it ends.
+"""Fill a database with a publisher, or run one night and print each step as a line of JSON when it ends.
 
-python -m contest.night_steps URL DATE ARTIFACTS
+python -m contest.night_steps fill URL DATE USERS
+python -m contest.night_steps run URL DATE ARTIFACTS
 """
 
 from __future__ import annotations
@@ -10,13 +11,26 @@ import sys
 from datetime import date
 
 from raypipe import night
+from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
+from raypipe.clickhouse.schema import migrate
 from raypipe.config.load import list_pipelines, load_pipeline
+from raypipe.demo import publisher
 from raypipe.progress import Progress
 from raypipe.project import shipped
 
+DAYS = 120
 
-def main(url: str, day: str, artifacts: str) -> None:
+
+def fill(url: str, day: str, users: str) -> None:
+    """Create the tables of a database, and fill them up to a day."""
+    with connected(url) as endpoint, Client(endpoint) as client:
+        migrate.migrate(client)
+        publisher.build(client, int(users), DAYS, last_date=date.fromisoformat(day), progress=told())
+
+
+def run(url: str, day: str, artifacts: str) -> None:
+    """Run the night of a day."""
     configs = shipped() / "configs"
     settings = [f"artifacts={artifacts}"]
     pipelines = {name: load_pipeline(name, configs, overrides=settings, url=url) for name in list_pipelines(configs)}
@@ -38,4 +52,4 @@ def told() -> Progress:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    {"fill": fill, "run": run}[sys.argv[1]](*sys.argv[2:])

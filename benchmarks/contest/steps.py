@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from contest.processes import EVERY_SECONDS, busy_of, descendants, megabytes, read_status
@@ -50,13 +51,17 @@ class Meter(threading.Thread):
                     self._peak = max(self._peak, (megabytes(status["VmRSS"]), status["Name"]))
 
 
-def measured(command: Sequence[str], environment: Mapping[str, str], server: int) -> Iterator[dict[str, Any]]:
+def measured(
+    command: Sequence[str], environment: Mapping[str, str], server: int, folder: Path | None = None
+) -> Iterator[dict[str, Any]]:
     """Run a command that prints lines of JSON; yield each line with the measurements since the line before.
 
     Raises:
         SystemExit: the command failed.
     """
-    process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, cwd=folder
+    )
     meter = Meter(process.pid)
     started, before, server_before = time.perf_counter(), 0.0, busy_of(server)
     for line in process.stdout or ():

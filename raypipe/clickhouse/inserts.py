@@ -4,7 +4,7 @@ ClickHouse's Arrow reader drops a column that the table does not have. It moves 
 date that fits, whatever the settings are. Both are therefore checked before anything is sent.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raypipe.clickhouse.column_types import arrow_type, bare
-from raypipe.errors import DataError
+from raypipe.clickhouse.server_errors import MEMORY_LIMIT
+from raypipe.errors import DataError, ServerError
 
 _LONG = (date(1900, 1, 1), date(2299, 12, 31))
 # The first and last day that each type holds whole.
@@ -40,6 +41,7 @@ NEWER_SWITCHES = {
 }
 # ClickHouse cuts a block of more rows by default.
 BLOCK_ROWS = 1_048_449
+SMALLEST_CHUNK = 1000
 
 
 def settings(rows: int, token: str | None, known: Collection[str]) -> dict[str, Any]:
@@ -59,6 +61,18 @@ def settings(rows: int, token: str | None, known: Collection[str]) -> dict[str, 
 def one_block(rows: int) -> dict[str, int]:
     """Return the settings that make one block of the rows that a SELECT yields."""
     return {"min_insert_block_size_rows": max(rows, BLOCK_ROWS), "min_insert_block_size_bytes": 0}
+
+
+def in_halves(rows: pa.Table, insert: Callable[[pa.Table], None]) -> None:
+    """Insert rows by one call; where the server is short of memory, insert each half by a call of its own."""
+    try:
+        insert(rows)
+    except ServerError as error:
+        if error.code != MEMORY_LIMIT or rows.num_rows < 2 * SMALLEST_CHUNK:
+            raise
+        half = rows.num_rows // 2
+        in_halves(rows.slice(0, half), insert)
+        in_halves(rows.slice(half), insert)
 
 
 def arrow_rows(rows: Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> pa.Table:

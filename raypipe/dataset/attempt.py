@@ -13,15 +13,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from raypipe.clickhouse.client import Client, content_token
-from raypipe.clickhouse.server_errors import MEMORY_LIMIT
+from raypipe.clickhouse.inserts import in_halves
 from raypipe.clickhouse.statements import identifier, literal
 from raypipe.clickhouse.tables import Table
 from raypipe.dataset import columns
-from raypipe.errors import ServerError
 
 CHUNK_ROWS = 500_000
 CHUNK_BYTES = 64 << 20
-SMALLEST_CHUNK = 1000
 # By default, MergeTree remembers no insert, and an insert without an answer is sent again.
 WINDOW = "non_replicated_deduplication_window"
 REMEMBERED_INSERTS = 100
@@ -72,27 +70,20 @@ def stage(client: Client, staging: Staging, blocks: Iterable[pa.Table]) -> Recei
         ServerError: an insert failed for a reason that does not pass.
     """
     table, rows = "", 0
+
+    def insert(chunk: pa.Table) -> None:
+        nonlocal rows
+        # The table belongs to this attempt, so the place of the rows in it identifies them.
+        token = content_token(table, rows, chunk.num_rows)
+        client.insert(table, chunk, token=token, columns=chunk.schema.names)
+        rows += chunk.num_rows
+
     for chunk in _chunks(columns.fitted(block, staging.target) for block in blocks if block.num_rows):
         if not table:
             table = f"{staging.prefix}{secrets.token_hex(8)}"
             client.run(staging.create(table))
-        _insert(client, table, chunk, rows)
-        rows += chunk.num_rows
+        in_halves(chunk, insert)
     return Receipt(table, rows)
-
-
-def _insert(client: Client, table: str, chunk: pa.Table, first: int) -> None:
-    """Insert a chunk; where the server is short of memory, insert halves under tokens of their own."""
-    count = chunk.num_rows
-    # The table belongs to this attempt, so the place of the rows in it identifies them.
-    token = content_token(table, first, count)
-    try:
-        client.insert(table, chunk, token=token, columns=chunk.schema.names)
-    except ServerError as error:
-        if error.code != MEMORY_LIMIT or count < 2 * SMALLEST_CHUNK:
-            raise
-        _insert(client, table, chunk.slice(0, count // 2), first)
-        _insert(client, table, chunk.slice(count // 2), first + count // 2)
 
 
 def _chunks(blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:

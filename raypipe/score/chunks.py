@@ -9,11 +9,8 @@ import pyarrow.compute as pc
 
 from raypipe.artifact.contract import KEY_HASH
 from raypipe.clickhouse.client import content_token
-from raypipe.clickhouse.server_errors import MEMORY_LIMIT
-from raypipe.errors import ServerError
+from raypipe.clickhouse.inserts import in_halves
 from raypipe.score.ledger import UINT64
-
-SMALLEST_CHUNK = 1000
 
 # Inserts a chunk's rows under a token.
 Insert = Callable[[pa.Table, str], None]
@@ -39,18 +36,13 @@ class Chunks:
 
     def put(self, rows: pa.Table) -> None:
         """Insert a chunk; where the server is short of memory, insert halves under tokens of their own."""
+        if rows.num_rows:
+            in_halves(rows, self._put)
+
+    def _put(self, rows: pa.Table) -> None:
         count = rows.num_rows
-        if count == 0:
-            return
         token = content_token(*self._identity, self.chunks, count, _digest(rows.drop_columns([KEY_HASH])))
-        try:
-            self._insert(self._full(rows), token)
-        except ServerError as error:
-            if error.code != MEMORY_LIMIT or count < 2 * SMALLEST_CHUNK:
-                raise
-            self.put(rows.slice(0, count // 2))
-            self.put(rows.slice(count // 2))
-            return
+        self._insert(self._full(rows), token)
         self.chunks += 1
         self.rows += count
         self.checksum = add(self.checksum, rows.column(KEY_HASH))

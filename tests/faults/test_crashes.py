@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from raypipe.clickhouse import lock, twins
+from raypipe.clickhouse import inserts, lock, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.server_errors import MEMORY_LIMIT
 from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import Slice
 from raypipe.errors import DataError, GateRefused, ServerError
-from raypipe.score import chunks, ledger, run, runs, staging, worker
+from raypipe.score import ledger, run, runs, staging, worker
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.worker import SliceScorer
@@ -235,7 +235,7 @@ def cuts_in_halves(patch: pytest.MonkeyPatch, then: Callable[[int], None] = lamb
         if is_staged:
             then(sent)
 
-    patch.setattr(chunks, "SMALLEST_CHUNK", 10)
+    patch.setattr(inserts, "SMALLEST_CHUNK", 10)
     patch.setattr(Client, "insert", insert_unless_first)
 
 

@@ -9,11 +9,11 @@ from urllib.parse import parse_qs, urlsplit
 import pyarrow as pa
 import pytest
 
-from raypipe.clickhouse import lock, retry, server_errors
+from raypipe.clickhouse import inserts, lock, retry, server_errors
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.errors import Busy, Denied, GateRefused, ServerError, Transient
-from raypipe.score import chunks, run, runs, worker
+from raypipe.score import run, runs, worker
 from raypipe.score.manifest import Manifest
 from tests.faults.oracle import own_tables
 from tests.faults.proxy import exception
@@ -99,7 +99,7 @@ class TestAnswersThatRefuse:
 
     def test_a_server_short_of_memory_gets_smaller_chunks_under_new_tokens(self, wire: Wire) -> None:
         manifest = wire.staged("score.slice_rows=10000")
-        assert manifest.source_rows > 4 * chunks.SMALLEST_CHUNK
+        assert manifest.source_rows > 4 * inserts.SMALLEST_CHUNK
         sent = wire.add(STAGING, "pass", once=False)
         # The whole chunk and its first half.
         refused = wire.add(STAGING, "answer", times=2, answer=MEMORY)
@@ -124,7 +124,7 @@ class TestAnswersThatRefuse:
     def test_without_smaller_chunks_a_server_short_of_memory_fails_the_run(
         self, wire: Wire, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(chunks, "SMALLEST_CHUNK", 1 << 30)
+        monkeypatch.setattr(inserts, "SMALLEST_CHUNK", 1 << 30)
         manifest = wire.staged("score.slice_rows=10000")
         wire.add(STAGING, "answer", times=2, answer=MEMORY)
         wire.fails(manifest, ServerError, "MEMORY_LIMIT_EXCEEDED", "score.chunk_rows")
