@@ -56,7 +56,7 @@ def finished(client: Client, run_id: str) -> dict[int, int]:
     return {receipt.slice: receipt.attempt for receipt in ledger.receipts(client, run_id)}
 
 
-def inserts(client: Client, run_id: str) -> int:
+def staged_chunks(client: Client, run_id: str) -> int:
     """Return the chunks in a run's staging table, including those of dead attempts."""
     return int(client.value(f"SELECT uniqExact(attempt, chunk) FROM {identifier(f'raypipe_staging_{run_id}')}"))
 
@@ -83,7 +83,7 @@ def test_an_actor_killed_around_an_insert_costs_that_slice_alone(
             command.until(rule)
             run_id = newest(reader, DAY).run_id
             if moment == "after":
-                awaited(lambda: inserts(reader, run_id) == BEFORE + 1, "the insert was not applied")
+                awaited(lambda: staged_chunks(reader, run_id) == BEFORE + 1, "the insert was not applied")
             before = finished(reader, run_id)
             killed = command.kill_actors()
             rule.released.set()
