@@ -38,8 +38,6 @@ GRANT INSERT, CREATE TABLE, DROP TABLE ON publisher.raypipe_explain_* TO raypipe
 GRANT INSERT ON publisher.raypipe_runs TO raypipe_sink;
 GRANT INSERT ON publisher.raypipe_slices TO raypipe_sink;
 GRANT INSERT ON publisher.raypipe_rejected_rows TO raypipe_sink;
--- The ledger of raypipe.ClickHouseSink.
-GRANT INSERT ON publisher.raypipe_writes TO raypipe_sink;
 GRANT TABLE ENGINE ON MergeTree TO raypipe_sink;
 GRANT TABLE ENGINE ON ReplacingMergeTree TO raypipe_sink;
 GRANT TABLE ENGINE ON Null TO raypipe_sink;
