@@ -15,6 +15,8 @@ from raypipe.artifact.contract import Matrix
 BINS = 10
 # A share's error shrinks with the root of the count, so a sixteenth of a million rows is plenty.
 STRIDE = 16
+# Batches wait for so many rows, of which a sample of a few MB is kept.
+COUNTED_ROWS = 131_072
 
 Counts = npt.NDArray[np.int64]
 
@@ -67,25 +69,40 @@ class Tally:
 
     def __init__(self, bins: Bins) -> None:
         self._bins = bins
-        # Counted together at the end: one call per feature and small batch would cost more than the rows.
+        self._features = [np.zeros(len(edges) + 2, np.int64) for edges in bins.features]
+        self._score = np.zeros(len(bins.score) + 2, np.int64)
+        # Counted together: one call per feature and small batch would cost more than the rows.
         self._sample: list[Matrix] = []
         self._scores: list[npt.NDArray[np.float32]] = []
+        self._waiting = 0
 
     def add(self, x: Matrix, scores: npt.NDArray[np.float32]) -> None:
         """Add a batch (rows, features) and its scores (rows,)."""
         self._sample.append(x[::STRIDE].copy())
         self._scores.append(scores)
+        self._waiting += len(x)
+        if self._waiting >= COUNTED_ROWS:
+            self._count()
+
+    def _count(self) -> None:
+        if self._waiting:
+            sample = np.concatenate(self._sample)
+            for counts, values, edges in zip(self._features, sample.T, self._bins.features, strict=True):
+                counts += count(values, edges)
+            self._score += count(np.concatenate(self._scores), self._bins.score)
+        self._sample, self._scores, self._waiting = [], [], 0
 
     @property
     def features(self) -> list[Counts]:
         """Return the counts of each feature."""
-        sample = np.concatenate([np.empty((0, len(self._bins.features)), np.float32), *self._sample])
-        return [count(values, edges) for values, edges in zip(sample.T, self._bins.features, strict=True)]
+        self._count()
+        return self._features
 
     @property
     def scores(self) -> Counts:
         """Return the counts of the scores."""
-        return count(np.concatenate([np.empty(0, np.float32), *self._scores]), self._bins.score)
+        self._count()
+        return self._score
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts as JSON-ready values."""

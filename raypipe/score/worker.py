@@ -28,6 +28,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.data.slices import Slice, place
 from raypipe.models.model import Rows, answer, predictor
 from raypipe.score import ledger, staging
+from raypipe.score.allocation import return_freed_memory
 from raypipe.score.chunks import Chunks, add
 from raypipe.score.fingerprints import Sampler, spacing
 from raypipe.score.highest import Highest
@@ -37,7 +38,7 @@ from raypipe.score.shapes import Shape, shapes
 
 SLICE_ATTEMPTS = 4
 # Spreads the cost of a model call over many rows; a wide matrix of them still fits the processor's caches.
-BATCH_ROWS = 32_768
+BATCH_ROWS = 16_384
 BATCH_BYTES = 16 << 20
 
 Scores = npt.NDArray[np.float32]
@@ -58,8 +59,7 @@ class SliceScorer:
         self._threads = threads
         self._going = going
         self._client = Client(endpoint)
-        # Arrow's own allocator keeps some 50 MB per thread of what it has freed.
-        pa.set_memory_pool(pa.system_memory_pool())
+        return_freed_memory()
         # Loading checks every byte and scores the golden rows again: this machine's libraries may differ.
         self._package = load_package(
             manifest.artifact_uri, manifest.artifact_sha256, only_scores=True, compiled=manifest.compiled

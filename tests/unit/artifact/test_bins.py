@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from raypipe.artifact import bins as module
 from raypipe.artifact.bins import STRIDE, Bins, Tally, count, fit_bins
 
 NAN = float("nan")
@@ -88,6 +89,17 @@ def test_a_tally_adds_up_batches_all_scores_and_every_sixteenth_row_of_the_featu
     assert tally.features[0].tolist() == count(x[::STRIDE, 0], bins.features[0]).tolist()
     assert tally.features[1].tolist() == [0, 4]
     assert json.loads(json.dumps(tally.to_json()))["scores"] == tally.scores.tolist()
+
+
+def test_many_batches_are_counted_before_they_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "COUNTED_ROWS", 64)
+    x = np.arange(1024, dtype=np.float32).reshape(-1, 1)
+    tally = Tally(fit_bins(x, x[:, 0]))
+    for first in range(0, len(x), 32):
+        tally.add(x[first : first + 32], x[first : first + 32, 0])
+        assert sum(map(len, tally._scores)) < 64
+    assert tally.scores.tolist() == count(x[:, 0], fit_bins(x, x[:, 0]).score).tolist()
+    assert tally.features[0].sum() == len(x) // STRIDE
 
 
 def test_an_empty_batch_adds_nothing() -> None:

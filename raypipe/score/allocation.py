@@ -1,0 +1,21 @@
+"""Return freed memory to the system, so that a process holds only the batches that it works on."""
+
+import ctypes
+from contextlib import suppress
+
+import pyarrow as pa
+
+# mallopt's number of this option in glibc's malloc.h.
+_M_MMAP_THRESHOLD = -3
+# The arrays of a batch are larger. By default glibc raises the threshold to the size of what was freed, up to 32 MB.
+_RETURNED_FROM = 1 << 20
+
+
+def return_freed_memory() -> None:
+    """Let large arrays have pages of their own, which are returned when they are freed.
+
+    Arrow's and glibc's allocators otherwise keep some 50 MB per thread. Other C libraries keep their ways.
+    """
+    pa.set_memory_pool(pa.system_memory_pool())
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _RETURNED_FROM)
