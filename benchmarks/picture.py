@@ -24,6 +24,7 @@ COLOURS = {
     "one_process": "#009E73",
     "ray_builtin_compiled": "#CC79A7",
     "ray_builtin": "#E69F00",
+    "ray_data_program": "#56B4E9",
     "raypipe_before": "#777777",
 }
 

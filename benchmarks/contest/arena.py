@@ -42,7 +42,7 @@ MODELS: dict[str, Sequence[str]] = {
     "deep": ["model.rounds=300", "model.early_stopping_rounds=0", "model.params.max_depth=8"],
 }
 # Tables that a run writes. Emptying them makes every repetition start alike.
-TRACES = [TARGET, "raypipe_runs", "raypipe_slices", "raypipe_rejected_rows", "ml_model_monitoring"]
+TRACES = [TARGET, "raypipe_runs", "raypipe_slices", "raypipe_rejected_rows", "ml_model_monitoring", "raypipe_writes"]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from raypipe.score import ledger, runs
 
 CONNECTOR = ("ray_builtin", "ray_builtin_compiled")
 # The simplest and fastest comes first.
-PEERS = ("one_process_streamed", "one_process", *CONNECTOR)
+PEERS = ("one_process_streamed", "one_process", *CONNECTOR, "ray_data_program")
 NAMES = ("raypipe", *PEERS, "limit")
 # The raypipe of another checkout, see `--before`.
 BEFORE = "raypipe_before"

@@ -78,6 +78,7 @@ def _fit(rows: Any = TRAIN, *, spec: FitSpec = SPEC, workers: int = 1, family: s
     return train(family, spec, dataset, _dataset(VALIDATION), workers=workers, cpus_per_worker=1)
 
 
+@pytest.mark.fast
 def test_a_worker_fits_the_same_model_as_this_process() -> None:
     before = signal.getsignal(signal.SIGINT)
     ours = set(Path(tempfile.gettempdir()).glob("raypipe-fit-*"))
@@ -95,6 +96,7 @@ def test_blocks_without_rows_are_passed_over() -> None:
     assert _fit(empty).history["rows"] == len(TRAIN)
 
 
+@pytest.mark.fast
 def test_as_many_workers_as_cpus_are_refused_before_they_could_wait_for_ever() -> None:
     with pytest.raises(ConfigError, match="does not fit") as caught:
         _fit(workers=2)
@@ -108,6 +110,7 @@ def test_what_a_worker_refuses_comes_out_as_it_was_raised() -> None:
     assert "Traceback" not in str(caught.value)
 
 
+@pytest.mark.fast
 def test_the_servers_own_error_comes_out_of_a_read() -> None:
     failure = ServerError("ClickHouse answered with error 60", found="no table t")
     with pytest.raises(ServerError, match="error 60") as caught:
@@ -143,6 +146,7 @@ def test_a_label_that_is_not_known_is_refused() -> None:
         _fit(ray.data.from_arrow(table.set_column(1, "label", labels)))
 
 
+@pytest.mark.fast
 def test_an_unknown_family_is_refused_before_anything_runs() -> None:
     with pytest.raises(ConfigError, match="nowhere"):
         _fit(family="nowhere:Mine")

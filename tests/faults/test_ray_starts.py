@@ -32,6 +32,7 @@ def children(connect: str) -> str:
     return done.stdout
 
 
+@pytest.mark.fast
 def test_a_ray_that_is_started_here_has_no_dashboard() -> None:
     assert "/dashboard/dashboard.py" not in children("session.ready()")
 
@@ -131,6 +132,7 @@ print("without keeping it", node(2) == other)
 """
 
 
+@pytest.mark.fast
 def test_the_sessions_of_a_night_share_one_ray_as_long_as_they_want_the_same() -> None:
     done = subprocess.run([sys.executable, "-c", NIGHT], capture_output=True, text=True, check=True, cwd=Path.cwd())
     assert done.stdout.splitlines() == [
