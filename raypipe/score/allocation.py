@@ -7,12 +7,13 @@ import pyarrow as pa
 
 # mallopt's number of this option in glibc's malloc.h.
 _M_MMAP_THRESHOLD = -3
-# The arrays of a batch are larger. By default glibc raises the threshold to the size of what was freed, up to 32 MB.
-_RETURNED_FROM = 1 << 20
+# Chunks of rows to insert are larger, batches mostly smaller: clearing new pages for each batch would cost a tenth of
+# the run. By default glibc raises the threshold to the size of what was freed, up to 32 MB.
+_RETURNED_FROM = 5 << 20
 
 
 def return_freed_memory() -> None:
-    """Let large arrays have pages of their own, which are returned when they are freed.
+    """Let chunks have pages of their own, which are returned when they are freed.
 
     Arrow's and glibc's allocators otherwise keep some 50 MB per thread. Other C libraries keep their ways.
     """

@@ -10,8 +10,10 @@ from raypipe.clickhouse.partitions import PartitionState
 
 pytestmark = pytest.mark.versions
 
-# Parts are merged only when a test asks for it. Block numbers in the rows allow lightweight updates.
+# Parts are merged only when a test asks for it. Block numbers in the rows allow lightweight updates, whose patches are
+# removed every second, not every minute.
 SETTINGS = (
+    "merge_tree_clear_old_temporary_directories_interval_seconds = 1, merge_tree_clear_old_parts_interval_seconds = 1,"
     "max_bytes_to_merge_at_max_space_in_pool = 1, max_bytes_to_merge_at_min_space_in_pool = 1,"
     " enable_block_number_column = 1, enable_block_offset_column = 1"
 )
