@@ -12,6 +12,14 @@ from contenders.job import Job, report
 from contenders.predictions import KEYS, table
 from raypipe.project import shipped
 
+# Columns that are filled once outcomes are known. The sink wants every column, so these get the defaults of the server.
+UNKNOWN = {
+    "actual_value": pa.scalar(0.0),
+    "actual_class": pa.scalar(""),
+    "is_correct": pa.scalar(0, pa.uint8()),
+    "actual_observed_at": pa.scalar(0, pa.timestamp("s", "UTC")),
+}
+
 
 class Finished(raypipe.Scorer):
     """Add the columns of the target to the scores."""
@@ -22,7 +30,10 @@ class Finished(raypipe.Scorer):
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         scored = super().__call__(batch)
-        return table(self._job, scored.select(KEYS), scored.column("score").to_numpy())
+        rows = table(self._job, scored.select(KEYS), scored.column("score").to_numpy())
+        for name, value in UNKNOWN.items():
+            rows = rows.append_column(name, pa.repeat(value, len(rows)))
+        return rows
 
 
 def main() -> None:
