@@ -7,7 +7,6 @@ import pytest
 from raypipe.clickhouse import partitions
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.partitions import PartitionState
-from tests.faults.actors import awaited
 
 pytestmark = pytest.mark.versions
 
@@ -17,10 +16,6 @@ SETTINGS = (
     "merge_tree_clear_old_temporary_directories_interval_seconds = 1, merge_tree_clear_old_parts_interval_seconds = 1,"
     "max_bytes_to_merge_at_max_space_in_pool = 1, max_bytes_to_merge_at_min_space_in_pool = 1,"
     " enable_block_number_column = 1, enable_block_offset_column = 1"
-)
-PATCHES = (
-    "SELECT name FROM system.parts WHERE active AND database = currentDatabase() AND table = 't'"
-    " AND startsWith(name, 'patch-')"
 )
 SYNC = {"mutations_sync": 2, "lightweight_deletes_sync": 2}
 WRITES = {
@@ -68,12 +63,6 @@ def merge(client: Client) -> None:
     assert client.rows(parts) != before
 
 
-def applied(client: Client) -> bool:
-    """Return whether no patch is left; an insert wakes the server's cleaner, which may sleep for half a minute."""
-    insert(client, 0, day=2)
-    return not client.value(f"SELECT count() FROM ({PATCHES})")
-
-
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
 def test_a_write_changes_the_state(table: Client, write: str) -> None:
     before = state(table)
@@ -90,17 +79,6 @@ def test_a_merge_after_any_write_does_not_change_the_state(table: Client, write:
     insert(table, 500)
     before = state(table)
     merge(table)
-    assert not partitions.is_changed(before, state(table))
-
-
-def test_a_merge_that_applies_an_update_does_not_change_the_state(table: Client) -> None:
-    """The patch that a lightweight update writes has the newest block until a merge applies it."""
-    table.run(WRITES["a lightweight update"], settings=SYNC)
-    before = state(table)
-    merge(table)
-    table.run("SYSTEM START MERGES t")
-    table.run("OPTIMIZE TABLE t FINAL")
-    awaited(lambda: applied(table), "the end of the patch")
     assert not partitions.is_changed(before, state(table))
 
 
