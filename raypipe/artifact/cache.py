@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from raypipe.artifact import folders
-from raypipe.artifact.files import MANIFEST
+from raypipe.artifact.files import MANIFEST, file_errors
 from raypipe.errors import ModelError, OutdatedArtifact
 
 log = logging.getLogger(__name__)
@@ -36,11 +36,14 @@ def opened(sha256: str, download: Callable[[Path], None], verify: Callable[[str]
     copy = root() / sha256[:2] / sha256
     content = _verified(copy, verify)
     if content is None:
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(copy.parent):
-            # Another process may have made the copy meanwhile.
-            content = _verified(copy, verify) or _made(copy, download, verify)
-        prune(copy)
+        with file_errors("copied", str(copy)):
+            copy.parent.mkdir(exist_ok=True)
+            with _alone(copy.parent):
+                # Another process may have made the copy meanwhile.
+                content = _verified(copy, verify) or _made(copy, download, verify)
+        # A cache that cannot be tidied up must not stop the use of what was verified.
+        with suppress(OSError):
+            prune(copy)
     return content
 
 
@@ -63,8 +66,10 @@ def root() -> Path:
 def prune(kept: Path) -> None:
     """Remove the copies beyond LARGEST_BYTES, the longest unused first, but not this one."""
     copies = [stored for stored in folders.artifact_folders(str(root())) if stored.written_at is not None]
+    # The one that is kept comes first, then the latest used.
+    copies.sort(key=lambda stored: (stored.uri == str(kept), stored.written_at), reverse=True)
     total = 0
-    for stored in sorted(copies, key=lambda stored: (stored.uri == str(kept), stored.written_at), reverse=True):
+    for stored in copies:
         total += stored.bytes
         if total > LARGEST_BYTES and stored.uri != str(kept):
             _remove(Path(stored.uri))

@@ -80,7 +80,7 @@ def save(root: str, files: Mapping[str, bytes]) -> Artifact:
     if system.exists(posixpath.join(folder, MANIFEST)):
         load(artifact.uri, sha256)
         return artifact
-    with _file_errors("written", folder):
+    with file_errors("written", folder):
         if is_local(system):
             _write_local(folder, {**files, MANIFEST: manifest})
             return artifact
@@ -112,7 +112,7 @@ def load(
     is_own = copy_of or path.rstrip("/").endswith(sha256)
     folder = path.rstrip("/") if is_own else posixpath.join(path, sha256[:2], sha256)
     address = copy_of or folder
-    with _file_errors("read", folder):
+    with file_errors("read", folder):
         files, document = _verified(system, folder, address, sha256)
     if document.get("format") != FORMAT:
         raise _another_format(document, files, address, pipeline, version)
@@ -148,7 +148,7 @@ def _verified(system: Any, folder: str, address: str, sha256: str) -> tuple[dict
         raise ModelError(
             f"The artifact {sha256[:12]} is not there",
             found=f"no {MANIFEST} in {address}",
-            next_step="check `artifacts` in the config, which every node must reach, or fit a new version",
+            next_step="let every node reach it, or fit a new version, with `artifacts: clickhouse` in the config",
         ) from error
     _require(f"{address}/{MANIFEST}", manifest, sha256)
     document = json.loads(manifest)
@@ -165,7 +165,7 @@ def _verified(system: Any, folder: str, address: str, sha256: str) -> tuple[dict
 
 
 @contextmanager
-def _file_errors(done: str, folder: str) -> Iterator[None]:
+def file_errors(done: str, folder: str) -> Iterator[None]:
     """Turn a file system's refusal, such as a missing permission or a full disk, into an error."""
     try:
         yield

@@ -79,7 +79,7 @@ def test_a_fit_that_is_killed_in_its_upload_registers_nothing_and_is_cleaned(pla
             {"left": left},
         )
         client.run(
-            f"ALTER TABLE {TABLE} DELETE WHERE artifact_sha256 = {{left:String}} AND written_at > now() - INTERVAL 1 DAY",
+            f"ALTER TABLE {TABLE} DELETE WHERE artifact_sha256 = {{left:String}} AND written_at > now() - 86400",
             {"left": left},
             {"mutations_sync": 2},
         )

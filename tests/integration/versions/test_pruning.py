@@ -207,3 +207,34 @@ def test_the_command_says_what_would_go(client: Client, tmp_path: Path) -> None:
     assert planned["versions"] == done["versions"] == [{"pipeline": "churn", "model_version": "v1"}]
     assert (planned["dry_run"], done["dry_run"], planned["bytes"]) == (True, False, done["bytes"])
     assert registry.there() == ["v3", "v2"]
+
+
+def _doctor(client: Client, *options: str) -> tuple[dict[str, str], list[str]]:
+    """Return the doctor's line about artifacts, and what it dropped."""
+    known = {"RAYPIPE_URL": str(client.endpoint), "RAYPIPE_PASSWORD_FILE": client.endpoint.password_file}
+    document = json.loads(CliRunner().invoke(app, ["doctor", *options, "--json"], env=known).stdout)
+    (check,) = [check for check in document["checks"] if check["name"] == "artifacts"]
+    return check, document["dropped"]
+
+
+def test_the_doctor_names_artifacts_that_are_lost_and_removes_those_of_no_version(client: Client) -> None:
+    migrate(client)
+    made = Registry(client, CLICKHOUSE)
+    made.register("v1", 1)
+    for name, age in (("a" * 64, 2), ("b" * 64, 0)):
+        client.run(
+            "INSERT INTO raypipe_artifacts SELECT {name:String}, 'model.ubj', 0, 3, 'abc',"
+            " now64(6) - toIntervalDay({age:UInt8})",
+            {"name": name, "age": age},
+        )
+    check, _ = _doctor(client)
+    assert (check["status"], check["next_step"]) == ("warning", "raypipe doctor --clean")
+    assert check["detail"].startswith("1 of no version, 3 bytes")
+    check, dropped = _doctor(client, "--clean")
+    assert (check["status"], dropped) == ("ok", [f"artifact {'a' * 12}"])
+    assert made.there() == ["v1"]
+    assert "b" * 64 in {stored.name for stored in stores.at(CLICKHOUSE, client).listed()}, "its fit may be at work"
+    client.run("TRUNCATE TABLE raypipe_artifacts")
+    check, _ = _doctor(client)
+    assert check["status"] == "problem"
+    assert "those of churn v1" in check["detail"]
