@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from raypipe.ads import off_policy
-from raypipe.ads.off_policy import Impressions, OffPolicy
+from raypipe.evaluation import off_policy
+from raypipe.evaluation.off_policy import Impressions, OffPolicy
 
 
 def shown(
