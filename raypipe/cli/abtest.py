@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,9 +13,11 @@ from raypipe.cli.dates import LATEST, parse_date
 from raypipe.cli.metrics import UNKNOWN, cell
 from raypipe.cli.options import Experiment, Options, command, endpoint_of
 from raypipe.clickhouse.client import Client
-from raypipe.config.load_experiment import load_experiment
+from raypipe.config.experiment import Models
+from raypipe.config.load_experiment import LoadedExperiment, load_experiment
 
 if TYPE_CHECKING:
+    from raypipe.experiment.models import ModelsResult
     from raypipe.experiment.policy import PolicyResult
     from raypipe.experiment.result import Comparison, ExperimentResult, MetricResult
 
@@ -48,20 +51,32 @@ def abtest(
     """
     loaded = load_experiment(name, options.config, options.url)
     day = parse_date(until, "--until")
+    if loaded.config.models:
+        _compare_models(options, loaded, loaded.config.models, save=not no_save)
+        return
     with (
         endpoint_of(loaded.shared.connection) as endpoint,
         Client(endpoint) as client,
         output.progress() as progress,
     ):
-        from raypipe.experiment.abtest import abtest as compared
+        from raypipe.experiment.abtest import abtest as analysed
+        from raypipe.experiment.policy import PolicyResult
 
-        result = compared(client, loaded, day, datetime.now(UTC), progress, save=not no_save)
-    if not hasattr(result, "value"):
-        options.show(result.to_json(), _print, result)
-        if result.sample_ratio.mismatch:
-            raise typer.Exit(failures.REFUSED)
+        result = analysed(client, loaded, day, datetime.now(UTC), progress, save=not no_save)
+    if isinstance(result, PolicyResult):
+        options.show(result.to_json(), _print_policy, result)
         return
-    options.show(result.to_json(), _print_policy, result)
+    options.show(result.to_json(), _print, result)
+    if result.sample_ratio.mismatch:
+        raise typer.Exit(failures.REFUSED)
+
+
+def _compare_models(options: Options, loaded: LoadedExperiment, settings: Models, *, save: bool) -> None:
+    with options.pipeline(settings.pipeline) as (endpoint, pipeline), Client(endpoint) as client:
+        from raypipe.experiment.abtest import compare_models
+
+        result = compare_models(client, loaded, settings, pipeline, datetime.now(UTC), save=save)
+    options.show(result.to_json(), _print_models, result)
 
 
 def _print(result: ExperimentResult) -> None:
@@ -73,23 +88,12 @@ def _print(result: ExperimentResult) -> None:
     output.table(("arm", "units", "share", "planned"), sizes)
     ratio = result.sample_ratio
     explained = (
-        "chance does NOT explain the sizes of the arms" if ratio.mismatch else "the arms have their planned sizes"
+        "chance does NOT explain the sizes of the arms" if ratio.mismatch else "chance explains the sizes of the arms"
     )
     output.say(f"sample ratio: {explained} (p = {_p(ratio.p_value)})")
-    level = f"{result.confidence:.0%} interval, for {result.intervals}"
+    columns = ("metric", "arm", result.control, "value", "difference", "relative", "p", "verdict", "detectable")
     rows = [_row(metric, item) for metric in result.metrics for item in metric.comparisons]
-    columns = (
-        "metric",
-        "arm",
-        result.control,
-        "value",
-        f"difference [{level}]",
-        "relative",
-        "p",
-        "verdict",
-        "detectable",
-    )
-    output.table(columns, rows)
+    output.table(columns, rows, f"{result.confidence:.0%} intervals, for {result.intervals}")
     for metric in result.metrics:
         if metric.covariate:
             output.say(
@@ -121,13 +125,27 @@ def _print_policy(result: PolicyResult) -> None:
     output.say(result.decision)
 
 
+def _print_models(result: ModelsResult) -> None:
+    evidence, decision = result.evidence, result.evidence.decision
+    rows = [
+        ("control", result.control.version, evidence.champion),
+        ("treatment", result.treatment.version, evidence.challenger),
+    ]
+    title = f"{result.experiment}: {evidence.rows:,} labelled rows of {evidence.test_date}"
+    output.table(("", "version", decision.metric), rows, title)
+    gain = {"value": decision.difference, "low": decision.low, "high": decision.high}
+    output.say(f"gain of the treatment, with its 95 % interval: {cell(gain, digits='+.4f')}")
+    output.say(result.decision)
+
+
 def _row(metric: MetricResult, item: Comparison) -> tuple[object, ...]:
+    digits = _digits(item)
     return (
         metric.metric,
         item.arm,
-        item.control_value,
-        item.arm_value,
-        cell(vars(item.difference), digits="+.4f"),
+        f"{item.control_value:.{digits}f}",
+        f"{item.arm_value:.{digits}f}",
+        cell(vars(item.difference), digits=f"+.{digits}f"),
         _relative(vars(item.relative)),
         UNKNOWN if item.adjusted is None else _p(item.adjusted),
         item.verdict,
@@ -135,10 +153,17 @@ def _row(metric: MetricResult, item: Comparison) -> tuple[object, ...]:
     )
 
 
+def _digits(item: Comparison) -> int:
+    """Return the decimals that show three digits of the interval's width."""
+    low, high = item.difference.low, item.difference.high
+    return 4 if low is None or high is None else max(0, 2 - floor(log10(high - low)))
+
+
 def _relative(interval: dict[str, Any]) -> str:
-    return (
-        cell({name: None if value is None else 100 * value for name, value in interval.items()}, digits="+.2f") + " %"
-    )
+    if interval["value"] is None:
+        return UNKNOWN
+    percent = {name: None if value is None else 100 * value for name, value in interval.items()}
+    return f"{cell(percent, digits='+.2f')} %"
 
 
 def _percent(share: float) -> str:

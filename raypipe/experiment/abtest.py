@@ -8,12 +8,14 @@ from datetime import date, datetime, timedelta
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.parameters import Parameters
 from raypipe.clickhouse.statements import load
-from raypipe.config.experiment import ExperimentConfig
+from raypipe.config.experiment import ExperimentConfig, Models
+from raypipe.config.load import Loaded
 from raypipe.config.load_experiment import LoadedExperiment
 from raypipe.data.days import end_of_day, last_ended_day
 from raypipe.errors import DataError, UsageError
-from raypipe.experiment import cells, columns, policy, questions, records
+from raypipe.experiment import cells, columns, models, policy, questions, records
 from raypipe.experiment.analysis import analyse
+from raypipe.experiment.models import ModelsResult
 from raypipe.experiment.policy import PolicyResult
 from raypipe.experiment.questions import Window
 from raypipe.experiment.result import ExperimentResult
@@ -44,7 +46,7 @@ def abtest(
         DataError: there are no units, an arm is empty, a metric has no values, or no score is old enough.
     """
     if save:
-        records.require_table(client)
+        ab_tests.require_table(client)
     window, source = window_of(loaded, until, now), source_of(client, loaded)
     if loaded.config.policy:
         value = policy.evaluate(client, loaded, loaded.config.policy, source, window, progress)
@@ -55,6 +57,18 @@ def abtest(
     if save:
         ab_tests.write(client, rows)
     return value if loaded.config.policy else result
+
+
+def compare_models(
+    client: Client, loaded: LoadedExperiment, settings: Models, pipeline: Loaded, now: datetime, *, save: bool = True
+) -> ModelsResult:
+    """Compare two versions of a pipeline's model, and store the result; see `models.compare`."""
+    if save:
+        ab_tests.require_table(client)
+    result = models.compare(client, loaded.name, loaded.config.description, settings, pipeline)
+    if save:
+        ab_tests.write(client, [records.models_row(result, now)])
+    return result
 
 
 def compare_arms(

@@ -91,17 +91,11 @@ def _sample_ratio(config: ExperimentConfig, cells: Cells) -> SampleRatio:
 def _sizes(config: ExperimentConfig, cells: Cells) -> tuple[ArmSize, ...]:
     total = sum(units.units for units in cells.arms.values())
     planned = {arm.name: arm.share for arm in config.arms}
-    days = config.exposure is not None
-    return tuple(
-        ArmSize(
-            name,
-            arm.units,
-            arm.units / total,
-            planned[name],
-            *((arm.first_day, arm.last_day) if days else (None, None)),
-        )
+    sizes = [
+        ArmSize(name, arm.units, arm.units / total, planned[name], arm.first_day, arm.last_day)
         for name, arm in cells.arms.items()
-    )
+    ]
+    return tuple(sizes if config.exposure else [replace(size, first_day=None, last_day=None) for size in sizes])
 
 
 def _metric(

@@ -10,9 +10,7 @@ from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 
-from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.tables import describe
-from raypipe.errors import UsageError
+from raypipe.experiment.models import ModelsResult
 from raypipe.experiment.policy import PolicyResult
 from raypipe.experiment.result import BETTER, WORSE, Comparison, ExperimentResult, MetricResult
 from raypipe.registry import ab_tests
@@ -22,20 +20,6 @@ AUTHOR = "raypipe abtest"
 # The two sides of an evaluated policy, and the level of its intervals.
 LOGGED, POLICY = "logged", "policy"
 CONFIDENCE = 0.95
-
-
-def require_table(client: Client) -> None:
-    """Refuse to begin where the result could not be stored.
-
-    Raises:
-        UsageError: the database has no table ml_model_ab_tests.
-    """
-    if describe(client, ab_tests.TESTS) is None:
-        raise UsageError(
-            "The result of the experiment has no table",
-            found=f"no {ab_tests.TESTS} in {client.endpoint.database}",
-            next_step="`raypipe migrate` creates it; --no-save only shows the result",
-        )
 
 
 def rows_of(result: ExperimentResult, now: datetime) -> list[dict[str, Any]]:
@@ -70,6 +54,37 @@ def policy_row(result: PolicyResult, now: datetime) -> dict[str, Any]:
         "winner_determined_at": now if winner else NEVER,
         "created_by": AUTHOR,
         "metadata": json_text({**result.to_json(), "since": str(since), "until": str(until)}),
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def models_row(result: ModelsResult, now: datetime) -> dict[str, Any]:
+    """Return the row of two compared versions."""
+    now, evidence = now.replace(microsecond=0), result.evidence
+    winner = {
+        result.control.version: result.control.model_id,
+        result.treatment.version: result.treatment.model_id,
+    }.get(result.winner, "")
+    return {
+        "test_id": id_of(result.experiment, evidence.decision.metric, result.treatment.version, evidence.test_date),
+        "test_name": f"{result.experiment} {evidence.decision.metric}: {result.control.version} against"
+        f" {result.treatment.version}",
+        "test_code": result.experiment,
+        "model_a_id": result.control.model_id,
+        "model_b_id": result.treatment.model_id,
+        "test_start_date": evidence.test_date,
+        "test_end_date": evidence.test_date,
+        "test_status": ab_tests.DECIDED,
+        "model_a_predictions": size(evidence.rows),
+        "model_b_predictions": size(evidence.rows),
+        "model_a_metric": evidence.champion,
+        "model_b_metric": evidence.challenger,
+        "confidence_level": CONFIDENCE,
+        "winning_model_id": winner,
+        "winner_determined_at": now if winner else NEVER,
+        "created_by": AUTHOR,
+        "metadata": json_text(result.to_json()),
         "created_at": now,
         "updated_at": now,
     }
