@@ -96,10 +96,10 @@ def arm_for(loaded: LoadedExperiment, key: Sequence[str]) -> str:
     unit = loaded.config.unit
     if len(key) != len(unit):
         raise UsageError(
-            f"A unit of {loaded.name} has {len(unit)} values",
-            found=", ".join(key),
-            allowed=", ".join(unit),
-            next_step="repeat --key for each of them, in this order",
+            f"A unit of {loaded.name} is named by {', '.join(unit)}",
+            found=f"--key for {len(key)} values",
+            allowed=f"--key for {len(unit)}, in this order",
+            next_step="repeat --key once per column",
         )
     return arm_of(key, salt_of(loaded), loaded.config.arms)
 

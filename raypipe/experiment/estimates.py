@@ -3,12 +3,13 @@
 - A ratio of sums has the variance of (numerator - ratio · denominator) / mean denominator per unit (Deng, Knoblich and
   Lu 2018, "Applying the delta method in metric analytics").
 - A covariate from before the exposure takes its part of the variance away: value - θ (covariate - its mean over all
-  arms), where θ is the slope inside the arms (CUPED: Deng, Xu, Kohavi and Walker 2013, "Improving the sensitivity of
+  arms), where θ is the slope over all arms (CUPED: Deng, Xu, Kohavi and Walker 2013, "Improving the sensitivity of
   online controlled experiments by utilizing pre-experiment data"). With correlation r, 1 - r² of the variance is left.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -47,11 +48,13 @@ def estimates(arms: Mapping[str, Moments], needed: int) -> dict[str, Estimate]:
             for name, arm in arms.items()
             for value, variance in [_spread(arm, values[name])]
         }
-    covariates = {name: _linear(arm, slice(needed, None)) for name, arm in arms.items()}
-    slope = _slope(arms, values, covariates)
-    total = sum(arm.units for arm in arms.values())
-    centre = sum(arm.units * covariates[name][0] for name, arm in arms.items()) / total
-    return {name: _adjusted(arm, values[name], covariates[name], slope, centre) for name, arm in arms.items()}
+    total = reduce(Moments.__add__, arms.values())
+    centre, weights = _linear(total, slice(needed, None))
+    slope = _slope(total, _linear(total, slice(None, needed))[1], weights)
+    return {
+        name: _adjusted(arm, values[name], _linear(arm, slice(needed, None)), slope, centre)
+        for name, arm in arms.items()
+    }
 
 
 # A value, and the weight of each variable in its linear part.
@@ -76,10 +79,9 @@ def _spread(arm: Moments, linear: _Linear) -> tuple[float, float]:
     return value, float(weights @ arm.covariance @ weights) / arm.units
 
 
-def _slope(arms: Mapping[str, Moments], values: Mapping[str, _Linear], covariates: Mapping[str, _Linear]) -> float:
-    shared = sum(float(values[name][1] @ arm.scatter @ covariates[name][1]) for name, arm in arms.items())
-    spread = sum(float(covariates[name][1] @ arm.scatter @ covariates[name][1]) for name, arm in arms.items())
-    return shared / spread if spread > 0 else 0.0
+def _slope(total: Moments, value: Array, covariate: Array) -> float:
+    spread = float(covariate @ total.scatter @ covariate)
+    return float(value @ total.scatter @ covariate) / spread if spread > 0 else 0.0
 
 
 def _adjusted(arm: Moments, value: _Linear, covariate: _Linear, slope: float, centre: float) -> Estimate:
