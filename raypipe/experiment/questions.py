@@ -190,10 +190,11 @@ def _completeness(item: Variables) -> str:
 
 
 def _within(time: str, time_type: str, since: str, until: str) -> str:
+    # Plain comparisons of a column, so that ClickHouse reads only the days that count.
     if time_type in DATES:
-        return f"ifNull({time} >= {{{since}:Date}} AND {time} < {{{until}:Date}}, 0)"
+        return f"({time} >= {{{since}:Date}} AND {time} < {{{until}:Date}})"
     bounds = [f"toDateTime({{{name}:Date}}, {{timezone:String}})" for name in (since, until)]
-    return f"ifNull({time} >= {bounds[0]} AND {time} < {bounds[1]}, 0)"
+    return f"({time} >= {bounds[0]} AND {time} < {bounds[1]})"
 
 
 def _statement(name: str) -> Statement:

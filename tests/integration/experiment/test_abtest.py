@@ -16,11 +16,13 @@ import pyarrow.csv
 import pytest
 
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.migrate import migrate
-from raypipe.config.load_experiment import LoadedExperiment
+from raypipe.config.load_experiment import LoadedExperiment, load_experiment
 from raypipe.experiment.abtest import abtest
 from raypipe.experiment.result import BETTER, NO_CHANGE, REFUSED, UNDECIDED, WORSE, ExperimentResult
 from raypipe.progress import silent
+from raypipe.project import shipped
 from tests.integration.experiment.conftest import ARMS, NOW
 
 Analysed = Callable[..., ExperimentResult]
@@ -316,3 +318,12 @@ def test_a_result_is_stored_once_per_metric_arm_and_day(
         ("headline", date(2026, 1, day), "control", "treatment", "RUNNING") for day in (20, 21)
     ]
     assert all(row[5] > 900 and row[6] for row in rows)
+
+
+def test_the_shipped_aa_test_finds_no_difference_between_the_demos_readers(publisher: Endpoint) -> None:
+    with Client(publisher) as client:
+        result = abtest(client, load_experiment("aa", shipped() / "configs", environ={}), None, NOW, silent, save=False)
+    assert isinstance(result, ExperimentResult)
+    assert not result.sample_ratio.mismatch
+    assert [metric.comparisons[0].verdict for metric in result.metrics] == [UNDECIDED, UNDECIDED]
+    assert result.units > 5_000

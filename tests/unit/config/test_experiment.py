@@ -13,6 +13,7 @@ import yaml
 from raypipe.config.load import list_pipelines
 from raypipe.config.load_experiment import LoadedExperiment, list_experiments, load_experiment
 from raypipe.errors import ConfigError, UsageError
+from raypipe.project import shipped
 
 ARMS = [{"name": "long", "share": 0.5}, {"name": "short", "share": 0.5}]
 METRIC = {"name": "returned", "kind": "proportion", "value": "returned"}
@@ -94,3 +95,8 @@ def test_an_experiment_that_does_not_exist_is_named_with_the_nearest(
     with pytest.raises(UsageError, match="no experiment 'headlin'") as refusal:
         load_experiment("headlin", configs, environ={})
     assert refusal.value.next_step == "did you mean headline?"
+
+
+@pytest.mark.parametrize("name", list_experiments(shipped() / "configs"))
+def test_the_shipped_experiments_load(name: str) -> None:
+    assert load_experiment(name, shipped() / "configs", environ={}).config.description
