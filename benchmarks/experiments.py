@@ -75,6 +75,8 @@ def covariates(endpoint: Endpoint, client: Client, folder: Path, users: int) -> 
     day = summary.last_date - timedelta(days=15)
     command = [sys.executable, "-m", "raypipe", "run", "engagement", "--date", f"{day}", "--url", str(endpoint)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    if endpoint.password_file:
+        environment["RAYPIPE_PASSWORD_FILE"] = endpoint.password_file
     subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, env=environment)
     client.run(WEEK, {"date": day, "exposed": EXPOSED, "before": BEFORE})
     shared = {
