@@ -4,30 +4,20 @@ import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
-
-import pyarrow as pa
 
 from raypipe.ads.bandit import ArmEstimate, ContextPolicy, Policy
 from raypipe.ads.events import AdEvents, AdWindow
-from raypipe.clickhouse.client import Client, content_token
+from raypipe.clickhouse.client import Client
 from raypipe.monitor.table import UINT32_MAX
+from raypipe.registry import ab_tests
+from raypipe.registry.ab_tests import DECIDED, RUNNING
 
-TESTS = "ml_model_ab_tests"
-
-RUNNING, DECIDED = "RUNNING", "COMPLETED"
 # These statuses name the reason why an arm cannot be tested.
 ONE_ARM, NOT_SHOWN, NO_REVENUE = "ONE_ARM", "NOT_SHOWN", "NO_REVENUE"
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-_TYPES = {
-    str: pa.string(),
-    float: pa.float32(),
-    int: pa.uint32(),
-    date: pa.date32(),
-    datetime: pa.timestamp("s", tz="UTC"),
-}
 
 
 @dataclass(frozen=True)
@@ -50,11 +40,7 @@ class PolicyRun:
 def write_tests(client: Client, run: PolicyRun, policy: Policy, events: AdEvents) -> int:
     """Write one row per tested arm in a single insert, and return the number of rows."""
     rows = [row for context in policy.contexts.values() for row in tests_of(run, context, events)]
-    schema = pa.schema([(name, _TYPES[type(value)]) for name, value in rows[0].items()])
-    data = pa.Table.from_pylist(rows, schema=schema)
-    # A repetition is safe: a later row of a test replaces an earlier row.
-    client.insert(TESTS, data, token=content_token(TESTS, data.to_pylist()), columns=schema.names)
-    return len(rows)
+    return ab_tests.write(client, rows)
 
 
 def tests_of(run: PolicyRun, context: ContextPolicy, events: AdEvents) -> Iterator[dict[str, Any]]:

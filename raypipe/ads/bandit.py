@@ -17,6 +17,7 @@ import numpy.typing as npt
 from raypipe.ads.revenue import ArmTotals, ClickRate, ClickRevenue, priors
 from raypipe.config.ads import Ads
 from raypipe.errors import DataError, ModelError
+from raypipe.evaluation.off_policy import with_floor
 
 Array = npt.NDArray[np.float64]
 
@@ -122,6 +123,7 @@ def learn(totals: Mapping[str, Mapping[str, ArmTotals]], settings: Ads, seed: in
 
     Raises:
         DataError: no ad was shown.
+        ConfigError: the floor makes the policy of a context uniform.
     """
     pooled = sum((item for arms in totals.values() for item in arms.values()), ArmTotals())
     if pooled.impressions == 0:
@@ -148,13 +150,6 @@ def probability_best(values: Array) -> Array:
     return shares
 
 
-def with_floor(best: Array, floor: float) -> Array:
-    """Return the shares of arms: the floor for each, and the rest by the probability to be the best."""
-    least = min(floor, 1 / len(best))
-    shares: Array = least + (1 - len(best) * least) * best
-    return shares
-
-
 def _learn(
     context: str,
     totals: Mapping[str, ArmTotals],
@@ -177,7 +172,7 @@ def _learn(
         ]
     )
     best = probability_best(values)
-    shares = with_floor(best, settings.floor)
+    shares = with_floor(best, settings.floor, context)
     tail = 50 * (1 - settings.confidence)
     low, high = np.percentile(values, [tail, 100 - tail], axis=0)
     control = max(range(len(names)), key=lambda at: totals[names[at]].impressions)

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raypipe.ads import bandit, off_policy
+from raypipe.ads import bandit
 from raypipe.ads.bandit import Policy
 from raypipe.ads.events import TEST, TRAIN, AdEvents, AdWindow
-from raypipe.ads.off_policy import Impressions, OffPolicy
 from raypipe.ads.revenue import ArmTotals
+from raypipe.evaluation import off_policy
 from raypipe.evaluation.decision import Decision
+from raypipe.evaluation.off_policy import Impressions, OffPolicy
 
 METRIC = "revenue per impression"
 LISTED = 3

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from raypipe.ads.ab_tests import TESTS, PolicyRun
+from raypipe.ads.ab_tests import PolicyRun
 from raypipe.ads.events import TEST, TRAIN, AdEvents
 from raypipe.ads.fit import FittedPolicy
 from raypipe.clickhouse import mutations
@@ -20,6 +20,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.monitor import table
 from raypipe.monitor.drift import psi
 from raypipe.monitor.table import TABLE, UINT16_MAX, UINT32_MAX
+from raypipe.registry.ab_tests import TESTS
 
 # The rows of a pipeline and date, of any run.
 _TESTS = "test_code = {code:String} AND created_by = 'raypipe'"

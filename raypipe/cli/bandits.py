@@ -18,7 +18,7 @@ from raypipe.score.runs import Run
 
 if TYPE_CHECKING:
     from raypipe.ads.ads import PublishedPolicy
-    from raypipe.ads.off_policy import OffPolicy
+    from raypipe.evaluation.off_policy import OffPolicy
 
 NAMES = ("company_name", "brand_name", "device_type_name", "category_name")
 SHOWN = ("arm", "impressions", "clicks", "revenue", "expected", "best", "share")
@@ -99,6 +99,7 @@ def _print_value(value: OffPolicy) -> None:
         "shown": value.logging,
         "policy, IPS": value.ips,
         "policy, SNIPS": value.snips,
+        "policy, doubly robust": value.robust,
         "difference": value.gain,
     }
     output.say(

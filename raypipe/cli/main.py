@@ -29,6 +29,10 @@ COMMANDS = {
         "resume": "Finish an interrupted run; it repeats only unfinished slices.",
         "rollback": "Restore the previous champion and its published predictions.",
     },
+    "Experiment": {
+        "assign": "Assign units to the arms of an experiment; log each exposure.",
+        "abtest": "Compare the arms of an experiment over any table.",
+    },
     "Look": {
         "runs": "List the scoring runs, newest first.",
         "verify": "Prove a published run by plain SQL that anybody can run again.",

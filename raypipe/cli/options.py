@@ -45,6 +45,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="The pipeline's name: churn is configs/churn.yaml.")]
 Only = Annotated[str | None, typer.Argument(metavar="PIPELINE", help="Restrict the command to this pipeline.")]
+Experiment = Annotated[
+    str, typer.Argument(metavar="NAME", help="The experiment's name: headline is configs/experiments/headline.yaml.")
+]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="The most rows to list, newest first.")]
 AsOf = Annotated[str, typer.Option("--as-of", metavar="DATE", help="The last day to use: YYYY-MM-DD, or latest.")]
 Date = Annotated[str, typer.Option("--date", metavar="DATE", help="The snapshot: YYYY-MM-DD, or latest.")]

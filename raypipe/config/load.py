@@ -172,8 +172,8 @@ def _over(lower: Document, upper: Document) -> Document:
 
 def _file(directory: Path, name: str) -> Document:
     """Read a pipeline's file over the files that it extends."""
-    own = read(directory / f"{name}.yaml", _display(directory / f"{name}.yaml"))
-    return extended(own, (directory, shipped() / "configs"), _display)
+    own = read(directory / f"{name}.yaml", display(directory / f"{name}.yaml"))
+    return extended(own, (directory, shipped() / "configs"), display)
 
 
 def _misnamed(root: Node, name: str) -> list[Problem]:
@@ -185,21 +185,21 @@ def _misnamed(root: Node, name: str) -> list[Problem]:
 
 def _base(directory: Path) -> Document:
     path = directory / f"{BASE}.yaml"
-    return read(path, _display(path)) if path.exists() else Document(Node({}, _display(path)))
+    return read(path, display(path)) if path.exists() else Document(Node({}, display(path)))
 
 
 def _unknown_pipeline(name: str, known: list[str], directory: Path) -> UsageError:
     meant = nearest(name, known)
     return UsageError(
-        f"There is no pipeline {name!r} in {_display(directory)}",
+        f"There is no pipeline {name!r} in {display(directory)}",
         allowed=", ".join(known) or "none: the folder contains no pipeline",
         next_step=f"did you mean {meant}?"
         if meant
-        else f"write {_display(directory / 'NAME.yaml')}, or name another folder with --config",
+        else f"write {display(directory / 'NAME.yaml')}, or name another folder with --config",
     )
 
 
-def _display(path: Path) -> str:
+def display(path: Path) -> str:
     """Return a path as users type it: relative to the working directory if it lies below."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))

@@ -97,6 +97,15 @@ def decide(
     return Decision(better and above, reason, metric, called, difference, low, high)
 
 
+def measured(metric: str, y: Array, prediction: Array) -> float:
+    """Return the value of a metric of predictions on some rows.
+
+    Raises:
+        DataError: the rows cannot be evaluated.
+    """
+    return _prepared(metric, y, prediction)(np.ones(len(y)))
+
+
 def _prepared(metric: str, y: Array, prediction: Array) -> Metric:
     checks.require_rows(y, prediction, "The comparison of models")
     numbers = number_metrics(y, prediction)

@@ -15,12 +15,12 @@ from raypipe.config.load import Loaded
 from raypipe.data.slices import unsliced
 from raypipe.errors import DataError, GateRefused, ModelError, UsageError
 from raypipe.evaluation.decision import Decision
+from raypipe.fit.evidence import compare_versions
 from raypipe.fit.recipe import recipe_of
 from raypipe.registry import aliases, champions, models
 from raypipe.registry.aliases import CHAMPION, PREVIOUS
 from raypipe.registry.record import PRODUCTION, Registered
 from raypipe.score import prepare
-from raypipe.versions.evidence import compare_versions
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _decide(client: Client, loaded: Loaded, model: Registered, champion: Registe
         load_package(version.artifact_uri, version.artifact_sha256, client, pipeline=pipeline, version=version.version)
         for version in (model, champion)
     ]
-    decision = compare_versions(client, recipe, *packages)
+    decision = compare_versions(client, recipe, *packages).decision
     if not decision.promote:
         raise GateRefused(
             f"{model.version} was not promoted: it is not shown to be better than {champion.version}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -49,6 +49,8 @@ publish: [{target: ml_model_predictions, sql: shared/predictions.sql}]
 FEATURES = "-- grain: person\nSELECT person, visits, noise FROM people WHERE day = {date:Date} AND {slice}"
 LABELS = "-- grain: person\nSELECT person, leaves AS label FROM people WHERE day = {date:Date} AND {slice}"
 GOOD, POOR, TWIN = "20260131.000000.aaaaaa", "20260131.000000.bbbbbb", "20260131.000000.cccccc"
+# Fitted with other `parameters`, so that its rows may be others.
+OTHER = "20260131.000000.dddddd"
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def _register(client: Client, folder: Path, version: str, column: str) -> None:
     config, features = loaded.config, unsliced(load(loaded.sql("leavers/features.sql")).text)
     bound = {"date": DAYS[0]}
     contract = freeze(client, config.features, config.entity.keys, (), features, [bound], "features.sql")
+    contract = replace(contract, parameters={"window": 7} if version == OTHER else {})
     data = client.table(
         f"SELECT x, l.label AS y FROM ({contract.select(features)}) AS f JOIN (SELECT person, leaves"
         " AS label FROM people WHERE day = {date:Date}) AS l USING (person)",
@@ -143,6 +146,29 @@ def test_a_version_that_is_better_on_the_same_rows_is_promoted_and_the_evidence_
     assert (period.assignment.version, period.assignment.reason) == (GOOD, decision["reason"])
 
 
+def test_an_experiment_of_two_versions_scores_both_in_one_pass_and_is_stored(
+    versions: Contest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second read, for versions with other columns, is not needed."""
+    assert versions.command("models", "promote", "leavers", POOR, "--reason", "the first").exit_code == 0
+    path = versions.folder / "configs" / "experiments" / "versions.yaml"
+    path.write_text(f"models: {{pipeline: leavers, treatment: {GOOD}}}\n")
+    monkeypatch.setattr("raypipe.fit.evidence.scores_of", None)
+    result = versions.command("abtest", "versions")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert (document["control"], document["treatment"], document["winner"]) == (POOR, GOOD, GOOD)
+    assert document["values"]["treatment"] > document["values"]["control"] + 0.1
+    assert 0.1 < document["difference"]["low"] < document["difference"]["high"]
+    ((code, winner, low),) = versions.client.rows(
+        "SELECT test_code, winning_model_id, JSONExtractFloat(metadata, 'difference', 'low') FROM ml_model_ab_tests"
+    )
+    assert (code, winner) == ("versions", models.find(versions.client, "leavers", GOOD).model_id)
+    assert low == pytest.approx(document["difference"]["low"])
+    path.write_text("models: {pipeline: leavers, treatment: champion}\n")
+    assert "compares a version with itself" in versions.command("abtest", "versions").stderr
+
+
 @pytest.mark.parametrize("version", [POOR, TWIN])
 def test_a_version_that_is_not_shown_to_be_better_stays_what_it_is(versions: Contest, version: str) -> None:
     assert versions.command("models", "promote", "leavers", GOOD, "--reason", "the first").exit_code == 0
@@ -170,11 +196,12 @@ def test_without_a_champion_there_is_nothing_to_compare_with(versions: Contest) 
 def test_versions_are_not_compared_on_other_rows_or_on_none(
     versions: Contest, file: str, condition: str, said: str
 ) -> None:
-    assert versions.command("models", "promote", "leavers", POOR, "--reason", "the first").exit_code == 0
+    _register(versions.client, versions.folder, OTHER, "noise")
+    assert versions.command("models", "promote", "leavers", OTHER, "--reason", "the first").exit_code == 0
     path = versions.folder / "sql" / "leavers" / f"{file}.sql"
     path.write_text(f"{path.read_text()} AND {condition}")
     result = versions.command("models", "promote", "leavers", GOOD, "--if-better")
-    assert (result.exit_code, versions.champion()) == (1, POOR)
+    assert (result.exit_code, versions.champion()) == (1, OTHER)
     assert said in result.stderr
 
 

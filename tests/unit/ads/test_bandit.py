@@ -9,7 +9,7 @@ from raypipe.ads import bandit
 from raypipe.ads.bandit import Policy
 from raypipe.ads.revenue import ArmTotals, ClickRate
 from raypipe.config.ads import Ads
-from raypipe.errors import DataError, ModelError
+from raypipe.errors import ConfigError, DataError, ModelError
 
 SETTINGS = Ads(draws=40_000)
 SEED = 3
@@ -63,11 +63,7 @@ def test_what_counts_is_revenue_and_not_clicks() -> None:
     assert dear.best > 0.99
 
 
-def test_the_shares_are_the_probabilities_to_be_best_above_a_floor() -> None:
-    assert bandit.with_floor(np.array([0.7, 0.3, 0.0]), 0.1) == pytest.approx([0.59, 0.31, 0.1])
-
-
-@pytest.mark.parametrize("floor", [0.0, 0.02, 0.4, 0.9])
+@pytest.mark.parametrize("floor", [0.0, 0.02, 0.2, 0.249])
 def test_the_shares_always_add_up_and_keep_the_floor(floor: float) -> None:
     context = learned(
         SETTINGS.model_copy(update={"floor": floor}),
@@ -78,7 +74,14 @@ def test_the_shares_always_add_up_and_keep_the_floor(floor: float) -> None:
     )
     shares = [arm.share for arm in context.arms]
     assert sum(shares) == pytest.approx(1)
-    assert min(shares) >= min(floor, 0.25) - 1e-12
+    assert min(shares) >= floor - 1e-12
+
+
+def test_a_floor_that_leaves_equal_shares_is_refused_where_there_are_several_arms() -> None:
+    settings = SETTINGS.model_copy(update={"floor": 0.5})
+    with pytest.raises(ConfigError, match="makes the policy uniform"):
+        learned(settings, a=earning(900, 90), b=earning(900, 9))
+    assert [arm.share for arm in learned(settings, a=earning(900, 90)).arms] == [1.0]
 
 
 def test_ties_are_shared() -> None:

@@ -17,6 +17,7 @@ OWN = {
     "raypipe_rejected_rows",
     "raypipe_aliases",
     "raypipe_writes",
+    "raypipe_exposures",
     "raypipe_counted_rejections",
     "raypipe_current_predictions",
 }

@@ -1,14 +1,34 @@
 """Compare two registered versions on the same test rows, as evidence for a promotion long after the fit."""
 
+from dataclasses import dataclass
+from datetime import date
+
 from raypipe.artifact.package import Package
 from raypipe.clickhouse.client import Client
-from raypipe.evaluation.decision import Decision, decide
+from raypipe.evaluation.decision import Decision, decide, measured
 from raypipe.fit.recipe import Recipe, require_contract
 from raypipe.fit.rivals import scores_of
 from raypipe.fit.training_table import read_entities, read_part, scratch_name, written
 
 
-def compare_versions(client: Client, recipe: Recipe, challenger: Package, champion: Package) -> Decision:
+@dataclass(frozen=True)
+class Evidence:
+    """The comparison of two versions.
+
+    Attributes:
+        challenger, champion: their values of the deciding metric.
+        rows: the number of test rows.
+        test_date: the snapshot of the test rows.
+    """
+
+    decision: Decision
+    challenger: float
+    champion: float
+    rows: int
+    test_date: date
+
+
+def compare_versions(client: Client, recipe: Recipe, challenger: Package, champion: Package) -> Evidence:
     """Score the test rows of a fit that would begin now with both versions, and decide as a fit does.
 
     The rows are the test part of the newest snapshot with complete labels, so that neither version was fitted on them
@@ -23,13 +43,19 @@ def compare_versions(client: Client, recipe: Recipe, challenger: Package, champi
         require_contract(client, recipe, package.contract)
     with written(client, recipe, challenger.contract, scratch_name(recipe.pipeline), ("test",)) as table:
         rows = read_part(client, table, "test")
-        return decide(
+        new = challenger.model.predict(rows.x)
+        # One pass of the rows serves both versions if they read the same columns.
+        same = challenger.contract.sha256 == champion.contract.sha256
+        old = champion.model.predict(rows.x) if same else scores_of(client, recipe, table, champion)
+        decision = decide(
             rows.y,
-            challenger.model.predict(rows.x),
-            scores_of(client, recipe, table, champion),
+            new,
+            old,
             {},
             recipe.shares.seed,
             metric=recipe.metric,
             resamples=recipe.resamples,
             entities=read_entities(client, table, "test"),
         )
+    values = [measured(recipe.metric, rows.y, scores) for scores in (new, old)]
+    return Evidence(decision, values[0], values[1], len(rows), recipe.test_date)

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from raypipe.ads import off_policy
-from raypipe.ads.off_policy import Impressions, OffPolicy
+from raypipe.errors import ConfigError
+from raypipe.evaluation import off_policy
+from raypipe.evaluation.off_policy import Impressions, OffPolicy
 
 
 def shown(
@@ -145,3 +146,52 @@ def test_the_interval_is_that_of_a_mean_over_buckets() -> None:
 def test_the_same_seed_gives_the_same_interval() -> None:
     policy = {("m", "a"): 1.0}
     assert judged(two_buckets(), policy, 50) == judged(two_buckets(), policy, 50)
+
+
+def test_the_doubly_robust_estimate_needs_right_propensities_or_right_rewards() -> None:
+    """Each arm always earns the same, so that the mean rewards are right, whatever the propensities say."""
+    policy = {("m", "a"): 0.25, ("m", "b"): 0.75}
+    right = [shown(arm, n, n * earns, p, bucket=at) for at in range(10) for arm, n, earns, p in EARNING]
+    wrong = [shown(arm, n, n * earns, 0.5, bucket=at) for at in range(10) for arm, n, earns, _ in EARNING]
+    assert judged(right, policy).robust.value == pytest.approx(0.25)
+    assert judged(wrong, policy).robust.value == pytest.approx(0.25)
+    assert judged(wrong, policy).ips.value == pytest.approx(0.13)
+
+
+# Arm, impressions, revenue of each, propensity.
+EARNING = (("a", 80, 0.1, 0.8), ("b", 20, 0.3, 0.2))
+
+
+def test_without_mean_rewards_the_doubly_robust_estimate_is_ips() -> None:
+    # One bucket has no other bucket to learn mean rewards from.
+    found = judged(ROWS, {("m", "a"): 0.25, ("m", "b"): 0.75})
+    assert found.robust.value == pytest.approx(found.ips.value)
+
+
+def test_it_varies_less_than_ips_where_rewards_differ_by_arm() -> None:
+    draw = np.random.default_rng(1)
+    policy = {("m", "a"): 0.2, ("m", "b"): 0.8}
+    estimates = []
+    for _ in range(200):
+        rows = []
+        for bucket in range(20):
+            of_a = int(draw.binomial(50, 0.8))
+            for arm, count, mean, propensity in (("a", of_a, 0.1, 0.8), ("b", 50 - of_a, 0.9, 0.2)):
+                rows.append(shown(arm, count, float(draw.binomial(count, mean)), propensity, bucket=bucket))
+        found = judged(rows, policy)
+        estimates.append((found.ips.value, found.robust.value))
+    values = np.array(estimates)
+    assert values.mean(axis=0) == pytest.approx([0.74, 0.74], abs=0.02)
+    assert values[:, 1].std() < 0.5 * values[:, 0].std()
+
+
+def test_a_floor_raises_each_share_and_leaves_the_rest_in_proportion() -> None:
+    assert off_policy.with_floor(np.array([0.7, 0.3, 0.0]), 0.1, "m") == pytest.approx([0.59, 0.31, 0.1])
+    assert off_policy.with_floor(np.array([1.0]), 0.9, "m") == pytest.approx([1.0])
+
+
+@pytest.mark.parametrize("floor", [0.25, 0.3, 0.9])
+def test_a_floor_that_makes_every_policy_uniform_is_refused(floor: float) -> None:
+    with pytest.raises(ConfigError, match="makes the policy uniform") as refusal:
+        off_policy.with_floor(np.array([0.7, 0.1, 0.1, 0.1]), floor, "m")
+    assert refusal.value.allowed == "below 0.25, or fewer arms"

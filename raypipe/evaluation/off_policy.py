@@ -1,12 +1,16 @@
 """Estimate a policy's revenue on impressions that another policy has shown.
 
-An impression of arm a in context x with propensity p and revenue r counts with the weight w = π(a | x) / p, where π is
+An impression stands for any logged action: an ad, a price, a message, with the reward that followed as its revenue. An
+impression of arm a in context x with propensity p and revenue r counts with the weight w = π(a | x) / p, where π is
 the policy to judge:
 
 - IPS, Σ w r / n, is unbiased (Horvitz and Thompson 1952, "A generalization of sampling without replacement from a
   finite universe");
 - SNIPS, Σ w r / Σ w, trades a little bias for much less variance (Swaminathan and Joachims 2015, "The self-normalized
   estimator for counterfactual learning");
+- the doubly robust estimate, Σ (Σₐ π(a | x) q(x, a) + w (r - q(x, a))) / n with an arm's mean revenue q in its
+  context, is right if the propensities or q are right, and varies less than IPS (Dudík, Langford and Li 2011, "Doubly
+  robust policy evaluation and learning"); q comes from other buckets than the impressions it is used for;
 - (Σ w)² / Σ w² is the effective number of impressions (Kish 1965, "Survey Sampling").
 
 All need only sums, so the rows are sums per context, arm and bucket of readers. The intervals are percentiles of a
@@ -21,10 +25,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from raypipe.errors import ConfigError
 from raypipe.evaluation import metrics
 
 Array = npt.NDArray[np.float64]
 
+# Parts of the buckets that take turns to give the mean revenues of the doubly robust estimate.
+FOLDS = 5
 LOGGED = "logged"
 ESTIMATED = "estimated by frequency"
 MIXED = "logged in some contexts, estimated by frequency in the others"
@@ -69,6 +76,7 @@ class OffPolicy:
 
     Attributes:
         ips: the estimate by inverse propensities.
+        robust: the doubly robust estimate.
         gain: snips - logging.
         effective: the effective number of impressions.
         mean_weight: 1 apart from noise, if the propensities are right and every arm of the policy was shown.
@@ -78,6 +86,7 @@ class OffPolicy:
 
     ips: Estimate
     snips: Estimate
+    robust: Estimate
     logging: Estimate
     gain: Estimate
     impressions: int
@@ -124,15 +133,16 @@ def judge(
         return None
     buckets = sorted({row.bucket for row in rows})
     at = {bucket: position for position, bucket in enumerate(buckets)}
-    sums = np.zeros((len(buckets), 4))
+    sums = np.zeros((len(buckets), 5))
     squares = 0.0
     known = {context for context, _ in policy}
-    for row in rows:
+    robust = _robust(rows, policy)
+    for row, corrected in zip(rows, robust, strict=True):
         share = policy.get((row.context, row.arm), 0.0)
         weight, square, weighted = share * row.inverse, share**2 * row.inverse_squares, share * row.weighted_revenue
         if row.context not in known:
-            weight, square, weighted = row.impressions, row.impressions, row.revenue
-        sums[at[row.bucket]] += (row.impressions, row.revenue, weight, weighted)
+            weight, square, weighted, corrected = row.impressions, row.impressions, row.revenue, row.revenue
+        sums[at[row.bucket]] += (row.impressions, row.revenue, weight, weighted, corrected)
         squares += square
     whole = sums.sum(axis=0)
     drawn = _resampled(sums, resamples, seed)
@@ -140,6 +150,7 @@ def judge(
     return OffPolicy(
         ips=_estimate(whole, drawn, lambda sums: _ratio(sums[:, 3], sums[:, 0])),
         snips=_estimate(whole, drawn, _snips),
+        robust=_estimate(whole, drawn, lambda sums: _ratio(sums[:, 4], sums[:, 0])),
         logging=_estimate(whole, drawn, _logging),
         gain=_estimate(whole, drawn, lambda sums: _snips(sums) - _logging(sums)),
         impressions=int(whole[0]),
@@ -148,6 +159,55 @@ def judge(
         unsupported=_unsupported(rows, policy),
         propensities=source,
     )
+
+
+def with_floor(shares: Array, floor: float, context: str) -> Array:
+    """Return the shares of a context's arms with a floor for each, and the rest by their shares.
+
+    Raises:
+        ConfigError: the floor leaves no rest, so that every policy would become the uniform policy.
+    """
+    count = len(shares)
+    if count > 1 and floor * count >= 1:
+        raise ConfigError(
+            "The floor makes the policy uniform, so that nothing it has learned counts",
+            found=f"a floor of {floor:g} for each of {count} arms, in the context {context!r}",
+            allowed=f"below {1 / count:g}, or fewer arms",
+            next_step="lower `floor`",
+        )
+    least = floor if count > 1 else 0.0
+    raised: Array = least + (1 - count * least) * shares
+    return raised
+
+
+def _robust(rows: Sequence[Impressions], policy: Mapping[tuple[str, str], float]) -> list[float]:
+    """Return each row's part of the doubly robust sum."""
+    means = [_means([row for row in rows if row.bucket % FOLDS != fold]) for fold in range(FOLDS)]
+    shares: dict[str, list[tuple[str, float]]] = {}
+    for (context, arm), share in policy.items():
+        shares.setdefault(context, []).append((arm, share))
+    parts = []
+    for row in rows:
+        known = means[row.bucket % FOLDS]
+
+        def mean(arm: str, row: Impressions = row, known: Mapping[tuple[str, ...], float] = known) -> float:
+            # An arm that the other buckets never saw counts as the average of its context, or of all.
+            return known.get((row.context, arm), known.get((row.context,), known.get((), 0.0)))
+
+        expected = sum(share * mean(arm) for arm, share in shares.get(row.context, ()))
+        weighted = policy.get((row.context, row.arm), 0.0) * (row.weighted_revenue - mean(row.arm) * row.inverse)
+        parts.append(row.impressions * expected + weighted)
+    return parts
+
+
+def _means(rows: Sequence[Impressions]) -> dict[tuple[str, ...], float]:
+    """Return the mean revenue by context and arm, by context, and of all."""
+    sums: dict[tuple[str, ...], tuple[float, int]] = {}
+    for row in rows:
+        for key in ((row.context, row.arm), (row.context,), ()):
+            revenue, impressions = sums.get(key, (0.0, 0))
+            sums[key] = (revenue + row.revenue, impressions + row.impressions)
+    return {key: revenue / impressions for key, (revenue, impressions) in sums.items() if impressions}
 
 
 def _estimated(row: Impressions, propensity: float) -> Impressions:

@@ -1,0 +1,1 @@
+"""Assign units to arms, compare the arms by one pass of aggregates, and evaluate policies on logged actions."""
