@@ -87,7 +87,11 @@ def compare(client: Client, experiment: str, description: str, settings: Models,
         models.require_artifact(version)
         packages.append(
             load_package(
-                version.artifact_uri, version.artifact_sha256, pipeline=version.pipeline, version=version.version
+                version.artifact_uri,
+                version.artifact_sha256,
+                client,
+                pipeline=version.pipeline,
+                version=version.version,
             )
         )
     evidence = compare_versions(client, recipe_of(client, loaded, None), *packages)
