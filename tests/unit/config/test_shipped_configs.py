@@ -18,8 +18,8 @@ from raypipe.project import shipped
 from raypipe.sweep.space import axes
 
 CONFIGS = shipped() / "configs"
-# A matrix of sweeps is another kind of document.
-FILES = sorted({*CONFIGS.glob("**/*.yaml")} - {*CONFIGS.glob("sweeps/*.yaml")})
+# A matrix of sweeps and an experiment are other kinds of documents.
+FILES = sorted({*CONFIGS.glob("**/*.yaml")} - {*CONFIGS.glob("sweeps/*.yaml"), *CONFIGS.glob("experiments/*.yaml")})
 
 
 def test_configs_and_sql_are_shipped_side_by_side() -> None:

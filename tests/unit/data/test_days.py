@@ -13,6 +13,7 @@ from raypipe.project import shipped
 DAY = date(2026, 1, 31)
 # Shown or compared as a moment, not as a day.
 MOMENT = re.compile(
+    r"DateTime64\(6, 'UTC'\)|"
     r"toDateTime64\((?:[^()]|\([^()]*\))*, 0, 'UTC'\)|toDateTime\((?:started_at|max\(modification_time\)), 'UTC'\)"
 )
 # The demo has days of its own, and the tables' partitions are no days of readers.
