@@ -64,7 +64,7 @@ def one_block(rows: int) -> dict[str, int]:
 
 
 def in_halves(rows: pa.Table, insert: Callable[[pa.Table], None]) -> None:
-    """Insert rows by one call, or each half by a call of its own where the server is short of memory."""
+    """Insert rows by one call, or by halves where the server is short of memory."""
     try:
         insert(rows)
     except ServerError as error:
