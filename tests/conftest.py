@@ -184,5 +184,5 @@ def fit_publisher(filled: Endpoint, artifacts: Path) -> FittedPublisher:
 
 def _shrink_granules(client: Client, table: str) -> None:
     ddl = client.value(f"SHOW CREATE TABLE {identifier(table)}")
-    client.run(f"DROP TABLE {identifier(table)} SYNC")
-    client.run(ddl.replace("index_granularity = 8192", "index_granularity = 64"))
+    client.run(client.topology.drop(table))
+    client.run(client.topology.declared(ddl.replace("index_granularity = 8192", "index_granularity = 64")))

@@ -101,8 +101,7 @@ class Lock:
 def standing(client: Client, pipeline: str) -> list[Lock]:
     """Return the pipeline's locks, the holder's last; there are several while one is taken over."""
     rows = client.rows(
-        f"SELECT name, comment FROM {client.topology.system('tables')}"
-        " WHERE database = {database:String} AND startsWith(name, {prefix:String})",
+        client.topology.locks(),
         {"database": client.endpoint.database, "prefix": f"raypipe_lock_{pipeline}_e"},
     )
     # `churn` and `churn_e5` are two pipelines.
@@ -144,7 +143,7 @@ def acquire(
     _create(client, lock)
     if _is_overtaken(client, lock, last_epoch):
         # Another owner came, and perhaps went, since the first look.
-        client.run(client.topology.drop(lock.table))
+        _drop(client, lock)
         return acquire(client, pipeline, owner, ledger=ledger)
     _fence(client, lock)
     return lock
@@ -168,6 +167,14 @@ def _create(client: Client, lock: Lock) -> None:
         raise _busy(client, lock.pipeline, locks[-1].owner if locks else None) from error
 
 
+def _drop(client: Client, lock: Lock) -> None:
+    client.run(client.topology.drop(lock.table))
+    forget = client.topology.forget_lock(client.endpoint.database, lock.table)
+    if forget is not None and lock in standing(client, lock.pipeline):
+        # The node that has the table is down.
+        client.run(forget)
+
+
 def _is_overtaken(client: Client, lock: Lock, last_epoch: LastEpoch) -> bool:
     later = any(other.epoch > lock.epoch for other in standing(client, lock.pipeline))
     return later or last_epoch(client, lock.pipeline) >= lock.epoch
@@ -180,7 +187,7 @@ def _fence(client: Client, lock: Lock) -> None:
     """
     for other in standing(client, lock.pipeline):
         if other.epoch < lock.epoch:
-            client.run(client.topology.drop(other.table))
+            _drop(client, other)
     twins.drop_former(client, lock.pipeline, lock.epoch)
 
 
@@ -256,7 +263,7 @@ def release(client: Client, pipeline: str, owner: Owner) -> None:
     """Release the owner's lock, if it has the lock."""
     for lock in standing(client, pipeline):
         if lock.owner == owner:
-            client.run(client.topology.drop(lock.table))
+            _drop(client, lock)
 
 
 def _without_run(pipeline: str) -> str:

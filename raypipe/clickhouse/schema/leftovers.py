@@ -65,10 +65,9 @@ def leftovers(client: Client) -> tuple[Leftover, ...]:
     """Return every table of the client's database that belongs to a run, also those of runs at work."""
     statuses = _statuses(client)
     pattern = f"^raypipe_({'|'.join(KINDS)})_"
-    # On a cluster a lock exists on one node only.
-    rows = client.rows(
-        _TABLES % client.topology.system("tables"), {"database": client.endpoint.database, "pattern": pattern}
-    )
+    # On a cluster a lock, or the table of a fit, exists on one node only.
+    topology, bound = client.topology, {"database": client.endpoint.database, "pattern": pattern}
+    rows = client.rows(_TABLES % topology.all_nodes("system.tables"), bound, topology.live_settings)
     return tuple(
         Leftover(
             table=name,
