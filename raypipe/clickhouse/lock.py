@@ -101,8 +101,10 @@ class Lock:
 def standing(client: Client, pipeline: str) -> list[Lock]:
     """Return the pipeline's locks, the holder's last; there are several while one is taken over."""
     rows = client.rows(
-        client.topology.locks(),
+        f"SELECT name, comment FROM {client.topology.all_nodes('system.tables')}"
+        " WHERE database = {database:String} AND startsWith(name, {prefix:String})",
         {"database": client.endpoint.database, "prefix": f"raypipe_lock_{pipeline}_e"},
+        client.topology.live_settings,
     )
     # `churn` and `churn_e5` are two pipelines.
     name_of = re.compile(rf"raypipe_lock_{re.escape(pipeline)}_e(\d+)")
@@ -143,7 +145,7 @@ def acquire(
     _create(client, lock)
     if _is_overtaken(client, lock, last_epoch):
         # Another owner came, and perhaps went, since the first look.
-        _drop(client, lock)
+        client.run(client.topology.drop(lock.table))
         return acquire(client, pipeline, owner, ledger=ledger)
     _fence(client, lock)
     return lock
@@ -167,14 +169,6 @@ def _create(client: Client, lock: Lock) -> None:
         raise _busy(client, lock.pipeline, locks[-1].owner if locks else None) from error
 
 
-def _drop(client: Client, lock: Lock) -> None:
-    client.run(client.topology.drop(lock.table))
-    forget = client.topology.forget_lock(client.endpoint.database, lock.table)
-    if forget is not None and lock in standing(client, lock.pipeline):
-        # The node that has the table is down.
-        client.run(forget)
-
-
 def _is_overtaken(client: Client, lock: Lock, last_epoch: LastEpoch) -> bool:
     later = any(other.epoch > lock.epoch for other in standing(client, lock.pipeline))
     return later or last_epoch(client, lock.pipeline) >= lock.epoch
@@ -187,7 +181,7 @@ def _fence(client: Client, lock: Lock) -> None:
     """
     for other in standing(client, lock.pipeline):
         if other.epoch < lock.epoch:
-            _drop(client, other)
+            client.run(client.topology.drop(other.table))
     twins.drop_former(client, lock.pipeline, lock.epoch)
 
 
@@ -263,7 +257,7 @@ def release(client: Client, pipeline: str, owner: Owner) -> None:
     """Release the owner's lock, if it has the lock."""
     for lock in standing(client, pipeline):
         if lock.owner == owner:
-            _drop(client, lock)
+            client.run(client.topology.drop(lock.table))
 
 
 def _without_run(pipeline: str) -> str:

@@ -7,7 +7,6 @@ partition. The row in `raypipe_runs` commits for all shards.
 """
 
 import re
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -113,36 +112,16 @@ class Topology:
     def lock(self, table: str, comment: str) -> str:
         """Return the statement that creates a lock's table, which succeeds for only one of several callers.
 
-        On a cluster each node knows only its own tables, so there the path in Keeper is the lock. The comment of its
-        column stands in Keeper, too, where every node can read it.
+        On a cluster each node knows only its own tables, so there the path in Keeper is the lock.
         """
-        column, engine = "x UInt8", "Null"
+        engine = "Null"
         if self.cluster and not self.spreads_ddl:
-            column += f" COMMENT {literal(b64encode(comment.encode()).decode())}"
             # The server fills in its database's name: two databases may hold pipelines of one name.
             engine = f"ReplicatedMergeTree({literal(f'{self._locks}/{{database}}/{table}')}, 'lock') ORDER BY x"
-        return f"CREATE TABLE {identifier(table)} ({column}) ENGINE = {engine} COMMENT {literal(comment)}"
+        return f"CREATE TABLE {identifier(table)} (x UInt8) ENGINE = {engine} COMMENT {literal(comment)}"
 
-    def locks(self) -> str:
-        """Return the query of the names and comments of the locks of `{database}` with a `{prefix}`."""
-        if self.cluster is None or self.spreads_ddl:
-            return (
-                "SELECT name, comment FROM system.tables"
-                " WHERE database = {database:String} AND startsWith(name, {prefix:String})"
-            )
-        # A node may be down, or not be reached from here: only Keeper knows all locks.
-        locks = f"concat({literal(self._locks)}, '/', {{database:String}})"
-        return (
-            "SELECT splitByChar('/', path)[-1] AS table,"
-            r" base64Decode(extract(value, '^`x` UInt8\\W+COMMENT\\W+([A-Za-z0-9+/=]+)'))"
-            f" FROM system.zookeeper WHERE name = 'columns' AND path IN (SELECT concat({locks}, '/', name)"
-            f" FROM system.zookeeper WHERE path = {locks} AND startsWith(name, {{prefix:String}}))"
-        )
-
-    def forget_lock(self, database: str, table: str) -> str | None:
-        """Return the statement that removes a lock whose node is down; None where every node knows the locks."""
-        if self.cluster is None or self.spreads_ddl:
-            return None
+    def forget_lock(self, database: str, table: str) -> str:
+        """Return the statement that removes the path of a lock whose node is down; refused while that node is up."""
         return f"SYSTEM DROP REPLICA 'lock' FROM ZKPATH {literal(f'{self._locks}/{database}/{table}')}"
 
     @property
