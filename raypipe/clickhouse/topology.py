@@ -1,8 +1,8 @@
 """The statements that create, fill, swap and drop a run's tables, on one server or a cluster.
 
 On a cluster (`connection.cluster`) tables are created on every node, and a run's own tables are replicated. A command
-works on one node. With one shard, that node has every row: reads and swaps are its own, and `nodes.settle` waits for
-the other replicas. With several shards, each keeps the rows that were inserted through its nodes, and swaps its own
+works on one node. With one shard, that node has every row: reads and swaps are its own, and `replication.settle` waits
+for the other replicas. With several shards, each keeps the rows that were inserted through its nodes, and swaps its own
 partition. The row in `raypipe_runs` commits for all shards.
 """
 
@@ -16,7 +16,11 @@ from raypipe.clickhouse.statements import identifier, literal
 Command = tuple[str, Mapping[str, object]]
 
 # The settings of a look at all nodes: a node that does not answer is left out, within seconds.
-LIVE = {"skip_unavailable_shards": 1, "connect_timeout_with_failover_ms": 2000, "connections_with_failover_max_tries": 1}
+LIVE = {
+    "skip_unavailable_shards": 1,
+    "connect_timeout_with_failover_ms": 2000,
+    "connections_with_failover_max_tries": 1,
+}
 # Longer than a night; by default a replicated table remembers its inserts for an hour.
 REMEMBERED_SECONDS = 7 * 24 * 3600
 _NAMED = re.compile(r"^\s*CREATE (?:TABLE|VIEW|DATABASE) (?:IF NOT EXISTS )?[\w`.]+")
@@ -201,7 +205,9 @@ class Topology:
     def delete(self, table: str, condition: str) -> Command:
         """Return the statement that deletes the rows of a condition; see `mutations.delete`, which waits for it."""
         waits = 2 if self.is_sharded else 0
-        return f"DELETE FROM {identifier(table)}{self._on_shards} WHERE {condition}", {"lightweight_deletes_sync": waits}
+        return f"DELETE FROM {identifier(table)}{self._on_shards} WHERE {condition}", {
+            "lightweight_deletes_sync": waits
+        }
 
     def rewrite(self, table: str, condition: str) -> Command:
         """Return the statement that rewrites parts without the rows of a condition, projections included."""

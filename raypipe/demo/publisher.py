@@ -126,7 +126,11 @@ def _fill(client: Client, plan: DemoPlan, progress: Progress) -> None:
 
 def _run(client: Client, file: str, parameters: Mapping[str, Any]) -> None:
     for statement in load_all(shipped() / "sql" / "demo" / file):
-        client.run(client.topology.declared(statement.text), {name: parameters[name] for name in statement.parameters}, SETTINGS)
+        client.run(
+            client.topology.declared(statement.text),
+            {name: parameters[name] for name in statement.parameters},
+            SETTINGS,
+        )
 
 
 def _snapshot(client: Client, parameters: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ the copy has them, and nobody changes it before the later run is committed.
 
 import json
 
-from raypipe.clickhouse import nodes, twins
+from raypipe.clickhouse import replication, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.tables import short_name
@@ -42,7 +42,7 @@ def keep(client: Client, run: Run, prepared: list[PreparedTarget], epoch: int) -
             if _copied(client, run.run_id, committed, item, copy):
                 names[target] = copy
                 copies.append((copy, item.partition))
-    nodes.settle(client, copies)
+    replication.settle(client, copies)
     return json.dumps(names)
 
 

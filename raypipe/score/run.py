@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
-from raypipe.clickhouse import lock, nodes
+from raypipe.clickhouse import lock, replication
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Lock, Owner
 from raypipe.clickhouse.tables import short_name
@@ -214,7 +214,7 @@ def _publish(
         lock.require(client, held)
         publish.swap(client, manifest, item)
         log.info("%s: %d rows by %s", item.target.table, expected[item.target.table], item.how)
-    nodes.settle(client, [(item.target.table, item.partition) for item in prepared])
+    replication.settle(client, [(item.target.table, item.partition) for item in prepared])
     for target in manifest.targets:
         publish.verify(client, manifest, target, expected[target.table])
     published = {
