@@ -32,3 +32,26 @@ def repeat(request: Callable[[], T], *, attempts: int = ATTEMPTS) -> T:
             sleep(seconds * random.uniform(0.5, 1.5))
             seconds = min(2 * seconds, LONGEST_PAUSE_SECONDS)
     return request()
+
+
+class Patience:
+    """The repetition of one client's requests.
+
+    Args:
+        ends: whether it ends with a request without an answer; then each request is sent once, until one is answered.
+            On a cluster, a command without its node only tidies up, and another node can finish the work.
+    """
+
+    def __init__(self, ends: bool) -> None:
+        self._ends = ends
+        self._is_over = False
+
+    def repeat(self, request: Callable[[], T], *, attempts: int = ATTEMPTS) -> T:
+        """Repeat a request as `repeat` does."""
+        try:
+            result = repeat(request, attempts=1 if self._is_over else attempts)
+        except Unreachable:
+            self._is_over = self._ends
+            raise
+        self._is_over = False
+        return result
