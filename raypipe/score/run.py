@@ -236,6 +236,8 @@ def _tidy(client: Client, manifest: Manifest, run: Run, held: Lock) -> None:
     The run is published by now. A failure here is left to the next run of the day, and to `raypipe doctor --clean`.
     """
     try:
+        # Readers of a replica without the commit still need the copies of the earlier run's rows.
+        replication.settle(client, [(runs.LEDGER, "all")])
         for target in manifest.targets:
             if target.current is not None:
                 lock.require(client, held)
