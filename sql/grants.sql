@@ -18,6 +18,12 @@ GRANT SELECT ON system.mutations TO raypipe_reader;
 GRANT SELECT ON system.disks TO raypipe_reader;
 GRANT SELECT ON system.merge_tree_settings TO raypipe_reader;
 
+-- On a cluster (connection.cluster): statements for every node, looks at every node, and waiting for a replica.
+-- GRANT CLUSTER, REMOTE ON *.* TO raypipe_reader;
+-- GRANT SYSTEM SYNC REPLICA ON publisher.* TO raypipe_reader;
+-- GRANT SELECT ON system.clusters TO raypipe_reader;
+-- GRANT SELECT ON system.replicas TO raypipe_reader;
+
 -- Fitting: registers models and stores their artifacts, with a scratch table for the rows of a fit. ALTER DELETE serves
 -- `raypipe models prune` and `raypipe doctor --clean`.
 CREATE ROLE IF NOT EXISTS raypipe_trainer;

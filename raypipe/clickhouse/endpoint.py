@@ -26,6 +26,8 @@ class Endpoint:
         ca_file: a PEM bundle to trust instead of the system's.
         cluster: the cluster of the server's configuration that tables live on; None for one server.
         timeout_seconds: the time without a byte from the server after which a statement has failed.
+        quorum: the replicas that have to hold an insert before it counts: a number, or `auto` for most of them.
+        wait_seconds: the time that a replica gets to follow before a statement has failed.
     """
 
     url: str
@@ -35,6 +37,8 @@ class Endpoint:
     ca_file: str | None = None
     cluster: str | None = None
     timeout_seconds: int = 600
+    quorum: int | str = "auto"
+    wait_seconds: int = 60
 
     @classmethod
     def parse(cls, url: str, password_file: str | None = None, ca_file: str | None = None) -> Endpoint:

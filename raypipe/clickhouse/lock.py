@@ -14,18 +14,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 
-from raypipe.clickhouse import processes, twins
+from raypipe.clickhouse import lock_ledger, nodes, processes, twins
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.parameters import Parameters
 from raypipe.clickhouse.processes import Process
 from raypipe.errors import Busy, ServerError
 
 TABLE_ALREADY_EXISTS = 57
 REPLICA_ALREADY_EXISTS = 253
-UNKNOWN_TABLE = 60
-# Below the epoch, the version of a row in raypipe_runs counts the steps of the row's writer.
-STEP_BITS = 20
-
 LastEpoch = Callable[[Client, str], int]
 
 
@@ -101,9 +96,10 @@ class Lock:
 def standing(client: Client, pipeline: str) -> list[Lock]:
     """Return the pipeline's locks, the holder's last; there are several while one is taken over."""
     rows = client.rows(
-        f"SELECT name, comment FROM {client.topology.system('tables')}"
+        f"SELECT name, comment FROM {client.topology.all_nodes('system.tables')}"
         " WHERE database = {database:String} AND startsWith(name, {prefix:String})",
         {"database": client.endpoint.database, "prefix": f"raypipe_lock_{pipeline}_e"},
+        client.topology.live_settings,
     )
     # `churn` and `churn_e5` are two pipelines.
     name_of = re.compile(rf"raypipe_lock_{re.escape(pipeline)}_e(\d+)")
@@ -135,13 +131,15 @@ def acquire(
     Raises:
         Busy: another owner holds the lock.
     """
-    last_epoch = ledger or _last_epoch
+    last_epoch = ledger or lock_ledger.last_epoch
     locks = standing(client, pipeline)
     if locks and not (take_over or _may_be_resumed(locks[-1].owner, owner)):
         raise _busy(client, pipeline, locks[-1].owner)
+    if not (locks or take_over):
+        _require_seen(client, pipeline)
     epochs = [lock.epoch for lock in locks]
     lock = Lock(pipeline, 1 + max(last_epoch(client, pipeline), *epochs, 0), owner)
-    _create(client, lock)
+    _create(client, lock, take_over)
     if _is_overtaken(client, lock, last_epoch):
         # Another owner came, and perhaps went, since the first look.
         client.run(client.topology.drop(lock.table))
@@ -154,10 +152,23 @@ def _may_be_resumed(held: Owner, owner: Owner) -> bool:
     return held.run_id == owner.run_id and held.is_dead
 
 
-def _create(client: Client, lock: Lock) -> None:
+def _require_seen(client: Client, pipeline: str) -> None:
+    """Refuse a lock while another may stand on a node that does not answer, where it cannot be seen."""
+    hidden = nodes.silent(client)
+    working = lock_ledger.working(client, pipeline) if hidden else ""
+    if working:
+        raise Busy(
+            f"The lock of {pipeline} may be on {', '.join(node.name for node in hidden)}, which does not answer",
+            found=f"{working} in the ledger",
+            next_step="start the node, or repeat with --take-over when that run is surely dead",
+        )
+
+
+def _create(client: Client, lock: Lock, take_over: bool) -> None:
+    # Without IF NOT EXISTS, so that one of two simultaneous requests fails.
+    statement = client.topology.lock(lock.table, json.dumps(asdict(lock.owner)))
     try:
-        # Without IF NOT EXISTS, so that one of two simultaneous requests fails.
-        client.run(client.topology.lock(lock.table, json.dumps(asdict(lock.owner))))
+        client.run(statement)
     except ServerError as error:
         locks = standing(client, lock.pipeline)
         if lock in locks:
@@ -165,6 +176,11 @@ def _create(client: Client, lock: Lock) -> None:
             return
         if error.code not in (TABLE_ALREADY_EXISTS, REPLICA_ALREADY_EXISTS):
             raise
+        if error.code == REPLICA_ALREADY_EXISTS and take_over and not locks:
+            # The node that has the lock is down.
+            client.run(client.topology.forget_lock(client.endpoint.database, lock.table))
+            client.run(statement)
+            return
         raise _busy(client, lock.pipeline, locks[-1].owner if locks else None) from error
 
 
@@ -181,27 +197,10 @@ def _fence(client: Client, lock: Lock) -> None:
     for other in standing(client, lock.pipeline):
         if other.epoch < lock.epoch:
             client.run(client.topology.drop(other.table))
+    if nodes.silent(client):
+        # The node drops the lock of the last owner as soon as it is back.
+        client.run(client.topology.drop(Lock(lock.pipeline, lock.epoch - 1, lock.owner).table))
     twins.drop_former(client, lock.pipeline, lock.epoch)
-
-
-def _last_epoch(client: Client, pipeline: str) -> int:
-    """Return the highest epoch that wrote a row of the ledger."""
-    sql = f"SELECT max(bitShiftRight(version, {STEP_BITS})) FROM raypipe_runs WHERE pipeline = {{pipeline:String}}"
-    return _ask(client, sql, {"pipeline": pipeline})
-
-
-def _has_row(client: Client, run_id: str) -> bool:
-    return bool(_ask(client, "SELECT count() FROM raypipe_runs WHERE run_id = {run_id:String}", {"run_id": run_id}))
-
-
-def _ask(client: Client, sql: str, parameters: Parameters) -> int:
-    """Return a number from the ledger; 0 in a database without one."""
-    try:
-        return int(client.value(sql, parameters))
-    except ServerError as error:
-        if error.code != UNKNOWN_TABLE:
-            raise
-        return 0
 
 
 def require_free(client: Client, pipeline: str) -> None:
@@ -223,7 +222,7 @@ def _busy(client: Client, pipeline: str, held: Owner | None) -> Busy:
             next_step="repeat the command",
         )
     gone = " (this process is gone)" if held.is_dead else ""
-    finish = f" finish it with `raypipe resume {held.run_id}`," if _has_row(client, held.run_id) else ""
+    finish = f" finish it with `raypipe resume {held.run_id}`," if lock_ledger.has_row(client, held.run_id) else ""
     work = "its versions are being changed" if held.run_id == _without_run(pipeline) else "a run is at work"
     return Busy(
         f"The pipeline {pipeline} is locked: {work}",

@@ -8,6 +8,9 @@ from itertools import pairwise
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 
+# The kinds of tables that a run creates for itself, named raypipe_<kind>_<…run id>.
+OWN_KINDS = ("staging", "portion", "twin", "explain", "snapshot", "training", "previous", "lock")
+
 _TABLES = """
 SELECT name, engine, engine_full, partition_key, sorting_key, total_rows
 FROM system.tables
@@ -162,8 +165,8 @@ def _unquoted(value: str) -> str:
 
 
 def shards(client: Client) -> list[str]:
-    """Return a replica of each shard, as `host:port`; none on a single server."""
-    if client.topology.cluster is None:
+    """Return a replica of each shard, as `host:port`; none where one node has all rows."""
+    if not client.topology.is_sharded:
         return []
     rows = client.rows(
         "SELECT any(host_name), any(port) FROM system.clusters WHERE cluster = {cluster:String} GROUP BY shard_num",

@@ -30,8 +30,8 @@ class Connection(Section):
 
     url: ClickHouseUrl = Field(
         default="chdb:.raypipe/clickhouse",
-        description="http(s)://user@host:port/database for a server, or chdb:PATH for the embedded engine; RAYPIPE_URL "
-        "and --url take precedence.",
+        description="http(s)://user@host:port/database for a server, host:port,host:port for replicas, or chdb:PATH "
+        "for the embedded engine; RAYPIPE_URL and --url take precedence.",
     )
     password_file: str | None = Field(
         default=None, min_length=1, description="A file with only the password; null: RAYPIPE_PASSWORD, or none."
@@ -47,6 +47,16 @@ class Connection(Section):
         ge=10,
         description="Seconds without a byte from the server that end a statement. Progress counts, so a long statement "
         "may take longer.",
+    )
+    quorum: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        default="auto",
+        description="On a cluster, the replicas of a shard that have to hold an insert before it counts; auto: more "
+        "than half of them.",
+    )
+    wait_seconds: int = Field(
+        default=60,
+        ge=5,
+        description="On a cluster, the seconds that a replica gets to follow before a command fails and names it.",
     )
 
 

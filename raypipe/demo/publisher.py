@@ -126,7 +126,11 @@ def _fill(client: Client, plan: DemoPlan, progress: Progress) -> None:
 
 def _run(client: Client, file: str, parameters: Mapping[str, Any]) -> None:
     for statement in load_all(shipped() / "sql" / "demo" / file):
-        client.run(statement.text, {name: parameters[name] for name in statement.parameters}, SETTINGS)
+        client.run(
+            client.topology.declared(statement.text),
+            {name: parameters[name] for name in statement.parameters},
+            SETTINGS,
+        )
 
 
 def _snapshot(client: Client, parameters: Mapping[str, Any]) -> None:
@@ -160,5 +164,5 @@ def _make_room(client: Client, replace: bool) -> None:
     # The mark is emptied last, so that an interrupted replacement can be repeated.
     for table in (*FILLED_TABLES, *reversed([table for table in TRUTH_TABLES if table in counts])):
         if counts[table]:
-            client.run(f"TRUNCATE TABLE {identifier(table)}")
+            client.run(client.topology.truncate(table))
     _run(client, "truth_tables.sql", {})

@@ -15,7 +15,11 @@ def lacking(client: Client, loaded: Loaded) -> tuple[Grant, ...]:
     # A twin has its target's engine.
     twins = [table.engine for target in targets if (table := describe(client, target))]
     engines = dict.fromkeys((*own, *twins))
-    return grants.missing(client, grants.of_scoring(client.endpoint.database, targets, engines))
+    database = client.endpoint.database
+    needed = [*grants.of_scoring(database, targets, engines)]
+    if client.topology.cluster:
+        needed += grants.of_cluster(database)
+    return grants.missing(client, needed)
 
 
 def require(client: Client, loaded: Loaded) -> None:

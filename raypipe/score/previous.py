@@ -7,7 +7,7 @@ the copy has them, and nobody changes it before the later run is committed.
 
 import json
 
-from raypipe.clickhouse import twins
+from raypipe.clickhouse import replication, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.tables import short_name
@@ -34,12 +34,15 @@ def keep(client: Client, run: Run, prepared: list[PreparedTarget], epoch: int) -
     if committed is None:
         return run.previous
     kept = runs.kept(client, run, committed)
+    copies = []
     for item in prepared:
         target = short_name(client, item.target.table)
         if item.takes_rows_away and target not in kept:
             copy = current_views.previous(target, committed.run_id, epoch)
             if _copied(client, run.run_id, committed, item, copy):
                 names[target] = copy
+                copies.append((copy, item.partition))
+    replication.settle(client, copies)
     return json.dumps(names)
 
 

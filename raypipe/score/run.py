@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
-from raypipe.clickhouse import lock
+from raypipe.clickhouse import lock, replication
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Lock, Owner
 from raypipe.clickhouse.tables import short_name
@@ -214,6 +214,7 @@ def _publish(
         lock.require(client, held)
         publish.swap(client, manifest, item)
         log.info("%s: %d rows by %s", item.target.table, expected[item.target.table], item.how)
+    replication.settle(client, [(item.target.table, item.partition) for item in prepared])
     for target in manifest.targets:
         publish.verify(client, manifest, target, expected[target.table])
     published = {
@@ -235,6 +236,8 @@ def _tidy(client: Client, manifest: Manifest, run: Run, held: Lock) -> None:
     The run is published by now. A failure here is left to the next run of the day, and to `raypipe doctor --clean`.
     """
     try:
+        # Readers of a replica without the commit still need the copies of the earlier run's rows.
+        replication.settle(client, [(runs.LEDGER, "all")])
         for target in manifest.targets:
             if target.current is not None:
                 lock.require(client, held)

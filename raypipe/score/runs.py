@@ -10,9 +10,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from raypipe.clickhouse.client import Client, content_token
-from raypipe.clickhouse.lock import STEP_BITS
+from raypipe.clickhouse.lock_ledger import STEP_BITS
 from raypipe.errors import Busy, DataError, UsageError
 from raypipe.score.manifest import Manifest
+
+LEDGER = "raypipe_runs"
 
 RUNNING = "RUNNING"
 STAGED = "STAGED"
@@ -143,7 +145,7 @@ def _changed(run: Run, epoch: int, **changes: Any) -> Run:
 
 def _write(client: Client, run: Run) -> None:
     token = content_token(run.run_id, run.version, run.updated_at.isoformat())
-    client.insert_rows("raypipe_runs", [vars(run)], token=token)
+    client.insert_rows(LEDGER, [vars(run)], token=token)
 
 
 def find(client: Client, run_id: str) -> Run:

@@ -5,10 +5,8 @@ from datetime import timedelta
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Owner
-from raypipe.clickhouse.tables import describe
+from raypipe.clickhouse.tables import OWN_KINDS, describe
 
-# The kinds of tables that a run creates for itself, named raypipe_<kind>_<…run id>.
-KINDS = ("staging", "portion", "twin", "explain", "snapshot", "training", "previous", "lock")
 LOCK = "lock"
 # The ledgers of runs, with the column that the names of their tables contain.
 LEDGERS = {"raypipe_runs": "run_id", "raypipe_writes": "write_id"}
@@ -64,11 +62,10 @@ class Leftover:
 def leftovers(client: Client) -> tuple[Leftover, ...]:
     """Return every table of the client's database that belongs to a run, also those of runs at work."""
     statuses = _statuses(client)
-    pattern = f"^raypipe_({'|'.join(KINDS)})_"
-    # On a cluster a lock exists on one node only.
-    rows = client.rows(
-        _TABLES % client.topology.system("tables"), {"database": client.endpoint.database, "pattern": pattern}
-    )
+    pattern = f"^raypipe_({'|'.join(OWN_KINDS)})_"
+    # On a cluster a lock, or the table of a fit, exists on one node only.
+    topology, bound = client.topology, {"database": client.endpoint.database, "pattern": pattern}
+    rows = client.rows(_TABLES % topology.all_nodes("system.tables"), bound, topology.live_settings)
     return tuple(
         Leftover(
             table=name,
