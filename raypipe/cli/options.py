@@ -12,6 +12,7 @@ import typer
 
 from raypipe.artifact import imports
 from raypipe.cli import failures, output, settings
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
 from raypipe.clickhouse.endpoint import Endpoint
@@ -178,7 +179,9 @@ def _option(name: str, annotation: Any) -> Parameter:
 def endpoint_of(connection: Connection, *, check: bool = True) -> Iterator[Endpoint]:
     """Connect to the ClickHouse of a configuration."""
     with connected(connection.url, connection.password_file, connection.ca_file, check=check) as endpoint:
-        yield replace(endpoint, cluster=connection.cluster, timeout_seconds=connection.timeout_seconds)
+        yield sharding.located(
+            replace(endpoint, cluster=connection.cluster, timeout_seconds=connection.timeout_seconds)
+        )
 
 
 def needed_tables(options: Options) -> Needed:

@@ -55,6 +55,7 @@ class Client:
         self._where = str(endpoint)
         self._abandoned = Abandoned()
         self._driver = driver.opened(endpoint, settings or {})
+        self._shards: tuple[Client, ...] = ()
 
     def __enter__(self) -> Client:
         return self
@@ -64,7 +65,23 @@ class Client:
 
     def close(self) -> None:
         """Close the client's connections."""
+        for shard in self._shards:
+            shard.close()
         self._driver.close()
+
+    @property
+    def shards(self) -> tuple[Client, ...]:
+        """Return a client for each shard's own tables; on one server, this client."""
+        if self.endpoint.sharding is None:
+            return (self,)
+        if not self._shards:
+            self._shards = tuple(Client(shard) for shard in self.endpoint.sharding.shards)
+        return self._shards
+
+    @property
+    def nodes(self) -> tuple[Client, ...]:
+        """Return the clients that together see every table: this client, and those of the shards."""
+        return (self, *self.shards) if self.endpoint.sharding else (self,)
 
     @property
     def version(self) -> str:

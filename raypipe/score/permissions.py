@@ -12,10 +12,14 @@ def lacking(client: Client, loaded: Loaded) -> tuple[Grant, ...]:
     """Return the privileges that scoring and publishing need and that the client's user lacks."""
     targets = [item.target for item in loaded.config.publish]
     own = ("ReplicatedMergeTree",) if client.topology.cluster else ("MergeTree", "Null")
-    # A twin has its target's engine.
-    twins = [table.engine for target in targets if (table := describe(client, target))]
-    engines = dict.fromkeys((*own, *twins))
-    return grants.missing(client, grants.of_scoring(client.endpoint.database, targets, engines))
+    absent: dict[Grant, None] = {}
+    for node in client.nodes:
+        # A twin has its target's engine.
+        twins = [table.engine for target in targets if (table := describe(node, target))]
+        engines = dict.fromkeys((*own, *twins))
+        wanted = grants.of_scoring(node.endpoint.database, targets, engines)
+        absent |= dict.fromkeys(grants.missing(node, wanted))
+    return tuple(absent)
 
 
 def require(client: Client, loaded: Loaded) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Owner
 from raypipe.clickhouse.tables import describe
@@ -66,9 +67,12 @@ def leftovers(client: Client) -> tuple[Leftover, ...]:
     statuses = _statuses(client)
     pattern = f"^raypipe_({'|'.join(KINDS)})_"
     # On a cluster a lock exists on one node only.
-    rows = client.rows(
-        _TABLES % client.topology.system("tables"), {"database": client.endpoint.database, "pattern": pattern}
-    )
+    sql = _TABLES % client.topology.system("tables")
+    rows = {
+        row[0]: row
+        for node in client.nodes
+        for row in node.rows(sql, {"database": node.endpoint.database, "pattern": pattern})
+    }
     return tuple(
         Leftover(
             table=name,
@@ -78,7 +82,7 @@ def leftovers(client: Client) -> tuple[Leftover, ...]:
             age=timedelta(seconds=seconds) if changed else None,
             owner=Owner.from_json(comment) if name.startswith(f"raypipe_{LOCK}_") else None,
         )
-        for name, comment, seconds, changed in rows
+        for name, comment, seconds, changed in rows.values()
     )
 
 
@@ -87,7 +91,7 @@ def clean(client: Client) -> tuple[str, ...]:
     over = [leftover for leftover in leftovers(client) if leftover.is_over()]
     # Locks last, so that no second run starts while tables of the first exist.
     for leftover in sorted(over, key=lambda leftover: leftover.kind == LOCK):
-        client.run(client.topology.drop(leftover.table))
+        sharding.drop(client, leftover.table)
     return tuple(leftover.table for leftover in over)
 
 
