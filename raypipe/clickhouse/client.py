@@ -27,6 +27,9 @@ from raypipe.errors import DataError, ServerError
 # The server reports progress, so that a long statement is not taken for a dead one.
 PROGRESS_SECONDS = 120
 
+# The tables at home have their rows on this node alone, so that the shards get the results of subqueries, too.
+OVER_SHARDS = {"prefer_global_in_and_join": 1}
+
 ARROW_READ = {
     "output_format_arrow_string_as_string": 1,
     "output_format_arrow_low_cardinality_as_dictionary": 0,
@@ -54,7 +57,7 @@ class Client:
         self.topology = Topology(endpoint.cluster)
         self._where = str(endpoint)
         self._abandoned = Abandoned()
-        self._driver = driver.opened(endpoint, settings or {})
+        self._driver = driver.opened(endpoint, {**(OVER_SHARDS if endpoint.sharding else {}), **(settings or {})})
         self._shards: tuple[Client, ...] = ()
 
     def __enter__(self) -> Client:

@@ -112,13 +112,19 @@ def require_sharded(client: Client, table: str) -> None:
 
 
 def create(client: Client, table: str, statement: str, parameters: Parameters | None = None) -> None:
-    """Create a run's own table on each shard, and at home a table over all of them under the same name."""
+    """Create a run's own table on each shard, and over them at home a table of the same name."""
     for shard in client.shards:
         shard.run(statement, parameters)
     sharding = client.endpoint.sharding
     if sharding:
         share = sharding.database + SHARE
         client.run(f"CREATE TABLE IF NOT EXISTS {over(sharding, table, share)}")
+
+
+def first(client: Client, table: str) -> str:
+    """Return the name of a run's own table on the first shard, by which home can fill it."""
+    sharding = client.endpoint.sharding
+    return f"{sharding.database}{SHARE}.{table}" if sharding else table
 
 
 def over(sharding: Sharding, table: str, database: str, key: str = "") -> str:

@@ -95,7 +95,7 @@ def _changed_days(client: Client, since: date, until: date) -> str:
 
 
 def _is_half_built(client: Client, since: date, until: date) -> bool:
-    """Return whether a build that died may have left some of these days new on one shard and old on another.
+    """Return whether a dead build may have left days that are new on one shard and old on another.
 
     Raises:
         Busy: it may have left other days so.

@@ -58,7 +58,6 @@ def population(client: Client, loaded: Loaded, wanted: date | None) -> Populatio
         ConfigError: features.sql is missing or has no `{slice}`.
     """
     source = loaded.config.source
-    sharding.require_sharded(client, source.table)
     features = load(loaded.sql(f"{loaded.config.pipeline}/features.sql"))
     if not has_place(features.text):
         raise ConfigError(
@@ -92,6 +91,7 @@ def manifest(
         ConfigError: a target or its publish statement cannot be used.
     """
     config, contract = loaded.config, card.contract
+    sharding.require_sharded(client, config.source.table)
     # A version reads with the values that it was fitted with, even if the config has changed.
     population = replace(population, parameters={**population.parameters, **contract.parameters})
     with _blamed_on(population.features.source):

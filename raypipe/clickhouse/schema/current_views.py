@@ -122,7 +122,7 @@ def current_view(table: Table, home: str = "", database: str = "") -> Declaratio
 
 
 def sharded_rows(table: Table) -> Declaration:
-    """Return the view of a shard's rows of a target and of its copies, each with the table that it is in."""
+    """Return the view of a shard's rows of a target and its copies, with the table of each row."""
     view = f"{STANDING}{table.name}"
     rows = _standing(table.name, table.name, "currentDatabase()")
     sql = f"CREATE VIEW IF NOT EXISTS {identifier(view)} AS SELECT *, toString(_table) AS {PLACE} FROM {rows}"
