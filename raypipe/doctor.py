@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from raypipe.clickhouse import nodes
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.embedded import require_engine
 from raypipe.clickhouse.endpoint import Endpoint
@@ -81,6 +82,8 @@ def _server(endpoint: Endpoint, needed: Needed, examinations: Mapping[str, Exami
             detail = f"the database {endpoint.database} does not exist, or the user may not see it"
             return [*checks, Check("database", "problem", detail, MIGRATE)]
         with Client(endpoint) as client:
+            if endpoint.cluster is not None:
+                checks.append(_guarded("cluster", _cluster, client))
             checks.append(_guarded("tables", partial(_tables, needed), client))
             checks.append(_guarded("grants", partial(_grants, needed), client))
             return checks + [_guarded(name, check, client) for name, check in examinations.items()]
@@ -122,6 +125,16 @@ def _clock(client: Client) -> Check:
     status: Status = "warning" if skew < SKEW_PROBLEM_SECONDS else "problem"
     detail = f"the server's clock is {skew:.1f} s off from this machine's; aliases and models are ordered by time"
     return Check("clocks", status, detail, "synchronise both by NTP")
+
+
+def _cluster(client: Client) -> Check:
+    nodes.require_usable(client)
+    listed = nodes.listed(client)
+    silent = [node.name for node in listed if not node.answers]
+    if silent:
+        detail = f"{', '.join(silent)} of {len(listed)} nodes does not answer"
+        return Check("cluster", "warning", detail, "start the node: it catches up by itself")
+    return Check("cluster", "ok", f"{len(listed)} nodes of {client.endpoint.cluster} agree")
 
 
 def _server_disk(client: Client) -> Check:

@@ -24,7 +24,8 @@ from raypipe.clickhouse.statements import identifier
 from raypipe.fit import fit
 
 TEST_URL = "RAYPIPE_TEST_URL"
-FAULTS = Path(__file__).parent / "faults"
+# These tests are slow: in the first, only some are part of `make test`.
+SLOW = {Path(__file__).parent / "faults", Path(__file__).parent / "cluster"}
 PUBLISHER_USERS = 10_000
 PUBLISHER_DAYS = 120
 PUBLISHER_SEED = 1
@@ -35,8 +36,8 @@ PUBLISHER_LAST_DATE = date(2026, 1, 31)
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        # Only fault tests need the mark `fast`. `make test` runs `-m fast`.
-        if FAULTS not in item.path.parents:
+        # Only these tests need the mark `fast`. `make test` runs `-m fast`.
+        if SLOW.isdisjoint(item.path.parents):
             item.add_marker(pytest.mark.fast)
         # Of the processes of `make test`, one alone starts a Ray. The other tests of a file share its fixtures.
         needs_ray = isinstance(item, pytest.Function) and "ray_session" in item.fixturenames
@@ -183,5 +184,5 @@ def fit_publisher(filled: Endpoint, artifacts: Path) -> FittedPublisher:
 
 def _shrink_granules(client: Client, table: str) -> None:
     ddl = client.value(f"SHOW CREATE TABLE {identifier(table)}")
-    client.run(f"DROP TABLE {identifier(table)} SYNC")
-    client.run(ddl.replace("index_granularity = 8192", "index_granularity = 64"))
+    client.run(client.topology.drop(table))
+    client.run(client.topology.declared(ddl.replace("index_granularity = 8192", "index_granularity = 64")))

@@ -12,7 +12,7 @@ import typer
 
 from raypipe.artifact import imports
 from raypipe.cli import failures, output, settings
-from raypipe.clickhouse import sharding
+from raypipe.clickhouse import nodes, sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
 from raypipe.clickhouse.endpoint import Endpoint
@@ -179,9 +179,18 @@ def _option(name: str, annotation: Any) -> Parameter:
 def endpoint_of(connection: Connection, *, check: bool = True) -> Iterator[Endpoint]:
     """Connect to the ClickHouse of a configuration."""
     with connected(connection.url, connection.password_file, connection.ca_file, check=check) as endpoint:
-        yield sharding.located(
-            replace(endpoint, cluster=connection.cluster, timeout_seconds=connection.timeout_seconds)
+        endpoint = replace(
+            endpoint,
+            cluster=connection.cluster,
+            timeout_seconds=connection.timeout_seconds,
+            quorum=connection.quorum,
+            wait_seconds=connection.wait_seconds,
         )
+        endpoint = sharding.located(endpoint)
+        if check and endpoint.cluster:
+            with Client(endpoint) as client:
+                nodes.require_usable(client)
+        yield endpoint
 
 
 def needed_tables(options: Options) -> Needed:

@@ -8,13 +8,14 @@ repeated only with a deduplication token. A statement without an answer is kille
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import pyarrow as pa
 
-from raypipe.clickhouse import driver, inserts, retry
+from raypipe.clickhouse import discovery, driver, inserts, retry
 from raypipe.clickhouse.abandoned import Abandoned
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.parameters import Parameters, bound
@@ -23,6 +24,8 @@ from raypipe.clickhouse.server_errors import translated
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.topology import Topology
 from raypipe.errors import DataError, ServerError
+
+log = logging.getLogger(__name__)
 
 # The server reports progress, so that a long statement is not taken for a dead one.
 PROGRESS_SECONDS = 120
@@ -47,18 +50,21 @@ class Client:
         settings: ClickHouse settings sent with every statement; they outweigh the pins (see `pins`).
 
     Raises:
-        ConfigError: the user's profile changes answers in a way that raypipe cannot undo.
+        ConfigError: the user's profile changes answers in a way that raypipe cannot undo, or the server does not know
+            the cluster.
         Unreachable: nothing answers there.
         Denied: the password is wrong or the user unknown.
     """
 
     def __init__(self, endpoint: Endpoint, settings: QuerySettings | None = None) -> None:
         self.endpoint = endpoint
-        self.topology = Topology(endpoint.cluster)
+        self.topology = Topology()
         self._where = str(endpoint)
         self._abandoned = Abandoned()
         self._driver = driver.opened(endpoint, {**(OVER_SHARDS if endpoint.sharding else {}), **(settings or {})})
         self._shards: tuple[Client, ...] = ()
+        if endpoint.cluster is not None:
+            self._join_cluster(settings or {})
 
     def __enter__(self) -> Client:
         return self
@@ -71,6 +77,17 @@ class Client:
         for shard in self._shards:
             shard.close()
         self._driver.close()
+
+    def _join_cluster(self, given: QuerySettings) -> None:
+        try:
+            with translated(self._where):
+                self.topology = discovery.topology(self._driver, self.endpoint)
+                for name, value in discovery.settings(self.endpoint, self._driver.server_settings).items():
+                    if name not in given:
+                        self._driver.set_client_setting(name, value)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def shards(self) -> tuple[Client, ...]:
@@ -124,7 +141,16 @@ class Client:
         """Yield a statement's settings with a query id of its own and the pace of its progress."""
         pace = min(PROGRESS_SECONDS * 1000, self.endpoint.timeout_seconds * 1000 // 3)
         with self._abandoned.identified() as query_id:
-            yield {"http_headers_progress_interval_ms": pace, **settings, "query_id": query_id}
+            try:
+                yield {"http_headers_progress_interval_ms": pace, **settings, "query_id": query_id}
+            except ServerError as error:
+                self._name_silent_nodes(error)
+                raise
+
+    def _name_silent_nodes(self, error: ServerError) -> None:
+        if names := ", ".join(discovery.silent(self._driver, self.topology, error)):
+            log.warning("%s of the cluster %s does not answer", names, self.topology.cluster)
+            error.found = f"{names} does not answer; {error.found}"
 
     def _end_abandoned(self) -> None:
         with translated(self._where):
@@ -281,8 +307,7 @@ class Client:
         return inserts.arrow_stream(data, compression=None if self.endpoint.is_loopback else "lz4")
 
     def _options(self, data: pa.Table, token: str | None) -> dict[str, Any]:
-        options = inserts.settings(data.num_rows, token, self._driver.server_settings)
-        return {**options, **self.topology.insert_settings}
+        return inserts.settings(data.num_rows, token, self._driver.server_settings)
 
     def _send(
         self, table: str, data: pa.Table, token: str | None, columns: Sequence[str], settings: QuerySettings

@@ -1,17 +1,24 @@
 """Connect to the ClickHouse of a URL, a server or the embedded engine."""
 
+import logging
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.embedded import open_embedded
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.version import require_version
-from raypipe.errors import ServerError, UsageError
+from raypipe.errors import ServerError, Unreachable, UsageError
+
+log = logging.getLogger(__name__)
 
 EMBEDDED = "chdb:"
 UNKNOWN_DATABASE = 81
+# Every server has it.
+SYSTEM = "system"
 
 
 @contextmanager
@@ -21,7 +28,8 @@ def connected(
     """Yield the endpoint of a URL; start or join an embedded engine, and leave it at the end.
 
     Args:
-        url: `http(s)://user@host:port/database`, or `chdb:PATH`.
+        url: `http(s)://user@host:port/database`, or `chdb:PATH`. Several replicas stand as `host:port,host:port`; any of
+            them that answers is used to the end.
         password_file: the file with a server's password; the embedded engine has its own.
         ca_file: a PEM bundle to trust instead of the system's.
         check: whether to check the server's version first.
@@ -30,7 +38,7 @@ def connected(
         UsageError: the URL or the database cannot be used.
     """
     if not url.startswith(EMBEDDED):
-        endpoint = Endpoint.parse(url, password_file, ca_file)
+        endpoint = _any_that_answers([Endpoint.parse(each, password_file, ca_file) for each in alternatives(url)])
         if check:
             _probe(endpoint)
         yield endpoint
@@ -45,6 +53,26 @@ def connected(
         )
     with open_embedded(Path(path)) as lease:
         yield lease.endpoint
+
+
+def alternatives(url: str) -> list[str]:
+    """Return a URL for each host of a URL that names several."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    user, at, hosts = authority.rpartition("@")
+    return [f"{scheme}{separator}{user}{at}{host}{slash}{path}" for host in hosts.split(",")]
+
+
+def _any_that_answers(endpoints: list[Endpoint]) -> Endpoint:
+    """Return one of several replicas, each as often as the others, so that commands spread over them."""
+    *others, last = random.sample(endpoints, len(endpoints))
+    for endpoint in others:
+        try:
+            Client(replace(endpoint, database=SYSTEM)).close()
+            return endpoint
+        except Unreachable as error:
+            log.warning("%s: %s; another replica is used", error.problem, error.found)
+    return last
 
 
 def _probe(endpoint: Endpoint) -> None:

@@ -42,6 +42,8 @@ class Endpoint:
         cluster: the cluster of the server's configuration that tables live on; None for one server.
         timeout_seconds: the time without a byte from the server after which a statement has failed.
         sharding: the shards, where this is the first node of a cluster that has several.
+        quorum: the replicas that have to hold an insert before it counts: a number, or `auto` for most of them.
+        wait_seconds: the time that a replica gets to follow before a statement has failed.
     """
 
     url: str
@@ -52,6 +54,8 @@ class Endpoint:
     cluster: str | None = None
     timeout_seconds: int = 600
     sharding: Sharding | None = None
+    quorum: int | str = "auto"
+    wait_seconds: int = 60
 
     @classmethod
     def parse(cls, url: str, password_file: str | None = None, ca_file: str | None = None) -> Endpoint:

@@ -101,9 +101,10 @@ class Lock:
 def standing(client: Client, pipeline: str) -> list[Lock]:
     """Return the pipeline's locks, the holder's last; there are several while one is taken over."""
     rows = client.rows(
-        f"SELECT name, comment FROM {client.topology.system('tables')}"
+        f"SELECT name, comment FROM {client.topology.all_nodes('system.tables')}"
         " WHERE database = {database:String} AND startsWith(name, {prefix:String})",
         {"database": client.endpoint.database, "prefix": f"raypipe_lock_{pipeline}_e"},
+        client.topology.live_settings,
     )
     # `churn` and `churn_e5` are two pipelines.
     name_of = re.compile(rf"raypipe_lock_{re.escape(pipeline)}_e(\d+)")

@@ -18,8 +18,8 @@ SUPPORT_IS_DISABLED = 344
 def delete(client: Client, table: str, condition: str, parameters: Parameters | None = None) -> None:
     """Delete the rows of a condition, and return when no reader sees them.
 
-    The server sends no progress while it deletes, so a long deletion would outlast any connection. On a cluster the
-    statement waits all the same, because each replica has a list of its own.
+    The server sends no progress while it deletes, so a long deletion would outlast any connection. With several shards
+    the statement waits all the same, because each shard has a list of its own.
 
     Raises:
         ServerError: the server cannot delete the rows, or no part is done within the connection's timeout.
@@ -35,7 +35,7 @@ def delete(client: Client, table: str, condition: str, parameters: Parameters | 
             raise
         sql, settings = client.topology.rewrite(table, tagged)
         client.run(sql, parameters, settings)
-    if not client.topology.cluster:
+    if not client.topology.is_sharded:
         _await(client, table, f"table = {literal(table.rpartition('.')[2])} AND position(command, {literal(tag)}) > 0")
 
 

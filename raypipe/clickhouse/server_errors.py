@@ -35,6 +35,17 @@ TRANSIENT = {
     439: "CANNOT_SCHEDULE_TASK",
     999: "KEEPER_EXCEPTION",
 }
+# Codes that a node or a Keeper that is down may cause.
+REPLICATION = {
+    159: "TIMEOUT_EXCEEDED",
+    225: "NO_ZOOKEEPER",
+    242: "TABLE_IS_READ_ONLY",
+    279: "ALL_CONNECTION_TRIES_FAILED",
+    285: "TOO_FEW_LIVE_REPLICAS",
+    319: "UNKNOWN_STATUS_OF_INSERT",
+    999: "KEEPER_EXCEPTION",
+}
+_KEEPER = "start Keeper (or ZooKeeper), then repeat the command, or `raypipe resume` the run"
 DENIED = {
     192: "UNKNOWN_USER",
     193: "WRONG_PASSWORD",
@@ -68,6 +79,10 @@ NEXT_STEPS = {
     164: "give the user a profile that may change settings (readonly = 0), and the grants of sql/grants.sql",
     SETTING_CONSTRAINT: "take the constraint on this setting out of the user's profile",
     MEMORY_LIMIT: "give the user more memory (max_memory_usage), or lower score.slice_rows and score.chunk_rows",
+    225: _KEEPER,
+    242: _KEEPER,
+    999: _KEEPER,
+    285: "start the replica or lower connection.quorum, then repeat the command, or `raypipe resume` the run",
     NO_SPACE: "free space on the server's disk, then `raypipe resume` the run",
 }
 

@@ -162,8 +162,8 @@ def _unquoted(value: str) -> str:
 
 
 def shards(client: Client) -> list[str]:
-    """Return a replica of each shard, as `host:port`; none on a single server."""
-    if client.topology.cluster is None:
+    """Return a replica of each shard, as `host:port`; none where one node has all rows."""
+    if not client.topology.is_sharded:
         return []
     rows = client.rows(
         "SELECT any(host_name), any(port) FROM system.clusters WHERE cluster = {cluster:String} GROUP BY shard_num",

@@ -101,14 +101,23 @@ def _without_credentials(url: str) -> str:
     return url
 
 
-def _clickhouse_address(url: str) -> str:
+# Several replicas stand as `host:port,host:port`.
+_HOSTS = re.compile(r"\A((?:\w+://)?(?:[^@/]*@)?)([^/@]*)(.*)", re.DOTALL)
+
+
+def _is_server(url: str) -> bool:
     try:
         parts = urlsplit(url)
         server = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
         # With an unquoted `/` in the user's name, the password would pass for a path.
-        usable = bool(server and not parts.query and not parts.fragment and "@" not in parts.path)
+        return bool(server and not parts.query and not parts.fragment and "@" not in parts.path)
     except ValueError:
-        usable = False
+        return False
+
+
+def _clickhouse_address(url: str) -> str:
+    before, hosts, after = _HOSTS.findall(url)[0]
+    usable = all(_is_server(f"{before}{host}{after}") for host in hosts.split(","))
     if not usable and not re.match(r"chdb:.*\S", url):
         refuse(Breach("is not a ClickHouse address", masked(url), "http(s)://user@host:port/database, or chdb:PATH"))
     return url

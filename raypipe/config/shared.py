@@ -45,6 +45,16 @@ class Connection(Section):
         description="Seconds without a byte from the server that end a statement. Progress counts, so a long statement "
         "may take longer.",
     )
+    quorum: Literal["auto"] | int = Field(
+        default="auto",
+        description="On a cluster, the replicas of a shard that have to hold an insert before it counts; auto: more "
+        "than half of them.",
+    )
+    wait_seconds: int = Field(
+        default=60,
+        ge=5,
+        description="On a cluster, the seconds that a replica gets to follow before a command fails and names it.",
+    )
 
 
 class RayConfig(Section):

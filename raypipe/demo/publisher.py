@@ -127,7 +127,11 @@ def _fill(client: Client, plan: DemoPlan, progress: Progress) -> None:
 
 def _run(client: Client, file: str, parameters: Mapping[str, Any]) -> None:
     for statement in load_all(shipped() / "sql" / "demo" / file):
-        client.run(statement.text, {name: parameters[name] for name in statement.parameters}, SETTINGS)
+        client.run(
+            client.topology.declared(statement.text),
+            {name: parameters[name] for name in statement.parameters},
+            SETTINGS,
+        )
 
 
 def _snapshot(client: Client, parameters: Mapping[str, Any]) -> None:
@@ -166,5 +170,5 @@ def _make_room(client: Client, replace: bool) -> None:
     for table in (*FILLED_TABLES, *reversed([table for table in TRUTH_TABLES if table in counts])):
         for node, tables in counted.items():
             if tables.get(table):
-                node.run(f"TRUNCATE TABLE {identifier(table)}")
+                node.run(node.topology.truncate(table))
     _run(client, "truth_tables.sql", {})

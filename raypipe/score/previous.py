@@ -8,7 +8,7 @@ the copy has them, and nobody changes it before the later run is committed.
 import json
 from collections.abc import Sequence
 
-from raypipe.clickhouse import twins
+from raypipe.clickhouse import nodes, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.tables import short_name
@@ -38,12 +38,15 @@ def keep(client: Client, run: Run, prepared: Sequence[Part], epoch: int) -> str:
     kept = runs.kept(client, run, committed)
     # Where one shard loses rows, readers look for all shards' rows in the copies.
     losing = {item.table for item in prepared if item.prepared.takes_rows_away}
+    copies = []
     for item in prepared:
         target = short_name(client, item.table)
         if item.table in losing and target not in kept:
             copy = current_views.previous(target, committed.run_id, epoch)
             if _copied(item.client, run.run_id, committed, item.prepared, copy):
                 names[target] = copy
+                copies.append((copy, item.prepared.partition))
+    nodes.settle(client, copies)
     return json.dumps(names)
 
 

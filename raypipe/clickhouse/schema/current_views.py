@@ -177,7 +177,7 @@ def create_missing(client: Client, target: str, table: Table) -> str:
         return ""
     home, (database, _) = client.endpoint.database, locate(client, target)
     view = current_view(table) if database == home else current_view(table, home, database)
-    client.run(view.ddl)
+    client.run(client.topology.declared(view.ddl))
     return view_name
 
 

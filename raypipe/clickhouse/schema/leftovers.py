@@ -66,12 +66,13 @@ def leftovers(client: Client) -> tuple[Leftover, ...]:
     """Return every table of the client's database that belongs to a run, also those of runs at work."""
     statuses = _statuses(client)
     pattern = f"^raypipe_({'|'.join(KINDS)})_"
-    # On a cluster a lock exists on one node only.
-    sql = _TABLES % client.topology.system("tables")
+    # On a cluster a lock, or the table of a fit, exists on one node only.
+    topology = client.topology
+    sql = _TABLES % topology.all_nodes("system.tables")
     rows = {
         row[0]: row
         for node in client.nodes
-        for row in node.rows(sql, {"database": node.endpoint.database, "pattern": pattern})
+        for row in node.rows(sql, {"database": node.endpoint.database, "pattern": pattern}, topology.live_settings)
     }
     return tuple(
         Leftover(

@@ -1,9 +1,10 @@
 """Create the tables that are missing; existing tables are compared and never altered."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+from raypipe.clickhouse import nodes
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.current_views import create_missing, current_views, is_marked
@@ -12,7 +13,7 @@ from raypipe.clickhouse.schema.differences import Difference, compare
 from raypipe.clickhouse.schema.sharded import databases
 from raypipe.clickhouse.schema.version import require_version
 from raypipe.clickhouse.statements import identifier
-from raypipe.clickhouse.tables import describe, describe_all
+from raypipe.clickhouse.tables import Table, describe, describe_all
 from raypipe.project import shipped
 
 # Every user may use this database, whatever else exists or is granted.
@@ -47,11 +48,29 @@ def plan(client: Client, declarations: Sequence[Declaration] | None = None) -> M
     wanted = {declaration.name: declaration for declaration in (schema() if declarations is None else declarations)}
     tables = describe_all(client, names=list(wanted))
     present = tuple(name for name in wanted if name in tables)
+    compared = [item for name in present for item in compare(tables[name], wanted[name])]
+    apart = list(_apart(client, tables))
+    # A table that another node has would get another path in Keeper here.
+    elsewhere = {item.table for item in apart}
     return Migration(
-        created=tuple(name for name in wanted if name not in tables),
+        created=tuple(name for name in wanted if name not in tables and name not in elsewhere),
         present=present,
-        differences=tuple(item for name in present for item in compare(tables[name], wanted[name])),
+        differences=(*compared, *apart),
     )
+
+
+def _apart(client: Client, tables: Mapping[str, Table]) -> Iterator[Difference]:
+    """Yield the differences between the nodes of a cluster, and the tables of which each node has rows of its own."""
+    listed = nodes.listed(client)
+    shards = [node.shard for node in listed]
+    if len(set(shards)) < len(shards):
+        for name, table in tables.items():
+            if table.engine.endswith("MergeTree") and not table.engine.startswith(("Replicated", "Shared")):
+                consequence = "each node of the cluster has rows of its own"
+                yield Difference(name, "engine", table.engine, f"Replicated{table.engine}", "problem", consequence)
+    for item in nodes.differences(client, [node for node in listed if node.answers]):
+        consequence = "a run would read and write other tables there"
+        yield Difference(item.table, f"{item.what} on {item.node}", item.there, item.here, "problem", consequence)
 
 
 def migrate(
@@ -71,7 +90,7 @@ def migrate(
     report = plan(client, declarations)
     for declaration in declarations:
         if declaration.name in report.created:
-            client.run(declaration.ddl)
+            client.run(client.topology.declared(declaration.ddl))
     described = {target: table for target in targets if (table := describe(client, target)) and is_marked(table)}
     views = [create_missing(client, target, table) for target, table in described.items()]
     return replace(report, created=(*report.created, *filter(None, views)))
@@ -99,16 +118,20 @@ def migrate_at(
     if not database_exists(endpoint):
         with Client(replace(endpoint, database=SYSTEM)) as client:
             require_version(client)
-            client.run(f"CREATE DATABASE IF NOT EXISTS {identifier(endpoint.database)}")
+            client.run(client.topology.declared(f"CREATE DATABASE IF NOT EXISTS {identifier(endpoint.database)}"))
     with Client(endpoint) as client:
         return migrate(client, declarations, targets)
 
 
 def database_exists(endpoint: Endpoint) -> bool:
-    """Return whether the endpoint's database exists."""
+    """Return whether the endpoint's database exists, on a cluster on every node that answers."""
     with Client(replace(endpoint, database=SYSTEM)) as client:
-        known = "SELECT count() FROM system.databases WHERE name = {name:String}"
-        return bool(client.value(known, {"name": endpoint.database}))
+        every, settings = client.topology.all_nodes, client.topology.live_settings
+        known = (
+            f"SELECT count() FROM {every('system.databases')} WHERE name IN ({{name:String}}, 'system') GROUP BY name"
+        )
+        counts = [count for (count,) in client.rows(known, {"name": endpoint.database}, settings)]
+        return endpoint.database == SYSTEM or (len(counts) == 2 and counts[0] == counts[1])
 
 
 def _of_node(endpoint: Endpoint, report: Migration) -> Migration:

@@ -1,0 +1,105 @@
+"""Nights of a small publisher on two replicas, judged on each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from raypipe.clickhouse import nodes
+from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.errors import RaypipeError
+from raypipe.score import runs
+from raypipe.score.manifest import Manifest
+from tests.cluster.conftest import Replicas
+from tests.conftest import FittedPublisher
+from tests.faults.few import DAY, Night
+from tests.faults.nights import TARGETS
+from tests.faults.oracle import own_tables
+from tests.faults.small import small_publisher
+
+# Replicas of tests follow at once, or not at all.
+WAIT_SECONDS = 5
+CHECKSUM = "SELECT count(), groupBitXor(cityHash64(*)) FROM {} WHERE prediction_date = {{day:Date}}"
+
+
+@dataclass(frozen=True)
+class TwoNights:
+    """One publisher, seen and scored through each of two replicas.
+
+    Attributes:
+        replicas: the nodes.
+        artifacts: the folder of its champion.
+    """
+
+    replicas: Replicas
+    artifacts: Path
+
+    def endpoint(self, number: int, **changes: Any) -> Endpoint:
+        """Return a replica's endpoint, with other settings where the test wants them."""
+        return replace(self.replicas.nodes[number - 1], wait_seconds=WAIT_SECONDS, **changes)
+
+    @contextmanager
+    def through(self, number: int, **changes: Any) -> Iterator[Night]:
+        """Yield the night of a replica."""
+        endpoint = self.endpoint(number, **changes)
+        with Client(endpoint) as client:
+            yield Night(FittedPublisher(endpoint, self.artifacts), client)
+
+    def resumed(self, number: int, run_id: str, **changes: Any) -> Manifest:
+        """Resume a run through a replica as `raypipe resume` does, and return its manifest."""
+        with self.through(number, **changes) as night:
+            nodes.require_usable(night.client)
+            manifest = Manifest.from_json(night.find(run_id).manifest)
+            night.run(manifest, take_over=True)
+            return manifest
+
+    def assert_exact(self, run: str) -> None:
+        """Assert that each replica shows the population once, all of this run, and that both have the same rows."""
+        contents = []
+        for number in (1, 2):
+            with self.through(number) as night:
+                nodes.catch_up(night.client)
+                night.assert_exact(run)
+                assert own_tables(night.client) == []
+                contents.append([night.client.rows(CHECKSUM.format(table), {"day": DAY}) for table in TARGETS])
+        assert contents[0] == contents[1]
+
+    def seen(self, number: int) -> dict[str, int]:
+        """Return the rows of the day by run that readers of a replica's views see."""
+        with self.through(number) as night:
+            return night.seen()
+
+    def empty(self) -> None:
+        """Forget every run on both replicas."""
+        with self.through(1) as night:
+            nodes.catch_up(night.client)
+            for table in own_tables(night.client):
+                night.client.run(night.client.topology.drop(table))
+            for table in ("raypipe_runs", "raypipe_slices", "raypipe_rejected_rows", "ml_model_monitoring", *TARGETS):
+                night.client.run(night.client.topology.truncate(table))
+        with self.through(2) as other:
+            nodes.catch_up(other.client)
+
+
+def failed(night: Night, manifest: Manifest) -> str:
+    """Run to its failure, and return the error's text."""
+    try:
+        night.run(manifest)
+    except RaypipeError as error:
+        return str(error)
+    raise AssertionError("the run did not fail")
+
+
+def publisher_on(replicas: Replicas, folder: Path) -> TwoNights:
+    """Create the small publisher on both replicas."""
+    made = small_publisher(replicas.first, replicas.first.database, folder)
+    return TwoNights(replicas, made.artifacts)
+
+
+def status(night: Night, manifest: Manifest) -> str:
+    """Return the status of a run in the ledger."""
+    return runs.find(night.client, manifest.run_id).status
