@@ -62,7 +62,8 @@ class TargetRows:
 
     Attributes:
         target: `table`, or `database.table` outside raypipe's database.
-        place: the table that has the rows: the target, or the copy that keeps them while a later run is swapped in.
+        place: the expression that reads the rows, from the target, or from the copy that keeps them while a later run is
+            swapped in.
         rows: the published rows.
         keys: the expressions of the entity's key; () where the table does not have the whole key.
         checksum: the sum of the published keys' hashes, modulo 2^64; used with `keys` alone.
@@ -78,10 +79,10 @@ class TargetRows:
     def checks(self, client: Client, run: Run) -> list[Check]:
         """Check the table, then the view."""
         at_most = loses_to_other_dates(self.table)
-        everywhere, view = client.topology.everywhere(self.place), current_views.name(self.target)
+        view = current_views.name(self.target)
         # Rows of a later run that is being swapped in are in the table rightly.
         earlier = "\n            AND sequence <= {sequence:UInt64}"
-        in_table = self._check(client, run, f"rows of {self.target}", everywhere, earlier)
+        in_table = self._check(client, run, f"rows of {self.target}", self.place, earlier)
         in_view = self._check(client, run, f"view {view}", identifier(view))
         return [_at_most(check) if at_most else check for check in (in_table, in_view)]
 
