@@ -186,11 +186,10 @@ def endpoint_of(connection: Connection, *, check: bool = True) -> Iterator[Endpo
             quorum=connection.quorum,
             wait_seconds=connection.wait_seconds,
         )
-        endpoint = sharding.located(endpoint)
         if check and endpoint.cluster:
             with Client(endpoint) as client:
                 nodes.require_usable(client)
-        yield endpoint
+        yield sharding.located(endpoint)
 
 
 def needed_tables(options: Options) -> Needed:

@@ -62,8 +62,7 @@ class TargetRows:
 
     Attributes:
         target: `table`, or `database.table` outside raypipe's database.
-        place: the expression that reads the rows, from the target, or from the copy that keeps them while a later run is
-            swapped in.
+        place: the expression that reads the rows: of the target, or of the copy while a later run is swapped in.
         rows: the published rows.
         keys: the expressions of the entity's key; () where the table does not have the whole key.
         checksum: the sum of the published keys' hashes, modulo 2^64; used with `keys` alone.
