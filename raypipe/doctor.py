@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from raypipe.clickhouse import nodes
+from raypipe.clickhouse import cluster_checks, nodes
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.embedded import require_engine
 from raypipe.clickhouse.endpoint import Endpoint
@@ -128,7 +128,7 @@ def _clock(client: Client) -> Check:
 
 
 def _cluster(client: Client) -> Check:
-    nodes.require_usable(client)
+    cluster_checks.require_usable(client)
     listed = nodes.listed(client)
     silent = [node.name for node in listed if not node.answers]
     if silent:
@@ -153,6 +153,8 @@ def _space(check: str, label: str, free: int, total: int) -> Check:
 
 def _grants(needed: Needed, client: Client) -> Check:
     required = list(grants.required(client.endpoint.database, needed.declarations, needed.targets, needed.foreign))
+    if client.topology.cluster:
+        required += grants.of_cluster(client.endpoint.database)
     lacking = grants.missing(client, required)
     if not lacking:
         return Check("grants", "ok", f"{client.endpoint.user} has all {len(required)} that a run needs")

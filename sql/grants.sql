@@ -18,6 +18,12 @@ GRANT SELECT ON system.mutations TO raypipe_reader;
 GRANT SELECT ON system.disks TO raypipe_reader;
 GRANT SELECT ON system.merge_tree_settings TO raypipe_reader;
 
+-- On a cluster (connection.cluster): statements for every node, looks at every node, and waiting for a replica.
+-- GRANT CLUSTER, REMOTE ON *.* TO raypipe_reader;
+-- GRANT SYSTEM SYNC REPLICA ON publisher.* TO raypipe_reader;
+-- GRANT SELECT ON system.clusters TO raypipe_reader;
+-- GRANT SELECT ON system.replicas TO raypipe_reader;
+
 -- Fitting: registers models, with a scratch table for the rows of a fit.
 CREATE ROLE IF NOT EXISTS raypipe_trainer;
 GRANT INSERT ON publisher.ml_model_registry TO raypipe_trainer;

@@ -12,7 +12,7 @@ import typer
 
 from raypipe.artifact import imports
 from raypipe.cli import failures, output, settings
-from raypipe.clickhouse import nodes, sharding
+from raypipe.clickhouse import cluster_checks, sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
 from raypipe.clickhouse.endpoint import Endpoint
@@ -188,7 +188,7 @@ def endpoint_of(connection: Connection, *, check: bool = True) -> Iterator[Endpo
         )
         if check and endpoint.cluster:
             with Client(endpoint) as client:
-                nodes.require_usable(client)
+                cluster_checks.require_usable(client)
         yield sharding.located(endpoint)
 
 

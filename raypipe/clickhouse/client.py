@@ -23,7 +23,7 @@ from raypipe.clickhouse.response import ResponseBody
 from raypipe.clickhouse.server_errors import translated
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.topology import Topology
-from raypipe.errors import DataError, ServerError
+from raypipe.errors import DataError, ServerError, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class Client:
         self.endpoint = endpoint
         self.topology = Topology()
         self._where = str(endpoint)
+        self._is_gone = False
         self._abandoned = Abandoned()
         self._driver = driver.opened(endpoint, {**(OVER_SHARDS if endpoint.sharding else {}), **(settings or {})})
         self._shards: tuple[Client, ...] = ()
@@ -134,7 +135,20 @@ class Client:
             with self._identified(settings) as options, translated(self._where):
                 return ask(options)
 
-        return retry.repeat(attempt, attempts=attempts)
+        return self._persisted(attempt, attempts)
+
+    def _persisted(self, request: Callable[[], T], attempts: int) -> T:
+        """Repeat a request after errors that pass; once a cluster's node is gone, a command only tidies up.
+
+        Each of its last requests would take as long as the first to say the same.
+        """
+        try:
+            result = retry.repeat(request, attempts=1 if self._is_gone else attempts)
+        except Unreachable:
+            self._is_gone = self.topology.cluster is not None
+            raise
+        self._is_gone = False
+        return result
 
     @contextmanager
     def _identified(self, settings: QuerySettings) -> Iterator[dict[str, Any]]:
@@ -174,7 +188,7 @@ class Client:
             with self.stream(sql, parameters, settings) as (schema, batches):
                 return pa.Table.from_batches(list(batches), schema=schema)
 
-        return retry.repeat(ask)
+        return self._persisted(ask, retry.ATTEMPTS)
 
     @contextmanager
     def stream(

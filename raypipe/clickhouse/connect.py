@@ -28,8 +28,8 @@ def connected(
     """Yield the endpoint of a URL; start or join an embedded engine, and leave it at the end.
 
     Args:
-        url: `http(s)://user@host:port/database`, or `chdb:PATH`. Several replicas stand as `host:port,host:port`; any of
-            them that answers is used to the end.
+        url: `http(s)://user@host:port/database`, or `chdb:PATH`. Of several replicas, `host:port,host:port`, one that
+            answers is used to the end.
         password_file: the file with a server's password; the embedded engine has its own.
         ca_file: a PEM bundle to trust instead of the system's.
         check: whether to check the server's version first.

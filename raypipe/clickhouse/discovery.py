@@ -28,8 +28,8 @@ WHERE number NOT IN (SELECT _shard_num FROM %s)
 """
 # Databases with these engines send each CREATE and DROP to every node, and refuse ON CLUSTER or a path.
 SPREADING = ("Replicated", "Shared")
-# By default a replicated table drops a block that equals an earlier block, although somebody has deleted that one since.
-# An insert with a token switches this on for itself.
+# By default a replicated table drops a block that equals an earlier block, although that one may be deleted by now. An
+# insert with a token switches this on for itself.
 FORGETTING = {
     "insert_deduplicate": 0,
     "deduplicate_insert": "disable",
@@ -77,7 +77,7 @@ def settings(endpoint: Endpoint, known: Collection[str]) -> Mapping[str, Any]:
 
 
 def silent(driver: Driver, topology: Topology, error: ServerError) -> list[str]:
-    """Return the nodes that do not answer, where that may be the cause of an error; none of a single server."""
+    """Return the nodes that do not answer, where that may be the cause of an error."""
     if topology.cluster is None or error.code not in REPLICATION:
         return []
     try:

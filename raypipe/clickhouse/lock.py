@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 
-from raypipe.clickhouse import processes, twins
+from raypipe.clickhouse import nodes, processes, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.parameters import Parameters
 from raypipe.clickhouse.processes import Process
@@ -140,9 +140,11 @@ def acquire(
     locks = standing(client, pipeline)
     if locks and not (take_over or _may_be_resumed(locks[-1].owner, owner)):
         raise _busy(client, pipeline, locks[-1].owner)
+    if not (locks or take_over):
+        _require_seen(client, pipeline)
     epochs = [lock.epoch for lock in locks]
     lock = Lock(pipeline, 1 + max(last_epoch(client, pipeline), *epochs, 0), owner)
-    _create(client, lock)
+    _create(client, lock, take_over)
     if _is_overtaken(client, lock, last_epoch):
         # Another owner came, and perhaps went, since the first look.
         client.run(client.topology.drop(lock.table))
@@ -155,10 +157,33 @@ def _may_be_resumed(held: Owner, owner: Owner) -> bool:
     return held.run_id == owner.run_id and held.is_dead
 
 
-def _create(client: Client, lock: Lock) -> None:
+def _require_seen(client: Client, pipeline: str) -> None:
+    """Refuse a lock while another may stand on a node that does not answer, where it cannot be seen."""
+    hidden = nodes.silent(client)
+    working = _working(client, pipeline) if hidden else ""
+    if working:
+        raise Busy(
+            f"The lock of {pipeline} may be on {', '.join(node.name for node in hidden)}, which does not answer",
+            found=f"{working} in the ledger",
+            next_step="start the node, or repeat with --take-over when that run is surely dead",
+        )
+
+
+def _working(client: Client, pipeline: str) -> str:
+    """Return the newest run of a pipeline that the ledger says is at work, and its owner; '' without one."""
+    rows = client.rows(
+        "SELECT owner FROM raypipe_runs FINAL WHERE pipeline = {pipeline:String}"
+        " AND status IN ('RUNNING', 'STAGED', 'PUBLISHING') ORDER BY version DESC LIMIT 1",
+        {"pipeline": pipeline},
+    )
+    return str(rows[0][0]) if rows else ""
+
+
+def _create(client: Client, lock: Lock, take_over: bool) -> None:
+    # Without IF NOT EXISTS, so that one of two simultaneous requests fails.
+    statement = client.topology.lock(lock.table, json.dumps(asdict(lock.owner)))
     try:
-        # Without IF NOT EXISTS, so that one of two simultaneous requests fails.
-        client.run(client.topology.lock(lock.table, json.dumps(asdict(lock.owner))))
+        client.run(statement)
     except ServerError as error:
         locks = standing(client, lock.pipeline)
         if lock in locks:
@@ -166,6 +191,11 @@ def _create(client: Client, lock: Lock) -> None:
             return
         if error.code not in (TABLE_ALREADY_EXISTS, REPLICA_ALREADY_EXISTS):
             raise
+        if error.code == REPLICA_ALREADY_EXISTS and take_over and not locks:
+            # The node that has the lock is down.
+            client.run(client.topology.forget_lock(client.endpoint.database, lock.table))
+            client.run(statement)
+            return
         raise _busy(client, lock.pipeline, locks[-1].owner if locks else None) from error
 
 
@@ -182,6 +212,9 @@ def _fence(client: Client, lock: Lock) -> None:
     for other in standing(client, lock.pipeline):
         if other.epoch < lock.epoch:
             client.run(client.topology.drop(other.table))
+    if nodes.silent(client):
+        # The node drops the lock of the last owner as soon as it is back.
+        client.run(client.topology.drop(Lock(lock.pipeline, lock.epoch - 1, lock.owner).table))
     twins.drop_former(client, lock.pipeline, lock.epoch)
 
 

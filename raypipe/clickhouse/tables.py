@@ -8,6 +8,9 @@ from itertools import pairwise
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 
+# The kinds of tables that a run creates for itself, named raypipe_<kind>_<…run id>.
+OWN_KINDS = ("staging", "portion", "twin", "explain", "snapshot", "training", "previous", "lock")
+
 _TABLES = """
 SELECT name, engine, engine_full, partition_key, sorting_key, total_rows
 FROM system.tables

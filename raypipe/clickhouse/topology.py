@@ -1,8 +1,8 @@
 """The statements that create, fill, swap and drop a run's tables, on one server or a cluster.
 
 On a cluster (`connection.cluster`) tables are created on every node, and a run's own tables are replicated. A command
-works on one node. With one shard, that node has every row: reads and swaps are its own, and `nodes.settle` waits for
-the other replicas. With several shards, each keeps the rows that were inserted through its nodes, and swaps its own
+works on one node. With one shard, that node has every row: reads and swaps are its own, and `replication.settle` waits
+for the other replicas. With several shards, each keeps the rows that were inserted through its nodes, and swaps its own
 partition. The row in `raypipe_runs` commits for all shards.
 """
 

@@ -27,8 +27,8 @@ class Connection(Section):
 
     url: ClickHouseUrl = Field(
         default="chdb:.raypipe/clickhouse",
-        description="http(s)://user@host:port/database for a server, or chdb:PATH for the embedded engine; RAYPIPE_URL "
-        "and --url take precedence.",
+        description="http(s)://user@host:port/database for a server, host:port,host:port for replicas, or chdb:PATH "
+        "for the embedded engine; RAYPIPE_URL and --url take precedence.",
     )
     password_file: str | None = Field(
         default=None, min_length=1, description="A file with only the password; null: RAYPIPE_PASSWORD, or none."
@@ -45,7 +45,7 @@ class Connection(Section):
         description="Seconds without a byte from the server that end a statement. Progress counts, so a long statement "
         "may take longer.",
     )
-    quorum: Literal["auto"] | int = Field(
+    quorum: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         default="auto",
         description="On a cluster, the replicas of a shard that have to hold an insert before it counts; auto: more "
         "than half of them.",

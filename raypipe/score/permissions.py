@@ -17,8 +17,11 @@ def lacking(client: Client, loaded: Loaded) -> tuple[Grant, ...]:
         # A twin has its target's engine.
         twins = [table.engine for target in targets if (table := describe(node, target))]
         engines = dict.fromkeys((*own, *twins))
-        wanted = grants.of_scoring(node.endpoint.database, targets, engines)
-        absent |= dict.fromkeys(grants.missing(node, wanted))
+        database = node.endpoint.database
+        needed = [*grants.of_scoring(database, targets, engines)]
+        if node.topology.cluster:
+            needed += grants.of_cluster(database)
+        absent |= dict.fromkeys(grants.missing(node, needed))
     return tuple(absent)
 
 

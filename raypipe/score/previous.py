@@ -8,7 +8,7 @@ the copy has them, and nobody changes it before the later run is committed.
 import json
 from collections.abc import Sequence
 
-from raypipe.clickhouse import nodes, twins
+from raypipe.clickhouse import replication, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.tables import short_name
@@ -46,7 +46,7 @@ def keep(client: Client, run: Run, prepared: Sequence[Part], epoch: int) -> str:
             if _copied(item.client, run.run_id, committed, item.prepared, copy):
                 names[target] = copy
                 copies.append((copy, item.prepared.partition))
-    nodes.settle(client, copies)
+    replication.settle(client, copies)
     return json.dumps(names)
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
-from raypipe.clickhouse import lock, nodes, readers, sharding
+from raypipe.clickhouse import lock, readers, replication, sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Lock, Owner
 from raypipe.data import exclusion
@@ -212,7 +212,7 @@ def _publish(
         lock.require(client, held)
         parts.swap(manifest, item)
         log.info("%s: %d rows by %s", item.table, item.rows, item.prepared.how)
-    nodes.settle(client, [(item.table, item.prepared.partition) for item in prepared])
+    replication.settle(client, [(item.table, item.prepared.partition) for item in prepared])
     for item in prepared:
         publish.verify(item.client, manifest, item.prepared.target, item.rows)
     return replace(run, published=json.dumps(parts.published(client, prepared)))

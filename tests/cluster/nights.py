@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from raypipe.clickhouse import nodes
+from raypipe.clickhouse import cluster_checks, replication
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.errors import RaypipeError
@@ -21,8 +21,8 @@ from tests.faults.nights import TARGETS
 from tests.faults.oracle import own_tables
 from tests.faults.small import small_publisher
 
-# Replicas of tests follow at once, or not at all.
-WAIT_SECONDS = 5
+# Replicas of tests follow at once, or not at all; after a restart of Keeper within seconds.
+WAIT_SECONDS = 10
 CHECKSUM = "SELECT count(), groupBitXor(cityHash64(*)) FROM {} WHERE prediction_date = {{day:Date}}"
 
 
@@ -52,7 +52,7 @@ class TwoNights:
     def resumed(self, number: int, run_id: str, **changes: Any) -> Manifest:
         """Resume a run through a replica as `raypipe resume` does, and return its manifest."""
         with self.through(number, **changes) as night:
-            nodes.require_usable(night.client)
+            cluster_checks.require_usable(night.client)
             manifest = Manifest.from_json(night.find(run_id).manifest)
             night.run(manifest, take_over=True)
             return manifest
@@ -62,7 +62,7 @@ class TwoNights:
         contents = []
         for number in (1, 2):
             with self.through(number) as night:
-                nodes.catch_up(night.client)
+                replication.catch_up(night.client)
                 night.assert_exact(run)
                 assert own_tables(night.client) == []
                 contents.append([night.client.rows(CHECKSUM.format(table), {"day": DAY}) for table in TARGETS])
@@ -76,13 +76,13 @@ class TwoNights:
     def empty(self) -> None:
         """Forget every run on both replicas."""
         with self.through(1) as night:
-            nodes.catch_up(night.client)
+            cluster_checks.require_usable(night.client)
             for table in own_tables(night.client):
                 night.client.run(night.client.topology.drop(table))
             for table in ("raypipe_runs", "raypipe_slices", "raypipe_rejected_rows", "ml_model_monitoring", *TARGETS):
                 night.client.run(night.client.topology.truncate(table))
         with self.through(2) as other:
-            nodes.catch_up(other.client)
+            replication.catch_up(other.client)
 
 
 def failed(night: Night, manifest: Manifest) -> str:

@@ -91,6 +91,14 @@ def of_scoring(database: str, targets: Iterable[str], engines: Iterable[str]) ->
     yield from _of_every_run(database, [kind for kind in SCRATCH if kind != TRAINING], engines)
 
 
+def of_cluster(database: str) -> Iterator[Grant]:
+    """Yield the grants that a cluster needs besides: statements for every node, and looks at every node."""
+    yield Grant(("CLUSTER", "REMOTE"), "*.*", "*.*")
+    yield Grant(("SYSTEM SYNC REPLICA",), f"{database}.*", f"{identifier(database)}.*")
+    for system in ("clusters", "replicas"):
+        yield _grant(["SELECT"], f"system.{system}")
+
+
 def _of_every_run(database: str, kinds: Iterable[str], engines: Iterable[str]) -> Iterator[Grant]:
     for kind in kinds:
         prefix = f"{database}.raypipe_{kind}_"

@@ -6,10 +6,8 @@ from datetime import timedelta
 from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Owner
-from raypipe.clickhouse.tables import describe
+from raypipe.clickhouse.tables import OWN_KINDS, describe
 
-# The kinds of tables that a run creates for itself, named raypipe_<kind>_<…run id>.
-KINDS = ("staging", "portion", "twin", "explain", "snapshot", "training", "previous", "lock")
 LOCK = "lock"
 # The ledgers of runs, with the column that the names of their tables contain.
 LEDGERS = {"raypipe_runs": "run_id", "raypipe_writes": "write_id"}
@@ -65,7 +63,7 @@ class Leftover:
 def leftovers(client: Client) -> tuple[Leftover, ...]:
     """Return every table of the client's database that belongs to a run, also those of runs at work."""
     statuses = _statuses(client)
-    pattern = f"^raypipe_({'|'.join(KINDS)})_"
+    pattern = f"^raypipe_({'|'.join(OWN_KINDS)})_"
     # On a cluster a lock, or the table of a fit, exists on one node only.
     topology = client.topology
     sql = _TABLES % topology.all_nodes("system.tables")

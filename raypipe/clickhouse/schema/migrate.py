@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from raypipe.clickhouse import nodes
+from raypipe.clickhouse import node_tables, nodes
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.current_views import create_missing, current_views, is_marked
@@ -60,15 +60,14 @@ def plan(client: Client, declarations: Sequence[Declaration] | None = None) -> M
 
 
 def _apart(client: Client, tables: Mapping[str, Table]) -> Iterator[Difference]:
-    """Yield the differences between the nodes of a cluster, and the tables of which each node has rows of its own."""
-    listed = nodes.listed(client)
-    shards = [node.shard for node in listed]
+    """Yield the differences between the nodes of a cluster, and the tables that are not replicated."""
+    shards = [node.shard for node in nodes.listed(client)]
     if len(set(shards)) < len(shards):
         for name, table in tables.items():
             if table.engine.endswith("MergeTree") and not table.engine.startswith(("Replicated", "Shared")):
                 consequence = "each node of the cluster has rows of its own"
                 yield Difference(name, "engine", table.engine, f"Replicated{table.engine}", "problem", consequence)
-    for item in nodes.differences(client, [node for node in listed if node.answers]):
+    for item in node_tables.differences(client):
         consequence = "a run would read and write other tables there"
         yield Difference(item.table, f"{item.what} on {item.node}", item.there, item.here, "problem", consequence)
 

@@ -7,7 +7,9 @@ import pytest
 from raypipe.clickhouse.topology import Topology
 
 ONE = Topology()
-CLUSTER = Topology("news")
+CLUSTER = Topology("news", shards=2)
+REPLICAS = Topology("news")
+SPREADING = Topology("news", spreads_ddl=True)
 
 
 def test_a_run_s_table_on_one_server_remembers_its_inserts() -> None:
@@ -36,6 +38,16 @@ def test_one_server_swaps_by_one_statement() -> None:
     assert ONE.move("t", "w", "abc") == [("ALTER TABLE `w` MOVE PARTITION ID 'abc' TO TABLE `t`", {})]
 
 
+def test_replicas_of_one_shard_swap_as_one_server_does_and_follow_by_themselves() -> None:
+    assert REPLICAS.replace("t", "w", "abc") == ONE.replace("t", "w", "abc")
+    assert REPLICAS.move("t", "w", "abc") == ONE.move("t", "w", "abc")
+    assert REPLICAS.attach("w", "t", "abc") == ONE.attach("w", "t", "abc")
+    assert REPLICAS.fill("w", "a", "SELECT a FROM `s`") == ONE.fill("w", "a", "SELECT a FROM `s`")
+    assert REPLICAS.delete("t", "a = 1") == ONE.delete("t", "a = 1")
+    assert REPLICAS.truncate("t") == "TRUNCATE TABLE `t`"
+    assert (REPLICAS.everywhere("t"), REPLICAS.system("parts")) == ("`t`", "system.parts")
+
+
 def test_a_cluster_catches_up_with_the_twin_before_it_swaps_on_every_replica() -> None:
     sync = ("SYSTEM SYNC REPLICA ON CLUSTER `news` `w`", {})
     replace = ("ALTER TABLE `t` ON CLUSTER `news` REPLACE PARTITION ID 'abc' FROM `w`", {"alter_sync": 2})
@@ -50,11 +62,6 @@ def test_a_twin_gets_a_partition_s_files_from_its_target() -> None:
         "ALTER TABLE `w` ON CLUSTER `news` ATTACH PARTITION ID 'abc' FROM `t`",
         {"alter_sync": 2},
     )
-
-
-def test_an_insert_into_a_cluster_is_answered_by_most_replicas() -> None:
-    assert CLUSTER.insert_settings == {"insert_quorum": "auto", "insert_quorum_parallel": 1}
-    assert ONE.insert_settings == {}
 
 
 def test_each_shard_fills_its_own_twin_from_its_own_rows() -> None:
@@ -97,7 +104,29 @@ def test_a_portion_has_its_target_s_engine_and_remembers_its_inserts() -> None:
 
 def test_a_lock_on_a_cluster_is_a_path_that_only_one_can_make() -> None:
     assert ONE.lock("l", "it's") == r"CREATE TABLE `l` (x UInt8) ENGINE = Null COMMENT 'it\'s'"
-    assert "ReplicatedMergeTree('/raypipe/locks/{database}/l', 'lock') ORDER BY x" in CLUSTER.lock("l", "it's")
+    path = "ReplicatedMergeTree('/raypipe/locks/news/{database}/l', 'lock') ORDER BY x"
+    assert path in CLUSTER.lock("l", "it's")
+    assert CLUSTER.forget_lock("d", "l") == "SYSTEM DROP REPLICA 'lock' FROM ZKPATH '/raypipe/locks/news/d/l'"
+
+
+DDL = "CREATE TABLE IF NOT EXISTS t\n(\n    a String\n)\nENGINE = ReplacingMergeTree(v)\nORDER BY a"
+
+
+def test_a_declared_table_is_created_on_every_node_and_replicated() -> None:
+    assert REPLICAS.declared(DDL) == DDL.replace(" t\n", " t ON CLUSTER `news`\n").replace("= R", "= ReplicatedR")
+    assert REPLICAS.declared("CREATE VIEW IF NOT EXISTS `v`\nAS SELECT 1") == (
+        "CREATE VIEW IF NOT EXISTS `v` ON CLUSTER `news`\nAS SELECT 1"
+    )
+    assert REPLICAS.declared("CREATE DATABASE d") == "CREATE DATABASE d ON CLUSTER `news`"
+    replicated = DDL.replace("= R", "= ReplicatedR")
+    assert REPLICAS.declared(replicated).count("Replicated") == 1
+    assert ONE.declared(DDL) == DDL
+
+
+def test_a_database_that_spreads_its_ddl_gets_it_once_and_is_a_lock_itself() -> None:
+    assert SPREADING.declared(DDL) == DDL.replace("= R", "= ReplicatedR")
+    assert SPREADING.drop("t") == "DROP TABLE IF EXISTS `t` SYNC"
+    assert SPREADING.lock("l", "me") == ONE.lock("l", "me")
 
 
 def test_counts_on_a_cluster_see_all_shards_and_all_nodes() -> None:
