@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.client import Client, QuerySettings
 from raypipe.clickhouse.column_types import bare
 from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.schema.current_views import MARKS, compared
@@ -43,11 +43,18 @@ class Check:
     reason: str = ""
 
 
-def ask(client: Client, name: str, sql: str, parameters: Mapping[str, Any], expected: Mapping[str, Any]) -> Check:
+def ask(
+    client: Client,
+    name: str,
+    sql: str,
+    parameters: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    settings: QuerySettings | None = None,
+) -> Check:
     """Run a check's statement; a statement that cannot run is wrong."""
     text = filled(sql, parameters)
     try:
-        columns, rows = client.named_rows(text)
+        columns, rows = client.named_rows(text, settings=settings)
     except ServerError as error:
         if error.code not in STATEMENT:
             raise
@@ -92,7 +99,14 @@ class TargetRows:
         view = current_views.name(self.target)
         places = {f"rows of {self.target}": client.topology.everywhere(self.target), f"view {view}": identifier(view)}
         return [
-            ask(client, name, f"SELECT count() AS rows FROM {place}\nWHERE {condition}", values, {"rows": 0})
+            ask(
+                client,
+                name,
+                f"SELECT count() AS rows FROM {place}\nWHERE {condition}",
+                values,
+                {"rows": 0},
+                client.pushing,
+            )
             for name, place in places.items()
         ]
 
@@ -111,12 +125,13 @@ class TargetRows:
         shown = ",\n    ".join(f"{expression} AS {alias}" for alias, expression in selected.items())
         sql = (
             f"SELECT\n    {shown}\nFROM {place}\n"
-            f"WHERE {_day(self.table)}({', '.join(identifier(column) for column in columns)}) IN\n(\n"
+            f"WHERE {_day(self.table)}({', '.join(identifier(column) for column in columns)})"
+            f" {'GLOBAL ' * bool(client.endpoint.sharding)}IN\n(\n"
             f"    SELECT {', '.join(MARKS[column] for column in columns)}\n"
             "    FROM (SELECT (run_id, started_at, model_version, date) AS run FROM raypipe_runs FINAL\n"
             f"        WHERE pipeline = {{pipeline:String}} AND date = {{date:Date}}{others})\n)"
         )
-        return ask(client, name, sql, values, expected)
+        return ask(client, name, sql, values, expected, client.pushing)
 
 
 def _own(table: Table) -> str:

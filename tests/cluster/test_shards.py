@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema.migrate import migrate_at, plan_at
 from raypipe.errors import ConfigError, GateRefused
@@ -133,4 +134,5 @@ class TestAKeyOnTwoShards:
 
 def test_a_population_of_the_first_shard_alone_is_refused(night: Night) -> None:
     with pytest.raises(ConfigError, match="on the first shard alone"):
-        night.plan("source.table=brands")
+        sharding.require_sharded(night.client, "brands")
+    sharding.require_sharded(night.client, "customer_user_features")
