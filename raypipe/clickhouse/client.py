@@ -23,7 +23,7 @@ from raypipe.clickhouse.response import ResponseBody
 from raypipe.clickhouse.server_errors import translated
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.topology import Topology
-from raypipe.errors import DataError, ServerError, Unreachable
+from raypipe.errors import DataError, ServerError
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Client:
         self.endpoint = endpoint
         self.topology = Topology()
         self._where = str(endpoint)
-        self._is_gone = False
+        self._patience = retry.Patience(endpoint.cluster is not None)
         self._abandoned = Abandoned()
         self._driver = driver.opened(endpoint, settings or {})
         self._shards: tuple[Client, ...] = ()
@@ -89,9 +89,7 @@ class Client:
         try:
             with translated(self._where):
                 self.topology = discovery.topology(self._driver, self.endpoint)
-                for name, value in discovery.settings(self.endpoint, self._driver.server_settings).items():
-                    if name not in given:
-                        self._driver.set_client_setting(name, value)
+            discovery.pin(self._driver, self.endpoint, given)
         except BaseException:
             self.close()
             raise
@@ -147,20 +145,7 @@ class Client:
             with self._identified(settings) as options, translated(self._where):
                 return ask(options)
 
-        return self._persisted(attempt, attempts)
-
-    def _persisted(self, request: Callable[[], T], attempts: int) -> T:
-        """Repeat a request after errors that pass; once a cluster's node is gone, a command only tidies up.
-
-        Each of its last requests would take as long as the first to say the same.
-        """
-        try:
-            result = retry.repeat(request, attempts=1 if self._is_gone else attempts)
-        except Unreachable:
-            self._is_gone = self.topology.cluster is not None
-            raise
-        self._is_gone = False
-        return result
+        return self._patience.repeat(attempt, attempts=attempts)
 
     @contextmanager
     def _identified(self, settings: QuerySettings) -> Iterator[dict[str, Any]]:
@@ -200,7 +185,7 @@ class Client:
             with self.stream(sql, parameters, settings) as (schema, batches):
                 return pa.Table.from_batches(list(batches), schema=schema)
 
-        return self._persisted(ask, retry.ATTEMPTS)
+        return self._patience.repeat(ask)
 
     @contextmanager
     def stream(

@@ -1,7 +1,6 @@
 """Look up how a cluster is made, and choose the settings of statements for it."""
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 from clickhouse_connect.driver.client import Client as Driver
 from clickhouse_connect.driver.exceptions import Error as DriverError
@@ -57,23 +56,24 @@ def topology(driver: Driver, endpoint: Endpoint) -> Topology:
     return Topology(endpoint.cluster, int(shards), engine in SPREADING)
 
 
-def settings(endpoint: Endpoint, known: Collection[str]) -> Mapping[str, Any]:
-    """Return the settings of every statement on an endpoint's cluster; none for one server.
+def pin(driver: Driver, endpoint: Endpoint, given: Collection[str]) -> None:
+    """Make a driver send a cluster's settings with each statement.
 
     Args:
-        known: the names of the server's settings.
+        given: the settings that the client sends with a value of its own.
     """
-    if endpoint.cluster is None:
-        return {}
-    return {
+    settings = {
         "insert_quorum": endpoint.quorum,
         "insert_quorum_parallel": 1,
         "insert_quorum_timeout": endpoint.wait_seconds * 1000,
         # A node that is down runs what it missed once it is back; by default the others wait three minutes for it.
         "distributed_ddl_output_mode": "none_only_active",
         "distributed_ddl_task_timeout": endpoint.wait_seconds,
-        **{name: value for name, value in FORGETTING.items() if name in known},
+        **{name: value for name, value in FORGETTING.items() if name in driver.server_settings},
     }
+    for name, value in settings.items():
+        if name not in given:
+            driver.set_client_setting(name, value)
 
 
 def silent(driver: Driver, topology: Topology, error: ServerError) -> list[str]:

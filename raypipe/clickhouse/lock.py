@@ -14,18 +14,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 
-from raypipe.clickhouse import nodes, processes, twins
+from raypipe.clickhouse import lock_ledger, nodes, processes, twins
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.parameters import Parameters
 from raypipe.clickhouse.processes import Process
 from raypipe.errors import Busy, ServerError
 
 TABLE_ALREADY_EXISTS = 57
 REPLICA_ALREADY_EXISTS = 253
-UNKNOWN_TABLE = 60
-# Below the epoch, the version of a row in raypipe_runs counts the steps of the row's writer.
-STEP_BITS = 20
-
 LastEpoch = Callable[[Client, str], int]
 
 
@@ -136,7 +131,7 @@ def acquire(
     Raises:
         Busy: another owner holds the lock.
     """
-    last_epoch = ledger or _last_epoch
+    last_epoch = ledger or lock_ledger.last_epoch
     locks = standing(client, pipeline)
     if locks and not (take_over or _may_be_resumed(locks[-1].owner, owner)):
         raise _busy(client, pipeline, locks[-1].owner)
@@ -160,23 +155,13 @@ def _may_be_resumed(held: Owner, owner: Owner) -> bool:
 def _require_seen(client: Client, pipeline: str) -> None:
     """Refuse a lock while another may stand on a node that does not answer, where it cannot be seen."""
     hidden = nodes.silent(client)
-    working = _working(client, pipeline) if hidden else ""
+    working = lock_ledger.working(client, pipeline) if hidden else ""
     if working:
         raise Busy(
             f"The lock of {pipeline} may be on {', '.join(node.name for node in hidden)}, which does not answer",
             found=f"{working} in the ledger",
             next_step="start the node, or repeat with --take-over when that run is surely dead",
         )
-
-
-def _working(client: Client, pipeline: str) -> str:
-    """Return the newest run of a pipeline that the ledger says is at work, and its owner; '' without one."""
-    rows = client.rows(
-        "SELECT owner FROM raypipe_runs FINAL WHERE pipeline = {pipeline:String}"
-        " AND status IN ('RUNNING', 'STAGED', 'PUBLISHING') ORDER BY version DESC LIMIT 1",
-        {"pipeline": pipeline},
-    )
-    return str(rows[0][0]) if rows else ""
 
 
 def _create(client: Client, lock: Lock, take_over: bool) -> None:
@@ -218,26 +203,6 @@ def _fence(client: Client, lock: Lock) -> None:
     twins.drop_former(client, lock.pipeline, lock.epoch)
 
 
-def _last_epoch(client: Client, pipeline: str) -> int:
-    """Return the highest epoch that wrote a row of the ledger."""
-    sql = f"SELECT max(bitShiftRight(version, {STEP_BITS})) FROM raypipe_runs WHERE pipeline = {{pipeline:String}}"
-    return _ask(client, sql, {"pipeline": pipeline})
-
-
-def _has_row(client: Client, run_id: str) -> bool:
-    return bool(_ask(client, "SELECT count() FROM raypipe_runs WHERE run_id = {run_id:String}", {"run_id": run_id}))
-
-
-def _ask(client: Client, sql: str, parameters: Parameters) -> int:
-    """Return a number from the ledger; 0 in a database without one."""
-    try:
-        return int(client.value(sql, parameters))
-    except ServerError as error:
-        if error.code != UNKNOWN_TABLE:
-            raise
-        return 0
-
-
 def require_free(client: Client, pipeline: str) -> None:
     """Refuse a new run that `acquire` would refuse, before anything is created for the run.
 
@@ -257,7 +222,7 @@ def _busy(client: Client, pipeline: str, held: Owner | None) -> Busy:
             next_step="repeat the command",
         )
     gone = " (this process is gone)" if held.is_dead else ""
-    finish = f" finish it with `raypipe resume {held.run_id}`," if _has_row(client, held.run_id) else ""
+    finish = f" finish it with `raypipe resume {held.run_id}`," if lock_ledger.has_row(client, held.run_id) else ""
     work = "its versions are being changed" if held.run_id == _without_run(pipeline) else "a run is at work"
     return Busy(
         f"The pipeline {pipeline} is locked: {work}",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from time import sleep
 from typing import TypeVar
 
+from raypipe.clickhouse.server_errors import REPLICATION
 from raypipe.errors import Transient, Unreachable
 
 log = logging.getLogger(__name__)
@@ -32,3 +33,26 @@ def repeat(request: Callable[[], T], *, attempts: int = ATTEMPTS) -> T:
             sleep(seconds * random.uniform(0.5, 1.5))
             seconds = min(2 * seconds, LONGEST_PAUSE_SECONDS)
     return request()
+
+
+class Patience:
+    """The repetition of one client's requests.
+
+    Args:
+        ends: whether it ends when a node or Keeper is gone; then each request is sent once, until one succeeds. On a
+            cluster, a command without its node only tidies up, and another node can finish the work.
+    """
+
+    def __init__(self, ends: bool) -> None:
+        self._ends = ends
+        self._is_over = False
+
+    def repeat(self, request: Callable[[], T], *, attempts: int = ATTEMPTS) -> T:
+        """Repeat a request as `repeat` does."""
+        try:
+            result = repeat(request, attempts=1 if self._is_over else attempts)
+        except (Transient, Unreachable) as error:
+            self._is_over = self._ends and (isinstance(error, Unreachable) or error.code in REPLICATION)
+            raise
+        self._is_over = False
+        return result

@@ -9,7 +9,8 @@ from datetime import date
 
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.lock import UNKNOWN_TABLE, Owner
+from raypipe.clickhouse.lock import Owner
+from raypipe.clickhouse.lock_ledger import UNKNOWN_TABLE
 from raypipe.data.pin import PinnedTable
 from raypipe.errors import Busy, ServerError
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from raypipe.clickhouse.client import Client, content_token
-from raypipe.clickhouse.lock import STEP_BITS
+from raypipe.clickhouse.lock_ledger import STEP_BITS
 from raypipe.clickhouse.schema.migrate import schema
 from raypipe.clickhouse.tables import describe
 from raypipe.errors import Busy

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from raypipe.clickhouse.client import Client, content_token
-from raypipe.clickhouse.lock import STEP_BITS
+from raypipe.clickhouse.lock_ledger import STEP_BITS
 from raypipe.errors import Busy, DataError, UsageError
 from raypipe.score.manifest import Manifest
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -65,7 +64,7 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def project(replicas: Replicas, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(replicas: Replicas, tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("project")
     for name in ("configs", "sql"):
         shutil.copytree(shipped() / name, folder / name)
@@ -74,7 +73,7 @@ def project(replicas: Replicas, tmp_path_factory: pytest.TempPathFactory) -> Ite
     made = Project(replicas, folder)
     made.run("migrate")
     made.run("demo", "--users", "600", "--days", "91")
-    yield made
+    return made
 
 
 def test_the_demo_fills_every_table_on_both_replicas(project: Project) -> None:
@@ -98,7 +97,7 @@ def test_nights_through_either_replica_and_a_rollback_leave_the_same_on_both(pro
             "churn": "done",
             "segmentation": "done",
         }
-    version = project.run("fit", "churn", "--set", "model.rounds=20", url=project.both)["version"]
+    version = project.run("fit", "churn", "--set", "model.rounds=20", url=project.both)["model_version"]
     project.run("promote", "churn", version, "--reason", "a test")
     project.run("score", "churn", url=second)
     project.run("rollback", "churn", url=project.both)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from raypipe.clickhouse import lock
+from raypipe.clickhouse import lock_ledger
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema import leftovers
 from raypipe.dataset import journal, recovery
@@ -206,4 +206,4 @@ def ended_in_a_move(target: Client, proxy: Proxy, copied: str) -> None:
     if copied == "merged with another run's":
         target.run(f"INSERT INTO {TARGET} SELECT number, toDate(20000), -1 FROM numbers(10)")
         target.run(f"OPTIMIZE TABLE {TARGET} FINAL")
-    journal.save(target, entry, entry.version >> lock.STEP_BITS, server_started="2020-01-01 00:00:00")
+    journal.save(target, entry, entry.version >> lock_ledger.STEP_BITS, server_started="2020-01-01 00:00:00")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from raypipe.clickhouse.lock import STEP_BITS
+from raypipe.clickhouse.lock_ledger import STEP_BITS
 from raypipe.score import runs
 from raypipe.score.runs import Run
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 import pytest
 
 from raypipe.clickhouse.schema import grants
-from raypipe.clickhouse.schema.leftovers import KINDS
+from raypipe.clickhouse.tables import OWN_KINDS
 from raypipe.clickhouse.schema.migrate import schema
 from raypipe.clickhouse.statements import load_all
 from raypipe.config.load import list_pipelines, load_pipeline
@@ -57,7 +57,7 @@ def test_the_nightly_user_of_the_example_has_those_roles() -> None:
 def test_nobody_may_drop_a_table_that_is_not_a_runs_own() -> None:
     for on, privileges in granted().items():
         if privileges & {"DROP TABLE", "CREATE TABLE"}:
-            assert re.fullmatch(rf"publisher\.raypipe_({'|'.join(KINDS)})_\*", on)
+            assert re.fullmatch(rf"publisher\.raypipe_({'|'.join(OWN_KINDS)})_\*", on)
 
 
 def test_every_table_that_gets_inserts_exists() -> None:
@@ -65,7 +65,7 @@ def test_every_table_that_gets_inserts_exists() -> None:
 
 
 def test_every_kind_of_table_that_a_run_makes_is_asked_for() -> None:
-    assert set(grants.SCRATCH) == set(KINDS)
+    assert set(grants.SCRATCH) == set(OWN_KINDS)
 
 
 def test_every_table_that_a_shipped_pipeline_publishes_into_is_granted() -> None:
