@@ -179,12 +179,16 @@ def _tables(needed: Needed, client: Client) -> Check:
 
 
 def _partitions(client: Client) -> Check:
-    crowded = client.rows(
+    sql = (
         "SELECT table, uniqExact(partition_id) AS partitions FROM system.parts"
         " WHERE database = {database:String} AND active"
-        " GROUP BY table HAVING partitions > {many:UInt64} ORDER BY table",
-        {"database": client.endpoint.database, "many": MANY_PARTITIONS},
+        " GROUP BY table HAVING partitions > {many:UInt64} ORDER BY table"
     )
+    crowded = [
+        row
+        for node in client.nodes
+        for row in node.rows(sql, {"database": node.endpoint.database, "many": MANY_PARTITIONS})
+    ]
     if not crowded:
         return Check("partitions", "ok", f"no table has more than {MANY_PARTITIONS}")
     detail = ", ".join(f"{table} has {partitions}" for table, partitions in crowded)

@@ -18,7 +18,7 @@ from raypipe.ads.events import AdEvents, AdWindow
 from raypipe.ads.fit import FittedPolicy, PolicySpec
 from raypipe.artifact import stores
 from raypipe.artifact.contract import KEY_HASH, key_hash
-from raypipe.clickhouse import lock
+from raypipe.clickhouse import lock, sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import load
@@ -94,7 +94,7 @@ def run_ads(
         except BaseException:
             # The reason of the failure matters more than a table that `raypipe doctor --clean` drops as well.
             with suppress(RaypipeError):
-                client.run(client.topology.drop(sums))
+                sharding.drop(client, sums)
             raise
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, identifier
 from raypipe.config.ads import Ads
@@ -106,10 +107,9 @@ def newest_day(client: Client, newest: Statement, last: date, timezone: str, set
 
 def copy(client: Client, name: str, arms: Statement, window: AdWindow) -> None:
     """Write the window's sums to a table, so that the whole run reads the same events."""
-    client.run(
-        client.topology.create(name, "", order="(context, arm)", tail=f" EMPTY AS\n{arms.text}"), window.parameters
-    )
-    client.run(f"INSERT INTO {identifier(name)}\n{arms.text}", window.parameters)
+    statement = client.topology.create(name, "", order="(context, arm)", tail=f" EMPTY AS\n{arms.text}")
+    sharding.create(client, name, statement, window.parameters)
+    client.run(f"INSERT INTO {identifier(sharding.first(client, name))}\n{arms.text}", window.parameters)
 
 
 def read(client: Client, name: str) -> AdEvents:

@@ -50,7 +50,7 @@ def score_contexts(
     rows = [_row(policy.contexts[name], dimensions[name], manifest.model_version) for name in names]
     attempt = secrets.randbits(63)
     checksum = int(np.sum(population[KEY_HASH].to_numpy(), dtype=np.uint64)) % UINT64
-    _stage(client, manifest, rows, piece.index, attempt)
+    _stage(client.shards[piece.shard], manifest, rows, piece.index, attempt)
     seconds = time.time() - started
     receipt = Receipt(
         piece.index,

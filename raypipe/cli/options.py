@@ -12,7 +12,7 @@ import typer
 
 from raypipe.artifact import imports
 from raypipe.cli import failures, output, settings
-from raypipe.clickhouse import cluster_checks
+from raypipe.clickhouse import cluster_checks, sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
 from raypipe.clickhouse.endpoint import Endpoint
@@ -192,7 +192,7 @@ def endpoint_of(connection: Connection, *, check: bool = True) -> Iterator[Endpo
         if check and endpoint.cluster:
             with Client(endpoint) as client:
                 cluster_checks.require_usable(client)
-        yield endpoint
+        yield sharding.located(endpoint)
 
 
 def needed_tables(options: Options) -> Needed:

@@ -30,6 +30,11 @@ log = logging.getLogger(__name__)
 # The server reports progress, so that a long statement is not taken for a dead one.
 PROGRESS_SECONDS = 120
 
+# A server with this setting sends conditions to the shards, subqueries among them, which run there.
+PUSHING = "allow_push_predicate_ast_for_distributed_subqueries"
+# The tables at home have their rows on this node alone, so that the shards need the results of subqueries.
+OVER_SHARDS = {"prefer_global_in_and_join": 1, PUSHING: 0}
+
 ARROW_READ = {
     "output_format_arrow_string_as_string": 1,
     "output_format_arrow_low_cardinality_as_dictionary": 0,
@@ -60,8 +65,13 @@ class Client:
         self._patience = retry.Patience(endpoint.wait_seconds if endpoint.cluster else None)
         self._abandoned = Abandoned()
         self._driver = driver.opened(endpoint, settings or {})
+        self._shards: tuple[Client, ...] = ()
         if endpoint.cluster is not None:
             self._join_cluster(settings or {})
+        if endpoint.sharding is not None:
+            for name, value in OVER_SHARDS.items():
+                if name in self._driver.server_settings:
+                    self._driver.set_client_setting(name, value)
 
     def __enter__(self) -> Client:
         return self
@@ -71,6 +81,8 @@ class Client:
 
     def close(self) -> None:
         """Close the client's connections."""
+        for shard in self._shards:
+            shard.close()
         self._driver.close()
 
     def _join_cluster(self, given: QuerySettings) -> None:
@@ -81,6 +93,26 @@ class Client:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def shards(self) -> tuple[Client, ...]:
+        """Return a client for each shard's own tables; on one server, this client."""
+        if self.endpoint.sharding is None:
+            return (self,)
+        if not self._shards:
+            self._shards = tuple(Client(shard) for shard in self.endpoint.sharding.shards)
+        return self._shards
+
+    @property
+    def pushing(self) -> QuerySettings:
+        """Return the settings with which shards get the conditions of a query that has no subquery, or `GLOBAL IN`."""
+        is_known = self.endpoint.sharding is not None and PUSHING in self._driver.server_settings
+        return {PUSHING: 1} if is_known else {}
+
+    @property
+    def nodes(self) -> tuple[Client, ...]:
+        """Return the clients that together see every table: this client, and those of the shards."""
+        return (self, *self.shards) if self.endpoint.sharding else (self,)
 
     @property
     def version(self) -> str:

@@ -17,6 +17,21 @@ LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 @dataclass(frozen=True)
+class Sharding:
+    """The shards of a cluster, as `sharding.located` finds them.
+
+    Attributes:
+        cluster: its name in the configuration of the servers.
+        database: the database as users name it.
+        shards: a node of each shard, with the database of its share.
+    """
+
+    cluster: str
+    database: str
+    shards: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """The address of a ClickHouse. It refers to the password and never holds it, so it may be pickled.
 
@@ -26,6 +41,7 @@ class Endpoint:
         ca_file: a PEM bundle to trust instead of the system's.
         cluster: the cluster of the server's configuration that tables live on; None for one server.
         timeout_seconds: the time without a byte from the server after which a statement has failed.
+        sharding: the shards, where this is the first node of a cluster that has several.
         quorum: the replicas that have to hold an insert before it counts: a number, or `auto` for most of them.
         wait_seconds: the time that a replica gets to follow before a statement has failed.
     """
@@ -37,6 +53,7 @@ class Endpoint:
     ca_file: str | None = None
     cluster: str | None = None
     timeout_seconds: int = 600
+    sharding: Sharding | None = None
     quorum: int | str = "auto"
     wait_seconds: int = 60
 

@@ -112,6 +112,12 @@ SHARDS = {
     "max_skip_unavailable_shards_ratio": "0",
     "distributed_group_by_no_merge": "0",
     "insert_shard_id": "0",
+    # An insert through a Distributed table has to arrive before it is answered.
+    "distributed_foreground_insert": "1",
+    # Rows that are copied between Distributed tables go to the shard of their key.
+    "parallel_distributed_insert_select": "0",
+    # A subquery means all shards' rows, wherever it runs.
+    "distributed_product_mode": "global",
     "enable_parallel_replicas": "0",
     "parallel_replicas_custom_key": "",
 }

@@ -49,16 +49,18 @@ def create(
 
 def drop_former(client: Client, pipeline: str, epoch: int) -> None:
     """Drop the pipeline's twins of an epoch, before its owner fills a twin, and of all earlier epochs."""
-    for name in of_pipeline(client, pipeline, TWIN):
-        if int(name.rpartition("_e")[2]) <= epoch:
-            client.run(client.topology.drop(name))
+    for node in client.nodes:
+        for name in of_pipeline(node, pipeline, TWIN):
+            if int(name.rpartition("_e")[2]) <= epoch:
+                node.run(node.topology.drop(name))
 
 
 def drop_of_run(client: Client, pipeline: str, run_id: str) -> None:
     """Drop the twins of a run, of every attempt."""
-    for name in of_pipeline(client, pipeline, TWIN):
-        if name.rpartition("_e")[0].endswith(f"_{run_id}"):
-            client.run(client.topology.drop(name))
+    for node in client.nodes:
+        for name in of_pipeline(node, pipeline, TWIN):
+            if name.rpartition("_e")[0].endswith(f"_{run_id}"):
+                node.run(node.topology.drop(name))
 
 
 def of_pipeline(client: Client, pipeline: str, pattern: str) -> list[str]:

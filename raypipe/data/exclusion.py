@@ -51,7 +51,7 @@ def require_unread(client: Client, day: date, *, shared: bool) -> None:
 
 
 def _readers(client: Client, day: date, shared: bool) -> list[tuple[str, str, date]]:
-    table = f"{client.endpoint.database}.{USER_FEATURES}"
+    table = _table(client)
     try:
         return client.rows(_READERS, {"table": table, "day": day, "shared": shared})
     except ServerError as error:
@@ -69,9 +69,10 @@ def require_at_rest(client: Client, day: date, pinned: Collection[PinnedTable]) 
     Raises:
         Busy: names the process.
     """
-    read = next((item for item in pinned if item.table == f"{client.endpoint.database}.{USER_FEATURES}"), None)
+    read = next((item for item in pinned if item.table == _table(client)), None)
     held = lock.holder(client, FEATURES) if read else None
-    if read is None or held is None or held.is_dead:
+    # A process that died may have left a day new on one shard and old on another.
+    if read is None or held is None or (held.is_dead and not client.endpoint.sharding):
         return
     if read.whole or _may_change(held, day):
         raise Busy(
@@ -80,6 +81,11 @@ def require_at_rest(client: Client, day: date, pinned: Collection[PinnedTable]) 
             next_step="repeat the command when the features are done, or "
             f"`raypipe features --date {day} --take-over` when that process is surely dead",
         )
+
+
+def _table(client: Client) -> str:
+    """Return the table of the features as pins name it, which on a cluster is the shards' own."""
+    return f"{client.shards[0].endpoint.database}.{USER_FEATURES}"
 
 
 def _may_change(builder: Owner, day: date) -> bool:

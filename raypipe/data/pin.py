@@ -35,12 +35,14 @@ class PinnedTable:
     Attributes:
         definition: a hash of the table's identity and definition.
         whole: whether a new partition is a change, too; False where the query reads only these partitions.
+        shard: the place of its shard among those of the cluster, from 0.
     """
 
     table: str
     definition: str
     whole: bool
     states: Mapping[str, PartitionState]
+    shard: int = 0
 
 
 def take(
@@ -120,6 +122,11 @@ def _partitions(
 
 def changes(client: Client, pinned: Sequence[PinnedTable]) -> Iterator[str]:
     """Yield a description of each change since the tables were pinned."""
+    for shard, node in enumerate(client.shards):
+        yield from _changes(node, [item for item in pinned if item.shard == shard])
+
+
+def _changes(client: Client, pinned: Sequence[PinnedTable]) -> Iterator[str]:
     if not pinned:
         return
     now = _Now.of(client, [item.table for item in pinned])

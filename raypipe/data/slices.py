@@ -8,7 +8,7 @@ prune by tuple comparisons, so a range over several key columns is written out:
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier, without_comments
@@ -30,13 +30,15 @@ Key = tuple[str, ...]
 class Slice:
     """A part of a query's rows: `lower <= key < upper`, or a bucket of a hash.
 
-    Bounds are the values as text; None is open. Only hash slices have a `bucket`.
+    Bounds are the values as text; None is open. Only hash slices have a `bucket`. On a cluster, `shard` is the place of
+    the rows' shard among the shards, from 0.
     """
 
     index: int
     lower: Key | None = None
     upper: Key | None = None
     bucket: int | None = None
+    shard: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class Slicing:
         names = [f"{identifier(alias)}.{identifier(name)}" if alias else identifier(name) for name in self.columns]
         if piece.bucket is not None:
             parts = ", ".join(f"ifNull(toString({name}), '')" for name in names)
-            return f"cityHash64({parts}) % {len(self.slices)} = {piece.bucket}"
+            buckets = sum(other.shard == piece.shard for other in self.slices)
+            return f"cityHash64({parts}) % {buckets} = {piece.bucket}"
         bounds = []
         if piece.lower is not None:
             bounds.append(self._bound(names, "slice_lower", ">", ">="))
@@ -100,6 +103,20 @@ def place(sql: str, slicing: Slicing, piece: Slice) -> str:
 def unsliced(sql: str) -> str:
     """Return the query over all slices at once."""
     return SLICE_PLACEHOLDER.sub(EVERYTHING, sql)
+
+
+def together(slicings: Sequence[Slicing]) -> Slicing:
+    """Return the slices of all shards as one slicing.
+
+    Args:
+        slicings: of the tables of the shards, which have one definition.
+    """
+    several = [slicing for slicing in slicings if len(slicing.slices) > 1] or slicings
+    located = (replace(piece, shard=shard) for shard, slicing in enumerate(slicings) for piece in slicing.slices)
+    slices = tuple(replace(piece, index=index) for index, piece in enumerate(located))
+    known = [slicing.rows for slicing in slicings if slicing.rows is not None]
+    rows = sum(known) if len(known) == len(slicings) else None
+    return replace(several[0], slices=slices, rows=rows)
 
 
 def cut(

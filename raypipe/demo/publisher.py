@@ -5,6 +5,7 @@ same arguments give the same rows, whatever the threads and blocks.
 """
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -137,15 +138,19 @@ def _snapshot(client: Client, parameters: Mapping[str, Any]) -> None:
     select = load(shipped() / "sql" / "features" / "user_features.sql")
     values = {name: parameters[name] for name in select.parameters}
     columns = ", ".join(identifier(name) for name in describe_query(client, select.text, values))
-    for statement in client.topology.fill("customer_user_features", columns, select.text):
-        client.run(statement, values, SETTINGS)
+    for shard in client.shards:
+        for statement in shard.topology.fill("customer_user_features", columns, select.text):
+            shard.run(statement, values, SETTINGS)
 
 
 def _make_room(client: Client, replace: bool) -> None:
     """Create the truth tables in an empty database; with `replace`, empty the tables of an earlier demo."""
     database = client.endpoint.database
-    query = "SELECT name, total_rows FROM system.tables WHERE database = currentDatabase()"
-    counts = {str(name): int(rows or 0) for name, rows in client.rows(query)}
+    query = "SELECT name, total_rows FROM system.tables WHERE database = currentDatabase() AND engine != 'Distributed'"
+    counted = {node: {str(name): int(rows or 0) for name, rows in node.rows(query)} for node in client.nodes}
+    counts: Counter[str] = Counter()
+    for tables in counted.values():
+        counts.update(tables)
     missing = [table for table in FILLED_TABLES if table not in counts]
     if missing:
         raise DataError(
@@ -163,6 +168,7 @@ def _make_room(client: Client, replace: bool) -> None:
         )
     # The mark is emptied last, so that an interrupted replacement can be repeated.
     for table in (*FILLED_TABLES, *reversed([table for table in TRUTH_TABLES if table in counts])):
-        if counts[table]:
-            client.run(client.topology.truncate(table))
+        for node, tables in counted.items():
+            if tables.get(table):
+                node.run(node.topology.truncate(table))
     _run(client, "truth_tables.sql", {})

@@ -3,18 +3,19 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 from raypipe.artifact.contract import describe_query
-from raypipe.clickhouse import partitions, twins
+from raypipe.clickhouse import partitions, sharding, twins
 from raypipe.clickhouse.client import Client
 from raypipe.data import exclusion
 from raypipe.errors import DataError, UsageError
 from raypipe.features import sources, swap
 from raypipe.features.sources import SESSIONS, USER_FEATURES, statement
-from raypipe.features.swap import Place
+from raypipe.features.swap import Place, Swapping
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ def build(
     timezone: str,
     replace: bool,
     require_lock: Callable[[], None],
+    swapping: Swapping,
 ) -> BuiltDay:
     """Build a day, whole or not at all; an existing day only gets its empty ml_features filled.
 
@@ -75,33 +77,35 @@ def build(
         timezone: the zone in which days are cut, an IANA name.
         replace: compute every column of an existing day again from the sessions.
         require_lock: called right before the swap; raises when another process has taken over.
+        swapping: tells whether the day is new on some shards alone.
 
     Raises:
         DataError: the new rows are not those of a whole day.
         Busy: a run at work reads the day, or another writer changed the table; nothing was changed by this build.
     """
     started = time.perf_counter()
-    table = twins.require_swappable(client, USER_FEATURES)
-    states = partitions.states(client, USER_FEATURES)
+    places = [_place(shard, day) for shard in client.shards]
     rows, unfilled = _count(client, USER_FEATURES, day)
     status = _status(rows, unfilled, replace)
     if status == PRESENT:
         return BuiltDay(
             day, status, "", rows, _noted(day, _broken(client, USER_FEATURES, day)), seconds=_since(started)
         )
-    exclusion.require_unread(client, day, shared=not swap.is_daily(table))
+    exclusion.require_unread(client, day, shared=not swap.is_daily(places[0].table))
     from_sessions = status != FILLED
-    place = Place(table, states, rows > 0)
     window = sources.window(client, day, timezone)
     for warning in window.warnings:
         log.warning("%s: %s", day, warning)
     parameters = {**window.parameters, "date": day, "timezone": timezone, "run_at": run_at}
-    with swap.scratch(client, f"raypipe_twin_{run_id}", table) as twin:
-        _fill(client, twin, _select(from_sessions), parameters)
+    twin = f"raypipe_twin_{run_id}"
+    with ExitStack() as tables:
+        for place in places:
+            tables.enter_context(swap.scratch(place.client, twin, place.table))
+            _fill(place.client, twin, _select(from_sessions), parameters)
         filled, empty = _count(client, twin, day)
         _require_whole(client, twin, day, filled, empty, None if from_sessions else rows)
         unreadable = _unreadable(client, twin, day, timezone, from_sessions)
-        swap.put(client, place, twin, day, require_lock)
+        swap.put_all(places, twin, day, require_lock, swapping)
     stored, _ = _count(client, USER_FEATURES, day)
     if stored != filled:
         raise DataError(
@@ -110,7 +114,14 @@ def build(
             allowed=f"{filled} rows",
             next_step=f"look for a second writer, then repeat with `raypipe features --date {day} --replace`",
         )
-    return BuiltDay(day, status, place.method, filled, unreadable, window.warnings, _since(started))
+    return BuiltDay(day, status, places[0].method, filled, unreadable, window.warnings, _since(started))
+
+
+def _place(shard: Client, day: date) -> Place:
+    """Look at a shard's part of a day, before the day is built."""
+    table = twins.require_swappable(shard, USER_FEATURES)
+    states = partitions.states(shard, USER_FEATURES)
+    return Place(shard, table, states, occupied=_count(shard, USER_FEATURES, day)[0] > 0)
 
 
 def require_sessions(client: Client, wanted: Sequence[date], timezone: str, *, replace: bool) -> None:
@@ -154,14 +165,14 @@ def _fill(client: Client, twin: str, sql: str, parameters: Mapping[str, Any]) ->
 
 
 def _count(client: Client, table: str, day: date) -> tuple[int, int]:
-    sql = statement("day").render(features=client.topology.everywhere(table))
+    sql = statement("day").render(features=sharding.everywhere(client, table))
     ((rows, unfilled),) = client.rows(sql, {"date": day})
     return int(rows), int(unfilled)
 
 
 def _require_whole(client: Client, twin: str, day: date, filled: int, empty: int, expected: int | None) -> None:
     """Refuse a twin with too few rows, rows of another day, rows without ml_features, or a duplicate key."""
-    ((total, keys),) = client.rows(statement("twin").render(twin=client.topology.everywhere(twin)))
+    ((total, keys),) = client.rows(statement("twin").render(twin=sharding.everywhere(client, twin)))
     twice = expected is None and keys != total
     if not filled or filled != total or empty or twice or (expected is not None and filled != expected):
         raise DataError(
@@ -173,10 +184,10 @@ def _require_whole(client: Client, twin: str, day: date, filled: int, empty: int
 
 
 def _unreadable(client: Client, twin: str, day: date, timezone: str, from_sessions: bool) -> dict[str, int]:
-    events = statement("unreadable_events").render(features=client.topology.everywhere(twin))
+    events = statement("unreadable_events").render(features=sharding.everywhere(client, twin))
     counts = {"customer_events.engagement_metrics": int(client.value(events))}
     if from_sessions:
-        sessions = statement("unreadable_sessions").render(sessions=client.topology.everywhere(SESSIONS))
+        sessions = statement("unreadable_sessions").render(sessions=sharding.everywhere(client, SESSIONS))
         counts[f"{SESSIONS}.categories_visited"] = int(client.value(sessions, {"date": day, "timezone": timezone}))
     else:
         counts |= _broken(client, twin, day)
@@ -185,7 +196,7 @@ def _unreadable(client: Client, twin: str, day: date, timezone: str, from_sessio
 
 def _broken(client: Client, table: str, day: date) -> dict[str, int]:
     """Count the rows with unreadable ml_features of another writer's, which stay as they are."""
-    sql = statement("unreadable_ml_features").render(features=client.topology.everywhere(table))
+    sql = statement("unreadable_ml_features").render(features=sharding.everywhere(client, table))
     return {f"{USER_FEATURES}.ml_features": int(client.value(sql, {"date": day}))}
 
 

@@ -15,6 +15,7 @@ from raypipe.errors import Busy, DataError, UsageError
 from raypipe.features import day as days
 from raypipe.features import documentation, sources, swap
 from raypipe.features.day import BuiltDay
+from raypipe.features.swap import Swapping
 from raypipe.progress import Progress
 
 PIPELINE = sources.PIPELINE
@@ -63,7 +64,9 @@ def compute(
     days.require_sessions(client, wanted, timezone, replace=replace)
     run_id = f"{PIPELINE}_{until:%Y%m%d}_{secrets.token_hex(4)}"
     built: list[BuiltDay] = []
-    with _locked(client, _changed_days(client, since, until), take_over) as held:
+    swapping = Swapping()
+    replace = replace or _is_half_built(client, since, until)
+    with _locked(client, _changed_days(client, since, until), take_over, swapping) as held:
         for number, day in enumerate(wanted):
             progress(f"features of {day}", number, len(wanted))
             built.append(
@@ -75,6 +78,7 @@ def compute(
                     timezone=timezone,
                     replace=replace,
                     require_lock=partial(lock.require, client, held),
+                    swapping=swapping,
                 )
             )
         progress(f"features of {until}", len(wanted), len(wanted))
@@ -86,19 +90,42 @@ def compute(
 
 def _changed_days(client: Client, since: date, until: date) -> str:
     """Return the days that a run must not read meanwhile; '' for all, where partitions hold several days."""
-    table = twins.require_swappable(client, sources.USER_FEATURES)
+    table = twins.require_swappable(client.shards[0], sources.USER_FEATURES)
     return f"{since} {until}" if swap.is_daily(table) else ""
 
 
+def _is_half_built(client: Client, since: date, until: date) -> bool:
+    """Return whether a dead build may have left days that are new on one shard and old on another.
+
+    Raises:
+        Busy: it may have left other days so.
+    """
+    left = lock.holder(client, PIPELINE) if client.endpoint.sharding else None
+    if left is None or left.is_alive:
+        return False
+    first, _, last = left.days.partition(" ")
+    if left.days and not (since.isoformat() <= first and last <= until.isoformat()):
+        raise Busy(
+            "A build of features died and may have left days new on one shard alone",
+            found=f"{first} to {last}, {left}",
+            next_step=f"build these days again: `raypipe features --from {first} --date {last}`",
+        )
+    return True
+
+
 @contextmanager
-def _locked(client: Client, changed: str, take_over: bool) -> Iterator[Lock]:
-    """Hold the lock of the features, which names the days that may change."""
+def _locked(client: Client, changed: str, take_over: bool, swapping: Swapping) -> Iterator[Lock]:
+    """Hold the lock of the features, which names the days that may change.
+
+    Where an error comes between the swaps of two shards, the lock stays and keeps runs from reading the day.
+    """
     # A build cannot be resumed: under a name that never changes, the lock of a dead process is taken silently.
     owner = Owner.here(PIPELINE, changed)
     try:
         yield _acquired(client, owner, take_over)
     finally:
-        lock.release(client, PIPELINE, owner)
+        if not swapping.is_half:
+            lock.release(client, PIPELINE, owner)
 
 
 def _acquired(client: Client, owner: Owner, take_over: bool) -> Lock:

@@ -5,7 +5,7 @@ new day is moved in, which touches nothing else. An existing day is exchanged to
 a second twin links that partition's parts, drops the old day, gets the new day, and replaces the partition.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -25,13 +25,15 @@ REPLACE, MOVE, EXCHANGE = "replace", "move", "exchange"
 
 @dataclass(frozen=True)
 class Place:
-    """The place of a day in customer_user_features.
+    """The place of a day in customer_user_features; on a cluster, in the table of a shard.
 
     Attributes:
+        client: the connection to the server of the table.
         states: the state of each partition before the day was built, by partition id.
         occupied: whether the table has rows of the day.
     """
 
+    client: Client
     table: Table
     states: States
     occupied: bool
@@ -42,6 +44,13 @@ class Place:
         if is_daily(self.table):
             return REPLACE
         return EXCHANGE if self.occupied else MOVE
+
+
+@dataclass
+class Swapping:
+    """Whether a day is new on some shards of a cluster, and old on others."""
+
+    is_half: bool = False
 
 
 def is_daily(table: Table) -> bool:
@@ -62,12 +71,26 @@ def scratch(client: Client, name: str, table: Table) -> Iterator[str]:
             client.run(client.topology.drop(name))
 
 
-def put(client: Client, place: Place, twin: str, day: date, require_lock: Callable[[], None]) -> None:
+def put_all(
+    places: Sequence[Place], twin: str, day: date, require_lock: Callable[[], None], swapping: Swapping
+) -> None:
+    """Swap the day's rows in on every shard; see `put`.
+
+    Args:
+        swapping: says after an error whether some shards have the new rows and others the old.
+    """
+    for place in places:
+        swapping.is_half = len(places) > 1
+        put(place, twin, day, require_lock)
+    swapping.is_half = False
+
+
+def put(place: Place, twin: str, day: date, require_lock: Callable[[], None]) -> None:
     """Swap a filled twin's day in.
 
     Args:
         place: the day's place, as it was before the twin was filled.
-        twin: a table like the target with the rows of the day and no others.
+        twin: a table like the target with the rows of the day and no others; on a cluster it may be empty.
         require_lock: called right before the swap; raises when another process has taken over.
 
     Raises:
@@ -75,6 +98,11 @@ def put(client: Client, place: Place, twin: str, day: date, require_lock: Callab
         Busy: another writer changed the partition meanwhile; nothing was changed.
         GateRefused: the partition has rows that the user may not see; nothing was changed.
     """
+    client = place.client
+    if not client.value(f"SELECT count() FROM {client.topology.everywhere(twin)}"):
+        require_lock()
+        mutations.delete(client, place.table.name, "feature_date = {date:Date}", {"date": day})
+        return
     partition = twins.only_partition(client, twin, place.table)
     if place.method != EXCHANGE:
         _swap(client, place, place.method, twin, partition, require_lock)

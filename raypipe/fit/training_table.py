@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raypipe.artifact.contract import MATRIX, Contract, describe_query, matrix, require_columns
-from raypipe.clickhouse import retry
+from raypipe.clickhouse import retry, sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import unsliced
@@ -66,7 +66,7 @@ def written(
     finally:
         # The outcome of the fit matters more than a table that `raypipe doctor --clean` drops as well.
         with suppress(RaypipeError):
-            client.run(f"DROP TABLE IF EXISTS {identifier(name)} SYNC")
+            sharding.drop(client, name)
 
 
 def _create(client: Client, recipe: Recipe, contract: Contract, name: str) -> None:
@@ -76,11 +76,12 @@ def _create(client: Client, recipe: Recipe, contract: Contract, name: str) -> No
     columns = ", ".join(
         f"{identifier(key)} {kind}" for key, kind in zip(contract.keys, contract.key_types, strict=True)
     )
-    client.run(
+    statement = (
         f"CREATE TABLE {identifier(name)} (part LowCardinality(String), row_hash UInt64, date Date, {columns},"
         f" label Float32, {MATRIX} Array(Float32)) ENGINE = MergeTree ORDER BY (part, row_hash)"
         " SETTINGS allow_nullable_key = 1"
     )
+    sharding.create(client, name, statement)
 
 
 def _fill(
@@ -89,7 +90,7 @@ def _fill(
     keys = ", ".join(identifier(key) for key in contract.keys)
     features, shares = unsliced(recipe.features_sql.text), recipe.shares
     bound = {**snapshot.parameters, **contract.parameters}
-    population = int(client.value(f"SELECT count() FROM (\n{features}\n)", bound))
+    population = sum(int(shard.value(f"SELECT count() FROM (\n{features}\n)", bound)) for shard in client.shards)
     train_share = 1 - shares.test - shares.validation
     sql = (
         f"INSERT INTO {identifier(name)} (part, row_hash, date, {keys}, label, {MATRIX})\n"
@@ -110,7 +111,8 @@ def _fill(
         "parts": [part for part in snapshot.parts if part in parts],
         "keep": min(1.0, shares.max_train_rows / max(1.0, population * train_share)),
     }
-    client.run(sql, {**bound, **values})
+    for shard in client.shards:
+        shard.run(sql, {**bound, **values})
 
 
 def _counted(client: Client, recipe: Recipe, name: str, parts: Sequence[str]) -> dict[str, int]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.client import Client, QuerySettings
 from raypipe.clickhouse.column_types import bare
 from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.schema.current_views import MARKS, compared
@@ -43,11 +43,18 @@ class Check:
     reason: str = ""
 
 
-def ask(client: Client, name: str, sql: str, parameters: Mapping[str, Any], expected: Mapping[str, Any]) -> Check:
+def ask(
+    client: Client,
+    name: str,
+    sql: str,
+    parameters: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    settings: QuerySettings | None = None,
+) -> Check:
     """Run a check's statement; a statement that cannot run is wrong."""
     text = filled(sql, parameters)
     try:
-        columns, rows = client.named_rows(text)
+        columns, rows = client.named_rows(text, settings=settings)
     except ServerError as error:
         if error.code not in STATEMENT:
             raise
@@ -62,7 +69,7 @@ class TargetRows:
 
     Attributes:
         target: `table`, or `database.table` outside raypipe's database.
-        place: the table that has the rows: the target, or the copy that keeps them while a later run is swapped in.
+        place: the expression that reads the rows: of the target, or of the copy while a later run is swapped in.
         rows: the published rows.
         keys: the expressions of the entity's key; () where the table does not have the whole key.
         checksum: the sum of the published keys' hashes, modulo 2^64; used with `keys` alone.
@@ -78,10 +85,10 @@ class TargetRows:
     def checks(self, client: Client, run: Run) -> list[Check]:
         """Check the table, then the view."""
         at_most = loses_to_other_dates(self.table)
-        everywhere, view = client.topology.everywhere(self.place), current_views.name(self.target)
+        view = current_views.name(self.target)
         # Rows of a later run that is being swapped in are in the table rightly.
         earlier = "\n            AND sequence <= {sequence:UInt64}"
-        in_table = self._check(client, run, f"rows of {self.target}", everywhere, earlier)
+        in_table = self._check(client, run, f"rows of {self.target}", self.place, earlier)
         in_view = self._check(client, run, f"view {view}", identifier(view))
         return [_at_most(check) if at_most else check for check in (in_table, in_view)]
 
@@ -92,7 +99,14 @@ class TargetRows:
         view = current_views.name(self.target)
         places = {f"rows of {self.target}": client.topology.everywhere(self.target), f"view {view}": identifier(view)}
         return [
-            ask(client, name, f"SELECT count() AS rows FROM {place}\nWHERE {condition}", values, {"rows": 0})
+            ask(
+                client,
+                name,
+                f"SELECT count() AS rows FROM {place}\nWHERE {condition}",
+                values,
+                {"rows": 0},
+                client.pushing,
+            )
             for name, place in places.items()
         ]
 
@@ -111,12 +125,13 @@ class TargetRows:
         shown = ",\n    ".join(f"{expression} AS {alias}" for alias, expression in selected.items())
         sql = (
             f"SELECT\n    {shown}\nFROM {place}\n"
-            f"WHERE {_day(self.table)}({', '.join(identifier(column) for column in columns)}) IN\n(\n"
+            f"WHERE {_day(self.table)}({', '.join(identifier(column) for column in columns)})"
+            f" {'GLOBAL ' * bool(client.endpoint.sharding)}IN\n(\n"
             f"    SELECT {', '.join(MARKS[column] for column in columns)}\n"
             "    FROM (SELECT (run_id, started_at, model_version, date) AS run FROM raypipe_runs FINAL\n"
             f"        WHERE pipeline = {{pipeline:String}} AND date = {{date:Date}}{others})\n)"
         )
-        return ask(client, name, sql, values, expected)
+        return ask(client, name, sql, values, expected, client.pushing)
 
 
 def _own(table: Table) -> str:

@@ -73,5 +73,6 @@ def _shown(client: Client, table: Table, view: str, of_target: list[Run]) -> dic
         " FROM (SELECT pipeline, (run_id, started_at, model_version, date) AS run FROM raypipe_runs FINAL"
         f" WHERE date >= {{first:Date}})) AS ledger USING ({keys})",
         {"first": min(run.date for run in of_target), "began": min(run.run_at for run in of_target)},
+        client.pushing,
     )
     return {(run_id, pipeline, day): int(count) for run_id, pipeline, day, count in rows}

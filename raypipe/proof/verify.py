@@ -9,7 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from raypipe.artifact import stores
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.schema import current_views
+from raypipe.clickhouse.statements import identifier, literal
 from raypipe.clickhouse.tables import describe, short_name
 from raypipe.data.slices import unsliced
 from raypipe.errors import ModelError, OutdatedArtifact, RaypipeError, UsageError
@@ -197,10 +200,15 @@ def _rows(client: Client, run: Run, name: str) -> TargetRows:
 
 
 def _place(client: Client, run: Run, name: str) -> str:
-    """Return the table that has the run's rows: a later run, unfinished, may keep them in a copy."""
+    """Return the expression that reads the run's rows: a later run, unfinished, may keep them in a copy."""
     keepers = [other for other in runs.siblings(client, run) if other.sequence > run.sequence]
     copies = {other.sequence: json.loads(other.previous).get(name) for other in keepers}
-    return next((copy for _, copy in sorted(copies.items(), reverse=True) if copy), name)
+    copy = next((copy for _, copy in sorted(copies.items(), reverse=True) if copy), "")
+    if copy and sharding.distributed(client, name):
+        # The copies are on the shards alone.
+        standing = identifier(f"{current_views.STANDING}{name}")
+        return f"(SELECT * FROM {standing} WHERE {current_views.PLACE} = {literal(copy)})"
+    return client.topology.everywhere(copy or name)
 
 
 def _with_keys(

@@ -26,6 +26,7 @@ def is_possible(client: Client, manifest: Manifest) -> bool:
     """
     return (
         client.topology.cluster is None
+        and client.endpoint.sharding is None
         and manifest.duplicates != "keep_one"
         and all(_is_row_by_row(client, manifest, target) for target in manifest.targets)
     )

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from raypipe.artifact.contract import MATRIX, matrix
 from raypipe.artifact.package import Package, load_package
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import unsliced
@@ -23,12 +24,40 @@ def write(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> int
     """
     columns = [f"{identifier(name)} {kind}" for name, kind in zip(manifest.keys, manifest.key_types, strict=True)]
     columns.append("contributions String")
-    client.run(client.topology.drop(manifest.explanations))
-    client.run(client.topology.create(manifest.explanations, f"({', '.join(columns)})", order="tuple()", window=100))
+    sharding.drop(client, manifest.explanations)
+    statement = client.topology.create(manifest.explanations, f"({', '.join(columns)})", order="tuple()", window=100)
+    sharding.create(client, manifest.explanations, statement)
     if manifest.explain_rows == 0:
         return 0
     package = load_package(manifest.artifact_uri, manifest.artifact_sha256, client)
-    rows = _highest(client, manifest, written)
+    shares = _shares(client, manifest, written)
+    return sum(
+        _explain(shard, manifest, package, written, rows)
+        for shard, rows in zip(client.shards, shares, strict=True)
+        if rows
+    )
+
+
+def _shares(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> list[int]:
+    """Return how many of the run's highest scores each shard has."""
+    if client.endpoint.sharding is None:
+        return [manifest.explain_rows]
+    keys = ", ".join(identifier(name) for name in manifest.keys)
+    sql = (
+        f"SELECT slice, count() FROM (SELECT slice FROM {identifier(manifest.staging)}"
+        f" WHERE attempt IN {{attempts:Array(UInt64)}} ORDER BY score DESC, {keys} LIMIT {manifest.explain_rows})"
+        " GROUP BY slice"
+    )
+    shards = {piece.index: piece.shard for piece in manifest.slicing.slices}
+    shares = [0] * len(client.shards)
+    for piece, rows in client.rows(sql, {"attempts": attempts(written)}):
+        shares[shards[piece]] += rows
+    return shares
+
+
+def _explain(client: Client, manifest: Manifest, package: Package, written: Sequence[Receipt], most: int) -> int:
+    """Explain the rows with the highest scores of a shard, and return their number."""
+    rows = _highest(client, manifest, written, most)
     texts = _contributions(package, rows, manifest.explain_features)
     table = rows.select(list(manifest.keys)).append_column("contributions", pa.array(texts, pa.string()))
     if table.num_rows:
@@ -36,13 +65,13 @@ def write(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> int
     return int(table.num_rows)
 
 
-def _highest(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> pa.Table:
+def _highest(client: Client, manifest: Manifest, written: Sequence[Receipt], most: int) -> pa.Table:
     keys = ", ".join(identifier(name) for name in manifest.keys)
     sql = (
         f"SELECT {keys}, {MATRIX} FROM (\n{unsliced(manifest.select)}\n) WHERE ({keys}) IN (\n"
         f"SELECT {keys} FROM {client.topology.everywhere(manifest.staging)}\n"
         "WHERE attempt IN {attempts:Array(UInt64)}\n"
-        f"ORDER BY score DESC, {keys} LIMIT {manifest.explain_rows})"
+        f"ORDER BY score DESC, {keys} LIMIT {most})"
     )
     return client.table(sql, {**manifest.select_parameters, "attempts": attempts(written)})
 

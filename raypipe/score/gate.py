@@ -4,7 +4,7 @@ Keys are distinct in staging. The rows of a direct run are counted in their port
 checksum of the read rows with the population, whose keys were distinct when it was counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from raypipe.clickhouse.client import Client
@@ -41,9 +41,11 @@ def distinct_population(client: Client, select: str, parameters: dict[str, objec
     return rows, checksum % UINT64, bool(is_distinct)
 
 
-def _counted(client: Client, select: str, parameters: dict[str, object], counts: str) -> list[int]:
-    (row,) = client.rows(f"SELECT {counts} FROM (\n{unsliced(select)}\n)", parameters)
-    return [int(count) for count in row]
+def _counted(client: Client, select: str, parameters: Mapping[str, object], counts: str) -> list[int]:
+    """Count the rows of each shard's own tables, and return the sums."""
+    sql = f"SELECT {counts} FROM (\n{unsliced(select)}\n)"
+    counted = [shard.rows(sql, parameters)[0] for shard in client.shards]
+    return [sum(map(int, column)) for column in zip(*counted, strict=True)]
 
 
 def check(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> GateCounts:
@@ -158,8 +160,7 @@ def _as_staged(client: Client, manifest: Manifest, written: Sequence[Receipt]) -
 
 
 def _still_the_same(client: Client, manifest: Manifest) -> None:
-    sql = f"SELECT count() FROM (\n{unsliced(manifest.select)}\n)"
-    now = int(client.value(sql, manifest.select_parameters))
+    (now,) = _counted(client, manifest.select, manifest.select_parameters, "count()")
     if now != manifest.source_rows:
         raise _refusal(
             manifest,

@@ -135,8 +135,9 @@ def reconcile(client: Client, manifest: Manifest) -> list[Receipt]:
     good = [receipt for receipt in written if confirms(counts.get((receipt.slice, receipt.attempt)), receipt)]
     kept = {receipt.slice for receipt in good}
     for piece in sorted({piece for piece, _ in counts} - kept):
-        sql, settings = client.topology.drop_partition(manifest.staging, piece)
-        client.run(sql, settings=settings)
+        for shard in client.shards:
+            sql, settings = shard.topology.drop_partition(manifest.staging, piece)
+            shard.run(sql, settings=settings)
     if manifest.direct:
         portions.drop_others(client, manifest, {(receipt.slice, receipt.attempt) for receipt in good})
     return good

@@ -12,14 +12,17 @@ def lacking(client: Client, loaded: Loaded) -> tuple[Grant, ...]:
     """Return the privileges that scoring and publishing need and that the client's user lacks."""
     targets = [item.target for item in loaded.config.publish]
     own = ("ReplicatedMergeTree",) if client.topology.cluster else ("MergeTree", "Null")
-    # A twin has its target's engine.
-    twins = [table.engine for target in targets if (table := describe(client, target))]
-    engines = dict.fromkeys((*own, *twins))
-    database = client.endpoint.database
-    needed = [*grants.of_scoring(database, targets, engines)]
-    if client.topology.cluster:
-        needed += grants.of_cluster(database)
-    return grants.missing(client, needed)
+    absent: dict[Grant, None] = {}
+    for node in client.nodes:
+        # A twin has its target's engine.
+        twins = [table.engine for target in targets if (table := describe(node, target))]
+        engines = dict.fromkeys((*own, *twins))
+        database = node.endpoint.database
+        needed = [*grants.of_scoring(database, targets, engines)]
+        if node.topology.cluster:
+            needed += grants.of_cluster(database)
+        absent |= dict.fromkeys(grants.missing(node, needed))
+    return tuple(absent)
 
 
 def require(client: Client, loaded: Loaded) -> None:

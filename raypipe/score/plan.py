@@ -9,6 +9,7 @@ from raypipe.clickhouse import tables, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.grants import Grant
+from raypipe.clickhouse.sharding import holders
 from raypipe.config.load import Loaded
 from raypipe.registry import models
 from raypipe.score import permissions, prepare, targets
@@ -48,9 +49,9 @@ def plan(endpoint: Endpoint, loaded: Loaded, day: date | None, reference: str) -
         return PlannedRun(
             manifest,
             population,
-            tables.active_parts(client, loaded.config.source.table),
+            sum(tables.active_parts(shard, loaded.config.source.table) for shard in client.shards),
             {
-                target.table: targets.method(twins.require_swappable(client, target.table))
+                target.table: targets.method(twins.require_swappable(holders(client, target.table)[0], target.table))
                 for target in manifest.targets
             },
             tuple(_notes(client, names)),

@@ -11,13 +11,13 @@ from typing import Any
 
 from raypipe.artifact.contract import Contract, describe_query
 from raypipe.artifact.package import Card
-from raypipe.clickhouse import twins
+from raypipe.clickhouse import sharding, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.server_errors import STATEMENT
 from raypipe.clickhouse.statements import Statement, identifier, load, without_comments
 from raypipe.clickhouse.tables import Table
 from raypipe.config.load import Loaded
-from raypipe.data import pin, split
+from raypipe.data import pin, slices, split
 from raypipe.data.days import today
 from raypipe.data.pin import PinnedTable
 from raypipe.data.slices import Slicing, cut, has_place, unsliced
@@ -91,6 +91,7 @@ def manifest(
         ConfigError: a target or its publish statement cannot be used.
     """
     config, contract = loaded.config, card.contract
+    sharding.require_sharded(client, config.source.table)
     # A version reads with the values that it was fitted with, even if the config has changed.
     population = replace(population, parameters={**population.parameters, **contract.parameters})
     with _blamed_on(population.features.source):
@@ -138,13 +139,15 @@ def manifest(
         snapshot=None,
         pinned=(),
     )
-    refusals = [
-        refusal
+    # The shards of a target mostly have the same faults.
+    refusals = {
+        str(refusal): refusal
         for target, (_, statement) in zip(uncut.targets, published, strict=True)
-        for refusal in _refusals(client, uncut, target, statement)
-    ]
+        for holder in sharding.holders(client, target.table)
+        for refusal in _refusals(holder, uncut, target, statement)
+    }
     if refusals:
-        raise together(refusals)
+        raise together(list(refusals.values()))
     uncut = replace(uncut, direct=direct.is_possible(client, uncut))
     if population.copied and write:
         return _copied(client, loaded, uncut, card, population)
@@ -175,7 +178,8 @@ def _cut(
 ) -> Manifest:
     """Return the manifest with its population counted and cut into slices."""
     config = loaded.config
-    slicing = cut(client, table, slice_rows=config.score.slice_rows, pinned=pinned, keys=config.entity.keys)
+    rows_each, keys = config.score.slice_rows, config.entity.keys
+    cuts = [cut(shard, table, slice_rows=rows_each, pinned=pinned, keys=keys) for shard in client.shards]
     if uncut.direct:
         # A run with repeated keys is refused at the gate, which names some of them; they need staging.
         rows, checksum, is_direct = gate.distinct_population(client, uncut.select, population.parameters)
@@ -191,7 +195,7 @@ def _cut(
         )
     return replace(
         uncut,
-        slicing=slicing,
+        slicing=slices.together(cuts),
         source_rows=rows,
         source_checksum=checksum,
         direct=is_direct,
@@ -202,7 +206,11 @@ def _cut(
 def _pinned(client: Client, population: Population, table: str) -> tuple[PinnedTable, ...]:
     """Pin what the features query reads, before anything is read."""
     features = population.features
-    return pin.take(client, features.text, population.parameters, table, population.pinned, features.source)
+    return tuple(
+        replace(item, shard=number)
+        for number, shard in enumerate(client.shards)
+        for item in pin.take(shard, features.text, population.parameters, table, population.pinned, features.source)
+    )
 
 
 def _copied(client: Client, loaded: Loaded, uncut: Manifest, card: Card, population: Population) -> Manifest:
@@ -216,7 +224,7 @@ def _copied(client: Client, loaded: Loaded, uncut: Manifest, card: Card, populat
     except BaseException:
         # The reason of the failure matters more than a table that `raypipe doctor --clean` drops as well.
         with suppress(RaypipeError):
-            client.run(client.topology.drop(name))
+            sharding.drop(client, name)
         raise
 
 
@@ -278,7 +286,9 @@ def _copy(client: Client, name: str, population: Population, contract: Contract)
     columns = ", ".join(identifier(column) for column in dict.fromkeys(read))
     select = f"SELECT {columns} FROM (\n{unsliced(population.features.text)}\n)"
     parameters = population.parameters
-    client.run(client.topology.create(name, "", order=f"({order})", tail=f" EMPTY AS\n{select}"), parameters)
+    statement = client.topology.create(name, "", order=f"({order})", tail=f" EMPTY AS\n{select}")
+    sharding.create(client, name, statement, parameters)
     # A table that the query names twice is read as it is at one moment.
     once = {"enable_shared_storage_snapshot_in_query": 1}
-    client.run(f"INSERT INTO {identifier(name)}\n{select}", parameters, once)
+    for shard in client.shards:
+        shard.run(f"INSERT INTO {identifier(name)}\n{select}", parameters, once)

@@ -6,6 +6,7 @@ the copy has them, and nobody changes it before the later run is committed.
 """
 
 import json
+from collections.abc import Sequence
 
 from raypipe.clickhouse import replication, twins
 from raypipe.clickhouse.client import Client
@@ -13,12 +14,13 @@ from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.tables import short_name
 from raypipe.errors import GateRefused
 from raypipe.score import publish, runs
+from raypipe.score.parts import Part
 from raypipe.score.publish import IN_PARTITION, PreparedTarget
 from raypipe.score.runs import Run
 from raypipe.score.targets import mark
 
 
-def keep(client: Client, run: Run, prepared: list[PreparedTarget], epoch: int) -> str:
+def keep(client: Client, run: Run, prepared: Sequence[Part], epoch: int) -> str:
     """Copy the committed run's rows of the targets that would lose them; return `previous` for the run's row.
 
     Args:
@@ -34,14 +36,16 @@ def keep(client: Client, run: Run, prepared: list[PreparedTarget], epoch: int) -
     if committed is None:
         return run.previous
     kept = runs.kept(client, run, committed)
+    # Where one shard loses rows, readers look for all shards' rows in the copies.
+    losing = {item.table for item in prepared if item.prepared.takes_rows_away}
     copies = []
     for item in prepared:
-        target = short_name(client, item.target.table)
-        if item.takes_rows_away and target not in kept:
+        target = short_name(client, item.table)
+        if item.table in losing and target not in kept:
             copy = current_views.previous(target, committed.run_id, epoch)
-            if _copied(client, run.run_id, committed, item, copy):
+            if _copied(item.client, run.run_id, committed, item.prepared, copy):
                 names[target] = copy
-                copies.append((copy, item.partition))
+                copies.append((copy, item.prepared.partition))
     replication.settle(client, copies)
     return json.dumps(names)
 
@@ -70,10 +74,12 @@ def _copied(client: Client, run_id: str, committed: Run, item: PreparedTarget, c
 
 def drop(client: Client, superseded: Run) -> None:
     """Drop the copies of a run's rows, now that a later run is committed."""
-    rows = client.rows(
-        f"SELECT DISTINCT name FROM {client.topology.system('tables')} WHERE database = {{database:String}}"
-        " AND startsWith(name, {prefix:String})",
-        {"database": client.endpoint.database, "prefix": f"{current_views.PREVIOUS}{superseded.run_id}_e"},
-    )
-    for (name,) in rows:
-        client.run(client.topology.drop(name))
+    prefix = f"{current_views.PREVIOUS}{superseded.run_id}_e"
+    for node in client.nodes:
+        rows = node.rows(
+            f"SELECT DISTINCT name FROM {node.topology.system('tables')} WHERE database = {{database:String}}"
+            " AND startsWith(name, {prefix:String})",
+            {"database": node.endpoint.database, "prefix": prefix},
+        )
+        for (name,) in rows:
+            node.run(node.topology.drop(name))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raypipe.clickhouse import mutations, swaps, twins
+from raypipe.clickhouse import mutations, sharding, swaps, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.row_policies import require_visible
 from raypipe.clickhouse.schema import current_views
@@ -159,6 +159,11 @@ def _fill(
 
 def remove_earlier(client: Client, run: Manifest | Run, target: str, earlier: Manifest | Run) -> None:
     """Delete an earlier run's rows that are left in a target; its date and pipeline are the run's."""
+    for holder in sharding.holders(client, target):
+        _remove_earlier(holder, run, target, earlier)
+
+
+def _remove_earlier(client: Client, run: Manifest | Run, target: str, earlier: Manifest | Run) -> None:
     table = twins.require_swappable(client, target)
     condition, values = mark(table, earlier)
     is_own = values == mark(table, run)[1]

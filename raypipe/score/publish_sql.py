@@ -73,10 +73,7 @@ def expected(client: Client, manifest: Manifest, target: PublishTarget, written:
     Raises:
         GateRefused: there is no row.
     """
-    if target.rows == "count()":
-        return staged
-    sql = f"SELECT toInt64({target.rows}) FROM {fragments(manifest)['staging']}"
-    rows = int(client.value(sql, bound(manifest, written)))
+    rows = staged if target.rows == "count()" else counted(client, manifest, target, written)
     if not rows:
         raise GateRefused(
             f"Run {manifest.run_id} was not published: it has no rows for {target.table}",
@@ -85,6 +82,12 @@ def expected(client: Client, manifest: Manifest, target: PublishTarget, written:
             next_step="look at the model's output columns in the run's staging table",
         )
     return rows
+
+
+def counted(client: Client, manifest: Manifest, target: PublishTarget, written: Sequence[Receipt]) -> int:
+    """Count the rows for a target among those that a server has staged."""
+    sql = f"SELECT toInt64({target.rows}) FROM {fragments(manifest)['staging']}"
+    return int(client.value(sql, bound(manifest, written)))
 
 
 def columns(client: Client, sql: str, parameters: dict[str, Any], table: Table) -> list[str]:

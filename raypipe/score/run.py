@@ -8,17 +8,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
-from raypipe.clickhouse import lock, replication
+from raypipe.clickhouse import lock, readers, replication, sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Lock, Owner
-from raypipe.clickhouse.tables import short_name
 from raypipe.data import exclusion
 from raypipe.data.slices import Slice
 from raypipe.errors import Busy, GateRefused, RaypipeError
 from raypipe.progress import Progress
-from raypipe.score import admission, current_rows, explain, gate, ledger, previous, publish, publish_sql, runs, staging
+from raypipe.score import admission, current_rows, explain, gate, ledger, parts, previous, publish, runs, staging
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
+from raypipe.score.parts import Part
 from raypipe.score.runs import Run
 from raypipe.score.worker import peak_mb
 
@@ -198,30 +198,24 @@ def _publish(
     progress: Progress,
 ) -> Run:
     lock.require(client, held)
-    expected = {
-        target.table: publish_sql.expected(client, manifest, target, written, rows) for target in manifest.targets
-    }
-    prepared = []
+    prepared: list[Part] = []
     for number, target in enumerate(manifest.targets):
         progress("publish", number, len(manifest.targets))
-        prepared.append(publish.prepare(client, manifest, target, written, expected[target.table], held.epoch))
+        prepared += parts.prepare(client, manifest, target, written, rows, held.epoch)
     lock.require(client, held)
     # From this row on, readers find the committed run's rows in their copies.
     kept = previous.keep(client, run, prepared, held.epoch)
     run = runs.save(client, run, held.epoch, status=runs.PUBLISHING, previous=kept)
+    readers.await_current(client)
     for item in prepared:
         # Behind this look, only the twin keeps a former owner from its swap: whoever takes over drops the twin.
         lock.require(client, held)
-        publish.swap(client, manifest, item)
-        log.info("%s: %d rows by %s", item.target.table, expected[item.target.table], item.how)
-    replication.settle(client, [(item.target.table, item.partition) for item in prepared])
-    for target in manifest.targets:
-        publish.verify(client, manifest, target, expected[target.table])
-    published = {
-        short_name(client, item.target.table): {"partition": item.partition, "rows": expected[item.target.table]}
-        for item in prepared
-    }
-    return replace(run, published=json.dumps(published))
+        parts.swap(manifest, item)
+        log.info("%s: %d rows by %s", item.table, item.rows, item.prepared.how)
+    replication.settle(client, [(item.table, item.prepared.partition) for item in prepared])
+    for item in prepared:
+        publish.verify(item.client, manifest, item.prepared.target, item.rows)
+    return replace(run, published=json.dumps(parts.published(client, prepared)))
 
 
 def _commit(client: Client, run: Run, held: Lock, rows: int, timings: Timings) -> Run:
@@ -238,10 +232,12 @@ def _tidy(client: Client, manifest: Manifest, run: Run, held: Lock) -> None:
     try:
         # Readers of a replica without the commit still need the copies of the earlier run's rows.
         replication.settle(client, [(runs.LEDGER, "all")])
+        readers.await_current(client)
         for target in manifest.targets:
             if target.current is not None:
                 lock.require(client, held)
-                current_rows.close_earlier(client, manifest, target)
+                for holder in sharding.holders(client, target.table):
+                    current_rows.close_earlier(holder, manifest, target)
         tables = [target.table for target in manifest.targets]
         for earlier in runs.earlier(client, run):
             lock.require(client, held)

@@ -1,7 +1,7 @@
 """The staging table of a run: narrow rows, one partition per slice."""
 
 from raypipe.artifact.contract import key_hash
-from raypipe.clickhouse import twins
+from raypipe.clickhouse import sharding, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import describe
@@ -27,7 +27,7 @@ def create(client: Client, manifest: Manifest) -> None:
     Raises:
         DataError: the run's copy of its population no longer exists.
     """
-    if manifest.snapshot is not None and describe(client, manifest.snapshot) is None:
+    if manifest.snapshot is not None and not all(describe(shard, manifest.snapshot) for shard in client.shards):
         raise DataError(
             f"The copy of the population of run {manifest.run_id} no longer exists",
             found=f"no table {manifest.snapshot}",
@@ -36,20 +36,24 @@ def create(client: Client, manifest: Manifest) -> None:
     window = max(SMALLEST_WINDOW, WINDOW_PER_CHUNK * chunks_of(manifest))
     columns = [f"{identifier(name)} {kind}" for name, kind in manifest.staged_types.items()]
     columns.append(f"key_hash UInt64 MATERIALIZED {key_hash(manifest.keys)}")
-    client.run(
-        client.topology.create(
-            manifest.staging,
-            f"({', '.join(columns)})",
-            partition="slice",
-            order="tuple()",
-            window=window,
-            keep=True,
-        )
+    statement = client.topology.create(
+        manifest.staging,
+        f"({', '.join(columns)})",
+        partition="slice",
+        order="tuple()",
+        window=window,
+        keep=True,
     )
+    sharding.create(client, manifest.staging, statement)
 
 
 def check(client: Client, manifest: Manifest) -> None:
     """Refuse a staging table that does not remember its insert tokens; by default, MergeTree remembers none."""
+    for shard in client.shards:
+        _check(shard, manifest)
+
+
+def _check(client: Client, manifest: Manifest) -> None:
     table = describe(client, manifest.staging)
     if table is None:
         raise DataError(
@@ -69,6 +73,6 @@ def check(client: Client, manifest: Manifest) -> None:
 def drop(client: Client, run: Manifest | Run) -> None:
     """Drop every table that belongs to the run alone."""
     for kind in ("staging", "explain", "snapshot"):
-        client.run(client.topology.drop(f"raypipe_{kind}_{run.run_id}"))
+        sharding.drop(client, f"raypipe_{kind}_{run.run_id}")
     portions.drop_of_run(client, run.pipeline, run.run_id)
     twins.drop_of_run(client, run.pipeline, run.run_id)

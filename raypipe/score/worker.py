@@ -69,9 +69,10 @@ class SliceScorer:
 
     def score(self, piece: Slice) -> Receipt:
         """Score a slice and write it into the ledger; after an error that passes, begin the slice again."""
+        shard = self._client.shards[piece.shard]
         receipt = retry.repeat(
             lambda: _Attempt(
-                self._client, self._manifest, self._package, piece, self._threads, self._going, self._shapes
+                shard, self._manifest, self._package, piece, self._threads, self._going, self._shapes
             ).run(),
             attempts=SLICE_ATTEMPTS,
         )

@@ -13,6 +13,7 @@
 -- DateTime columns have no zone: they are in UTC. JSON is stored in Strings.
 
 -- grain: one user, whatever the brands
+-- sharded: user_id
 CREATE TABLE IF NOT EXISTS users
 (
     user_id String,
@@ -41,6 +42,7 @@ ENGINE = ReplacingMergeTree(updated_at)
 ORDER BY (user_id);
 
 -- grain: one account of a user with a brand
+-- sharded: user_id
 CREATE TABLE IF NOT EXISTS user_accounts
 (
     account_id String,
@@ -64,6 +66,7 @@ ENGINE = ReplacingMergeTree(updated_at)
 ORDER BY (account_id);
 
 -- grain: one session of a reader with a brand
+-- sharded: user_id
 CREATE TABLE IF NOT EXISTS customer_sessions
 (
     session_id String,
@@ -111,6 +114,7 @@ ORDER BY (session_start, company_id, brand_id, user_id, session_id)
 TTL created_at + toIntervalYear(1);
 
 -- grain: one event of a session; user_id is '' for an anonymous reader
+-- sharded: user_id
 CREATE TABLE IF NOT EXISTS customer_events
 (
     event_id String,
@@ -143,6 +147,7 @@ TTL created_at + toIntervalYear(1);
 
 -- grain: one user of a brand (company_id, brand_id, user_id) and day: the state at the end of feature_date
 -- published: a day's partition is replaced
+-- sharded: user_id
 CREATE TABLE IF NOT EXISTS customer_user_features
 (
     user_feature_id String,
@@ -222,6 +227,7 @@ ORDER BY (segment_id);
 
 -- grain: one user of a brand, assignment day and is_current
 -- published: the rows of a run are added, those of earlier runs deleted
+-- sharded: user_id
 CREATE TABLE IF NOT EXISTS customer_user_segment_assignments
 (
     assignment_id String,
@@ -242,6 +248,7 @@ TTL created_at + toIntervalYear(1);
 
 -- grain: one user of a brand, prediction day and model
 -- published: a run's partition is replaced
+-- sharded: user_id
 CREATE TABLE IF NOT EXISTS customer_churn_predictions
 (
     prediction_id String,
@@ -269,6 +276,7 @@ TTL created_at + toIntervalYear(2);
 
 -- grain: one recommended article for a user of a brand
 -- published: a run's partition is replaced
+-- sharded: user_id
 CREATE TABLE IF NOT EXISTS customer_recommendations
 (
     recommendation_id String,
@@ -297,6 +305,7 @@ TTL created_at + toIntervalMonth(6);
 
 -- grain: one user of a brand, prediction day and model
 -- published: a run's partition is replaced
+-- sharded: user_id
 CREATE TABLE IF NOT EXISTS customer_conversion_predictions
 (
     prediction_id String,

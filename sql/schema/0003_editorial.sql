@@ -58,6 +58,7 @@ ENGINE = ReplacingMergeTree(updated_at)
 ORDER BY (author_id);
 
 -- grain: one event of a reader on an article; user_id is '' for an anonymous reader
+-- sharded: user_id
 CREATE TABLE IF NOT EXISTS editorial_content_events
 (
     event_id String,

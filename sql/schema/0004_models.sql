@@ -106,6 +106,7 @@ ORDER BY (model_id, started_at);
 
 -- grain: one prediction of a run; batch_id is the run, prediction_type the pipeline
 -- published: a run's partition is replaced
+-- sharded: entity_id
 CREATE TABLE IF NOT EXISTS ml_model_predictions
 (
     prediction_id String,

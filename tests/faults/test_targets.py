@@ -295,10 +295,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FittedPublisher
 def replaced_features(client: Client) -> None:
     """Replace the day's features by the rows that the user sees, as `raypipe features` does."""
     table = twins.require_swappable(client, FEATURES)
-    place = swap.Place(table, partitions.states(client, FEATURES), occupied=True)
+    place = swap.Place(client, table, partitions.states(client, FEATURES), occupied=True)
     with swap.scratch(client, "raypipe_twin_features", table) as twin:
         client.run(f"INSERT INTO {twin} SELECT * FROM {FEATURES} WHERE feature_date = '{DAY}'")
-        swap.put(client, place, twin, DAY, lambda: None)
+        swap.put(place, twin, DAY, lambda: None)
 
 
 class TestRowsThatTheUserMayNotSee:

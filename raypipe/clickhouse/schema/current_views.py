@@ -14,6 +14,9 @@ from raypipe.clickhouse.tables import Table, describe, locate, short_name
 from raypipe.errors import ConfigError
 
 PREFIX = "raypipe_current_"
+# The rows of a target on all shards, with a column that names the table of each row.
+STANDING = "raypipe_standing_"
+PLACE = "raypipe_place"
 PREVIOUS = "raypipe_previous_"
 # Its name is older than the rule.
 NAMES = {"ml_model_predictions": "raypipe_current_predictions"}
@@ -30,11 +33,11 @@ MARKS = {
 # One set decides where the committed run of each pipeline and date is read: in the target, or, while a later run is
 # swapped in, in the table that keeps its rows. A query reads the set once, so that it sees one state of the ledger.
 # Without the setting, it may read the set and the tables as of two times, with a commit in between.
-_VIEW = """
+_SQL = """
 CREATE VIEW IF NOT EXISTS {view}
-AS SELECT *
-FROM merge({databases}, {tables})
-WHERE ({place}, {marks}) IN
+AS SELECT {columns}
+FROM {rows}
+WHERE ({place}, {marks}) {member}
     (
         SELECT {shown}, {values}
         FROM
@@ -109,24 +112,62 @@ def current_view(table: Table, home: str = "", database: str = "") -> Declaratio
     Raises:
         ConfigError: the table has no columns that tell the rows of two runs apart.
     """
-    columns = compared(table)
     target = f"{database}.{table.name}" if database else table.name
     databases, place, shown = "currentDatabase()", "_table", f"if(keeper > committed, copy, {literal(table.name)})"
     if database:
         databases = f"REGEXP({literal(f'^({re.escape(home)}|{re.escape(database)})$')})"
         place = f"_database, {place}"
         shown = f"if(keeper > committed, {literal(home)}, {literal(database)}), {shown}"
-    sql = _VIEW.strip().format(
+    return _declared(table, target, _standing(table.name, target, databases), place, shown)
+
+
+def sharded_rows(table: Table) -> Declaration:
+    """Return the view of a shard's rows of a target and its copies, with the table of each row."""
+    view = f"{STANDING}{table.name}"
+    rows = _standing(table.name, table.name, "currentDatabase()")
+    sql = f"CREATE VIEW IF NOT EXISTS {identifier(view)} AS SELECT *, toString(_table) AS {PLACE} FROM {rows}"
+    return _view(view, sql)
+
+
+def sharded_view(table: Table) -> Declaration:
+    """Return the view of a target over all shards: the set is made once, and sent to each of them."""
+    return _declared(
+        table,
+        table.name,
+        identifier(f"{STANDING}{table.name}"),
+        PLACE,
+        f"if(keeper > committed, copy, {literal(table.name)})",
+        columns=f"* EXCEPT ({PLACE})",
+        member="GLOBAL IN",
+    )
+
+
+def _standing(table: str, target: str, databases: str) -> str:
+    """Return the expression that reads a target together with the copies of its committed rows."""
+    tables = literal(f"^({re.escape(table)}|{PREVIOUS}.*_of_{re.escape(flat(target))})$")
+    return f"merge({databases}, {tables})"
+
+
+def _declared(
+    table: Table, target: str, rows: str, place: str, shown: str, *, columns: str = "*", member: str = "IN"
+) -> Declaration:
+    used = compared(table)
+    sql = _SQL.strip().format(
         view=identifier(name(target)),
-        databases=databases,
-        tables=literal(f"^({re.escape(table.name)}|{PREVIOUS}.*_of_{re.escape(flat(target))})$"),
+        columns=columns,
+        rows=rows,
         place=place,
+        member=member,
         shown=shown,
-        marks=", ".join(identifier(column) for column in columns),
-        values=", ".join(MARKS[column] for column in columns),
+        marks=", ".join(identifier(column) for column in used),
+        values=", ".join(MARKS[column] for column in used),
         kept=f"JSONExtractString(previous, {literal(target)})",
     )
-    return Declaration(Table(name(target), "View", "View", (), "", (), {}, None), sql, is_published=False)
+    return _view(name(target), sql)
+
+
+def _view(view: str, sql: str) -> Declaration:
+    return Declaration(Table(view, "View", "View", (), "", (), {}, None), sql, is_published=False)
 
 
 def create_missing(client: Client, target: str, table: Table) -> str:

@@ -31,11 +31,13 @@ class Declaration:
         table: the server's description of it.
         ddl: the statement that creates it where it is missing.
         is_published: whether a run replaces one of its partitions.
+        sharded: the column that decides the shard of a row; '' for a table that is on the first shard alone.
     """
 
     table: Table
     ddl: str
     is_published: bool
+    sharded: str = ""
 
     @property
     def name(self) -> str:
@@ -76,7 +78,7 @@ def declaration(statement: Statement) -> Declaration:
         settings={},
         total_rows=None,
     )
-    return Declaration(table, statement.text, is_published="published" in statement.header)
+    return Declaration(table, statement.text, "published" in statement.header, statement.header.get("sharded", ""))
 
 
 def _columns(text: str) -> tuple[Column, ...]:

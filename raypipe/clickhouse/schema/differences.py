@@ -47,17 +47,24 @@ class Difference:
 
 def compare(actual: Table, expected: Declaration) -> tuple[Difference, ...]:
     """Return every difference between an existing table and its declaration."""
-    parts = (
-        (_view(actual),)
-        if expected.is_view
-        else (_engine(actual, expected), _keys(actual, expected), _columns(actual, expected))
-    )
+    if expected.is_view:
+        parts: tuple[Iterator[Part], ...] = (_view(actual),)
+    elif expected.table.engine == "Distributed":
+        parts = (_distributed(actual, expected),)
+    else:
+        parts = (_engine(actual, expected), _keys(actual, expected), _columns(actual, expected))
     return tuple(Difference(actual.name, *difference) for part in parts for difference in part)
 
 
 def _view(actual: Table) -> Iterator[Part]:
     if actual.engine != "View":
         yield "engine", actual.engine, "View", "problem", "raypipe needs its own view here"
+
+
+def _distributed(actual: Table, expected: Declaration) -> Iterator[Part]:
+    if actual.engine_full != expected.table.engine_full:
+        consequence = "raypipe reads and writes the rows of all shards through it"
+        yield "engine", actual.engine_full, expected.table.engine_full, "problem", consequence
 
 
 def _engine(actual: Table, expected: Declaration) -> Iterator[Part]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Owner
 from raypipe.clickhouse.tables import OWN_KINDS, describe
@@ -64,8 +65,13 @@ def leftovers(client: Client) -> tuple[Leftover, ...]:
     statuses = _statuses(client)
     pattern = f"^raypipe_({'|'.join(OWN_KINDS)})_"
     # On a cluster a lock, or the table of a fit, exists on one node only.
-    topology, bound = client.topology, {"database": client.endpoint.database, "pattern": pattern}
-    rows = client.rows(_TABLES % topology.all_nodes("system.tables"), bound, topology.live_settings)
+    topology = client.topology
+    sql = _TABLES % topology.all_nodes("system.tables")
+    rows = {
+        row[0]: row
+        for node in client.nodes
+        for row in node.rows(sql, {"database": node.endpoint.database, "pattern": pattern}, topology.live_settings)
+    }
     return tuple(
         Leftover(
             table=name,
@@ -75,7 +81,7 @@ def leftovers(client: Client) -> tuple[Leftover, ...]:
             age=timedelta(seconds=seconds) if changed else None,
             owner=Owner.from_json(comment) if name.startswith(f"raypipe_{LOCK}_") else None,
         )
-        for name, comment, seconds, changed in rows
+        for name, comment, seconds, changed in rows.values()
     )
 
 
@@ -84,7 +90,7 @@ def clean(client: Client) -> tuple[str, ...]:
     over = [leftover for leftover in leftovers(client) if leftover.is_over()]
     # Locks last, so that no second run starts while tables of the first exist.
     for leftover in sorted(over, key=lambda leftover: leftover.kind == LOCK):
-        client.run(client.topology.drop(leftover.table))
+        sharding.drop(client, leftover.table)
     return tuple(leftover.table for leftover in over)
 
 

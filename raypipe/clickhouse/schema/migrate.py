@@ -10,6 +10,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.current_views import create_missing, current_views, is_marked
 from raypipe.clickhouse.schema.declarations import Declaration, declared
 from raypipe.clickhouse.schema.differences import Difference, compare
+from raypipe.clickhouse.schema.sharded import databases
 from raypipe.clickhouse.schema.version import require_version
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import Table, describe, describe_all
@@ -41,6 +42,8 @@ class Migration:
 
 def plan(client: Client, declarations: Sequence[Declaration] | None = None) -> Migration:
     """Plan what `migrate` would do on the client's database; changes nothing."""
+    if client.endpoint.sharding:
+        return plan_at(client.endpoint, declarations)
     require_version(client)
     wanted = {declaration.name: declaration for declaration in (schema() if declarations is None else declarations)}
     tables = describe_all(client, names=list(wanted))
@@ -80,6 +83,8 @@ def migrate(
         declarations: the tables and views that are needed, in the order of their creation; None for all.
         targets: other tables that pipelines publish into; those that exist get their views.
     """
+    if client.endpoint.sharding:
+        return migrate_at(client.endpoint, declarations)
     declarations = schema() if declarations is None else declarations
     report = plan(client, declarations)
     for declaration in declarations:
@@ -92,6 +97,9 @@ def migrate(
 
 def plan_at(endpoint: Endpoint, declarations: Sequence[Declaration] | None = None) -> Migration:
     """Plan as `plan` does, also where the endpoint's database does not exist yet."""
+    if endpoint.sharding:
+        wanted = databases(endpoint.sharding, schema() if declarations is None else declarations)
+        return _together([_of_node(place, plan_at(place, tables)) for place, tables in wanted])
     if not database_exists(endpoint):
         missing = schema() if declarations is None else declarations
         return Migration(tuple(declaration.name for declaration in missing), (), ())
@@ -103,6 +111,9 @@ def migrate_at(
     endpoint: Endpoint, declarations: Sequence[Declaration] | None = None, targets: Sequence[str] = ()
 ) -> Migration:
     """Migrate as `migrate` does, after creating the endpoint's database where it is missing."""
+    if endpoint.sharding:
+        wanted = databases(endpoint.sharding, schema() if declarations is None else declarations)
+        return _together([_of_node(place, migrate_at(place, tables)) for place, tables in wanted])
     if not database_exists(endpoint):
         with Client(replace(endpoint, database=SYSTEM)) as client:
             require_version(client)
@@ -120,6 +131,21 @@ def database_exists(endpoint: Endpoint) -> bool:
         )
         counts = [count for (count,) in client.rows(known, {"name": endpoint.database}, settings)]
         return endpoint.database == SYSTEM or (len(counts) == 2 and counts[0] == counts[1])
+
+
+def _of_node(endpoint: Endpoint, report: Migration) -> Migration:
+    """Return the report with the node and the database of each difference."""
+    place = f"{endpoint.url.partition('://')[2]}/{endpoint.database}"
+    differences = (replace(item, table=f"{item.table} at {place}") for item in report.differences)
+    return replace(report, differences=tuple(differences))
+
+
+def _together(reports: Sequence[Migration]) -> Migration:
+    """Return one report: a table is present where no node lacks it."""
+    created = dict.fromkeys(name for report in reports for name in report.created)
+    present = dict.fromkeys(name for report in reports for name in report.present if name not in created)
+    differences = dict.fromkeys(item for report in reports for item in report.differences)
+    return Migration(tuple(created), tuple(present), tuple(differences))
 
 
 @cache
