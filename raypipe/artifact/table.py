@@ -82,7 +82,10 @@ class Table:
 
     def check(self, sha256: str) -> None:
         """Download an artifact, whatever copies this machine has, and verify every byte."""
-        with tempfile.TemporaryDirectory(prefix="raypipe-artifact-") as folder:
+        with (
+            tempfile.TemporaryDirectory(prefix="raypipe-artifact-") as folder,
+            files.file_errors("copied", folder),
+        ):
             self._download(sha256, Path(folder))
             files.load(folder, sha256, copy_of=f"{ADDRESS}/{sha256}")
 

@@ -60,6 +60,19 @@ def artifacts(client: Client) -> set[str]:
     return {row[0] for row in client.rows(f"SELECT DISTINCT artifact_sha256 FROM {TABLE}")}
 
 
+def age(client: Client, sha256: str) -> None:
+    """Make the rows of an artifact two days old."""
+    values = {"sha256": sha256}
+    condition = "artifact_sha256 = {sha256:String}"
+    client.run(
+        "CREATE TABLE aged ENGINE = Memory AS"
+        f" SELECT * REPLACE (written_at - toIntervalDay(2) AS written_at) FROM {TABLE} WHERE {condition}",
+        values,
+    )
+    client.run(f"ALTER TABLE {TABLE} DELETE WHERE {condition}", values, {"mutations_sync": 2})
+    client.run(f"INSERT INTO {TABLE} SELECT * FROM aged")
+
+
 def test_a_fit_that_is_killed_in_its_upload_registers_nothing_and_is_cleaned(place: Endpoint, tmp_path: Path) -> None:
     quick = ("fit", "churn", "--set", "evaluate.bootstrap=50")
     code, _ = raypipe(place, *quick, program=("-c", DYING))
@@ -71,18 +84,9 @@ def test_a_fit_that_is_killed_in_its_upload_registers_nothing_and_is_cleaned(pla
         code, document = raypipe(place, *quick)
         assert code == 0, document
         assert artifacts(client) == {left, document["artifact_sha256"]}
-        _, checked = raypipe(place, "doctor", "--clean")
+        raypipe(place, "doctor", "--clean")
         assert artifacts(client) == {left, document["artifact_sha256"]}, "it may belong to a fit at work"
-        client.run(
-            f"INSERT INTO {TABLE} SELECT * REPLACE (written_at - INTERVAL 2 DAY AS written_at) FROM {TABLE}"
-            " WHERE artifact_sha256 = {left:String}",
-            {"left": left},
-        )
-        client.run(
-            f"ALTER TABLE {TABLE} DELETE WHERE artifact_sha256 = {{left:String}} AND written_at > now() - 86400",
-            {"left": left},
-            {"mutations_sync": 2},
-        )
+        age(client, left)
         _, checked = raypipe(place, "doctor")
         (check,) = [item for item in checked["checks"] if item["name"] == "artifacts"]
         assert (check["status"], check["next_step"]) == ("warning", "raypipe doctor --clean")
