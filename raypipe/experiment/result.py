@@ -10,6 +10,7 @@ from raypipe.registry.ab_tests import DECIDED
 
 # The verdicts on an arm beside the control.
 BETTER, WORSE, NO_CHANGE, UNDECIDED = "better", "worse", "no change worth knowing", "undecided"
+UNKNOWN = Interval(None, None, None)
 # The status of a test whose arms have other sizes than planned.
 REFUSED = "REFUSED"
 
@@ -45,14 +46,14 @@ class Comparison:
     arm_value: float
     control_value: float
     difference: Interval
-    relative: Interval
-    statistic: float | None
-    p_value: float | None
-    adjusted: float | None
-    verdict: str
-    detectable: float | None
-    units_to_go: int | None
-    days_to_go: int | None
+    relative: Interval = UNKNOWN
+    statistic: float | None = None
+    p_value: float | None = None
+    adjusted: float | None = None
+    verdict: str = UNDECIDED
+    detectable: float | None = None
+    units_to_go: int | None = None
+    days_to_go: int | None = None
 
     @property
     def winner(self) -> str:

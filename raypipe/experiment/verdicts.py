@@ -10,7 +10,7 @@ from raypipe.registry.ab_tests import DECIDED, RUNNING
 def judged(comparison: Comparison, adjusted: float, metric: Metric, alpha: float) -> Comparison:
     """Return the comparison with its corrected p-value and its verdict."""
     if comparison.p_value is None:
-        return replace(comparison, verdict=UNDECIDED)
+        return comparison
     verdict = UNDECIDED
     if adjusted < alpha:
         rises = (comparison.difference.value or 0.0) > 0

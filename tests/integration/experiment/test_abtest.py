@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from datetime import date
-from math import sqrt
+from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.config.load_experiment import LoadedExperiment, load_experiment
+from raypipe.experiment import inference
 from raypipe.experiment.abtest import abtest
+from raypipe.experiment.inference import OneLook
 from raypipe.experiment.result import BETTER, NO_CHANGE, REFUSED, UNDECIDED, WORSE, ExperimentResult
 from raypipe.progress import silent
 from raypipe.project import shipped
-from tests.integration.experiment.conftest import ARMS, NOW
+from tests.integration.experiment.conftest import ARMS, MEAN, NOW
 
 Analysed = Callable[..., ExperimentResult]
 
@@ -185,6 +187,22 @@ def test_the_metric_before_the_experiment_is_a_covariate(client: Client, analyse
     )
 
 
+def test_rows_without_an_arm_count_for_units_that_have_one_elsewhere(client: Client, analysed: Analysed) -> None:
+    """As in a log of events: one row says who saw what, others say what happened."""
+    fill(
+        client,
+        "SELECT number % 1000 AS user_id, number < 800 ? (number % 2 ? 'control' : 'treatment') : NULL AS arm,"
+        " toInt64(number >= 1000) AS orders FROM numbers(3000) UNION ALL SELECT NULL, 'control', 7",
+    )
+    result = analysed()
+    assert result.units == 800
+    assert not result.warnings
+    (found,) = result.metrics[0].comparisons
+    assert (found.control_value, found.arm_value, found.p_value) == (2.0, 2.0, None)
+    (most,) = analysed(metrics=[{**MEAN, "per_unit": "max"}]).metrics[0].comparisons
+    assert most.control_value == 1.0
+
+
 def test_a_covariate_that_knows_the_treatment_is_named(client: Client, analysed: Analysed) -> None:
     fill(client, EVENTS.replace("AS views", "+ (arm = 'treatment') AS views"))
     metric = {"name": "orders", "kind": "mean", "value": "orders", "covariate": "views"}
@@ -246,7 +264,11 @@ def test_with_looks_the_interval_is_wider_and_the_days_to_go_are_told(client: Cl
     once = analysed(metrics=[metric], exposure={**DAYS, "until": "2026-01-20"})
     wide, narrow = (result.metrics[0].comparisons[0] for result in (looked, once))
     assert (wide.difference.high or 0) > (narrow.difference.high or 0)
-    assert (wide.days_to_go or 0) > 0
+    error = (narrow.difference.value or 0) / (narrow.statistic or 1)
+    wanted = inference.units_for(0.005 * narrow.control_value, abs(error), 2000, OneLook(), 0.05, 0.8)
+    assert narrow.units_to_go == (wanted or 0) - 2000
+    assert narrow.days_to_go == ceil((narrow.units_to_go or 0) / (2000 / 10))
+    assert (wide.days_to_go or 0) > (narrow.days_to_go or 0)
     assert (looked.status, looked.decision) == (
         "RUNNING",
         f"Go on for about {wide.days_to_go:,} more days: orders is open.",

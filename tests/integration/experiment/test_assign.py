@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,6 +84,27 @@ def test_an_experiment_without_salt_or_units_is_refused(client: Client, experime
         assigned(client, experiment())
     with pytest.raises(DataError, match="no unit to assign"):
         assigned(client, experiment(**SALTED, where="user_id > 10000"))
+
+
+def test_exposed_units_are_analysed_alone_by_the_documented_join(
+    client: Client, experiment: Callable[..., Any], tmp_path: Path
+) -> None:
+    migrate(client)
+    page = (Path(__file__).parents[3] / "docs" / "experiments.md").read_text(encoding="utf-8")
+    (tmp_path / "sql" / "experiments").mkdir(parents=True)
+    (tmp_path / "sql" / "experiments" / "headline.sql").write_text(page.split("```sql\n")[1].split("```")[0])
+    rows = "toString(number % 1000) AS user_id, toDate('2026-01-15') + intDiv(number, 1000) AS visited_at, 1 AS orders"
+    client.run(f"CREATE TABLE headline_visits ENGINE = MergeTree ORDER BY user_id AS SELECT {rows} FROM numbers(30000)")
+    client.run(
+        "CREATE TABLE readers ENGINE = MergeTree ORDER BY user_id AS SELECT DISTINCT user_id FROM headline_visits"
+        " WHERE toUInt32(user_id) < 600"
+    )
+    loaded = experiment(**SALTED, table=None, sql="experiments/headline.sql", population="readers")
+    exposed = assign(client, loaded, source_of(client, loaded, loaded.config.population), NOW, silent)
+    result = abtest(client, loaded, None, NOW, silent, save=False)
+    assert {arm.arm: arm.units for arm in result.arms} == exposed.units  # type: ignore[union-attr]
+    # Visits from 1 February on, the day of the exposure: midnight of that day is before noon.
+    assert result.metrics[0].comparisons[0].control_value == 12  # type: ignore[union-attr]
 
 
 def test_an_experiment_with_a_salt_is_analysed_by_the_arms_that_assign_gives(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from raypipe.config.experiment import Arm, ExperimentConfig, Exposure, Looks, Metric, Models, Period, Policy
 from raypipe.config.load import list_pipelines
 from raypipe.config.load_experiment import LoadedExperiment, list_experiments, load_experiment
 from raypipe.errors import ConfigError, UsageError
@@ -100,3 +102,10 @@ def test_an_experiment_that_does_not_exist_is_named_with_the_nearest(
 @pytest.mark.parametrize("name", list_experiments(shipped() / "configs"))
 def test_the_shipped_experiments_load(name: str) -> None:
     assert load_experiment(name, shipped() / "configs", environ={}).config.description
+
+
+def test_the_page_of_experiments_describes_every_key() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "experiments.md").read_text(encoding="utf-8")
+    sections = (ExperimentConfig, Arm, Exposure, Period, Metric, Looks, Policy, Models)
+    keys = {key for section in sections for key in section.model_fields}
+    assert [key for key in sorted(keys) if not re.search(rf"\b{key}\b", page)] == []

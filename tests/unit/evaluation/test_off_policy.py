@@ -164,8 +164,9 @@ EARNING = (("a", 80, 0.1, 0.8), ("b", 20, 0.3, 0.2))
 
 def test_without_mean_rewards_the_doubly_robust_estimate_is_ips() -> None:
     # One bucket has no other bucket to learn mean rewards from.
-    found = judged(ROWS, {("m", "a"): 0.25, ("m", "b"): 0.75})
-    assert found.robust.value == pytest.approx(found.ips.value)
+    wrong = [shown("a", 80, 8.0, 0.5), shown("b", 20, 6.0, 0.5)]
+    found = judged(wrong, {("m", "a"): 0.25, ("m", "b"): 0.75})
+    assert found.robust.value == pytest.approx(found.ips.value) == pytest.approx(0.13)
 
 
 def test_it_varies_less_than_ips_where_rewards_differ_by_arm() -> None:
