@@ -62,7 +62,7 @@ class Client:
         self.endpoint = endpoint
         self.topology = Topology()
         self._where = str(endpoint)
-        self._patience = retry.Patience(endpoint.cluster is not None)
+        self._patience = retry.Patience(endpoint.wait_seconds if endpoint.cluster else None)
         self._abandoned = Abandoned()
         self._driver = driver.opened(endpoint, settings or {})
         self._shards: tuple[Client, ...] = ()

@@ -231,6 +231,8 @@ def _tidy(client: Client, manifest: Manifest, run: Run, held: Lock) -> None:
     """
     try:
         readers.await_current(client)
+        # Readers of a replica without the commit still need the copies of the earlier run's rows.
+        replication.settle(client, [(runs.LEDGER, "all")])
         for target in manifest.targets:
             if target.current is not None:
                 lock.require(client, held)

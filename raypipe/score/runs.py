@@ -14,6 +14,8 @@ from raypipe.clickhouse.lock_ledger import STEP_BITS
 from raypipe.errors import Busy, DataError, UsageError
 from raypipe.score.manifest import Manifest
 
+LEDGER = "raypipe_runs"
+
 RUNNING = "RUNNING"
 STAGED = "STAGED"
 PUBLISHING = "PUBLISHING"
@@ -143,7 +145,7 @@ def _changed(run: Run, epoch: int, **changes: Any) -> Run:
 
 def _write(client: Client, run: Run) -> None:
     token = content_token(run.run_id, run.version, run.updated_at.isoformat())
-    client.insert_rows("raypipe_runs", [vars(run)], token=token)
+    client.insert_rows(LEDGER, [vars(run)], token=token)
 
 
 def find(client: Client, run_id: str) -> Run:

@@ -145,7 +145,7 @@ def test_only_what_may_be_done_twice_is_sent_again(ask: Callable[..., object], c
     client._driver = driver = Driver()  # type: ignore[assignment]
     client._abandoned = Abandoned()
     client.topology = Topology()
-    client._patience = retry.Patience(ends=False)
+    client._patience = retry.Patience(None)
     with pytest.raises(Transient):
         ask(client, pa.table({"k": [1]}))
     assert driver.calls == calls
@@ -158,7 +158,7 @@ def test_patience_that_ends_sends_each_later_request_once_until_one_is_answered(
         asked.append(True)
         raise Unreachable("nothing answers")
 
-    patience = retry.Patience(ends=True)
+    patience = retry.Patience(wait_seconds=60)
     for count in (retry.ATTEMPTS, retry.ATTEMPTS + 1):
         with pytest.raises(Unreachable):
             patience.repeat(unanswered)

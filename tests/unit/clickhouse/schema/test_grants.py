@@ -8,9 +8,9 @@ from collections.abc import Collection
 import pytest
 
 from raypipe.clickhouse.schema import grants
-from raypipe.clickhouse.tables import OWN_KINDS
 from raypipe.clickhouse.schema.migrate import schema
 from raypipe.clickhouse.statements import load_all
+from raypipe.clickhouse.tables import OWN_KINDS
 from raypipe.config.load import list_pipelines, load_pipeline
 from raypipe.project import shipped
 
