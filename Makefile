@@ -59,7 +59,7 @@ test-versions: $(STAMP) ## run the tests marked `versions` on ClickHouse 25.8, 2
 test-restarts: $(STAMP) ## kill and restart these versions around and during a swap; takes minutes
 	$(BIN)/python -m tests.versions.run --mark restarts
 
-test-cluster: $(STAMP) ## run tests/cluster on the ClickHouse replicas of RAYPIPE_TEST_REPLICAS; at most ten minutes
+test-cluster: $(STAMP) ## run tests/cluster on two shards, and on the replicas of RAYPIPE_TEST_REPLICAS; at most ten minutes
 	timeout --kill-after=30 10m $(BIN)/pytest -m cluster tests/cluster
 
 lint: $(STAMP) ## run ruff, mypy --strict and the import rules

@@ -21,6 +21,8 @@ def lacking(client: Client, loaded: Loaded) -> tuple[Grant, ...]:
         needed = [*grants.of_scoring(database, targets, engines)]
         if node.topology.cluster:
             needed += grants.of_cluster(database)
+        if node.endpoint.sharding:
+            needed += grants.of_shards()
         absent |= dict.fromkeys(grants.missing(node, needed))
     return tuple(absent)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from raypipe.clickhouse import lock, retry, sharding, twins
+from raypipe.clickhouse import lock, readers, retry, sharding, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Owner
 from raypipe.clickhouse.schema.leftovers import clean
@@ -17,6 +17,7 @@ from raypipe.features import snapshots, swap
 from raypipe.score import previous, publish, run, runs
 from raypipe.score.worker import SliceScorer
 from tests.cluster.shards import Night, Shards, night_on, two_shards
+from tests.faults.actors import awaited
 from tests.faults.servers import FEATURES
 from tests.faults.small import DAY
 
@@ -175,15 +176,15 @@ def test_users_of_both_nodes_see_one_whole_run_at_any_time(night: Night) -> None
         except BaseException as error:
             failures.append(error)
 
-    readers = [threading.Thread(target=read, args=(number,)) for number in (0, 1)]
-    for reader in readers:
-        reader.start()
+    users = [threading.Thread(target=read, args=(number,)) for number in (0, 1)]
+    for user in users:
+        user.start()
     try:
         published |= {night.score() for _ in range(3)}
     finally:
         over.set()
-        for reader in readers:
-            reader.join()
+        for user in users:
+            user.join()
     assert not failures
     assert [rows for rows in seen if list(rows.values()) != [USERS]] == []
     assert {run_id for rows in seen for run_id in rows} <= published
@@ -244,3 +245,33 @@ class TestADayOfFeatures:
             self.put(night.client, held, swapping)
         assert not snapshots._is_half_built(night.client, DAY, DAY)
         night.assert_exact(night.score())
+
+
+class TestWaitingForReaders:
+    """A query of a user that has read the ledger and may not have read the shards yet."""
+
+    SLOW = "SELECT count(), sleep(3) FROM raypipe_current_predictions"
+    RUNNING = (
+        "SELECT count() FROM system.processes WHERE is_initial_query AND startsWith(query, 'SELECT count(), sleep')"
+    )
+
+    def after_the_wait(self, night: Night) -> int:
+        """Return how many slow queries run on the other node when the wait is over."""
+        with Client(night.addresses[1]) as user, Client(night.addresses[1]) as watching:
+            reading = threading.Thread(target=lambda: user.rows(self.SLOW))
+            reading.start()
+            try:
+                awaited(lambda: bool(watching.value(self.RUNNING)), "the slow query")
+                readers.await_current(night.client)
+                return int(watching.value(self.RUNNING))
+            finally:
+                reading.join()
+
+    def test_publishing_goes_on_when_the_query_is_over(self, night: Night) -> None:
+        night.score()
+        assert self.after_the_wait(night) == 0
+
+    def test_without_patience_the_query_still_runs(self, night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+        night.score()
+        monkeypatch.setattr(readers, "SETTLING_SECONDS", 0.0)
+        assert self.after_the_wait(night) == 1

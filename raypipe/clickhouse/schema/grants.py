@@ -101,6 +101,12 @@ def of_cluster(database: str) -> Iterator[Grant]:
         yield _grant(["SELECT"], f"system.{system}")
 
 
+def of_shards() -> Iterator[Grant]:
+    """Yield the grants that a cluster of several shards needs besides: reads of all shards."""
+    yield Grant(("REMOTE",), "*.*", "*.*")
+    yield _grant(["SELECT"], "system.clusters")
+
+
 def _of_every_run(database: str, kinds: Iterable[str], engines: Iterable[str]) -> Iterator[Grant]:
     for kind in kinds:
         prefix = f"{database}.raypipe_{kind}_"
