@@ -18,7 +18,7 @@ export RAY_ENABLE_UV_RUN_RUNTIME_ENV ?= 0
 DEMO := RAYPIPE_URL= RAYPIPE_ARTIFACTS= $(BIN)/raypipe
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo sweep test test-unit test-integration test-versions test-restarts lint format faults chaos bench check-deploy lock clean
+.PHONY: help venv demo sweep test test-unit test-integration test-versions test-restarts test-cluster lint format faults chaos bench check-deploy lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ test-versions: $(STAMP) ## run the tests marked `versions` on ClickHouse 25.8, 2
 
 test-restarts: $(STAMP) ## kill and restart these versions around and during a swap; takes minutes
 	$(BIN)/python -m tests.versions.run --mark restarts
+
+test-cluster: $(STAMP) ## run tests/cluster on the ClickHouse replicas of RAYPIPE_TEST_REPLICAS; at most ten minutes
+	timeout --kill-after=30 10m $(BIN)/pytest -m cluster tests/cluster
 
 lint: $(STAMP) ## run ruff, mypy --strict and the import rules
 	$(BIN)/ruff check .

@@ -24,7 +24,8 @@ from raypipe.clickhouse.statements import identifier
 from raypipe.fit import fit
 
 TEST_URL = "RAYPIPE_TEST_URL"
-FAULTS = Path(__file__).parent / "faults"
+# These tests are slow: in the first, only some are part of `make test`.
+SLOW = {Path(__file__).parent / "faults", Path(__file__).parent / "cluster"}
 PUBLISHER_USERS = 10_000
 PUBLISHER_DAYS = 120
 PUBLISHER_SEED = 1
@@ -35,8 +36,8 @@ PUBLISHER_LAST_DATE = date(2026, 1, 31)
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        # Only fault tests need the mark `fast`. `make test` runs `-m fast`.
-        if FAULTS not in item.path.parents:
+        # Only these tests need the mark `fast`. `make test` runs `-m fast`.
+        if SLOW.isdisjoint(item.path.parents):
             item.add_marker(pytest.mark.fast)
         # Of the processes of `make test`, one alone starts a Ray. The other tests of a file share its fixtures.
         needs_ray = isinstance(item, pytest.Function) and "ray_session" in item.fixturenames
