@@ -59,8 +59,8 @@ test-versions: $(STAMP) ## run the tests marked `versions` on ClickHouse 25.8, 2
 test-restarts: $(STAMP) ## kill and restart these versions around and during a swap; takes minutes
 	$(BIN)/python -m tests.versions.run --mark restarts
 
-test-cluster: $(STAMP) ## run tests/cluster on the ClickHouse replicas of RAYPIPE_TEST_REPLICAS; at most ten minutes
-	timeout --kill-after=30 10m $(BIN)/pytest -m cluster tests/cluster
+test-cluster: $(STAMP) ## run tests/cluster on the ClickHouse replicas of RAYPIPE_TEST_REPLICAS, tests/nodes on three Ray nodes; at most ten minutes
+	timeout --kill-after=30 10m $(BIN)/pytest -m cluster tests/cluster tests/nodes
 
 lint: $(STAMP) ## run ruff, mypy --strict and the import rules
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from raypipe.clickhouse.client import Client
-from tests.cluster.nodes import Cluster, cluster, used
+from tests.nodes.jobs import Cluster, cluster, used
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 from tests.faults.actors import LEDGER_INSERT, TITLE, awaited
 from tests.faults.oracle import assert_exact, assert_nothing_left, newest, own_tables
