@@ -105,13 +105,14 @@ class Head(Node):
         before = _alive(self)
         with _started(arguments, self.environment, self.folder) as process:
             node = Node(process, self.folder)
-            awaited(lambda: _alive(self) > before, "another node")
+            awaited(lambda: _alive(self) - before, "another node")
             yield node
 
 
-def _alive(head: Head) -> int:
-    nodes = head.asked("/nodes?view=summary")["data"]["summary"]
-    return sum(node["raylet"].get("state") == "ALIVE" for node in nodes)
+def _alive(head: Head) -> set[str]:
+    """Return the ids of the nodes that the head considers alive; a dead node is noticed after seconds."""
+    nodes = [node["raylet"] for node in head.asked("/nodes?view=summary")["data"]["summary"]]
+    return {node["nodeId"] for node in nodes if node.get("state") == "ALIVE"}
 
 
 @contextmanager

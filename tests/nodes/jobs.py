@@ -18,8 +18,8 @@ from tests.conftest import FittedPublisher
 from tests.faults.actors import TITLE, Command, awaited
 from tests.faults.proxy import Proxy, proxied
 
-# Some ten slices, with several reads each.
-SMALL = ("score.slice_rows=500", "score.explain.rows=20", "evaluate.bootstrap=50")
+# Some twenty slices.
+SMALL = ("score.slice_rows=500",)
 PATIENCE = 400
 
 

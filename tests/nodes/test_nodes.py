@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 
 from raypipe.clickhouse.client import Client
-from tests.nodes.jobs import Cluster, cluster, used
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 from tests.faults.actors import LEDGER_INSERT, TITLE, awaited
 from tests.faults.oracle import assert_exact, assert_nothing_left, newest, own_tables
 from tests.faults.proxy import Rule
 from tests.faults.test_crashes import finished
+from tests.nodes.jobs import Cluster, cluster, used
 
 pytestmark = pytest.mark.cluster
 
 DAY = PUBLISHER_LAST_DATE
 EARLIER = PUBLISHER_LAST_DATE - timedelta(days=60)
+FAST = ("evaluate.bootstrap=50",)
 # Ray's names of the processes that fit, read and write.
 TRAINS, READS, TRIES = "ray::RayTrainWorker", "ray::ReadClickHouse", "ray::ImplicitFunc"
 PROGRAM = """
@@ -63,7 +64,7 @@ def reader(fitted_publisher: FittedPublisher) -> Iterator[Client]:
 def test_a_whole_night_is_submitted_scored_on_every_node_and_right(
     three: Cluster, reader: Client, tmp_path: Path
 ) -> None:
-    night = three.raypipe("nightly", "--date", DAY.isoformat(), "--json")
+    night = three.raypipe("nightly", "--date", DAY.isoformat(), "--json", overrides=FAST)
     with three.nodes(3) as nodes, three.submitted(tmp_path / "log", night) as command:
         assert used(command, nodes) == {0, 1, 2}
         assert command.process.returncode == 0, command.said
@@ -75,7 +76,7 @@ def test_a_whole_night_is_submitted_scored_on_every_node_and_right(
 
 
 def test_rays_own_tool_runs_the_night_again(three: Cluster, reader: Client, tmp_path: Path) -> None:
-    night = three.ray("nightly", "--date", DAY.isoformat(), "--json")
+    night = three.ray("nightly", "--date", DAY.isoformat(), "--json", overrides=FAST)
     with three.nodes(3) as nodes, three.submitted(tmp_path / "log", night) as command:
         assert used(command, nodes) == {0, 1, 2}
         assert command.process.returncode == 0, command.said
@@ -117,7 +118,7 @@ def test_a_node_that_joins_while_a_run_scores_gets_an_actor(three: Cluster, read
 @pytest.mark.parametrize("lost", [TRAINS, READS])
 def test_a_fit_that_loses_a_node_begins_again(three: Cluster, reader: Client, tmp_path: Path, lost: str) -> None:
     rule = three.proxy.add(Rule(TRAINING_READ, "hold", skip=1, once=False))
-    fit = three.raypipe("fit", "churn", "--json", overrides=("model.workers=1",))
+    fit = three.raypipe("fit", "churn", "--json", overrides=(*FAST, "model.workers=1"))
     with three.nodes(3) as nodes, three.submitted(tmp_path / "log", fit) as command:
         command.until(rule)
         awaited(lambda: any(node.workers(lost) for node in nodes[1:]), f"{lost} on another node than the command's")
@@ -137,7 +138,7 @@ def test_a_sweep_that_loses_a_node_tries_its_values_again(three: Cluster, reader
         "--trials",
         "6",
         "--json",
-        overrides=("sweep.space=", f"sweep.space={space}", "model.rounds=60", "sweep.grace_rounds=10"),
+        overrides=(*FAST, "sweep.space=", f"sweep.space={space}", "model.rounds=60", "sweep.grace_rounds=10"),
     )
     with three.nodes(3) as nodes, three.submitted(tmp_path / "log", sweep) as command:
         awaited(
