@@ -37,9 +37,9 @@ class Cluster:
 
     @contextmanager
     def nodes(self, count: int) -> Iterator[list[Node]]:
-        """Join nodes of one CPU each, and yield all nodes, the head first."""
+        """Join nodes of one CPU each to the head, which runs jobs and no actors."""
         with ExitStack() as stack:
-            yield [self.head, *(stack.enter_context(self.head.joined(cpus=1)) for _ in range(count - 1))]
+            yield [stack.enter_context(self.head.joined(cpus=1)) for _ in range(count)]
 
     def raypipe(self, *arguments: str, overrides: tuple[str, ...] = ()) -> list[str]:
         """Return `raypipe submit` of a command."""
@@ -86,7 +86,7 @@ def _command(arguments: tuple[str, ...], overrides: tuple[str, ...]) -> list[str
 
 @contextmanager
 def cluster(publisher: FittedPublisher, folder: Path) -> Iterator[Cluster]:
-    """Start a head of one CPU whose jobs use the publisher's ClickHouse."""
+    """Start a head without CPUs, whose jobs use the publisher's ClickHouse."""
     for name in ("configs", "sql"):
         shutil.copytree(shipped() / name, folder / name)
     user, database = publisher.endpoint.user, publisher.endpoint.database
@@ -96,7 +96,7 @@ def cluster(publisher: FittedPublisher, folder: Path) -> Iterator[Cluster]:
             "RAYPIPE_PASSWORD": publisher.endpoint.password(),
             "RAYPIPE_ARTIFACTS": str(publisher.artifacts),
         }
-        with clusters.head(cpus=1, **settings) as head:
+        with clusters.head(cpus=0, **settings) as head:
             yield Cluster(head, proxy, folder)
 
 
