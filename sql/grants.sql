@@ -18,12 +18,14 @@ GRANT SELECT ON system.mutations TO raypipe_reader;
 GRANT SELECT ON system.disks TO raypipe_reader;
 GRANT SELECT ON system.merge_tree_settings TO raypipe_reader;
 
--- Fitting: registers models, with a scratch table for the rows of a fit.
+-- Fitting: registers models and stores their artifacts, with a scratch table for the rows of a fit. ALTER DELETE serves
+-- `raypipe models prune` and `raypipe doctor --clean`.
 CREATE ROLE IF NOT EXISTS raypipe_trainer;
 GRANT INSERT ON publisher.ml_model_registry TO raypipe_trainer;
 GRANT INSERT ON publisher.ml_model_features TO raypipe_trainer;
 GRANT INSERT ON publisher.ml_model_training_runs TO raypipe_trainer;
 GRANT INSERT ON publisher.raypipe_aliases TO raypipe_trainer;
+GRANT INSERT, ALTER DELETE ON publisher.raypipe_artifacts TO raypipe_trainer;
 GRANT INSERT, CREATE TABLE, DROP TABLE ON publisher.raypipe_training_* TO raypipe_trainer;
 GRANT TABLE ENGINE ON MergeTree TO raypipe_trainer;
 

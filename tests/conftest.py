@@ -21,6 +21,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.embedded import open_embedded
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier
+from raypipe.config.shared import CLICKHOUSE
 from raypipe.fit import fit
 
 TEST_URL = "RAYPIPE_TEST_URL"
@@ -45,12 +46,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_connection_from_outside() -> Iterator[None]:
+def _nothing_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     # A developer's own RAYPIPE_URL must never become the database that a test writes to.
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAYPIPE_URL", raising=False)
         if TEST_URL not in os.environ:
             patch.delenv("RAYPIPE_PASSWORD", raising=False)
+        # Nor may copies of a developer's artifacts be found, or make room for those of a test.
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
 
 
@@ -124,6 +127,9 @@ def ray_session(endpoint: Endpoint) -> Iterator[None]:
 class FittedPublisher:
     """A database with the synthetic publisher and a fitted churn champion.
 
+    Attributes:
+        artifacts: the place of the models: a folder, or `clickhouse`.
+
     Tests may score and publish here and look only at their own runs. The features have tiny granules, so
     a few thousand users make a dozen slices.
     """
@@ -154,16 +160,14 @@ class FittedPublisher:
 
 
 @pytest.fixture(scope="session")
-def fitted_publisher(
-    endpoint: Endpoint, ray_session: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[FittedPublisher]:
-    """Fit the synthetic publisher with 10,000 users in raypipe's own tables, once per session."""
+def fitted_publisher(endpoint: Endpoint, ray_session: None) -> Iterator[FittedPublisher]:
+    """Fit the synthetic publisher with 10,000 users in raypipe's own tables, models included, once per session."""
     from raypipe.clickhouse.schema.migrate import migrate
 
     with _fresh_database(endpoint) as filled:
         with Client(filled) as connected:
             migrate(connected)
-        yield fit_publisher(filled, tmp_path_factory.mktemp("artifacts"))
+        yield fit_publisher(filled, Path(CLICKHOUSE))
 
 
 def fit_publisher(filled: Endpoint, artifacts: Path) -> FittedPublisher:

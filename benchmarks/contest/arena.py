@@ -88,7 +88,7 @@ class Arena:
         loaded = self.loaded()
         population = prepare.population(client, loaded, SCORED)
         model = models.find(client, PIPELINE, "latest")
-        package = load_package(model.artifact_uri, model.artifact_sha256)
+        package = load_package(model.artifact_uri, model.artifact_sha256, client)
         return prepare.manifest(client, loaded, model, package, population, write=False), package
 
     def clear(self) -> None:

@@ -16,7 +16,7 @@ from raypipe.ads import ab_tests, bandit, events, monitoring, registration, scor
 from raypipe.ads.ab_tests import PolicyRun
 from raypipe.ads.events import AdEvents, AdWindow
 from raypipe.ads.fit import FittedPolicy, PolicySpec
-from raypipe.artifact import files
+from raypipe.artifact import stores
 from raypipe.artifact.contract import KEY_HASH, key_hash
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
@@ -227,9 +227,8 @@ def _publish(
     take_over: bool,
 ) -> PublishedPolicy:
     """Score with the stored artifact, and publish like every other pipeline."""
-    policy = bandit.from_files(
-        files.load(version.artifact_uri, version.artifact_sha256, pipeline=version.pipeline, version=version.version)
-    )
+    store = stores.at(version.artifact_uri, client)
+    policy = bandit.from_files(store.open(version.artifact_sha256, pipeline=version.pipeline, version=version.version))
     run = PolicyRun(manifest.run_id, manifest.run_at, manifest.pipeline, version.model_id, version.version, window)
     drift = monitoring.share_drift(ad_events)
     alert = loaded.config.monitor.psi_alert

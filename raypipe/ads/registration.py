@@ -13,7 +13,7 @@ import numpy as np
 from raypipe.ads import bandit
 from raypipe.ads.events import TEST, AdEvents
 from raypipe.ads.fit import FittedPolicy, PolicySpec, fit_policy
-from raypipe.artifact import files
+from raypipe.artifact import files, stores
 from raypipe.artifact.files import Artifact
 from raypipe.clickhouse.client import Client
 from raypipe.fit import registration
@@ -41,7 +41,7 @@ def version(client: Client, spec: PolicySpec, events: AdEvents, root: str) -> tu
     with nullcontext() if known else registration.recorded(client, attempt):
         fitted = fit_policy(events, spec)
         evaluation = json.dumps(fitted.evaluation, indent=1, sort_keys=True).encode()
-        artifact = files.save(root, {**fitted.policy.files(), "evaluation.json": evaluation})
+        artifact = stores.at(root, client).put({**fitted.policy.files(), "evaluation.json": evaluation})
         if known is None:
             known = _register(client, spec, attempt, fitted, artifact, events, environment)
     return known, fitted

@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -46,6 +47,22 @@ class Artifact:
     sha256: str
 
 
+@dataclass(frozen=True)
+class Stored:
+    """An artifact as its store lists it, or the remains of an interrupted save.
+
+    Attributes:
+        name: the hash; in a folder a dot and random digits after an interrupted save.
+        bytes: the size of its files.
+        written_at: the time of its newest part, UTC; None where the store does not tell.
+    """
+
+    uri: str
+    name: str
+    bytes: int
+    written_at: datetime | None
+
+
 def save(root: str, files: Mapping[str, bytes]) -> Artifact:
     """Store files as one artifact; saving the same files again changes nothing.
 
@@ -56,10 +73,7 @@ def save(root: str, files: Mapping[str, bytes]) -> Artifact:
         ModelError: a file could run code when loaded, has a name that is not plain, or cannot be written.
         ConfigError: there is no file system for the root.
     """
-    for name, content in files.items():
-        _refuse_code(name, content)
-    manifest = _manifest(files)
-    sha256 = hashlib.sha256(manifest).hexdigest()
+    manifest, sha256 = sealed(files)
     system, path = file_system(root)
     folder = posixpath.join(path, sha256[:2], sha256)
     artifact = Artifact(str(system.unstrip_protocol(folder)) if "://" in root else folder, sha256)
@@ -76,7 +90,9 @@ def save(root: str, files: Mapping[str, bytes]) -> Artifact:
     return artifact
 
 
-def load(root_or_uri: str, sha256: str, *, pipeline: str = "", version: str = "") -> dict[str, bytes]:
+def load(
+    root_or_uri: str, sha256: str, *, pipeline: str = "", version: str = "", copy_of: str = ""
+) -> dict[str, bytes]:
     """Return the files of an artifact after verifying every byte.
 
     Args:
@@ -84,43 +100,66 @@ def load(root_or_uri: str, sha256: str, *, pipeline: str = "", version: str = ""
         sha256: its hash, from the registry.
         pipeline: the pipeline of the model, for errors.
         version: the model version, for errors.
+        copy_of: the address that errors name instead of the folder, where the folder is a copy.
 
     Raises:
         ModelError: the artifact is missing, cannot be read, has another format, holds changed bytes, a file that its
             manifest does not list, or a file that could run code.
         ConfigError: there is no file system for the path.
     """
-    if not _SHA256.match(sha256):
-        raise ModelError("This is not the hash of an artifact", found=repr(sha256), allowed="64 hexadecimal digits")
+    require_hash(sha256)
     system, path = file_system(root_or_uri)
-    folder = path.rstrip("/") if path.rstrip("/").endswith(sha256) else posixpath.join(path, sha256[:2], sha256)
+    is_own = copy_of or path.rstrip("/").endswith(sha256)
+    folder = path.rstrip("/") if is_own else posixpath.join(path, sha256[:2], sha256)
+    address = copy_of or folder
     with _file_errors("read", folder):
-        files, document = _verified(system, folder, sha256)
+        files, document = _verified(system, folder, address, sha256)
     if document.get("format") != FORMAT:
-        raise _another_format(document, files, folder, pipeline, version)
+        raise _another_format(document, files, address, pipeline, version)
     return files
 
 
-def _verified(system: Any, folder: str, sha256: str) -> tuple[dict[str, bytes], Mapping[str, Any]]:
+def sealed(files: Mapping[str, bytes]) -> tuple[bytes, str]:
+    """Return the manifest of an artifact's files, and its hash.
+
+    Raises:
+        ModelError: a file could run code when loaded, or has a name that is not plain.
+    """
+    for name, content in files.items():
+        _refuse_code(name, content)
+    listed = {
+        name: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)} for name, content in files.items()
+    }
+    manifest = json.dumps({"files": listed, "format": FORMAT}, sort_keys=True, separators=(",", ":")).encode()
+    return manifest, hashlib.sha256(manifest).hexdigest()
+
+
+def require_hash(sha256: str) -> None:
+    """Refuse a text that is not the hash of an artifact, before it becomes a path."""
+    if not _SHA256.match(sha256):
+        raise ModelError("This is not the hash of an artifact", found=repr(sha256), allowed="64 hexadecimal digits")
+
+
+def _verified(system: Any, folder: str, address: str, sha256: str) -> tuple[dict[str, bytes], Mapping[str, Any]]:
     """Return an artifact's files and its manifest, every byte verified."""
     try:
         manifest = system.cat_file(posixpath.join(folder, MANIFEST))
     except FileNotFoundError as error:
         raise ModelError(
             f"The artifact {sha256[:12]} is not there",
-            found=f"no {MANIFEST} in {folder}",
+            found=f"no {MANIFEST} in {address}",
             next_step="check `artifacts` in the config, which every node must reach, or fit a new version",
         ) from error
-    _require(f"{folder}/{MANIFEST}", manifest, sha256)
+    _require(f"{address}/{MANIFEST}", manifest, sha256)
     document = json.loads(manifest)
     listed: dict[str, dict[str, Any]] = document["files"]
     for name in listed:
         # A name is checked before it becomes a path, which must not lead out of the folder.
-        _refuse_name(name)
-    _refuse_strangers(system, folder, set(listed))
-    files = {name: _read(system, posixpath.join(folder, name)) for name in listed}
+        refuse_name(name)
+    _refuse_strangers(system, folder, address, set(listed))
+    files = {name: _read(system, folder, address, name) for name in listed}
     for name, content in files.items():
-        _require(f"{folder}/{name}", content, listed[name]["sha256"])
+        _require(f"{address}/{name}", content, listed[name]["sha256"])
         _refuse_code(name, content)
     return files, document
 
@@ -156,13 +195,6 @@ def file_system(uri: str) -> tuple[Any, str]:
     return system, path
 
 
-def _manifest(files: Mapping[str, bytes]) -> bytes:
-    listed = {
-        name: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)} for name, content in files.items()
-    }
-    return json.dumps({"files": listed, "format": FORMAT}, sort_keys=True, separators=(",", ":")).encode()
-
-
 def _write_local(folder: str, files: Mapping[str, bytes]) -> None:
     """Write a folder whole or not at all: under another name first, then renamed."""
     parent = os.path.dirname(folder)
@@ -189,12 +221,14 @@ def _rename(unfinished: str, folder: str) -> None:
             raise
 
 
-def _read(system: Any, path: str) -> bytes:
+def _read(system: Any, folder: str, address: str, name: str) -> bytes:
     try:
-        content: bytes = system.cat_file(path)
+        content: bytes = system.cat_file(posixpath.join(folder, name))
     except FileNotFoundError as error:
         raise ModelError(
-            "A file of the artifact is missing", found=path, next_step="restore the file, or fit a new version"
+            "A file of the artifact is missing",
+            found=f"no {address}/{name}",
+            next_step="restore the file, or fit a new version",
         ) from error
     return content
 
@@ -204,13 +238,13 @@ def _require(path: str, content: bytes, sha256: str) -> None:
     if actual != sha256:
         raise ModelError(
             f"A file of the artifact was changed: {path}",
-            found=f"sha256 {actual}",
+            found=f"sha256 {actual} ({len(content)} bytes)",
             allowed=f"sha256 {sha256}",
             next_step="restore the file, or fit a new version",
         )
 
 
-def _refuse_strangers(system: Any, folder: str, listed: set[str]) -> None:
+def _refuse_strangers(system: Any, folder: str, address: str, listed: set[str]) -> None:
     present = {PurePosixPath(path).name for path in system.ls(folder, detail=False)}
     strangers = sorted(present - listed - {MANIFEST})
     if strangers:
@@ -218,11 +252,12 @@ def _refuse_strangers(system: Any, folder: str, listed: set[str]) -> None:
             "The artifact holds a file that its manifest does not list",
             found=", ".join(strangers),
             allowed=", ".join(sorted(listed)),
-            next_step=f"remove the file from {folder}",
+            next_step=f"remove the file from {address}",
         )
 
 
-def _refuse_name(name: str) -> None:
+def refuse_name(name: str) -> None:
+    """Refuse a name that is not plain, before it becomes a path."""
     if not _NAME.match(name) or name == MANIFEST:
         raise ModelError(
             "A file of an artifact must have a plain name",
@@ -233,7 +268,7 @@ def _refuse_name(name: str) -> None:
 
 
 def _refuse_code(name: str, content: bytes) -> None:
-    _refuse_name(name)
+    refuse_name(name)
     if PurePosixPath(name).suffix.lower() in CODE_SUFFIXES or _PICKLE.match(content):
         raise ModelError(
             f"{name} is a pickle, which runs code when it is loaded",
@@ -244,7 +279,7 @@ def _refuse_code(name: str, content: bytes) -> None:
 
 
 def _another_format(
-    manifest: Mapping[str, Any], files: Mapping[str, bytes], folder: str, pipeline: str, version: str
+    manifest: Mapping[str, Any], files: Mapping[str, bytes], address: str, pipeline: str, version: str
 ) -> OutdatedArtifact:
     """Name the version, its artifact and its model class, and the command that fits the version again."""
     family = json.loads(files["decision.json"]).get("family") if "decision.json" in files else None
@@ -252,7 +287,7 @@ def _another_format(
     subject = f"The artifact of {pipeline} {version}" if version else "The artifact"
     return OutdatedArtifact(
         f"{subject} was written by another version of raypipe",
-        found=f"format {manifest.get('format', 1)}{model_class}, in {folder}",
+        found=f"format {manifest.get('format', 1)}{model_class}, in {address}",
         allowed=f"format {FORMAT}",
         next_step=f"fit a new version with `raypipe fit {pipeline or 'PIPELINE'}`",
     )

@@ -1,4 +1,4 @@
-"""List, measure and remove the folders of all artifacts under a root, on any fsspec path.
+"""List and remove the folders of all artifacts under a root, on any fsspec path.
 
 Only folders with the layout of an artifact are looked at: ROOT/ab/abcdef…/ and the unfinished ROOT/ab/.0123…/.
 """
@@ -9,12 +9,11 @@ import re
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from raypipe.artifact.files import MANIFEST, file_system, is_local
+from raypipe.artifact.files import MANIFEST, Stored, file_system, is_local
 from raypipe.errors import ModelError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
@@ -23,22 +22,7 @@ _UNFINISHED = re.compile(r"\.[0-9a-f]{32}\Z")
 _WRITTEN = ("mtime", "LastModified", "last_modified", "updated", "created")
 
 
-@dataclass(frozen=True)
-class ArtifactFolder:
-    """The folder of an artifact, or the remains of an interrupted save.
-
-    Attributes:
-        name: the hash, or a dot and random digits after an interrupted save.
-        written_at: the time of its newest file, UTC; None where the file system does not tell.
-    """
-
-    uri: str
-    name: str
-    bytes: int
-    written_at: datetime | None
-
-
-def artifact_folders(root: str) -> list[ArtifactFolder]:
+def artifact_folders(root: str) -> list[Stored]:
     """List the artifacts under a root, with the remains of interrupted saves."""
     system, path = file_system(root)
     if not system.exists(path):
@@ -54,12 +38,6 @@ def artifact_folders(root: str) -> list[ArtifactFolder]:
         _described(str(system.unstrip_protocol(folder)) if prefixed else folder, infos)
         for folder, infos in sorted(folders.items())
     ]
-
-
-def size(uri: str) -> int:
-    """Return the bytes of an artifact's folder, or 0 where there is no such folder."""
-    system, path = file_system(uri)
-    return int(system.du(path)) if system.exists(path) else 0
 
 
 def remove(uri: str) -> bool:
@@ -100,11 +78,11 @@ def _is_artifact(folder: str) -> bool:
     return bool(_UNFINISHED.match(path.name) and re.match(r"[0-9a-f]{2}\Z", shelf))
 
 
-def _described(uri: str, infos: Sequence[Mapping[str, Any]]) -> ArtifactFolder:
+def _described(uri: str, infos: Sequence[Mapping[str, Any]]) -> Stored:
     times = [_written(info) for info in infos]
     known = [time for time in times if time is not None]
     size = sum(int(info.get("size") or 0) for info in infos)
-    return ArtifactFolder(uri, PurePosixPath(uri).name, size, max(known) if len(known) == len(times) else None)
+    return Stored(uri, PurePosixPath(uri).name, size, max(known) if len(known) == len(times) else None)
 
 
 def _written(info: Mapping[str, Any]) -> datetime | None:

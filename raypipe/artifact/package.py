@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from raypipe.artifact import files, golden
+from raypipe.artifact import golden, stores
 from raypipe.artifact.bins import Bins
 from raypipe.artifact.contract import Contract, Matrix
 from raypipe.artifact.imports import without
+from raypipe.clickhouse.client import Client
 from raypipe.errors import ModelError
 from raypipe.models.model import CompilableModel, Model, Rows, WideModel, answer
 from raypipe.models.protocol import load_family
@@ -76,18 +77,22 @@ def pack(package: Package, golden_rows: Matrix | Rows, evaluation: Mapping[str, 
     }
 
 
-def load_card(uri: str, sha256: str, *, pipeline: str = "", version: str = "") -> Card:
+def load_card(uri: str, sha256: str, client: Client | None, *, pipeline: str = "", version: str = "") -> Card:
     """Load the card of an artifact without its model, whose library takes a second to import.
+
+    Args:
+        client: the ClickHouse with the registry; None where the artifact is known to be in a folder.
 
     Raises:
         ModelError: a byte differs, a file is missing, or the artifact has another format.
     """
-    return _card(files.load(uri, sha256, pipeline=pipeline, version=version))
+    return _card(stores.at(uri, client).open(sha256, pipeline=pipeline, version=version))
 
 
 def load_package(
     uri: str,
     sha256: str,
+    client: Client | None,
     *,
     pipeline: str = "",
     version: str = "",
@@ -97,6 +102,7 @@ def load_package(
     """Load a model after verifying every byte and scoring its golden rows again.
 
     Args:
+        client: the ClickHouse with the registry; None where the artifact is known to be in a folder.
         only_scores: leave out the modules that the family needs for fitting alone.
         compiled: predict by compiled code if the model allows it.
 
@@ -105,7 +111,7 @@ def load_package(
         ModelError: a byte differs, a file is missing, the artifact has another format, or this machine scores the
             golden rows differently.
     """
-    verified = files.load(uri, sha256, pipeline=pipeline, version=version)
+    verified = stores.at(uri, client).open(sha256, pipeline=pipeline, version=version)
     return unpack(verified, only_scores=only_scores, compiled=compiled)
 
 

@@ -36,4 +36,4 @@ def _load_pyfunc(path: str) -> Scorer:
     names = [folder.name for folder in folders.artifact_folders(path)]
     if len(names) != 1:
         raise ModelError("The folder holds no exported version", found=f"{len(names)} artifacts in {path}", allowed="1")
-    return Scorer(load_package(path, names[0]))
+    return Scorer(load_package(path, names[0], None))

@@ -42,7 +42,9 @@ def prune(
         pruned = pruning.prune(endpoint, artifacts, pipelines, keep, orphans=orphans, dry_run=dry_run)
     document = {
         "versions": [{"pipeline": version.pipeline, "model_version": version.version} for version in pruned.versions],
-        "removed": [vars(artifact) for artifact in pruned.removed],
+        "removed": [
+            {"artifact_sha256": stored.name, "uri": stored.uri, "bytes": stored.bytes} for stored in pruned.removed
+        ],
         "orphans": [vars(orphan) for orphan in pruned.orphans],
         "orphans_removed": orphans and not dry_run,
         "skipped": pruned.skipped,
@@ -56,7 +58,7 @@ def _print(pruned: Pruned, orphans: bool, dry_run: bool) -> None:
     rows: list[tuple[object, ...]] = [
         ("version", f"{version.pipeline} {version.version}", "") for version in pruned.versions
     ]
-    rows += [("artifact", artifact.artifact_sha256[:12], artifact.bytes) for artifact in pruned.removed]
+    rows += [("artifact", stored.name[:12], stored.bytes) for stored in pruned.removed]
     rows += [("orphan" if orphans else "orphan, stays", orphan.uri, orphan.bytes) for orphan in pruned.orphans]
     output.table(("kind", "name", "bytes"), rows)
     for pipeline in pruned.skipped:

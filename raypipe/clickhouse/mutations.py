@@ -24,23 +24,37 @@ def delete(client: Client, table: str, condition: str, parameters: Parameters | 
     Raises:
         ServerError: the server cannot delete the rows, or no part is done within the connection's timeout.
     """
-    # Others may delete from the table at the same time; the constant finds this deletion again.
-    tag = f"raypipe-{uuid.uuid4().hex}"
-    tagged = f"({condition}) AND {literal(tag)} != ''"
+    tag, tagged = _tagged(condition)
+    sql, settings = client.topology.delete(table, tagged)
     try:
-        sql, settings = client.topology.delete(table, tagged)
         client.run(sql, parameters, settings)
     except ServerError as error:
         if error.code != SUPPORT_IS_DISABLED:
             raise
-        sql, settings = client.topology.rewrite(table, tagged)
-        client.run(sql, parameters, settings)
-    if not client.topology.cluster:
-        _await(client, table, f"table = {literal(table.rpartition('.')[2])} AND position(command, {literal(tag)}) > 0")
+        rewrite(client, table, condition, parameters)
+    else:
+        _await(client, table, tag)
 
 
-def _await(client: Client, table: str, own: str) -> None:
+def rewrite(client: Client, table: str, condition: str, parameters: Parameters | None = None) -> None:
+    """Delete the rows of a condition as `delete` does, and return when their space is free, too."""
+    tag, tagged = _tagged(condition)
+    sql, settings = client.topology.rewrite(table, tagged)
+    client.run(sql, parameters, settings)
+    _await(client, table, tag)
+
+
+def _tagged(condition: str) -> tuple[str, str]:
+    """Return a tag and the condition with it: others may delete from the table at the same time."""
+    tag = f"raypipe-{uuid.uuid4().hex}"
+    return tag, f"({condition}) AND {literal(tag)} != ''"
+
+
+def _await(client: Client, table: str, tag: str) -> None:
     """Wait for a mutation. A server forgets finished mutations, so one that is not listed is done."""
+    if client.topology.cluster:
+        return
+    own = f"table = {literal(table.rpartition('.')[2])} AND position(command, {literal(tag)}) > 0"
     pause, before, since = FIRST_PAUSE_SECONDS, -1, time.monotonic()
     sql = f"SELECT parts_to_do, latest_fail_reason FROM system.mutations WHERE {own} AND NOT is_done"
     while rows := client.rows(sql):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from raypipe.artifact import files
+from raypipe.artifact import stores
 from raypipe.artifact.contract import Contract
 from raypipe.clickhouse.client import Client
 from raypipe.compare.comparison import Compared, Comparison, Interval, clear_gains, ranked
@@ -123,7 +123,7 @@ def _model(
     try:
         with registration.recorded(client, attempt):
             fitted = fit_candidate(client, recipe, contract, table, rows, rivals, held_back, begun, progress)
-            artifact = files.save(root, fitted.files)
+            artifact = stores.at(root, client).put(fitted.files)
             description = f"{name}, a baseline of {of}"
             version = registration.complete(client, attempt, recipe, fitted, artifact, description=description)
     except Exception as error:

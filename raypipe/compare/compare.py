@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from raypipe.artifact import stores
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster import runtime
@@ -50,6 +51,7 @@ def compare(
     settings, config = _settings(loaded), loaded.config
     horizon = config.label.horizon_days if config.label else None
     with Client(endpoint) as client:
+        stores.at(config.artifacts, client).require()
         champion = _champion(client, settings.of)
         last = _last_day(champion.fit if champion else None, horizon, as_of)
         recipes = _recipes(client, loaded, settings, last)

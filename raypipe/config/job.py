@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from raypipe.config.shared import SharedConfig
+from raypipe.config.shared import CLICKHOUSE, SharedConfig
 from raypipe.errors import UsageError
 
 # Ray sets it for the command of a job.
@@ -27,11 +27,11 @@ def refuse_vanishing_folders(config: SharedConfig, environ: Mapping[str, str]) -
             allowed="an http(s):// URL that every node reaches; on a cluster of one machine also chdb:/ABSOLUTE/PATH",
             next_step="set RAYPIPE_URL in the environment of the cluster's nodes, or submit with --env RAYPIPE_URL",
         )
-    if "://" not in config.artifacts and _vanishes(config.artifacts):
+    if config.artifacts != CLICKHOUSE and "://" not in config.artifacts and _vanishes(config.artifacts):
         raise UsageError(
             "The models would vanish with the job's working directory",
             found=f"artifacts = {config.artifacts}",
-            allowed="an object store such as s3://bucket/raypipe, or the absolute path of a folder on every node",
+            allowed="clickhouse, an object store such as s3://bucket/raypipe, or an absolute path on every node",
             next_step="set RAYPIPE_ARTIFACTS in the environment of the cluster's nodes, or submit with"
             " --env RAYPIPE_ARTIFACTS",
         )

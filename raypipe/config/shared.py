@@ -19,6 +19,9 @@ def _known_zone(name: str) -> str:
     return name
 
 
+# The place of models that is the table raypipe_artifacts.
+CLICKHOUSE = "clickhouse"
+
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
 
 
@@ -145,7 +148,9 @@ class SharedConfig(Section):
     connection: Connection = Field(default=Connection(), description="The address of ClickHouse.")
     timezone: TimeZone = Field(default="UTC", description="The time zone in which days begin and end, an IANA name.")
     artifacts: SafeUrl = Field(
-        default=".raypipe/artifacts", description="A folder for models, or an fsspec address such as s3://bucket/path."
+        default=CLICKHOUSE,
+        description="The place of models: clickhouse (the table raypipe_artifacts), a folder, or an fsspec address "
+        "such as s3://bucket/path.",
     )
     ray: RayConfig = Field(default=RayConfig(), description="The Ray cluster that does the work.")
     split: SplitConfig = Field(default=SplitConfig(), description="Training, validation and test rows.")

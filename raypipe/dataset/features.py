@@ -56,7 +56,7 @@ def read_features(
         population = prepare.population(client, loaded, None if day is None else as_day("day", day))
         model = models.find(client, pipeline, version)
         models.require_artifact(model)
-        card = load_card(model.artifact_uri, model.artifact_sha256, pipeline=pipeline, version=model.version)
+        card = load_card(model.artifact_uri, model.artifact_sha256, client, pipeline=pipeline, version=model.version)
         parameters = {**population.parameters, **card.contract.parameters}
         card.contract.check(describe_query(client, unsliced(population.features.text), parameters))
     return read_sql(

@@ -66,10 +66,11 @@ class Scorer:
         if self._package is None or version != self._version:
             with Client(self._endpoint) as client:
                 model = models.find(client, self._pipeline, version)
-            models.require_artifact(model)
-            self._package = load_package(
-                model.artifact_uri, model.artifact_sha256, pipeline=self._pipeline, version=version, only_scores=True
-            )
+                models.require_artifact(model)
+                uri, sha256 = model.artifact_uri, model.artifact_sha256
+                self._package = load_package(
+                    uri, sha256, client, pipeline=self._pipeline, version=version, only_scores=True
+                )
             # Ray sets the variable to the CPUs of the actor.
             self._package.model.set_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
             self._version = version

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from raypipe.artifact import files
+from raypipe.artifact import stores
 from raypipe.artifact.package import load_card
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
@@ -43,6 +43,8 @@ def fit(
     """
     config = loaded.config
     with Client(endpoint) as client:
+        store = stores.at(config.artifacts, client)
+        store.require()
         recipe = recipe_of(client, loaded, as_of)
         champion = models.find_alias(client, config.pipeline, CHAMPION)
         if champion and not changed_contract:
@@ -58,7 +60,7 @@ def fit(
                 workers.ready()
             fit_version = fitter_of(recipe.family)
             fitted = fit_version(client, recipe, scratch_name(config.pipeline), champion, progress)
-            artifact = files.save(config.artifacts, fitted.files)
+            artifact = store.put(fitted.files)
             version = registration.complete(client, attempt, recipe, fitted, artifact)
         version = registration.settle(client, version, fitted.decision, champion.version if champion else None)
     # The rows are registered; a run that follows needs their memory.
@@ -73,7 +75,7 @@ def needs_ray(config: PipelineConfig) -> bool:
 def _require_contract_of(client: Client, recipe: Recipe, champion: Registered) -> None:
     """Refuse a features query that has drifted away from the champion's contract, before the fit."""
     try:
-        contract = load_card(champion.artifact_uri, champion.artifact_sha256).contract
+        contract = load_card(champion.artifact_uri, champion.artifact_sha256, client).contract
     except ModelError:
         # An unreadable champion must not prevent the next fit; the fit's warnings name it.
         return

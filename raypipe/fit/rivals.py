@@ -135,9 +135,8 @@ def _champion_scores(
     if champion is None:
         return None, None
     try:
-        package = load_package(
-            champion.artifact_uri, champion.artifact_sha256, pipeline=champion.pipeline, version=champion.version
-        )
+        uri, sha256 = champion.artifact_uri, champion.artifact_sha256
+        package = load_package(uri, sha256, client, pipeline=champion.pipeline, version=champion.version)
         require_contract(client, recipe, package.contract)
     except OutdatedArtifact as error:
         # It can score nothing any more, so a version that beats the baselines takes its place.

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 
-from raypipe.artifact import files
+from raypipe.artifact import stores
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.tables import describe, short_name
 from raypipe.data.slices import unsliced
-from raypipe.errors import ConfigError, ModelError, OutdatedArtifact, UsageError
+from raypipe.errors import ModelError, OutdatedArtifact, RaypipeError, UsageError
 from raypipe.proof import checks
 from raypipe.proof.checks import Check, TargetRows
 from raypipe.score import ledger, runs
@@ -119,7 +119,7 @@ def _published(client: Client, run: Run, fresh: bool) -> Iterator[Check]:
         )
     yield _ledger(client, run, manifest)
     yield _model(client, manifest)
-    yield _artifact(manifest)
+    yield _artifact(client, manifest)
     staged = run.source_rows - run.rows_rejected
     checksum = _staged_checksum(client, run)
     for target in manifest.targets:
@@ -156,20 +156,20 @@ def _model(client: Client, manifest: Manifest) -> Check:
     return checks.ask(client, "model", _MODEL.strip(), {"model_id": manifest.model_id}, expected)
 
 
-def _artifact(manifest: Manifest) -> Check:
+def _artifact(client: Client, manifest: Manifest) -> Check:
     """Hash the files of the artifact, where they can be read from here."""
+    store = stores.at(manifest.artifact_uri, client)
     expected = {"artifact_sha256": manifest.artifact_sha256}
     check = Check("artifact", "", expected, expected, "ok")
     try:
-        system, path = files.file_system(manifest.artifact_uri)
-        is_here = bool(system.exists(f"{path.rstrip('/')}/{files.MANIFEST}"))
-    except (ConfigError, OSError):
-        is_here = False
-    if not is_here:
+        stored = store.find(manifest.artifact_sha256)
+    except (RaypipeError, OSError):
+        stored = None
+    if stored is None:
         reason = f"no artifact can be read from here at {manifest.artifact_uri}"
         return replace(check, found={}, status="warning", reason=reason)
     try:
-        files.load(manifest.artifact_uri, manifest.artifact_sha256)
+        store.check(manifest.artifact_sha256)
     except OutdatedArtifact:
         # Its bytes are those of the hash, in the format of another version.
         return check

@@ -73,7 +73,7 @@ def why(client: Client, loaded: Loaded, day: date | None, words: Sequence[str]) 
     rows = entity.rows(client, known, key, loaded.config.source.table)
     _require_one(known, key, {tuple(row.texts[name] for name in known.manifest.keys) for row in rows})
     loading = time.perf_counter()
-    package = load_package(known.manifest.artifact_uri, known.manifest.artifact_sha256)
+    package = load_package(known.manifest.artifact_uri, known.manifest.artifact_sha256, client)
     model_seconds = time.perf_counter() - loading
     kept = published.fingerprints(client, known.run.run_id)
     scored = score(known, package, rows, kept, loaded.config.features) if rows else None

@@ -96,7 +96,7 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Registered 
     lists = {"model": backtest.lists(params)}
     lists |= {baseline: backtest.lists(replace(params, **weights)) for baseline, weights in BASELINES.items()}
     judged = {name: _judged(backtest, own, recipe) for name, own in lists.items()}
-    rival, warning = _rival(champion, params)
+    rival, warning = _rival(client, champion, params)
     decision = _decide(backtest, lists, backtest.lists(rival) if rival else None, judged, recipe)
     progress("fitting on all days", 0, 0)
     model = HybridModel(fit_recommender(pairs, catalogue, params))
@@ -175,13 +175,15 @@ def _judged(backtest: Backtest, lists: Array, recipe: Recipe) -> dict[str, Any]:
     return evaluation.evaluate(lists, backtest.held, articles, k=K, resamples=recipe.resamples, seed=seed)
 
 
-def _rival(champion: Registered | None, params: HybridParameters) -> tuple[HybridParameters | None, str | None]:
+def _rival(
+    client: Client, champion: Registered | None, params: HybridParameters
+) -> tuple[HybridParameters | None, str | None]:
     """Return the champion's parameters if they differ, or the reason why they cannot be read."""
     if champion is None:
         return None, None
     uri, sha256 = champion.artifact_uri, champion.artifact_sha256
     try:
-        model = load_package(uri, sha256, pipeline=champion.pipeline, version=champion.version).model
+        model = load_package(uri, sha256, client, pipeline=champion.pipeline, version=champion.version).model
     except RaypipeError as error:
         return None, f"the champion could not be compared on the same rows: {error.problem}"
     if not isinstance(model, HybridModel):

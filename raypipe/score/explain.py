@@ -27,7 +27,7 @@ def write(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> int
     client.run(client.topology.create(manifest.explanations, f"({', '.join(columns)})", order="tuple()", window=100))
     if manifest.explain_rows == 0:
         return 0
-    package = load_package(manifest.artifact_uri, manifest.artifact_sha256)
+    package = load_package(manifest.artifact_uri, manifest.artifact_sha256, client)
     rows = _highest(client, manifest, written)
     texts = _contributions(package, rows, manifest.explain_features)
     table = rows.select(list(manifest.keys)).append_column("contributions", pa.array(texts, pa.string()))

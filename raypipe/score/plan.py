@@ -41,7 +41,7 @@ def plan(endpoint: Endpoint, loaded: Loaded, day: date | None, reference: str) -
         model = models.find(client, loaded.config.pipeline, reference)
         models.require_artifact(model)
         package = load_package(
-            model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version
+            model.artifact_uri, model.artifact_sha256, client, pipeline=model.pipeline, version=model.version
         )
         manifest = prepare.manifest(client, loaded, model, package, population, write=False)
         names = [target.table for target in manifest.targets]

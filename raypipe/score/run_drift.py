@@ -15,7 +15,7 @@ from raypipe.score.manifest import Manifest
 
 def measure(client: Client, limits: Monitor, manifest: Manifest, written: Sequence[Receipt]) -> drift.Drift:
     """Measure a run's drift from its receipts, and write its monitoring row unless a resumed run has written it."""
-    card = load_card(manifest.artifact_uri, manifest.artifact_sha256)
+    card = load_card(manifest.artifact_uri, manifest.artifact_sha256, client)
     measured = drift.measure(
         card.contract.columns,
         card.bins.feature_shares,

@@ -69,7 +69,9 @@ def score(
         model = models.find(client, config.pipeline, reference)
         models.require_artifact(model)
         # The workers load the model itself, and first score its golden rows.
-        card = load_card(model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version)
+        card = load_card(
+            model.artifact_uri, model.artifact_sha256, client, pipeline=model.pipeline, version=model.version
+        )
         # Refuses an unusable cluster before anything is written.
         with _scorer(endpoint, config, session, model.artifact_uri, model.artifact_sha256) as scorer:
             if not take_over:
@@ -95,6 +97,7 @@ def resume(
         load_card(
             manifest.artifact_uri,
             manifest.artifact_sha256,
+            client,
             pipeline=manifest.pipeline,
             version=manifest.model_version,
         )
@@ -112,7 +115,7 @@ def _scorer(
     """
     actors = config.score.actors
     if not session.is_wanted:
-        warm_up(uri, sha256)
+        warm_up(endpoint, uri, sha256)
         yield partial(Threads(actors.max, actors.cpus, config.ray.cpus).score, endpoint)
         return
     session.ready()

@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 
 from raypipe.artifact.package import load_package
+from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster import machine
 from raypipe.data.slices import Slice
@@ -69,15 +70,15 @@ class _Workers:
             raise _Ended
 
 
-def warm_up(uri: str, sha256: str) -> None:
+def warm_up(endpoint: Endpoint, uri: str, sha256: str) -> None:
     """Import a model's library in the background, while the run is planned; it takes a third of a second.
 
     The threads load the model again, and raise what is wrong with it.
     """
 
     def load() -> None:
-        with suppress(Exception):
-            load_package(uri, sha256, only_scores=True)
+        with suppress(Exception), Client(endpoint) as client:
+            load_package(uri, sha256, client, only_scores=True)
 
     Thread(target=load, name="raypipe-warm-up").start()
 

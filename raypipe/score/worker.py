@@ -62,7 +62,7 @@ class SliceScorer:
         pa.set_memory_pool(pa.system_memory_pool())
         # Loading checks every byte and scores the golden rows again: this machine's libraries may differ.
         self._package = load_package(
-            manifest.artifact_uri, manifest.artifact_sha256, only_scores=True, compiled=manifest.compiled
+            manifest.artifact_uri, manifest.artifact_sha256, self._client, only_scores=True, compiled=manifest.compiled
         )
         self._package.model.set_threads(threads)
         self._shapes = shapes(self._client, manifest)

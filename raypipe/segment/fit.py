@@ -76,7 +76,7 @@ def fit_version(client: Client, recipe: Recipe, name: str, champion: Registered 
     contract = frozen(client, recipe)
     progress("reading features", 0, 0)
     parts = _read(client, recipe, contract)
-    followed, warning = _followed(champion, contract)
+    followed, warning = _followed(client, champion, contract)
     progress(f"fitting {', '.join(map(str, candidates))} clusters on {len(parts['train']):,} rows", 0, 0)
     trial_ids = name.removeprefix(PREFIX)
     runs = _runs(client, recipe, parts, trial_ids, len(candidates))
@@ -143,13 +143,13 @@ def _read(client: Client, recipe: Recipe, contract: Contract) -> dict[str, Float
     return parts
 
 
-def _followed(champion: Registered | None, contract: Contract) -> tuple[Clusters | None, str | None]:
+def _followed(client: Client, champion: Registered | None, contract: Contract) -> tuple[Clusters | None, str | None]:
     """Return the champion's clusters if they have the same columns, or the reason why they cannot be followed."""
     if champion is None:
         return None, None
     uri, sha256 = champion.artifact_uri, champion.artifact_sha256
     try:
-        package = load_package(uri, sha256, pipeline=champion.pipeline, version=champion.version)
+        package = load_package(uri, sha256, client, pipeline=champion.pipeline, version=champion.version)
     except RaypipeError as error:
         return None, f"the champion's clusters could not be followed: {error.problem}"
     if not isinstance(package.model, Clusters) or package.contract.columns != contract.columns:

@@ -1,88 +1,90 @@
-"""The files of a sweep beside the rows of its trials.
-
-FOLDER/NAME.json            the state at its beginning
-FOLDER/NAME.result.json     its result
-
-Both are JSON, and nothing else is read: others may be able to write to the folder.
-"""
+"""The row of a sweep in ml_model_training_runs, beside the rows of its trials: its beginning and its result."""
 
 import json
-import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-import fsspec
+from raypipe.clickhouse.client import Client
+from raypipe.errors import UsageError
+from raypipe.registry import training_runs
+from raypipe.registry.record import model_id
+from raypipe.registry.rows import parsed, statement
+from raypipe.registry.training_runs import COMPLETED, TrainingResult, TrainingRun
 
-from raypipe.errors import DataError, UsageError
+# run_type in ml_model_training_runs; hyperparameters holds the state at the beginning, test_metrics the result.
+KIND = "SWEEP"
+SHOWN_SWEEPS = 5
 
-# Names come from the command line, and become names of tables.
-_NAME = re.compile(r"\w+\Z", re.ASCII)
+
+@dataclass(frozen=True)
+class _Row:
+    started_at: datetime
+    status: str
+    state: dict[str, Any]
+    result: dict[str, Any]
 
 
-def begin(folder: str, name: str, state: Mapping[str, Any]) -> None:
+def begin(client: Client, name: str, state: Mapping[str, Any]) -> None:
     """Write the state at the beginning of a sweep."""
-    _write(folder, f"{name}.json", state)
+    training_runs.start_run(client, _run(name, datetime.now(UTC), state))
 
 
-def has_begun(folder: str, name: str) -> bool:
+def has_begun(client: Client, name: str) -> bool:
     """Return whether there is such a sweep."""
-    return _read(folder, f"{name}.json") is not None
+    return _row(client, name) is not None
 
 
-def state(folder: str, name: str) -> dict[str, Any]:
+def state(client: Client, name: str) -> dict[str, Any]:
     """Return the state at the beginning of a sweep.
 
     Raises:
         UsageError: there is no such sweep.
-        DataError: the file cannot be read.
     """
-    document = _read(folder, f"{name}.json") if _NAME.match(name) else None
-    if document is None:
+    row = _row(client, name)
+    if row is None:
         raise UsageError(
             f"There is no sweep {name!r}",
-            allowed=", ".join(_names(folder)) or "none: no sweep has begun",
+            allowed=", ".join(_newest(client)) or "none: no sweep has begun",
             next_step="leave --resume out for a new sweep",
         )
-    return document
+    return row.state
 
 
-def finish(folder: str, name: str, result: Mapping[str, Any]) -> None:
-    """Write the result of a finished sweep."""
-    _write(folder, f"{name}.result.json", result)
+def finish(client: Client, name: str, result: Mapping[str, Any]) -> None:
+    """Write the result of a finished sweep, which has begun."""
+    row = _row(client, name)
+    began = row.started_at if row else datetime.now(UTC)
+    run = _run(name, began, row.state if row else {})
+    training_runs.finish_run(client, run, TrainingResult(test_metrics=_plain(result)), datetime.now(UTC))
 
 
-def result(folder: str, name: str) -> dict[str, Any] | None:
+def result(client: Client, name: str) -> dict[str, Any] | None:
     """Return the result of a sweep; None for an unfinished sweep."""
-    return _read(folder, f"{name}.result.json")
+    row = _row(client, name)
+    return row.result if row and row.status == COMPLETED else None
 
 
-def _names(folder: str) -> list[str]:
-    system, path = fsspec.url_to_fs(folder)
-    files = system.glob(f"{path.rstrip('/')}/*.json")
-    names = {name.rpartition("/")[2].removesuffix(".json") for name in files}
-    return sorted(name for name in names if not name.endswith(".result"))
+def _run(name: str, started_at: datetime, state: Mapping[str, Any]) -> TrainingRun:
+    identity = model_id("sweep", name)
+    return TrainingRun(name, identity, f"sweep {name}", started_at, kind=KIND, hyperparameters=_plain(state))
 
 
-def _write(folder: str, name: str, document: Mapping[str, Any]) -> None:
-    system, path = fsspec.url_to_fs(folder)
-    system.makedirs(path, exist_ok=True)
-    system.pipe_file(f"{path.rstrip('/')}/{name}", json.dumps(document, indent=1, default=str).encode())
-
-
-def _read(folder: str, name: str) -> dict[str, Any] | None:
-    system, path = fsspec.url_to_fs(folder)
-    try:
-        document = json.loads(system.cat_file(f"{path.rstrip('/')}/{name}"))
-    except FileNotFoundError:
+def _row(client: Client, name: str) -> _Row | None:
+    rows = client.rows(statement("sweep").text, {"sweep": name})
+    if not rows:
         return None
-    except ValueError as error:
-        document = error
-    if isinstance(document, dict):
-        return document
-    # A process that dies while it writes leaves such a file.
-    raise DataError(
-        f"{folder}/{name} is not a file of a sweep",
-        found=document,
-        allowed="a JSON object",
-        next_step="remove the file: without NAME.json a sweep has not begun, without NAME.result.json it is unfinished",
-    )
+    started, status, state, result = rows[0]
+    return _Row(datetime.fromtimestamp(started, UTC), status, parsed(state), parsed(result))
+
+
+def _newest(client: Client) -> list[str]:
+    rows = client.rows(statement("newest_sweeps").text, {"many": SHOWN_SWEEPS})
+    return [name for (name,) in rows]
+
+
+def _plain(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document with its dates as texts."""
+    plain: dict[str, Any] = json.loads(json.dumps(document, default=str))
+    return plain

@@ -22,7 +22,7 @@ from raypipe.errors import ConfigError, RaypipeError, UsageError
 from raypipe.fit.recipe import newest_day
 from raypipe.progress import Progress, prefixed
 from raypipe.sweep import journal
-from raypipe.sweep.sweep import folder_of, sweep_pipeline
+from raypipe.sweep.sweep import sweep_pipeline
 
 log = logging.getLogger(__name__)
 
@@ -97,10 +97,10 @@ def sweep_matrix(
     """
     started = time.perf_counter()
     first = cells[0][1].config
-    folder = folder_of(first.artifacts)
     # The names of the cells' sweeps end in their positions.
     positions = [[cell.label, *_settings(cell)] for cell, _ in cells]
-    begun = journal.state(folder, name) if resume else None
+    with Client(endpoint) as client:
+        begun = journal.state(client, name) if resume else None
     if begun and begun.get("cells") != positions:
         raise ConfigError(
             f"The cells are not those that the matrix {name} began with",
@@ -113,7 +113,8 @@ def sweep_matrix(
     with runtime.session(endpoint, first.ray) as workers:
         workers.ready()
         if not resume:
-            journal.begin(folder, name, {"cells": positions, "days": days})
+            with Client(endpoint) as client:
+                journal.begin(client, name, {"cells": positions, "days": days})
         for at, (cell, loaded) in enumerate(cells):
             progress("cells", at, len(cells))
             last = days[at]
@@ -145,10 +146,12 @@ def _sweep_cell(
     endpoint: Endpoint, cell: CellPlan, loaded: Loaded, name: str, progress: Progress, as_of: date | None, resume: bool
 ) -> dict[str, Any]:
     document = {"cell": cell.label, "brand": cell.brand, "horizon_days": cell.horizon, "model": cell.model}
-    folder, progress = folder_of(loaded.config.artifacts), prefixed(cell.label, progress)
-    result = journal.result(folder, name) if resume else None
+    progress = prefixed(cell.label, progress)
+    result, begun = None, False
+    if resume:
+        with Client(endpoint) as client:
+            result, begun = journal.result(client, name), journal.has_begun(client, name)
     if result is None:
-        begun = resume and journal.has_begun(folder, name)
         try:
             result = sweep_pipeline(endpoint, loaded, name, progress, as_of=as_of, resume=begun, cell=cell)
         except Exception as error:

@@ -3,12 +3,11 @@
 A sweep never promotes: a candidate becomes the champion by its registered evidence, or by hand.
 """
 
-import os
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from raypipe.artifact import files
+from raypipe.artifact import stores
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster import runtime
@@ -62,11 +61,11 @@ def sweep_pipeline(
     """
     config, started_at, brand = loaded.config, datetime.now(UTC), cell.brand if cell else None
     _require_label(config)
-    folder = folder_of(config.artifacts)
-    begun = _begun(folder, name) if resume else None
     # Refused here rather than after Ray has started.
     axes = space.axes(config.sweep.space)
     with Client(endpoint) as client:
+        stores.at(config.artifacts, client).require()
+        begun = _begun(client, name) if resume else None
         last = _last_day(name, begun) if begun else as_of or newest_day(client, config)
         plan = plan_of(client, loaded, axes, name, last, brand)
         if begun and begun.get("identity") != plan.identity:
@@ -79,7 +78,7 @@ def sweep_pipeline(
         def begins() -> None:
             if begun is None:
                 state = {"pipeline": config.pipeline, "brand": brand, "as_of": last, "identity": plan.identity}
-                journal.begin(folder, name, {**state, "started_at": started_at})
+                journal.begin(client, name, {**state, "started_at": started_at})
 
         with runtime.session(endpoint, config.ray) as workers:
             workers.ready()
@@ -89,14 +88,9 @@ def sweep_pipeline(
             version = None
             if best and not (cell and (cell.brand or cell.horizon)):
                 version = _register(client, config.artifacts, plan, result, default, best, started_at)
-    document = _document(brand, config.label, plan, result, default, best, version, started_at)
-    journal.finish(folder, name, document)
+        document = _document(brand, config.label, plan, result, default, best, version, started_at)
+        journal.finish(client, name, document)
     return document
-
-
-def folder_of(root: str) -> str:
-    """Return the folder of sweeps in the artifacts' folder, from which another machine can resume them."""
-    return f"{root.rstrip('/') if '://' in root else os.path.abspath(root)}/sweeps"
 
 
 def _require_label(config: PipelineConfig) -> None:
@@ -115,9 +109,9 @@ def _require_label(config: PipelineConfig) -> None:
     )
 
 
-def _begun(folder: str, name: str) -> dict[str, Any]:
-    begun = journal.state(folder, name)
-    if journal.result(folder, name) is not None:
+def _begun(client: Client, name: str) -> dict[str, Any]:
+    begun = journal.state(client, name)
+    if journal.result(client, name) is not None:
         raise UsageError(f"Sweep {name} is finished", next_step="leave --resume out for a new sweep")
     return begun
 
@@ -168,7 +162,7 @@ def _register(
         "comparison": best.comparison.to_json() if best.comparison else None,
     }
     with registration.recorded(client, attempt):
-        artifact = files.save(artifacts, best.files)
+        artifact = stores.at(artifacts, client).put(best.files)
         return registration.complete(client, attempt, recipe, best, artifact, {"sweep": evidence})
 
 

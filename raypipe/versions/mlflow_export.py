@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from raypipe.artifact import files
+from raypipe.artifact import files, stores
 from raypipe.clickhouse.client import Client
 from raypipe.errors import ConfigError, RaypipeError, UsageError
 from raypipe.registry import aliases, models
@@ -61,7 +61,8 @@ def export(client: Client, model: Registered, uri: str) -> Exported:
     models.require_artifact(model)
     mlflow = _library()
     _require_no_password(uri)
-    content = files.load(model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version)
+    store = stores.at(model.artifact_uri, client)
+    content = store.open(model.artifact_sha256, pipeline=model.pipeline, version=model.version)
     assigned = aliases.named(client, model.pipeline)
     names = tuple(name for name, alias in assigned.items() if alias.version == model.version)
     with _translated(mlflow, uri):

@@ -75,7 +75,7 @@ def promote(
             )
         card = fitting_card(client, loaded, model)
         if champion and not changed_contract:
-            _require_same_contract(champion, model, card)
+            _require_same_contract(client, champion, model, card)
         decision = _decide(client, loaded, model, champion) if if_better else None
         stated = reason or (decision.reason if decision else "")
         with lock.held(client, pipeline, take_over=take_over):
@@ -87,7 +87,7 @@ def promote(
 def fitting_card(client: Client, loaded: Loaded, model: Registered) -> Card:
     """Return the verified card of a version; refuse a contract that today's features query does not fulfil."""
     models.require_artifact(model)
-    card = load_card(model.artifact_uri, model.artifact_sha256, pipeline=model.pipeline, version=model.version)
+    card = load_card(model.artifact_uri, model.artifact_sha256, client, pipeline=model.pipeline, version=model.version)
     population = prepare.population(client, loaded, None)
     parameters = {**population.parameters, **card.contract.parameters}
     card.contract.check(describe_query(client, unsliced(population.features.text), parameters))
@@ -103,10 +103,10 @@ def _promote(client: Client, model: Registered, champion: Registered | None, rea
     return champions.promote(client, current, reason, set_by, datetime.now(UTC))
 
 
-def _require_same_contract(champion: Registered, model: Registered, card: Card) -> None:
+def _require_same_contract(client: Client, champion: Registered, model: Registered, card: Card) -> None:
     try:
         expected = load_card(
-            champion.artifact_uri, champion.artifact_sha256, pipeline=model.pipeline, version=champion.version
+            champion.artifact_uri, champion.artifact_sha256, client, pipeline=model.pipeline, version=champion.version
         ).contract
     except ModelError as error:
         raise ModelError(
@@ -136,7 +136,7 @@ def _decide(client: Client, loaded: Loaded, model: Registered, champion: Registe
         )
     recipe = recipe_of(client, loaded, None)
     packages = [
-        load_package(version.artifact_uri, version.artifact_sha256, pipeline=pipeline, version=version.version)
+        load_package(version.artifact_uri, version.artifact_sha256, client, pipeline=pipeline, version=version.version)
         for version in (model, champion)
     ]
     decision = compare_versions(client, recipe, *packages)

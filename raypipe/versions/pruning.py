@@ -1,18 +1,18 @@
-"""Remove the artifacts of old versions: mark the versions in the registry first, then delete the files."""
+"""Remove the artifacts of old versions: mark the versions in the registry first, then delete the artifacts."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from raypipe.artifact.folders import ArtifactFolder
+from raypipe.artifact import stores
+from raypipe.artifact.files import Stored
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.errors import Busy
 from raypipe.registry.record import Registered
 from raypipe.versions import retention
-from raypipe.versions.retention import Removal
 
 log = logging.getLogger(__name__)
 
@@ -30,19 +30,19 @@ class Pruned:
     """
 
     versions: tuple[Registered, ...]
-    removed: tuple[Removal, ...]
-    orphans: tuple[ArtifactFolder, ...]
+    removed: tuple[Stored, ...]
+    orphans: tuple[Stored, ...]
     skipped: tuple[str, ...]
     bytes: int
 
 
 def prune(
-    endpoint: Endpoint, root: str, pipelines: Sequence[str], keep: int, *, orphans: bool, dry_run: bool
+    endpoint: Endpoint, place: str, pipelines: Sequence[str], keep: int, *, orphans: bool, dry_run: bool
 ) -> Pruned:
     """Remove the artifacts of old versions that no alias and no run needs.
 
     Args:
-        root: the artifacts' folder, with the orphans.
+        place: the place of artifacts, with the orphans.
         keep: the number of newest versions per pipeline that always stay.
         orphans: whether to remove artifacts of no registered version, too.
         dry_run: whether to remove nothing.
@@ -63,9 +63,9 @@ def prune(
                     continue
             versions += prunable
         removed = retention.removable(client, versions)
-        strays = retention.orphans(client, root, now)
-        doomed: list[Removal | ArtifactFolder] = [*removed, *(strays if orphans else [])]
-        size = retention.size(doomed) if dry_run else retention.remove(doomed)
+        strays = retention.orphans(client, place, now)
+        doomed = [*removed, *(strays if orphans else [])]
+        size = retention.size(doomed) if dry_run else stores.delete(doomed, client)
     return Pruned(tuple(versions), tuple(removed), tuple(strays), tuple(skipped), size)
 
 

@@ -5,27 +5,19 @@ marked and no alias and no run names them.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from raypipe.artifact import folders
-from raypipe.artifact.folders import ArtifactFolder
+from raypipe.artifact import stores
+from raypipe.artifact.files import Stored
+from raypipe.artifact.table import ADDRESS
 from raypipe.clickhouse.client import Client
+from raypipe.config.shared import CLICKHOUSE
 from raypipe.registry import models
 from raypipe.registry.record import Registered
 from raypipe.registry.rows import json_text, seconds, statement, unix_seconds
 
 # A younger artifact may belong to a fit that has not registered its version yet.
 ORPHAN_AGE = timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Removal:
-    """An artifact to remove, with the bytes of its files."""
-
-    artifact_sha256: str
-    uri: str
-    bytes: int
 
 
 def prunable(client: Client, pipeline: str, keep: int) -> list[Registered]:
@@ -52,7 +44,7 @@ def mark(client: Client, model: Registered, at: datetime) -> None:
     client.run(statement("mark_pruned").text, parameters)
 
 
-def removable(client: Client, pending: Iterable[Registered] = ()) -> list[Removal]:
+def removable(client: Client, pending: Iterable[Registered] = ()) -> list[Stored]:
     """Return the artifacts that no version needs any more; `pending` versions count as marked, for a dry run."""
     versions, names = models.list_models(client), named(client)
     marked = {model.model_id for model in pending} | {model.model_id for model in versions if model.pruned_at}
@@ -66,30 +58,33 @@ def removable(client: Client, pending: Iterable[Registered] = ()) -> list[Remova
         for model in versions
         if _has_artifact(model) and model.artifact_sha256 not in needed
     }
-    sized = [Removal(sha256, uri, folders.size(uri)) for uri, sha256 in sorted(places.items())]
-    return [removal for removal in sized if removal.bytes]
+    artifacts = [stores.at(uri, client).find(sha256) for uri, sha256 in sorted(places.items())]
+    return [stored for stored in artifacts if stored]
 
 
 def _has_artifact(model: Registered) -> bool:
-    """Return whether a version's files are an artifact of raypipe, in the folder of the version's own hash."""
+    """Return whether a version's files are an artifact of raypipe, at the address of the version's own hash."""
     return bool(model.artifact_sha256) and model.artifact_uri.rstrip("/").endswith(f"/{model.artifact_sha256}")
 
 
-def orphans(client: Client, root: str, now: datetime) -> list[ArtifactFolder]:
-    """Return the artifacts of no registered version that are older than a day."""
+def orphans(client: Client, place: str, now: datetime) -> list[Stored]:
+    """Return the artifacts of a place that no registered version has, and that are older than a day."""
     known = {model.artifact_sha256 for model in models.list_models(client)}
     return [
         stored
-        for stored in folders.artifact_folders(root)
+        for stored in stores.at(place, client).listed()
         if stored.name not in known and stored.written_at is not None and now - stored.written_at > ORPHAN_AGE
     ]
 
 
-def size(doomed: Sequence[Removal | ArtifactFolder]) -> int:
-    """Return the bytes of artifacts and orphans."""
+def lost(client: Client) -> list[Registered]:
+    """Return the versions whose artifacts should be in the table and are not."""
+    table = stores.at(CLICKHOUSE, client)
+    there = {stored.name for stored in table.listed()}
+    versions = [model for model in models.list_models(client) if model.artifact_uri.startswith(f"{ADDRESS}/")]
+    return [model for model in versions if not model.pruned_at and model.artifact_sha256 not in there]
+
+
+def size(doomed: Sequence[Stored]) -> int:
+    """Return the bytes of artifacts."""
     return sum(item.bytes for item in doomed)
-
-
-def remove(doomed: Sequence[Removal | ArtifactFolder]) -> int:
-    """Remove artifacts and orphans, and return the bytes freed."""
-    return size([item for item in doomed if folders.remove(item.uri)])

@@ -80,7 +80,7 @@ def planned(publisher: FittedPublisher, day: date, *overrides: str) -> Manifest:
     with Client(publisher.endpoint) as client:
         people = prepare.population(client, config, day)
         model = models.find(client, "churn", "champion")
-        card = load_card(model.artifact_uri, model.artifact_sha256)
+        card = load_card(model.artifact_uri, model.artifact_sha256, client)
         return prepare.manifest(client, config, model, card, people, write=True)
 
 

@@ -61,7 +61,7 @@ def set_value(night: Night, user: tuple[str, str, str], column: str, value: str)
 
 def model_of(night: Night) -> Package:
     found = models.find(night.client, "churn", "champion")
-    return load_package(found.artifact_uri, found.artifact_sha256)
+    return load_package(found.artifact_uri, found.artifact_sha256, night.client)
 
 
 def row_of(night: Night, user: tuple[str, str, str]) -> Any:
@@ -336,8 +336,8 @@ def odd_scores(night: Night, patch: pytest.MonkeyPatch) -> list[tuple[str, str, 
         set_value(night, user, "avg_searches", str(value))
     real = worker.load_package
 
-    def load(uri: str, sha256: str, **options: bool) -> Package:
-        package = real(uri, sha256, **options)
+    def load(uri: str, sha256: str, client: Client, **options: bool) -> Package:
+        package = real(uri, sha256, client, **options)
         column = package.contract.columns.index("avg_searches")
         return replace(package, model=Odd(package.model, column, MARKS))
 

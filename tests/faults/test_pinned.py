@@ -62,7 +62,7 @@ class Source:
         overrides.append(f"source.snapshot={str(snapshot).lower()}")
         config = load_pipeline("churn", self.folder / "project" / "configs", overrides, environ={})
         model = models.find(self.client, "churn", "champion")
-        card = load_card(model.artifact_uri, model.artifact_sha256)
+        card = load_card(model.artifact_uri, model.artifact_sha256, self.client)
         population = prepare.population(self.client, config, DAY)
         return prepare.manifest(self.client, config, model, card, population, write=True)
 

@@ -73,7 +73,7 @@ def predictors(night: few.Night, manifest: Manifest) -> set[str]:
 def largest_difference(night: few.Night, manifest: Manifest) -> float:
     """Compare the published scores with the answer of XGBoost by key."""
     rows = night.client.table(unsliced(manifest.select), manifest.select_parameters)
-    package = load_package(manifest.artifact_uri, manifest.artifact_sha256)
+    package = load_package(manifest.artifact_uri, manifest.artifact_sha256, night.client)
     scores = package.model.predict(matrix(rows.column(MATRIX), len(package.contract.columns)))
     expected = dict(zip(rows.column("user_id").to_pylist(), scores.tolist(), strict=True))
     sql = "SELECT entity_id, prediction_probability FROM raypipe_current_predictions"

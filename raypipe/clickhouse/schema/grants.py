@@ -12,6 +12,8 @@ LEDGER = ("raypipe_runs", "raypipe_slices", "raypipe_rejected_rows")
 # Tables that are filled by plain inserts; a run's predictions are swapped in by partition instead.
 INSERTED = (*LEDGER, "ml_model_registry", "ml_model_features", "ml_model_training_runs", "raypipe_aliases")
 MONITORING = "ml_model_monitoring"
+# Old artifacts are deleted with their versions.
+ARTIFACTS = "raypipe_artifacts"
 # Tables without a partition per day. A run deletes the rows that an earlier run of its date wrote there.
 REPLACED = ("ml_model_ab_tests", MONITORING)
 PUBLISHED = ["SELECT", "INSERT", "ALTER DELETE"]
@@ -67,7 +69,7 @@ def required(
     for declaration in declarations:
         known.add(declaration.name)
         privileges = ["SELECT"]
-        if declaration.is_published or declaration.name in (*REPLACED, *wanted):
+        if declaration.is_published or declaration.name in (*REPLACED, ARTIFACTS, *wanted):
             privileges = PUBLISHED
         elif declaration.name in INSERTED:
             privileges = ["SELECT", "INSERT"]

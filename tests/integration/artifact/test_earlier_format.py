@@ -84,7 +84,7 @@ def test_resume_refuses_it_before_ray_starts(
     client: Client, registered_model: RegisteredModel, loaded: Loaded, earlier: Registered
 ) -> None:
     readable = models.find(client, "churn", registered_model.version)
-    card = load_card(readable.artifact_uri, readable.artifact_sha256)
+    card = load_card(readable.artifact_uri, readable.artifact_sha256, client)
     population = prepare.population(client, loaded, None)
     manifest = prepare.manifest(client, loaded, earlier, card, population, write=False)
     runs.save(client, runs.opened(manifest, "a process that died", 1), 1)

@@ -21,6 +21,7 @@ from raypipe.clickhouse.schema.migrate import migrate, schema
 from raypipe.clickhouse.schema.needed import Needed
 from raypipe.clickhouse.statements import load_all
 from raypipe.config.load import Loaded, load_pipeline
+from raypipe.config.shared import CLICKHOUSE
 from raypipe.demo import build
 from raypipe.doctor import examine
 from raypipe.errors import Denied
@@ -142,7 +143,7 @@ def publisher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Publisher]:
             build(client, users=PUBLISHER_USERS, days=PUBLISHER_DAYS, seed=PUBLISHER_SEED, last_date=LAST)
             # The night is to make it.
             client.run("DELETE FROM customer_user_features WHERE feature_date = {day:Date}", {"day": LAST})
-        yield Publisher(lease.endpoint, secret, tmp_path_factory.mktemp("artifacts"))
+        yield Publisher(lease.endpoint, secret, Path(CLICKHOUSE))
 
 
 @pytest.fixture(scope="module")

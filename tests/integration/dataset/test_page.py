@@ -59,7 +59,7 @@ def _schema() -> Any:
 def scored(client: Client) -> dict[tuple[str, ...], float]:
     """Return the score of every entity, computed in one piece."""
     model = models.find(client, "churn", "champion")
-    package = load_package(model.artifact_uri, model.artifact_sha256)
+    package = load_package(model.artifact_uri, model.artifact_sha256, client)
     loaded = load_pipeline("churn", shipped() / "configs", environ={})
     sql = package.contract.select(unsliced(load(loaded.sql("churn/features.sql")).text))
     rows = client.table(sql, {"date": DAY, **package.contract.parameters})

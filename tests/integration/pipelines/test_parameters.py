@@ -43,7 +43,7 @@ def test_a_run_binds_what_the_version_was_fitted_with_whatever_the_config_says_b
 ) -> None:
     loaded = churn(project, "parameters.most=1")
     model = models.find(client, "churn", "champion")
-    card = load_card(model.artifact_uri, model.artifact_sha256)
+    card = load_card(model.artifact_uri, model.artifact_sha256, client)
     people = prepare.population(client, loaded, None)
     counted = client.rows(
         "SELECT countIf(total_sessions <= 20), count() FROM customer_user_features"

@@ -92,7 +92,7 @@ class Place:
         """Score the day in this process, and publish."""
         population = prepare.population(self.client, self.loaded, DAY)
         model = models.find(self.client, self.loaded.config.pipeline, aliases.CHAMPION)
-        card = load_card(model.artifact_uri, model.artifact_sha256)
+        card = load_card(model.artifact_uri, model.artifact_sha256, self.client)
         manifest = prepare.manifest(self.client, self.loaded, model, card, population, write=True)
         in_process(self.publisher, manifest)
         return manifest

@@ -34,7 +34,7 @@ def manifest(fitted_publisher: FittedPublisher) -> Iterator[Manifest]:
     with Client(fitted_publisher.endpoint) as client:
         people = prepare.population(client, loaded, PUBLISHER_LAST_DATE)
         model = models.find(client, "churn", "champion")
-        card = load_card(model.artifact_uri, model.artifact_sha256)
+        card = load_card(model.artifact_uri, model.artifact_sha256, client)
         planned = prepare.manifest(client, loaded, model, card, people, write=True)
         staging.create(client, planned)
         try:

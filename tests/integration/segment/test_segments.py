@@ -142,7 +142,7 @@ def test_a_segment_has_one_row_a_brand_and_counts_its_readers(nights: Nights, re
 
 def test_numbers_follow_the_clusters_of_the_champion(nights: Nights) -> None:
     first, second = (
-        load_package(one.version.artifact_uri, one.version.artifact_sha256).model for one in nights.versions
+        load_package(one.version.artifact_uri, one.version.artifact_sha256, None).model for one in nights.versions
     )
     assert isinstance(first, Clusters)
     assert isinstance(second, Clusters)

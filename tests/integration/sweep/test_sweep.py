@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -166,12 +165,11 @@ class Planted:
 
 def killed(publisher: Publisher, name: str) -> str:
     """Make `name` look like the sweep `churn_done` killed in a trial, and return the trial's run id."""
-    folder = publisher.artifacts / "sweeps"
-    shutil.copy(folder / "churn_done.json", folder / f"{name}.json")
     whole = whole_rows(publisher, "churn_done")
     best = max(whole.values(), key=lambda row: json.loads(row["validation_metrics"]).get("auc", 0))
     running = next(row for row in whole.values() if row["run_status"] == "COMPLETED" and row is not best)
     with Client(publisher.endpoint) as client:
+        journal.begin(client, name, journal.state(client, "churn_done"))
         for run_id, row in whole.items():
             again = {"run_id": run_id.replace("churn_done", name), "status": row["run_status"]}
             if row is running:
@@ -202,7 +200,7 @@ def test_a_sweep_goes_on_from_its_rows_and_loads_no_pickle(
     known = whole_rows(filled, "churn_killed")
     assert known[running]["run_status"] == "RUNNING"
     folder = filled.artifacts / "sweeps" / "churn_killed"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     # Where Ray Tune would look for an experiment to restore.
     for name in ("tuner.pkl", "trainable.pkl", "experiment_state-2026-01-31_00-00-00.json", "search_gen_state-1.json"):
         (folder / name).write_bytes(pickle.dumps(Planted(tmp_path / name)))
@@ -310,11 +308,11 @@ def test_a_sweep_without_its_library_is_refused_before_anything_is_read(monkeypa
     assert caught.value.next_step == "pip install 'optuna>=4' (the extra `sweep`)"
 
 
-def test_a_matrix_goes_on_with_the_cells_that_it_began_with(filled: Publisher, tmp_path: Path) -> None:
-    folder, cells = str(filled.artifacts / "sweeps"), tmp_path / "brands.yaml"
+def test_a_matrix_goes_on_with_the_cells_that_it_began_with(filled: Publisher, client: Client, tmp_path: Path) -> None:
+    cells = tmp_path / "brands.yaml"
     cells.write_text("pipelines: [churn]\nbrands: [The Northern Post]\n")
     planned = load_cells(cells, None, [f"artifacts={filled.artifacts}"], None, {})
-    journal.begin(folder, "brands_1", {"cells": [["churn × Money Daily"]]})
+    journal.begin(client, "brands_1", {"cells": [["churn × Money Daily"]]})
     with pytest.raises(ConfigError, match="not those that the matrix brands_1 began with"):
         sweep_matrix(filled.endpoint, planned, "brands_1", silent, resume=True)
     with pytest.raises(UsageError, match="no sweep 'brands_2'"):
@@ -324,24 +322,26 @@ def test_a_matrix_goes_on_with_the_cells_that_it_began_with(filled: Publisher, t
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_a_resumed_matrix_keeps_its_day(filled: Publisher, tmp_path: Path) -> None:
-    folder, cells = str(filled.artifacts / "sweeps"), tmp_path / "one.yaml"
+def test_a_resumed_matrix_keeps_its_day(filled: Publisher, client: Client, tmp_path: Path) -> None:
+    cells = tmp_path / "one.yaml"
     cells.write_text("pipelines: [churn]\n")
     planned = load_cells(cells, None, [f"artifacts={filled.artifacts}", "sweep.trials=1"], None, {})
-    journal.begin(folder, "days_1", {"cells": [["churn", "sweep.trials=1"]], "days": ["2020-01-01"]})
+    journal.begin(client, "days_1", {"cells": [["churn", "sweep.trials=1"]], "days": ["2020-01-01"]})
     document = sweep_matrix(filled.endpoint, planned, "days_1", silent, as_of=PUBLISHER_LAST_DATE, resume=True)
     assert "as of 2020-01-01" in document["cells"][0]["error"]
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_a_matrix_keeps_the_newest_day_of_each_cell_and_the_values_of_set(filled: Publisher, tmp_path: Path) -> None:
-    folder, cells = str(filled.artifacts / "sweeps"), tmp_path / "one.yaml"
+def test_a_matrix_keeps_the_newest_day_of_each_cell_and_the_values_of_set(
+    filled: Publisher, client: Client, tmp_path: Path
+) -> None:
+    cells = tmp_path / "one.yaml"
     cells.write_text("pipelines: [churn]\nset: {sweep.cpus: 64}\n")
     places = [f"artifacts={filled.artifacts}", "ray.cpus=2"]
     planned = load_cells(cells, None, [*places, "model.rounds=7"], None, {})
     document = sweep_matrix(filled.endpoint, planned, "days_2", silent)
     assert document["failed"] == ["churn"], "trials of 64 CPUs do not fit into the cluster"
-    state = journal.state(folder, "days_2")
+    state = journal.state(client, "days_2")
     assert state["days"] == [PUBLISHER_LAST_DATE.isoformat()]
     assert "model.rounds=7" in state["cells"][0]
     other = load_cells(cells, None, [*places, "model.rounds=8"], None, {})
@@ -382,7 +382,7 @@ def test_a_sweep_whose_trials_all_crash_says_why_and_registers_nothing(
         sweep_pipeline(filled.endpoint, filled.loaded(), "churn_crashed", silent, resume=True)
     assert caught.value.found == "no max_depth"
     assert len(models.list_models(client, "churn")) == versions
-    assert journal.result(str(filled.artifacts / "sweeps"), "churn_crashed") is None
+    assert journal.result(client, "churn_crashed") is None
 
 
 def refused(publisher: Publisher, kind: type[Exception], match: str, *overrides: str) -> Exception:
@@ -390,7 +390,8 @@ def refused(publisher: Publisher, kind: type[Exception], match: str, *overrides:
     with pytest.raises(kind, match=match) as caught:
         sweep_pipeline(publisher.endpoint, publisher.loaded(*overrides), "churn_refused", silent)
     assert trial_rows(publisher, "churn_refused") == []
-    assert not (publisher.artifacts / "sweeps" / "churn_refused.json").exists()
+    with Client(publisher.endpoint) as client:
+        assert not journal.has_begun(client, "churn_refused")
     return caught.value
 
 

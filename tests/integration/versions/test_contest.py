@@ -182,7 +182,7 @@ def test_the_rows_are_those_that_the_split_sets_aside_on_the_newest_labelled_day
     loaded = load_pipeline("leavers", versions.folder / "configs", environ={})
     recipe = recipes.recipe_of(versions.client, loaded, None)
     model = models.find(versions.client, "leavers", GOOD)
-    package = load_package(model.artifact_uri, model.artifact_sha256)
+    package = load_package(model.artifact_uri, model.artifact_sha256, versions.client)
     with written(versions.client, recipe, package.contract, "raypipe_training_tested", ("test",)) as table:
         rows = read_part(versions.client, table, "test")
     assert recipe.test_date == DAYS[-2]

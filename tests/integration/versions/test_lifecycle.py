@@ -121,7 +121,7 @@ def another(client: Client, model: RegisteredModel, depth: int, features_less: i
     """A model that judges otherwise, on the same contract or on one with fewer features."""
     loaded = load_pipeline("churn", model.project / "configs", environ={})
     uri = str(model.artifact)
-    package = load_package(uri, model.artifact.name)
+    package = load_package(uri, model.artifact.name, None)
     known = package.contract
     contract = replace(known, features=known.features[: len(known.features) - features_less])
     features = unsliced(load(loaded.sql("churn/features.sql")).text)
@@ -143,7 +143,7 @@ def register(client: Client, root: str, package: Package, version: str, at: date
 @pytest.fixture(scope="module")
 def packages(registered_model: RegisteredModel) -> list[Package]:
     with Client(registered_model.endpoint) as client:
-        first = load_package(str(registered_model.artifact), registered_model.artifact.name)
+        first = load_package(str(registered_model.artifact), registered_model.artifact.name, None)
         return [first, another(client, registered_model, 1), another(client, registered_model, 3)]
 
 
@@ -546,7 +546,9 @@ class TestBadInput:
     def test_a_features_query_that_drifted_is_refused_with_the_difference(self, replaced: Life) -> None:
         path = replaced.at.project / "sql" / "churn" / "features.sql"
         text = path.read_text()
-        wanted = load_package(str(replaced.at.artifact), replaced.at.artifact.name).contract.schema["avg_searches"]
+        wanted = load_package(str(replaced.at.artifact), replaced.at.artifact.name, None).contract.schema[
+            "avg_searches"
+        ]
         before = replaced.content()
         renamed = "SELECT * EXCEPT (avg_searches), avg_searches AS avg_lookups FROM"
         path.write_text(f"{renamed} (\n{text.rstrip().removesuffix(';')}\n)\n")

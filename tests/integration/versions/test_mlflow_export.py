@@ -74,7 +74,7 @@ def exported(registry: Client, registered_model: RegisteredModel, store: str) ->
 def test_an_exported_version_scores_in_mlflow_as_it_does_here(
     exported: dict[str, Any], registered_model: RegisteredModel, store: str
 ) -> None:
-    package = load_package(str(registered_model.artifact), registered_model.artifact.name)
+    package = load_package(str(registered_model.artifact), registered_model.artifact.name, None)
     columns = package.contract.columns
     x = np.random.default_rng(1).random((50, len(columns)), np.float32) * 30
     mlflow.set_tracking_uri(store)

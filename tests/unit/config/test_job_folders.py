@@ -20,11 +20,11 @@ def test_a_relative_database_and_relative_artifacts() -> None:
         load_shared(CONFIGS, environ=JOB)
     assert "RAYPIPE_URL" in str(refusal.value)
     with pytest.raises(UsageError, match=r"models .* vanish") as refusal:
-        load_pipeline("churn", CONFIGS, environ={**JOB, **SERVER})
+        load_pipeline("churn", CONFIGS, environ={**JOB, **SERVER, "RAYPIPE_ARTIFACTS": ".raypipe/artifacts"})
     assert "RAYPIPE_ARTIFACTS" in str(refusal.value)
 
 
-@pytest.mark.parametrize("artifacts", ["s3://bucket/raypipe", "/var/lib/raypipe", "~/raypipe"])
+@pytest.mark.parametrize("artifacts", ["clickhouse", "s3://bucket/raypipe", "/var/lib/raypipe", "~/raypipe"])
 def test_places_that_stay(artifacts: str) -> None:
     for url in ("https://u@x/d", "chdb:/var/lib/clickhouse"):
         environ = {**JOB, "RAYPIPE_URL": url, "RAYPIPE_ARTIFACTS": artifacts}
@@ -33,4 +33,5 @@ def test_places_that_stay(artifacts: str) -> None:
 
 @pytest.mark.parametrize("job", ["", "{}", "[]", "no JSON", '{"runtime_env": {}}', '{"runtime_env": null}'])
 def test_elsewhere_they_are_as_good_as_any(job: str) -> None:
-    assert load_shared(CONFIGS, environ={"RAY_JOB_CONFIG_JSON_ENV_VAR": job}).artifacts == ".raypipe/artifacts"
+    environ = {"RAY_JOB_CONFIG_JSON_ENV_VAR": job, "RAYPIPE_ARTIFACTS": ".raypipe/artifacts"}
+    assert load_shared(CONFIGS, environ=environ).artifacts == ".raypipe/artifacts"

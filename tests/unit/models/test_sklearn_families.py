@@ -385,7 +385,7 @@ def test_the_model_of_another_family_is_refused() -> None:
 SCORE_ELSEWHERE = """
 import json, sys
 from raypipe.artifact.package import load_package
-package = load_package(sys.argv[1], sys.argv[2], only_scores=True)
+package = load_package(sys.argv[1], sys.argv[2], None, only_scores=True)
 print(json.dumps(sorted({"pandas", "pytest", "sklearn"} & set(sys.modules))))
 """
 

@@ -284,7 +284,7 @@ def test_it_scores_in_a_process_of_its_own_without_scikit_learn(tmp_path: Path) 
     stored = files.save(str(tmp_path), pack(package, DATA.x, {}))
     program = (
         "import json, sys; from raypipe.artifact.package import load_package;"
-        "load_package(sys.argv[1], sys.argv[2], only_scores=True);"
+        "load_package(sys.argv[1], sys.argv[2], None, only_scores=True);"
         "print(json.dumps(sorted({'sklearn', 'scipy', 'pandas'} & set(sys.modules))))"
     )
     done = subprocess.run([sys.executable, "-c", program, stored.uri, stored.sha256], capture_output=True, text=True)

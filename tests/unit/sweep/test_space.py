@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from raypipe.clickhouse.statements import Statement
-from raypipe.errors import ConfigError, DataError, UsageError
+from raypipe.errors import ConfigError, DataError
 from raypipe.fit.recipe import Recipe, Shares, Snapshot
-from raypipe.sweep import journal, space
+from raypipe.sweep import space
 from raypipe.sweep.plan import SweepPlan
 from raypipe.sweep.trial import reason
 
@@ -218,38 +218,3 @@ def test_a_sweep_goes_on_elsewhere_but_not_with_other_values() -> None:
     for changes in ({"params": {"max_depth": 5}}, {"labels_sql": Statement("SELECT 0")}):
         assert replace(PLAN, recipe=replace(RECIPE, **changes)).identity != PLAN.identity
     assert replace(PLAN, axes=space.axes({"model.params.eta": {"float": [0, 1]}})).identity != PLAN.identity
-
-
-def test_a_sweep_leaves_how_it_began_and_its_result(tmp_path: Path) -> None:
-    folder = str(tmp_path / "sweeps")
-    assert not journal.has_begun(folder, "visits_1")
-    journal.begin(folder, "visits_1", {"as_of": DAYS[1]})
-    assert journal.state(folder, "visits_1") == {"as_of": "2026-01-31"}
-    assert journal.result(folder, "visits_1") is None
-    journal.finish(folder, "visits_1", {"best": 1})
-    assert journal.result(folder, "visits_1") == {"best": 1}
-
-
-def test_a_sweep_that_never_began_is_named_with_those_that_did(tmp_path: Path) -> None:
-    journal.begin(str(tmp_path), "visits_1", {})
-    journal.finish(str(tmp_path), "visits_1", {})
-    with pytest.raises(UsageError, match="no sweep 'visits_2'") as caught:
-        journal.state(str(tmp_path), "visits_2")
-    assert caught.value.allowed == "visits_1"
-
-
-@pytest.mark.parametrize("name", ["../visits_1", "sub/visits_1", "", "visits_1.result"])
-def test_a_name_that_is_a_path_is_no_sweep(tmp_path: Path, name: str) -> None:
-    folder = tmp_path / "sweeps"
-    for at in (tmp_path, folder, folder / "sub"):
-        journal.begin(str(at), "visits_1", {"as_of": DAYS[1]})
-    journal.finish(str(folder), "visits_1", {})
-    with pytest.raises(UsageError, match="no sweep"):
-        journal.state(str(folder), name)
-
-
-@pytest.mark.parametrize("content", [b"", b'{"as_of": "2026', b"[]", b"\x80\x04K\x01."])
-def test_what_a_sweep_did_not_write_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "visits_1.json").write_bytes(content)
-    with pytest.raises(DataError, match=r"visits_1\.json is not a file of a sweep"):
-        journal.state(str(tmp_path), "visits_1")
