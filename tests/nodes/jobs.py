@@ -94,7 +94,6 @@ def cluster(publisher: FittedPublisher, folder: Path) -> Iterator[Cluster]:
         settings = {
             "RAYPIPE_URL": f"http://{user}@{proxy.url.partition('://')[2]}/{database}",
             "RAYPIPE_PASSWORD": publisher.endpoint.password(),
-            "RAYPIPE_ARTIFACTS": str(publisher.artifacts),
         }
         with clusters.head(cpus=0, **settings) as head:
             yield Cluster(head, proxy, folder)
