@@ -147,6 +147,7 @@ def head(*, cpus: int = 1, **variables: str) -> Iterator[Head]:
         found = Head(process, folder, f"http://{LOOPBACK}:{dashboard}", f"{LOOPBACK}:{port}", token, environment)
         awaited(lambda: process.poll() is not None or _listens(dashboard), "a job server")
         assert process.poll() is None, (folder / "said").read_text()
+        awaited(lambda: _alive(found), "the head among its nodes")
         yield found
 
 

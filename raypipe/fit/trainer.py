@@ -85,7 +85,7 @@ def train(
     try:
         return _fitted(family, family_path, spec, scaling, datasets)
     except ProcessDied as death:
-        log.warning("%s: %s; fitting once more", death.problem, death.found)
+        log.warning("%s; fitting once more: %s", death.problem, death.found)
         _require_room(family, family_path, workers, cpus_per_worker)
         return _fitted(family, family_path, spec, scaling, datasets)
 

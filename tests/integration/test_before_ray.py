@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from raypipe import project
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.config import load
+from raypipe.config.job import leave_working_dir
 from raypipe.config.load import Loaded, load_pipeline
 from raypipe.night import Step, run_night
 from raypipe.project import shipped, sql_text
@@ -24,24 +27,42 @@ def night(endpoint: Endpoint, *pipelines: Loaded) -> list[Step]:
     return list(run_night(endpoint, named, None, "UTC", lambda stage, done, total: None))
 
 
-def vanished(model: RegisteredModel, folder: Path) -> Loaded:
+def vanished(model: RegisteredModel, folder: Path, patch: pytest.MonkeyPatch, *overrides: str) -> Loaded:
     """Return a pipeline whose project is removed after it was loaded, as Ray removes the working directory of a job."""
-    project = shutil.copytree(model.project, folder / "project")
-    loaded = load_pipeline("churn", project / "configs", [f"artifacts={model.artifacts}", "after=[]"], environ={})
-    shutil.rmtree(project)
+    own = shutil.copytree(model.project, folder / "project")
+    patch.chdir(own)
+    given = [f"artifacts={model.artifacts}", "after=[]", *overrides]
+    loaded = load_pipeline("churn", None, given, environ={})
+    shutil.rmtree(own)
     return loaded
 
 
-def test_a_night_needs_no_file_of_its_project(registered_model: RegisteredModel, tmp_path: Path) -> None:
-    (step,) = night(registered_model.endpoint, vanished(registered_model, tmp_path))
+def test_a_night_needs_no_file_of_its_project(
+    registered_model: RegisteredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (step,) = night(registered_model.endpoint, vanished(registered_model, tmp_path, monkeypatch))
+    assert (step.status, step.verified) == ("done", True), step.reason
+
+
+JOB = {"RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps({"runtime_env": {"working_dir": "gcs://a.zip"}})}
+
+
+def test_nor_does_a_job_on_ray(
+    ray_session: None, registered_model: RegisteredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The session's own Ray.
+    loaded = vanished(registered_model, tmp_path, monkeypatch, "ray.cpus=2")
+    leave_working_dir(JOB)
+    (step,) = night(registered_model.endpoint, loaded)
     assert (step.status, step.verified) == ("done", True), step.reason
 
 
 def test_without_reading_ahead_a_night_fails_at_a_file_that_is_gone(
     registered_model: RegisteredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(project, "_read", {})
     monkeypatch.setattr(load, "read_ahead", lambda folder: None)
-    (step,) = night(registered_model.endpoint, vanished(registered_model, tmp_path))
+    (step,) = night(registered_model.endpoint, vanished(registered_model, tmp_path, monkeypatch))
     assert step.status == "failed"
     assert "features.sql does not exist" in step.reason
 
