@@ -199,6 +199,11 @@ class TestImage:
         last = DOCKERFILE.rindex("\nFROM ")
         assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", DOCKERFILE[last:], re.MULTILINE)
 
+    def test_it_has_the_system_library_that_recommenders_need(self) -> None:
+        setup = " ".join(load("cluster.yaml")["setup_commands"])
+        assert "libgomp1" in DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
+        assert "libgomp1" in setup
+
     def test_its_base_is_slim_and_pinned(self) -> None:
         assert re.search(r"^ARG PYTHON=3\.\d+\.\d+-slim-\w+$", DOCKERFILE, re.MULTILINE)
         assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"python:${PYTHON}"}
