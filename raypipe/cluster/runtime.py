@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.config.job import leave_working_dir
 from raypipe.config.shared import RayConfig
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Session:
         if _closing is not None:
             _closing.join()
         if not _is_connected():
+            leave_working_dir()
             with quirks.own_sigterm():
                 connection.connect(self._address, self._config.cpus)
             _owner = self

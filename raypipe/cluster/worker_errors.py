@@ -8,7 +8,7 @@ from ray.exceptions import RayError
 from raypipe.errors import RaypipeError
 
 # Attributes of Ray's errors that contain the error they wrap.
-_WRAPPED = ("cause", "controller_failure", "_base_exc", "__cause__", "__context__")
+_WRAPPED = ("cause", "controller_failure", "health_check_failure", "_base_exc", "__cause__", "__context__")
 
 
 def original(error: BaseException) -> RaypipeError | None:

@@ -1,6 +1,7 @@
-"""Refuse folders that would vanish with a Ray job: relative paths lie in the job's copy of the working directory."""
+"""Keep a Ray job off its copy of the working directory, which vanishes at its end, and may vanish earlier."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,6 +36,16 @@ def refuse_vanishing_folders(config: SharedConfig, environ: Mapping[str, str]) -
             next_step="set RAYPIPE_ARTIFACTS in the environment of the cluster's nodes, or submit with"
             " --env RAYPIPE_ARTIFACTS",
         )
+
+
+def leave_working_dir(environ: Mapping[str, str] = os.environ) -> None:
+    """Leave a job's copy of the working directory before Ray is connected; everything in it has been read.
+
+    Ray unpacks it anew for each node, and nodes of one machine have one copy. A process in a removed directory fails
+    wherever a library asks for the current directory.
+    """
+    if _has_working_dir(environ.get(_JOB, "")):
+        os.chdir("/")
 
 
 def _vanishes(path: str) -> bool:

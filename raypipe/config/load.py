@@ -15,7 +15,7 @@ from raypipe.config.problems import Problem, nearest, refusal, shown
 from raypipe.config.schema import PipelineConfig
 from raypipe.config.shared import SharedConfig
 from raypipe.errors import UsageError
-from raypipe.project import shipped, sql_path
+from raypipe.project import read_ahead, shipped, sql_path
 
 BASE = "base"
 # The step before all pipelines, in `after`, and the folder of its SQL.
@@ -120,6 +120,7 @@ def load_pipeline(
     if config is None or problems:
         raise refusal(f"The configuration of {name}", problems)
     refuse_vanishing_folders(config, environ)
+    read_ahead(directory.parent / "sql")
     return Loaded(config, sources_of(config, document.root), directory.parent / "sql")
 
 

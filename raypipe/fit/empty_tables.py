@@ -9,6 +9,7 @@ from raypipe.clickhouse.schema.needed import tables_of
 from raypipe.clickhouse.statements import load
 from raypipe.errors import DataError, RaypipeError
 from raypipe.fit.recipe import Recipe
+from raypipe.project import has_sql
 
 # The files of a pipeline's folder that a fit may read.
 READ = ("features", "labels", "interactions", "articles")
@@ -33,7 +34,7 @@ def named(client: Client, recipe: Recipe) -> Iterator[None]:
 
 def _empty(client: Client, recipe: Recipe) -> list[str]:
     """Return the empty tables in the order of the SQL, without tables that the server does not know."""
-    paths = [path for name in READ if (path := recipe.folder / f"{name}.sql").exists()]
+    paths = [path for name in READ if has_sql(path := recipe.folder / f"{name}.sql")]
     read = dict.fromkeys(name for path in paths for name in tables_of(load(path).text))
     known = tables.describe_all(client, names=list(read))
     return [name for name in read if name in known and known[name].total_rows == 0]

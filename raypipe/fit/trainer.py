@@ -4,6 +4,7 @@ The training function returns the model; `ray.train.report` would cost about two
 """
 
 import dataclasses
+import logging
 import signal
 import tempfile
 import threading
@@ -29,11 +30,17 @@ from raypipe.fit.training_table import numbers
 from raypipe.models.model import Matrix
 from raypipe.models.protocol import FitSpec, MatrixFamily, load_class, load_matrix_family
 
+log = logging.getLogger(__name__)
+
 LABEL = "label"
 # Ray Data needs a CPU beside the workers' CPUs; without it a fit with workers waits for ever.
 DATA_CPUS = 1
-# The errors of a process that died; a read is not repeated (see `raypipe.data.source`).
+# The errors of a process that died; a task that reads is not repeated by itself (see `raypipe.data.source`).
 DEATHS = (WorkerCrashedError, OutOfMemoryError, NodeDiedError, ObjectLostError, RayActorError)
+
+
+class ProcessDied(ModelError):
+    """A process of a fit died, perhaps with its node."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +63,8 @@ def train(
     """Train a family on two datasets with the columns `x` (list<float32>) and `label`.
 
     Training rows are split evenly over the workers, which leaves out up to `workers - 1` rows. Each worker sees all
-    validation rows, so that early stopping does not depend on the number of workers.
+    validation rows, so that early stopping does not depend on the number of workers. A fit that loses a process, such
+    as with its node, is repeated once, with a new read.
 
     Args:
         validation: rows for early stopping; may be empty for a family without it.
@@ -69,24 +77,40 @@ def train(
         ModelError: the fit failed, or a Ray process died.
     """
     family = load_matrix_family(family_path)
-    _require_room(family, family_path, workers, cpus_per_worker)
     spec = dataclasses.replace(spec, threads=spec.threads or cpus_per_worker)
+    scaling = ray.train.ScalingConfig(num_workers=workers, resources_per_worker={"CPU": cpus_per_worker})
+    datasets: dict[str, Any] = {"train": rows, "validation": validation}
+    quiet_libraries()
+    _require_room(family, family_path, workers, cpus_per_worker)
+    try:
+        return _fitted(family, family_path, spec, scaling, datasets)
+    except ProcessDied as death:
+        log.warning("%s; fitting once more: %s", death.problem, death.found)
+        _require_room(family, family_path, workers, cpus_per_worker)
+        return _fitted(family, family_path, spec, scaling, datasets)
 
+
+def _fitted(
+    family: MatrixFamily,
+    family_path: str,
+    spec: FitSpec,
+    scaling: ray.train.ScalingConfig,
+    datasets: dict[str, Any],
+) -> Trained:
     def in_a_worker() -> dict[str, Any]:
         return _train(family_path, spec)
 
-    quiet_libraries()
     with tempfile.TemporaryDirectory(prefix="raypipe-fit-") as storage, _interruptible(), _readable_errors():
         trainer = DataParallelTrainer(
             in_a_worker,
             backend_config=_backend(family),
-            scaling_config=ray.train.ScalingConfig(num_workers=workers, resources_per_worker={"CPU": cpus_per_worker}),
+            scaling_config=scaling,
             run_config=RunConfig(  # type: ignore[arg-type]
                 name=f"raypipe-{uuid.uuid4().hex[:8]}",
                 storage_path=storage,
                 logging_config=LoggingConfig(log_level="WARNING"),
             ),
-            datasets={"train": rows, "validation": validation},
+            datasets=datasets,
             dataset_config=ray.train.DataConfig(datasets_to_split=["train"]),
         )
         returned: Any = trainer.fit().return_value  # type: ignore[attr-defined]
@@ -169,7 +193,7 @@ def _readable_errors() -> Iterator[None]:
         chain = list(causes(error))
         death = next((inner for inner in chain if isinstance(inner, DEATHS)), None)
         if death is not None:
-            raise ModelError(
+            raise ProcessDied(
                 "A Ray process died during the fit",
                 found=f"{type(death).__name__}: {' '.join(str(death).split())}",
                 next_step="nothing of the fit was kept: fit again. If memory ran out (see `dmesg`), lower"

@@ -107,7 +107,8 @@ def _library() -> Any:
         import implicit.utils
     except ImportError as error:
         raise ConfigError(
-            "Recommendations need the library implicit, which is not installed",
-            next_step="pip install 'implicit>=0.7.2' (the extra `als`)",
+            "Recommendations need the library implicit, which cannot be imported",
+            found=str(error),
+            next_step="pip install 'implicit>=0.7.2' (the extra `als`); it needs libgomp.so.1, in Debian's libgomp1",
         ) from error
     return implicit

@@ -30,8 +30,8 @@ class PoolSize:
     """The number of scoring actors and their resources.
 
     Attributes:
-        largest: the most actors; None for as many as the cluster's CPUs hold. Further actors wait, and an
-            autoscaling cluster grows for them.
+        largest: the most actors. Those beyond the cluster's CPUs wait, and an autoscaling cluster grows for them. None
+            for as many as the CPUs hold, those of nodes that join during the run included.
         cpus: CPUs that an actor reserves, and threads that its model uses.
         restarts: how often an actor may die and a slice be repeated before the run fails.
     """
@@ -78,8 +78,8 @@ class Pool:
     def __init__(self, endpoint: Endpoint, size: PoolSize) -> None:
         self._endpoint = endpoint
         self._size = size
-        self._fitting = _fitting(size)
-        self._actors = [self._actor() for _ in range(min(self._fitting, size.largest or self._fitting))]
+        fitting = _fitting(size)
+        self._actors = [self._actor() for _ in range(min(fitting, size.largest or fitting))]
 
     def __enter__(self) -> Pool:
         return self
@@ -98,12 +98,15 @@ class Pool:
             RaypipeError: an actor failed for a reason that does not pass.
         """
         queue = deque(slices)
-        self._resize(len(queue))
+        # No slice is left for these.
+        self._end(self._actors[len(queue) :])
         shared = ray.put(manifest.to_json())
         # An actor gets a slice when it is ready, so that an actor without a node delays no slice.
         working = {actor.ready.remote(shared): actor for actor in self._actors}
         scoring = 0
         while queue or scoring:
+            getting_ready = len(working) - scoring
+            working |= {actor.ready.remote(shared): actor for actor in self._grown(len(queue) - getting_ready)}
             with plain_errors(), _named_deaths(self._size):
                 (done,), _ = ray.wait(list(working), num_returns=1)
                 receipt = ray.get(done)
@@ -118,11 +121,12 @@ class Pool:
             if receipt is not None:
                 yield Receipt.from_json(receipt)
 
-    def _resize(self, slices: int) -> None:
-        """End the actors that no slice is left for; start those for which a cluster has to grow."""
-        self._end(self._actors[slices:])
-        wanted = min(slices, self._size.largest or self._fitting)
-        self._actors += [self._actor() for _ in range(wanted - len(self._actors))]
+    def _grown(self, slices: int) -> Sequence[Any]:
+        """Start actors for nodes that have joined, and actors for which a cluster has to grow; return them."""
+        wanted = self._size.largest or room(node_cpus(self._size.cpus), self._size.cpus)
+        actors = [self._actor() for _ in range(min(slices, wanted - len(self._actors)))]
+        self._actors += actors
+        return actors
 
     def _end(self, actors: Sequence[Any]) -> None:
         for actor in actors:

@@ -89,7 +89,8 @@ def run_trials(
                 storage_path=private,
                 verbose=0,
                 callbacks=[watch],
-                failure_config=tune.FailureConfig(max_failures=0),
+                # A trial may lose its node.
+                failure_config=tune.FailureConfig(max_failures=1),
             ),
         )
         try:

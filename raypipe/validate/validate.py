@@ -15,7 +15,7 @@ from raypipe.data.slices import unsliced
 from raypipe.errors import DataError, RaypipeError
 from raypipe.evaluation.metrics import METRICS, gain
 from raypipe.progress import Progress
-from raypipe.project import shipped
+from raypipe.project import has_sql, shipped
 from raypipe.registry import models
 from raypipe.validate import records
 from raypipe.validate.cells import evaluate_binary, evaluate_number
@@ -106,7 +106,7 @@ def validate_newest(client: Client, loaded: Loaded, progress: Progress) -> Valid
 def _unknowable(loaded: Loaded) -> str:
     """Return why the outcomes of a pipeline's predictions cannot be known, or an empty text."""
     config = loaded.config
-    if config.ads is not None or not loaded.sql(f"{config.pipeline}/labels.sql").is_file():
+    if config.ads is not None or not has_sql(loaded.sql(f"{config.pipeline}/labels.sql")):
         return f"{config.pipeline} has no labels.sql, and so no outcomes"
     if config.label is None or config.label.horizon_days is None or config.source.date_column is None:
         return f"{config.pipeline} has no snapshots or no horizon, so that its outcomes have no date"
@@ -138,7 +138,7 @@ def _batches(client: Client, loaded: Loaded, newest: date) -> list[Batch]:
     rows = client.rows(_statement("runs").text, {"pipeline": pipeline})
     batches = [Batch(pipeline, day, run, model, version) for day, run, model, version in rows]
     earlier = _earlier(loaded)
-    if earlier.is_file():
+    if has_sql(earlier):
         sql = _statement("earlier_batches").render(earlier=_text(earlier))
         others = client.rows(sql, {"first": FIRST_DAY, "last": newest})
         batches += [Batch(pipeline, day, "", "", version) for day, version in others]

@@ -107,50 +107,85 @@ class TestCompose:
         assert {services[name]["image"] for name in ("ray-head", "ray-worker")} == {f"raypipe:{raypipe.__version__}"}
 
 
+KUBERNETES = "deploy/kubernetes"
+
+
 class TestKubernetes:
+    @pytest.fixture(params=["raycluster", "raycronjob"])
+    def cluster(self, request: pytest.FixtureRequest) -> Any:
+        """Return the spec of a RayCluster, which stands or which a RayCronJob creates."""
+        spec = load(f"{KUBERNETES}/{request.param}.yaml")["spec"]
+        return spec["jobTemplate"]["rayClusterSpec"] if request.param == "raycronjob" else spec
+
     @pytest.fixture
-    def job(self) -> Any:
-        found = load("docker/rayjob.yaml")
-        assert (found["apiVersion"], found["kind"]) == ("ray.io/v1", "RayCronJob")
-        return found["spec"]
-
-    def test_it_runs_a_command_of_raypipe_every_night(self, job: Any) -> None:
-        assert re.fullmatch(r"\d+ \d+ \* \* \*", job["schedule"])
-        python, module, package, command, *rest = job["jobTemplate"]["entrypoint"].split()
+    def nights(self) -> list[list[str]]:
+        """Return the commands that the manifests run every night, without `raypipe`."""
+        submitted = load(f"{KUBERNETES}/nightly.yaml")["spec"]
+        (container,) = submitted["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+        job = load(f"{KUBERNETES}/raycronjob.yaml")["spec"]
+        assert submitted["schedule"] == job["schedule"] == "15 3 * * *"
+        assert container["command"][:4] == ["raypipe", "submit", "http://raypipe-head-svc:8265", "--"]
+        python, module, package, *command = job["jobTemplate"]["entrypoint"].split()
         assert (python, module, package) == ("python", "-m", "raypipe")
-        COMMANDS[command].make_context(command, rest)
+        return [container["command"][4:], command]
 
-    def test_ray_is_that_of_the_lock_and_asks_for_a_token(self, job: Any) -> None:
-        cluster = job["jobTemplate"]["rayClusterSpec"]
+    def test_a_command_of_raypipe_runs_every_night(self, nights: list[list[str]]) -> None:
+        for command, *rest in nights:
+            COMMANDS[command].make_context(command, rest)
+
+    def test_the_cron_job_finds_the_cluster_and_the_token_that_kuberay_makes_for_it(self) -> None:
+        name = load(f"{KUBERNETES}/raycluster.yaml")["metadata"]["name"]
+        pod = load(f"{KUBERNETES}/nightly.yaml")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        assert f"http://{name}-head-svc:8265" in container["command"]
+        (token,) = container["env"]
+        assert token["valueFrom"] == {"secretKeyRef": {"name": name, "key": "auth_token"}}
+
+    def test_ray_is_that_of_the_lock_and_asks_for_a_token(self, cluster: Any) -> None:
         ((version, _),) = locked()["ray"]
         assert cluster["rayVersion"] == str(version)
         assert cluster["authOptions"] == {"mode": "token"}
 
-    def test_every_container_is_the_same_image_not_root_and_has_its_password_by_reference(self, job: Any) -> None:
-        cluster = job["jobTemplate"]["rayClusterSpec"]
+    def test_every_container_is_this_version_not_root_bounded_and_has_its_password_by_reference(
+        self, cluster: Any
+    ) -> None:
+        (image,) = load(f"{KUBERNETES}/kustomization.yaml")["images"]
+        assert image["newTag"] == raypipe.__version__
         pods = [group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
         containers = [container for pod in pods for container in pod["containers"]]
         assert len(containers) == 2
-        assert {container["image"].rpartition(":")[2] for container in containers} == {raypipe.__version__}
+        assert {container["image"] for container in containers} < {
+            image["name"],
+            f"{image['newName']}:{image['newTag']}",
+        }
         assert all(pod["securityContext"]["runAsNonRoot"] for pod in pods)
         for container in containers:
+            assert container["resources"]["limits"]["memory"] == container["resources"]["requests"]["memory"]
             (password,) = [one for one in container["env"] if one["name"] == "RAYPIPE_PASSWORD"]
-            assert set(password) == {"name", "valueFrom"}
-            assert "secretKeyRef" in password["valueFrom"]
+            assert password["valueFrom"] == {"secretKeyRef": {"name": "clickhouse", "key": "password"}}
 
-    def test_workers_are_bounded_and_the_night_asks_for_as_many_as_their_cpus_hold(self, job: Any) -> None:
-        (actors,) = re.findall(r" --set score\.actors\.max=(\d+)$", job["jobTemplate"]["entrypoint"])
+    def test_the_probes_ask_the_agent_of_a_node_which_needs_no_token(self) -> None:
+        cluster = load(f"{KUBERNETES}/raycluster.yaml")["spec"]
+        asked = load("docker/compose.yaml")["services"]["ray-head"]["healthcheck"]["test"][-1]
+        for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+            (container,) = group["template"]["spec"]["containers"]
+            for probe in ("readinessProbe", "livenessProbe"):
+                assert container[probe]["exec"]["command"][-1] == asked
+
+    def test_workers_are_bounded_and_the_night_asks_for_as_many_as_their_cpus_hold(
+        self, cluster: Any, nights: list[list[str]]
+    ) -> None:
+        (actors,) = {setting for command in nights for setting in command if setting.startswith("score.actors.max=")}
         cpus = 0
-        for group in job["jobTemplate"]["rayClusterSpec"]["workerGroupSpecs"]:
+        for group in cluster["workerGroupSpecs"]:
             assert 0 <= group["minReplicas"] <= group["maxReplicas"] < 100
             (container,) = group["template"]["spec"]["containers"]
             # Without a limit Ray would count the CPUs of the whole machine.
             assert group["rayStartParams"]["num-cpus"] == container["resources"]["requests"]["cpu"]
             cpus += group["maxReplicas"] * int(group["rayStartParams"]["num-cpus"])
-        assert 1 < int(actors) <= cpus
+        assert 1 < int(actors.partition("=")[2]) <= cpus
 
-    def test_the_object_store_fits_into_shared_memory(self, job: Any) -> None:
-        cluster = job["jobTemplate"]["rayClusterSpec"]
+    def test_the_object_store_fits_into_shared_memory(self, cluster: Any) -> None:
         for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
             pod = group["template"]["spec"]
             (memory,) = [one["emptyDir"] for one in pod["volumes"] if one["name"] == "shm"]
@@ -163,6 +198,11 @@ class TestImage:
     def test_it_ends_as_a_user_that_is_not_root(self) -> None:
         last = DOCKERFILE.rindex("\nFROM ")
         assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", DOCKERFILE[last:], re.MULTILINE)
+
+    def test_it_has_the_system_library_that_recommenders_need(self) -> None:
+        setup = " ".join(load("cluster.yaml")["setup_commands"])
+        assert "libgomp1" in DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
+        assert "libgomp1" in setup
 
     def test_its_base_is_slim_and_pinned(self) -> None:
         assert re.search(r"^ARG PYTHON=3\.\d+\.\d+-slim-\w+$", DOCKERFILE, re.MULTILINE)
@@ -235,7 +275,9 @@ def test_the_demo_of_make_leaves_the_stores_of_production() -> None:
     assert all(line.startswith("RAYPIPE_URL= RAYPIPE_ARTIFACTS= ") for line in commands)
 
 
-@pytest.mark.parametrize("path", ["cluster.yaml", "docker/rayjob.yaml"])
+@pytest.mark.parametrize(
+    "path", ["cluster.yaml", "deploy/kubernetes/kustomization.yaml", "deploy/kubernetes/raycronjob.yaml"]
+)
 def test_what_has_to_be_replaced_is_marked(path: str) -> None:
     lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
     # A command cannot contain a comment, so the comment is where the command begins.
@@ -247,7 +289,16 @@ def test_what_has_to_be_replaced_is_marked(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["cluster.yaml", "docker/compose.yaml", "docker/rayjob.yaml", "deploy/raypipe-nightly.service", "deploy/crontab"],
+    [
+        "cluster.yaml",
+        "docker/compose.yaml",
+        "deploy/kubernetes/kustomization.yaml",
+        "deploy/kubernetes/nightly.yaml",
+        "deploy/kubernetes/raycluster.yaml",
+        "deploy/kubernetes/raycronjob.yaml",
+        "deploy/raypipe-nightly.service",
+        "deploy/crontab",
+    ],
 )
 def test_no_secret_stands_in_a_file(path: str) -> None:
     text = (ROOT / path).read_text(encoding="utf-8")
