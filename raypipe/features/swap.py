@@ -48,7 +48,7 @@ class Place:
 
 @dataclass
 class Swapping:
-    """Whether a day is new on some shards of a cluster, and old on others."""
+    """A mark of days that are new on some shards of a cluster, and old on others."""
 
     is_half: bool = False
 
