@@ -85,6 +85,11 @@ class Client:
             shard.close()
         self._driver.close()
 
+    @property
+    def is_stranded(self) -> bool:
+        """Return whether this client's node of a cluster, or Keeper, was gone at its last look."""
+        return self._patience.is_over
+
     def _join_cluster(self, given: QuerySettings) -> None:
         try:
             with translated(self._where):

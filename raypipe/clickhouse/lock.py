@@ -7,6 +7,7 @@ epoch. It then drops the lower locks and the twins of lower epochs, so that a fo
 from __future__ import annotations
 
 import json
+import logging
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ from raypipe.errors import Busy, ServerError
 
 TABLE_ALREADY_EXISTS = 57
 REPLICA_ALREADY_EXISTS = 253
+log = logging.getLogger(__name__)
+
 LastEpoch = Callable[[Client, str], int]
 
 
@@ -252,7 +255,10 @@ def require(client: Client, lock: Lock) -> None:
 
 
 def release(client: Client, pipeline: str, owner: Owner) -> None:
-    """Release the owner's lock, if it has the lock."""
+    """Release the owner's lock, if it has the lock; without Keeper, the server would wait to drop it."""
+    if client.is_stranded:
+        log.warning("the lock of %s stays: %s cannot drop it now", pipeline, client.endpoint)
+        return
     for lock in standing(client, pipeline):
         if lock.owner == owner:
             client.run(client.topology.drop(lock.table))

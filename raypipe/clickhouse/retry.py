@@ -52,16 +52,16 @@ class Patience:
 
     def __init__(self, wait_seconds: float | None) -> None:
         self._wait_seconds = wait_seconds
-        self._is_over = False
+        self.is_over = False
 
     def repeat(self, request: Callable[[], T], *, attempts: int = ATTEMPTS) -> T:
         """Repeat a request as `repeat` does."""
         longest = math.inf if self._wait_seconds is None else self._wait_seconds
         try:
-            result = repeat(request, attempts=1 if self._is_over else attempts, seconds=longest)
+            result = repeat(request, attempts=1 if self.is_over else attempts, seconds=longest)
         except (Transient, Unreachable) as error:
             is_gone = isinstance(error, Unreachable) or error.code in REPLICATION
-            self._is_over = is_gone and self._wait_seconds is not None
+            self.is_over = is_gone and self._wait_seconds is not None
             raise
-        self._is_over = False
+        self.is_over = False
         return result

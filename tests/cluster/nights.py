@@ -22,8 +22,9 @@ from tests.faults.nights import TARGETS
 from tests.faults.oracle import own_tables
 from tests.faults.small import small_publisher
 
-# Replicas of tests follow at once, or not at all; after a restart of Keeper within seconds.
+# Replicas of tests follow at once, or not at all; once Keeper is back, they need up to a minute for a new session.
 WAIT_SECONDS = 10
+KEEPER_SECONDS = 90
 CHECKSUM = "SELECT count(), groupBitXor(cityHash64(*)) FROM {} WHERE prediction_date = {{day:Date}}"
 
 
@@ -41,7 +42,7 @@ class TwoNights:
 
     def endpoint(self, number: int, **changes: Any) -> Endpoint:
         """Return a replica's endpoint, with other settings where the test wants them."""
-        return replace(self.replicas.nodes[number - 1], wait_seconds=WAIT_SECONDS, **changes)
+        return replace(self.replicas.nodes[number - 1], **{"wait_seconds": WAIT_SECONDS, **changes})
 
     @contextmanager
     def through(self, number: int, **changes: Any) -> Iterator[Night]:
@@ -52,7 +53,7 @@ class TwoNights:
 
     def resumed(self, number: int, run_id: str, **changes: Any) -> Manifest:
         """Resume a run through a replica as `raypipe resume` does, and return its manifest."""
-        with self.through(number, **changes) as night:
+        with self.through(number, wait_seconds=KEEPER_SECONDS, **changes) as night:
             cluster_checks.require_usable(night.client)
             manifest = Manifest.from_json(night.find(run_id).manifest)
             night.run(manifest, take_over=True)
@@ -77,7 +78,7 @@ class TwoNights:
 
     def empty(self) -> None:
         """Forget every run on both replicas."""
-        with self.through(1) as night:
+        with self.through(1, wait_seconds=KEEPER_SECONDS) as night:
             cluster_checks.require_usable(night.client)
             for table in own_tables(night.client):
                 night.client.run(night.client.topology.drop(table))
