@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
-from raypipe.artifact import files
 from raypipe.artifact.files import Artifact
 
 
-def as_format_1(artifact: Artifact, root: Path, family: str = "raypipe.models.kmeans:KMeans") -> Artifact:
-    """Store an artifact's files in the first format: no format in the manifest, a model class of the earlier layout."""
-    content = files.load(artifact.uri, artifact.sha256)
+def as_format_1(files: Mapping[str, bytes], root: Path, family: str = "raypipe.models.kmeans:KMeans") -> Artifact:
+    """Store files in the first format: no format in the manifest, a model class of the earlier layout."""
+    content = dict(files)
     decision = {**json.loads(content["decision.json"]), "family": family}
     content["decision.json"] = json.dumps(decision, indent=1, sort_keys=True).encode()
     listed = {name: {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body)} for name, body in content.items()}

@@ -27,7 +27,7 @@ from tests.faults.proxy import Rule
 PUBLISHER_TABLES = Path(__file__).parents[1] / "publisher" / "schema.sql"
 FEATURES = "customer_user_features"
 # Tables that a run reads besides the features.
-REGISTRY = ("ml_model_registry", "raypipe_aliases")
+REGISTRY = ("ml_model_registry", "raypipe_aliases", "raypipe_artifacts")
 PATIENCE = 30
 TESTER = "tester"
 LIMITED = "limited"

@@ -81,8 +81,10 @@ def test_a_fit_that_is_killed_in_its_upload_registers_nothing_and_is_cleaned(pla
         (left,) = artifacts(client)
         known = client.rows("SELECT model_status, model_storage_url FROM ml_model_registry FINAL")
         assert known == [("TRAINING", "")]
-        code, document = raypipe(place, *quick)
+        # With other rounds, because the same fit would store the same artifact.
+        code, document = raypipe(place, *quick, "--set", "model.rounds=50")
         assert code == 0, document
+        assert document["artifact_sha256"] != left
         assert artifacts(client) == {left, document["artifact_sha256"]}
         raypipe(place, "doctor", "--clean")
         assert artifacts(client) == {left, document["artifact_sha256"]}, "it may belong to a fit at work"

@@ -25,7 +25,7 @@ import ray
 from ray import cloudpickle
 from typer.testing import CliRunner
 
-from raypipe.artifact import contract, files, golden, package
+from raypipe.artifact import contract, files, golden, package, stores
 from raypipe.artifact.package import load_card, load_package
 from raypipe.cli import app
 from raypipe.clickhouse import topology
@@ -206,13 +206,13 @@ def test_without_binding_a_bound_that_looks_like_sql_breaks_the_statement(
 def files_of(night: Night) -> dict[str, bytes]:
     """Return the champion's verified files."""
     manifest = night.plan()
-    return files.load(manifest.artifact_uri, manifest.artifact_sha256)
+    return stores.at(manifest.artifact_uri, night.client).open(manifest.artifact_sha256)
 
 
 def own_model(night: Night, folder: Path, changes: Mapping[str, bytes] | None = None) -> Manifest:
     """Plan a run with a copy of the champion with some changed files."""
     standing = night.plan()
-    card = load_card(standing.artifact_uri, standing.artifact_sha256, None)
+    card = load_card(standing.artifact_uri, standing.artifact_sha256, night.client)
     promote(night, {**files_of(night), **(changes or {})}, card.contract, folder)
     manifest = night.plan()
     assert manifest.artifact_uri.startswith(str(folder))
@@ -300,7 +300,7 @@ def test_without_the_hashes_a_model_with_a_changed_bit_decides(
     with flipped(path, digits):
         monkeypatch.setattr(files, "_require", lambda *_: None)
         parsed.clear()
-        changed = load_card(manifest.artifact_uri, manifest.artifact_sha256, None)
+        changed = load_card(manifest.artifact_uri, manifest.artifact_sha256, night.client)
         assert changed.threshold != manifest.threshold
         night.assert_exact(night.run(manifest))
         assert {FILE, "card", "golden.arrow"} <= set(parsed)
@@ -319,7 +319,7 @@ class Bomb:
 def bombed(night: Night, folder: Path, mark: Path, protocol: int) -> None:
     """Provide a champion with a pickle as its model and correct hashes."""
     standing = night.plan()
-    card = load_card(standing.artifact_uri, standing.artifact_sha256, None)
+    card = load_card(standing.artifact_uri, standing.artifact_sha256, night.client)
     content = {**files_of(night), FILE: pickle.dumps(Bomb(mark), protocol)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "_refuse_code", lambda *_: None)
@@ -351,7 +351,7 @@ def test_without_these_refusals_the_pickle_runs(night: Night, tmp_path: Path, mo
 def other_golden(night: Night) -> dict[str, bytes]:
     """Return the golden rows with one score slightly changed."""
     manifest = night.plan()
-    model = load_package(manifest.artifact_uri, manifest.artifact_sha256, None).model
+    model = load_package(manifest.artifact_uri, manifest.artifact_sha256, night.client).model
     rows, scores = golden._rows(files_of(night)["golden.arrow"])
     assert np.allclose(model.predict(rows.x), scores, atol=1e-5)
     changed = np.array(scores, np.float32)

@@ -132,7 +132,7 @@ def test_published_scores_are_the_models_own(published: ScoreResult, reader: Cli
     from raypipe.data.slices import unsliced
 
     manifest = published.manifest
-    package = load_package(manifest.artifact_uri, manifest.artifact_sha256, None)
+    package = load_package(manifest.artifact_uri, manifest.artifact_sha256, reader)
     scores = PUBLISHED.replace("entity_id AS", "prediction_value, entity_id AS")
     rows = reader.table(
         f"SELECT {MATRIX}, p.prediction_value AS published FROM ({unsliced(manifest.select)}) AS s"

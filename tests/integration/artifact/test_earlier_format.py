@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from raypipe.artifact.files import Artifact
+from raypipe.artifact import files
 from raypipe.artifact.package import load_card
 from raypipe.clickhouse.client import Client
 from raypipe.config.load import Loaded, load_pipeline
@@ -42,8 +42,8 @@ def loaded(registered_model: RegisteredModel) -> Loaded:
 @pytest.fixture(scope="module")
 def earlier(client: Client, registered_model: RegisteredModel) -> Registered:
     """The previous version, whose artifact has the earlier format."""
-    artifact = Artifact(str(registered_model.artifact), registered_model.artifact.name)
-    old = as_format_1(artifact, registered_model.artifacts)
+    artifact = registered_model.artifact
+    old = as_format_1(files.load(str(artifact), artifact.name), registered_model.artifacts)
     record = ModelRecord(
         "churn",
         EARLIER,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from raypipe import night
-from raypipe.artifact.files import Artifact
+from raypipe.artifact import stores
 from raypipe.artifact.package import load_package
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import load
@@ -140,9 +140,9 @@ def test_a_segment_has_one_row_a_brand_and_counts_its_readers(nights: Nights, re
     assert dangling == 0
 
 
-def test_numbers_follow_the_clusters_of_the_champion(nights: Nights) -> None:
+def test_numbers_follow_the_clusters_of_the_champion(nights: Nights, reader: Client) -> None:
     first, second = (
-        load_package(one.version.artifact_uri, one.version.artifact_sha256, None).model for one in nights.versions
+        load_package(one.version.artifact_uri, one.version.artifact_sha256, reader).model for one in nights.versions
     )
     assert isinstance(first, Clusters)
     assert isinstance(second, Clusters)
@@ -257,7 +257,8 @@ def test_a_champion_of_the_earlier_format_is_named_and_does_not_stop_a_fit(
 ) -> None:
     at = datetime.now(UTC)
     champion = models.find(reader, "segmentation", aliases.CHAMPION)
-    old = as_format_1(Artifact(champion.artifact_uri, champion.artifact_sha256), tmp_path)
+    content = stores.at(champion.artifact_uri, reader).open(champion.artifact_sha256)
+    old = as_format_1(content, tmp_path)
     kind = ("k-means", "scikit-learn", "k-means", "json", at)
     record = ModelRecord("segmentation", "20260101.000000.earlier", "CANDIDATE", *kind, old.uri, old.sha256)
     earlier = models.register(reader, record, at)

@@ -53,7 +53,7 @@ def test_a_process_that_only_scores_does_not_load_what_its_model_does_without(
 
 
 def test_an_artifact_of_the_earlier_format_is_refused_by_name(artifact: files.Artifact, tmp_path: Path) -> None:
-    earlier = as_format_1(artifact, tmp_path)
+    earlier = as_format_1(files.load(artifact.uri, artifact.sha256), tmp_path)
     for load in (load_card, load_package):
         with pytest.raises(ModelError, match=r"artifact of churn 20260131\.a was written by another") as refused:
             load(earlier.uri, earlier.sha256, None, pipeline="churn", version="20260131.a")
