@@ -66,6 +66,8 @@ def pin(driver: Driver, endpoint: Endpoint, given: Collection[str]) -> None:
         "insert_quorum": endpoint.quorum,
         "insert_quorum_parallel": 1,
         "insert_quorum_timeout": endpoint.wait_seconds * 1000,
+        # With growing pauses, half a minute; by default an insert waits minutes for a Keeper that is gone.
+        "insert_keeper_max_retries": 8,
         # A node that is down runs what it missed once it is back; by default the others wait three minutes for it.
         "distributed_ddl_output_mode": "none_only_active",
         "distributed_ddl_task_timeout": endpoint.wait_seconds,

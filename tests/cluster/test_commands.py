@@ -72,7 +72,7 @@ def project(replicas: Replicas, tmp_path_factory: pytest.TempPathFactory) -> Pro
     base.write_text(base.read_text().replace("cluster: null", f"cluster: {replicas.first.cluster}"))
     made = Project(replicas, folder)
     made.run("migrate")
-    made.run("demo", "--users", "600", "--days", "91")
+    made.run("demo", "--users", "2000")
     return made
 
 
