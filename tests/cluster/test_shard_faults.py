@@ -161,6 +161,29 @@ def test_home_that_dies_while_a_run_publishes(shards: Shards, night: Night) -> N
     assert night.left() == []
 
 
+def test_a_shard_without_new_rows_shows_the_earlier_run_until_the_commit(night: Night) -> None:
+    def die() -> None:
+        raise Unreachable("a shard died")
+
+    first = night.score()
+    other = night.client.shards[1]
+    of_the_day = f"FROM {FEATURES} WHERE feature_date = '{DAY}'"
+    rows = other.table(f"SELECT * {of_the_day}")
+    other.run(f"DELETE {of_the_day}")
+    try:
+        manifest = night.plan()
+        with pytest.MonkeyPatch.context() as patch:
+            at(patch, publish, "verify", die)
+            with pytest.raises(Unreachable):
+                night.run(manifest)
+        assert night.seen() == {first: USERS}
+        assert manifest.source_rows == USERS - rows.num_rows
+        night.assert_exact(night.run(manifest))
+        assert night.left() == []
+    finally:
+        other.insert(FEATURES, rows)
+
+
 def test_users_of_both_nodes_see_one_whole_run_at_any_time(night: Night) -> None:
     published = {night.score()}
     seen: list[dict[str, int]] = []
