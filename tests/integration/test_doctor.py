@@ -234,17 +234,6 @@ def test_cleaning_drops_a_lock_last_so_that_no_run_starts_before_all_else_is_gon
     assert {"raypipe_lock_churn_e1", f"raypipe_staging_{RUN}"} <= set(describe_all(client))
 
 
-def test_cleaning_on_a_cluster_is_about_all_its_nodes(client: Client, aged: Callable[[], None]) -> None:
-    aged()
-    make(client, f"raypipe_training_{OTHER}")
-    with (
-        Client(replace(client.endpoint, cluster="nowhere")) as clustered,
-        pytest.raises(ServerError, match="nowhere"),
-    ):
-        clean(clustered)
-    assert set(describe_all(client)) == {f"raypipe_training_{OTHER}"}
-
-
 @pytest.mark.parametrize("statement", load_all(shipped() / "sql" / "grants.sql"), ids=lambda one: one.text[:60])
 def test_the_server_understands_the_example_grants(client: Client, statement: Statement) -> None:
     client.rows(f"EXPLAIN AST {statement.text}")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from raypipe.clickhouse import lock, twins
+from raypipe.clickhouse import lock, lock_ledger, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.lock import Lock, Owner
@@ -219,7 +219,7 @@ def test_a_lock_that_was_released_in_the_meantime_is_no_run_at_work(
     standing = lock.standing
     monkeypatch.setattr(lock, "standing", lambda *_: [])
     # The lock appears after the first look, and is gone before the second.
-    monkeypatch.setattr(lock, "_last_epoch", lambda *_: other.epoch - 1)
+    monkeypatch.setattr(lock_ledger, "last_epoch", lambda *_: other.epoch - 1)
     with pytest.raises(Busy, match="was locked a moment ago") as refused:
         lock.acquire(client, "churn", Owner.here("churn_2"))
     assert "at work" not in str(refused.value)
