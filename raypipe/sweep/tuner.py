@@ -89,8 +89,7 @@ def run_trials(
                 storage_path=private,
                 verbose=0,
                 callbacks=[watch],
-                # A trial may lose its node.
-                failure_config=tune.FailureConfig(max_failures=1),
+                failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
         try:

@@ -12,6 +12,7 @@ from raypipe import project
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.migrate import migrate
+from raypipe.cluster import runtime
 from raypipe.config import load
 from raypipe.config.job import leave_working_dir
 from raypipe.config.load import Loaded, load_pipeline
@@ -20,6 +21,13 @@ from raypipe.project import shipped, sql_text
 from tests.integration.conftest import RegisteredModel
 
 NO_RAY = ("ray.address=127.0.0.1:1", "model.workers=1", "after=[]")
+
+
+@pytest.fixture
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the Ray that other tests of the session share."""
+    monkeypatch.setattr(runtime, "_owner", None)
+    monkeypatch.setattr(runtime, "_is_connected", lambda: False)
 
 
 def night(endpoint: Endpoint, *pipelines: Loaded) -> list[Step]:
@@ -38,7 +46,7 @@ def vanished(model: RegisteredModel, folder: Path, patch: pytest.MonkeyPatch, *o
 
 
 def test_a_night_needs_no_file_of_its_project(
-    registered_model: RegisteredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    no_ray: None, registered_model: RegisteredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (step,) = night(registered_model.endpoint, vanished(registered_model, tmp_path, monkeypatch))
     assert (step.status, step.verified) == ("done", True), step.reason
@@ -58,7 +66,7 @@ def test_nor_does_a_job_on_ray(
 
 
 def test_without_reading_ahead_a_night_fails_at_a_file_that_is_gone(
-    registered_model: RegisteredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    no_ray: None, registered_model: RegisteredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(project, "_read", {})
     monkeypatch.setattr(load, "read_ahead", lambda folder: None)
@@ -77,7 +85,7 @@ def test_a_project_that_is_loaded_again_is_read_again(tmp_path: Path) -> None:
         assert sql_text(query) == text
 
 
-def test_a_night_without_a_snapshot_says_so_before_it_connects(client: Client) -> None:
+def test_a_night_without_a_snapshot_says_so_before_it_connects(no_ray: None, client: Client) -> None:
     migrate(client)
     pipelines = [load_pipeline(name, shipped() / "configs", NO_RAY, environ={}) for name in ("churn", "conversion")]
     for step in night(client.endpoint, *pipelines):
@@ -85,7 +93,7 @@ def test_a_night_without_a_snapshot_says_so_before_it_connects(client: Client) -
         assert "customer_user_features has no snapshot" in step.reason
 
 
-def test_with_a_snapshot_the_same_night_asks_for_its_cluster(registered_model: RegisteredModel) -> None:
+def test_with_a_snapshot_the_same_night_asks_for_its_cluster(no_ray: None, registered_model: RegisteredModel) -> None:
     overrides = (*NO_RAY, f"artifacts={registered_model.artifacts}")
     (step,) = night(
         registered_model.endpoint, load_pipeline("churn", registered_model.project / "configs", overrides, environ={})
