@@ -10,6 +10,7 @@ import pytest
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.retry import Patience
 from raypipe.clickhouse.topology import Topology
 from raypipe.data.days import as_day
 from raypipe.errors import DataError, UsageError
@@ -25,6 +26,7 @@ class Offline(Client):
     def __init__(self) -> None:
         self.endpoint = Endpoint("http://127.0.0.1:1")
         self.topology = Topology()
+        self._patience = Patience(None)
         self.saved: dict[str, pa.Table] = {}
 
     def rows(self, sql: str, parameters: Any = None, settings: Any = None) -> list[tuple[Any, ...]]:
