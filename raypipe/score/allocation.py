@@ -7,13 +7,13 @@ import pyarrow as pa
 
 # mallopt's number of this option in glibc's malloc.h.
 _M_MMAP_THRESHOLD = -3
-# Chunks of rows to insert are larger, batches mostly smaller: clearing new pages for each batch would cost a tenth of
-# the run. By default glibc raises the threshold to the size of what was freed, up to 32 MB.
-_RETURNED_FROM = 5 << 20
+# Batches stay below it: clearing new pages for each of them would cost a tenth of the run. By default glibc raises the
+# threshold to the size of what was freed, up to 32 MB, and keeps more the longer it runs.
+_RETURNED_FROM = 12 << 20
 
 
 def return_freed_memory() -> None:
-    """Let chunks have pages of their own, which are returned when they are freed.
+    """Let the largest arrays have pages of their own, which are returned when they are freed.
 
     Arrow's and glibc's allocators otherwise keep some 50 MB per thread. Other C libraries keep their ways.
     """

@@ -38,7 +38,7 @@ from raypipe.score.shapes import Shape, shapes
 
 SLICE_ATTEMPTS = 4
 # Spreads the cost of a model call over many rows; a wide matrix of them still fits the processor's caches.
-BATCH_ROWS = 16_384
+BATCH_ROWS = 32_768
 BATCH_BYTES = 16 << 20
 
 Scores = npt.NDArray[np.float32]
