@@ -7,6 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from raypipe.config.ads import Ads
 from raypipe.config.evaluate import BINARY_METRICS, Evaluate
+from raypipe.config.expect import Expect
 from raypipe.config.features import Definition, Entity, Feature, FeatureEntry, Label, Source
 from raypipe.config.fields import Breach, Column, Columns, Items, Slug, YamlPath, refuse
 from raypipe.config.model import BALANCES, Baselines, ModelConfig
@@ -43,6 +44,7 @@ class PipelineConfig(SharedConfig):
     )
     entity: Entity = Field(description="The subject of a row of the population.")
     source: Source = Field(description="The table of the population.")
+    expect: Expect = Field(default=Expect(), description="Conditions of the input, checked before anything is scored.")
     carry: Columns = Field(default=(), description="Columns of features.sql that publish.sql needs besides the keys.")
     inputs: Columns = Field(
         default=(), description="Columns of features.sql that the model gets unchanged, beside the feature matrix."
@@ -171,7 +173,7 @@ def _persistence_breaches(
     if label is None or label.kind != "number":
         kind = label.kind if label else "none"
         yield Breach("needs a label that is a number", f"label.kind {kind}", "null", at, top=True)
-    elif evaluate.persistence not in [feature.name for feature in features if feature.kind == "number"]:
+    elif evaluate.persistence not in [feature.name for feature in features if feature.kind != "category"]:
         yield Breach("is not a feature of kind number", evaluate.persistence, "a name of `features`", at, top=True)
 
 
