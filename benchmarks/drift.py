@@ -1,6 +1,6 @@
 """Compare drift by raypipe's histograms with evidently on pandas, by the same measures on the same rows.
 
-    python -m venv /tmp/evidently && /tmp/evidently/bin/pip install 'evidently==0.7.*' pyarrow
+    python -m venv /tmp/evidently && /tmp/evidently/bin/pip install 'evidently==0.7.*' 'pandas<3' pyarrow
     python benchmarks/drift.py --evidently /tmp/evidently/bin/python
     python benchmarks/drift.py --rows 100000 --columns 10 --json
 

@@ -146,7 +146,7 @@ def count(values: Values, edges: Sequence[float] | Values) -> Counts:
 def count_sorted(values: Values, edges: Values, missing: int) -> Counts:
     """Count ascending values in each bin; a value on an edge is in the bin above.
 
-    A sort with the processor's vector instructions and a search of the edges takes a fraction of a search of each value.
+    A sort by vector instructions and a search of the edges takes a fraction of a search of each value.
 
     Args:
         missing: the number of NaN, which a sort puts last.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,12 +52,12 @@ class Histogram:
     wide: tuple[int, ...]
     shift: float = 0.0
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """Return the number of counted rows."""
         return round(float(self.counts.sum()))
 
-    @property
+    @cached_property
     def known(self) -> float:
         """Return the number of rows with a value."""
         return float(self.counts[:-1].sum())
@@ -72,9 +73,11 @@ class Histogram:
         outside = self.counts[0] + self.counts[-2] if len(self.counts) > 2 else self.counts[0]
         return float(outside) / max(self.known, 1.0)
 
-    @property
+    @cached_property
     def widened(self) -> npt.NDArray[np.float64]:
         """Return the rows per wide bin, missing values last."""
+        if len(self.wide) == len(self.edges):
+            return self.counts
         group = np.searchsorted(np.asarray(self.wide, dtype=np.int64), np.arange(len(self.edges) + 1) - 1, "right")
         counts = np.bincount(np.append(group, len(self.wide) + 1), self.counts, minlength=len(self.wide) + 2)
         return counts.astype(np.float64)

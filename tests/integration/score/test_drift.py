@@ -133,11 +133,11 @@ def test_a_shift_alerts_by_name_and_slice_and_by_its_score(
     nights: tuple[ScoreResult, ScoreResult], night: Night, reader: Client
 ) -> None:
     feature = "days_since_last_session"
-    snapshot(reader, AFTER, f"if(current_subscription_tier = 'a', 28, {feature}) AS {feature}")
+    snapshot(reader, AFTER, f"if(current_subscription_tier != 'c', 28, {feature}) AS {feature}")
     found = night(AFTER)
     assert {"score", "days_since_last_session"} <= set(found.drift.alerts)
     assert "score [current_subscription_tier=a]" in found.drift.alerts
-    assert "score [current_subscription_tier=b]" not in found.drift.alerts
+    assert "score [current_subscription_tier=c]" not in found.drift.alerts
     ((detected, alerts, types),) = reader.rows(
         "SELECT drift_detected, alerts_triggered, alert_types FROM ml_model_monitoring"
         " WHERE monitoring_date = {day:Date}",

@@ -78,7 +78,7 @@ def test_an_index_that_is_a_multiple_of_the_usual_is_an_alert_below_the_limit() 
     assert compared(moved, SAME, usual=0.02).status == OK
     unusual = compared(moved, SAME, usual=0.002)
     assert unusual.status == ALERT
-    assert unusual.reason == "16 times the highest index of the nights before 2026-01-31"
+    assert unusual.reason == "13 times the highest index of the nights before 2026-01-31"
 
 
 def test_limits_of_a_feature_replace_those_of_all_and_an_ignored_feature_is_not_compared() -> None:

@@ -81,6 +81,7 @@ def test_the_limit_of_chance_is_the_quantile_of_chi_square() -> None:
     for bins in (4, 11):
         counts = np.full(bins, 100.0)
         exact = stats.chi2.isf(rare, bins - 1) * (2 / counts.sum())
-        assert measures.chance_psi(counts, counts) == pytest.approx(exact, rel=0.03)
+        # The approximation is on the safe side.
+        assert exact <= measures.chance_psi(counts, counts) <= 1.08 * exact
     assert measures.chance_psi([100, 0], [90, 0]) == 0
     assert math.isfinite(measures.chance_psi([0, 0], [0, 0]))
