@@ -21,7 +21,7 @@ from raypipe.data.slices import unsliced
 from raypipe.errors import DataError, RaypipeError
 from raypipe.evaluation.checks import single_class
 from raypipe.evaluation.metrics import Entities, entities_of
-from raypipe.fit.recipe import PARTS, Recipe, Snapshot, labels_of
+from raypipe.fit.recipe import PARTS, Recipe, Shares, Snapshot, labels_of
 from raypipe.models.model import Matrix
 
 PREFIX = "raypipe_training_"
@@ -90,8 +90,7 @@ def _fill(
     keys = ", ".join(identifier(key) for key in contract.keys)
     features, shares = unsliced(recipe.features_sql.text), recipe.shares
     bound = {**snapshot.parameters, **contract.parameters}
-    population = sum(int(shard.value(f"SELECT count() FROM (\n{features}\n)", bound)) for shard in client.shards)
-    train_share = 1 - shares.test - shares.validation
+    labels = unsliced(labels_of(recipe).text)
     sql = (
         f"INSERT INTO {identifier(name)} (part, row_hash, date, {keys}, label, {MATRIX})\n"
         f"WITH {place(recipe.entity_id)} AS place\n"
@@ -100,7 +99,7 @@ def _fill(
         f" cityHash64({{split_seed:UInt64}}, {{snapshot_date:Date}}, {keys}) AS row_hash,"
         f" {{snapshot_date:Date}}, {keys}, toFloat32(label), {MATRIX}\n"
         f"FROM (\n{contract.select(features)}\n) AS rows\n"
-        f"ANY INNER JOIN (\n{unsliced(labels_of(recipe).text)}\n) AS labelled USING ({keys})\n"
+        f"ANY INNER JOIN (\n{labels}\n) AS labelled USING ({keys})\n"
         "WHERE has({parts:Array(String)}, part) AND row_hash / 18446744073709551616. < {keep:Float64}"
     )
     values = {
@@ -109,10 +108,26 @@ def _fill(
         "held_share": shares.test + shares.validation,
         "snapshot_date": snapshot.date,
         "parts": [part for part in snapshot.parts if part in parts],
-        "keep": min(1.0, shares.max_train_rows / max(1.0, population * train_share)),
+        "keep": kept_share(client, shares, (labels, features), bound),
     }
     for shard in client.shards:
         shard.run(sql, {**bound, **values})
+
+
+def kept_share(client: Client, shares: Shares, queries: Sequence[str], parameters: Mapping[str, Any]) -> float:
+    """Return the share of a snapshot's rows that keeps its training rows within `max_train_rows`.
+
+    Args:
+        queries: each yields at least the labelled rows; the cheaper comes first, and mostly there are so few that the
+            other need not run.
+    """
+    share = 0.0
+    for sql in queries:
+        rows = sum(int(shard.value(f"SELECT count() FROM (\n{sql}\n)", parameters)) for shard in client.shards)
+        share = max(share, shares.max_train_rows / max(1.0, rows * (1 - shares.test - shares.validation)))
+        if share >= 1:
+            return 1.0
+    return share
 
 
 def _counted(client: Client, recipe: Recipe, name: str, parts: Sequence[str]) -> dict[str, int]:

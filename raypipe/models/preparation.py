@@ -26,7 +26,7 @@ def prepare(x: FloatArray, precision: type) -> tuple[Steps, npt.NDArray[Any]]:
     # The median of a single row is the row. scikit-learn's own median takes ten times as long, on a masked copy.
     filler.fit(np.array([[_median(x[:, at]) for at in range(x.shape[1])]], x.dtype))
     scaler = library("sklearn.preprocessing").StandardScaler(copy=False)
-    scaled = np.empty(x.shape, precision)
+    scaled: npt.NDArray[Any] = np.empty(x.shape, precision)
     # Piece by piece, since filling and scaling each make copies of what they get.
     pieces = [slice(start, start + CHUNK_ROWS) for start in range(0, len(x), CHUNK_ROWS)]
     for piece in pieces:
