@@ -52,6 +52,7 @@ def test_a_fit_in_this_process_reads_each_row_once_and_needs_no_ray(publisher: E
 def test_the_fewest_rows_of_both_queries_decide_which_share_is_kept(client: Client) -> None:
     shares, never = Shares(test=0.3, validation=0.2, max_train_rows=60, seed=7), "SELECT throwIf(1)"
     many, few = "SELECT number FROM numbers(1000)", "SELECT number FROM numbers(240)"
-    assert kept_share(client, shares, (few, many), {}) == kept_share(client, shares, (many, few), {}) == 0.5
+    assert kept_share(client, shares, (few, many), {}) == pytest.approx(0.5)
+    assert kept_share(client, shares, (many, few), {}) == pytest.approx(0.5)
     # Features are expensive, and mostly there are few labels.
-    assert kept_share(client, shares, ("SELECT number FROM numbers(120)", never), {}) == 1
+    assert kept_share(client, shares, ("SELECT number FROM numbers(100)", never), {}) == 1
