@@ -65,7 +65,8 @@ def build(
     """Fill the database with a synthetic publisher; the publisher's tables must exist.
 
     Sessions and events cover all days; of more than about 200,000 readers, a sample has events. The features of the
-    last date and of every `snapshot_every` days before it are built, as `raypipe features` builds them. The latent truth goes to the demo_… tables.
+    last date and of every `snapshot_every` days before it are built, as `raypipe features` builds them. The latent
+    truth goes to the demo_… tables.
 
     Args:
         users: the number of readers; about one in twelve reads two brands and has two rows in demo_truth.

@@ -32,7 +32,7 @@ INNER JOIN
             SELECT brand, read.day AS read_on, topic, sum(quality * (lag = 13 ? exp(-6.5) : exp(-lag / 2) - exp(-(lag + 1) / 2))) AS quality
             FROM demo_articles AS article
             CROSS JOIN (SELECT day FROM demo_days WHERE day > {date:Date} AND day <= {until:Date}) AS read
-            WHERE read.day - article.day AS lag BETWEEN 0 AND 13
+            WHERE (read.day - article.day AS lag) BETWEEN 0 AND 13
             GROUP BY brand, read_on, topic
             ORDER BY brand, read_on, topic
         )

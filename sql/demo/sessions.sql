@@ -78,7 +78,7 @@ FROM
         uniform(s, 25) < 0.5 ? 0 : 1 + arrayCount(i -> uniform(s, 26) >= shown_below[(screen - 1) * 4 + i], [1, 2, 3]) AS arm,
         -- An article's number is its day * 8 + topic; the topics are drawn as in topics.sql.
         arrayDistinct(arrayMap(
-            i -> (day - toUInt16(least(13, floor(-log(uniform(s, 30 + i)) * 2)))) * 8 + drawn(uniform(s, 50 + i), weekend, is_turning),
+            i -> toUInt32((day - toUInt16(least(13, floor(-log(uniform(s, 30 + i)) * 2)))) * 8 + drawn(uniform(s, 50 + i), weekend, is_turning)),
             range(1 + toUInt8(least(7, floor(-log(uniform(s, 29)) * (0.5 + exp(0.4 * interest)))))))) AS read,
         arrayMap(code -> toUInt8(code % 8), read) AS topics_read,
         arraySort(arrayDistinct(topics_read)) AS topics,
