@@ -65,6 +65,12 @@ COPIED = (
 )
 
 
+def without_ml_features(client: Client) -> None:
+    """Leave the demo's snapshots as a publisher may have them: from the sessions alone."""
+    client.run("ALTER TABLE customer_user_features UPDATE ml_features = '{}' WHERE 1", settings={"mutations_sync": 2})
+    client.run("TRUNCATE TABLE ml_model_features")
+
+
 @contextmanager
 def database_on(endpoint: Endpoint) -> Iterator[Client]:
     name = f"raypipe_test_{uuid.uuid4().hex[:12]}"
@@ -83,6 +89,7 @@ def source(endpoint: Endpoint) -> Iterator[str]:
     with database_on(endpoint) as client:
         migrate(client)
         build(client, users=200, days=60, last_date=LAST, snapshot_every=15)
+        without_ml_features(client)
         yield client.endpoint.database
 
 
