@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from raypipe.artifact.contract import describe_query
+from raypipe.clickhouse import sharding, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier, load, load_all
 from raypipe.demo.plan import EVENT_DAYS, DemoPlan
@@ -137,17 +138,16 @@ def _run(client: Client, file: str, parameters: Mapping[str, Any]) -> None:
 def _snapshot(client: Client, parameters: Mapping[str, Any]) -> None:
     select = load(shipped() / "sql" / "features" / "user_features.sql")
     values = {name: parameters[name] for name in select.parameters}
-    columns = ", ".join(identifier(name) for name in describe_query(client, select.text, values))
-    for shard in client.shards:
-        for statement in shard.topology.fill("customer_user_features", columns, select.text):
-            shard.run(statement, values, SETTINGS)
+    columns = describe_query(client, select.text, values)
+    for shard in sharding.shards(client):
+        twins.fill(shard, "customer_user_features", columns, select.text, values, SETTINGS)
 
 
 def _make_room(client: Client, replace: bool) -> None:
     """Create the truth tables in an empty database; with `replace`, empty the tables of an earlier demo."""
     database = client.endpoint.database
     query = "SELECT name, total_rows FROM system.tables WHERE database = currentDatabase() AND engine != 'Distributed'"
-    counted = {node: {str(name): int(rows or 0) for name, rows in node.rows(query)} for node in client.nodes}
+    counted = {node: {str(name): int(rows or 0) for name, rows in node.rows(query)} for node in sharding.nodes(client)}
     counts: Counter[str] = Counter()
     for tables in counted.values():
         counts.update(tables)
@@ -170,5 +170,5 @@ def _make_room(client: Client, replace: bool) -> None:
     for table in (*FILLED_TABLES, *reversed([table for table in TRUTH_TABLES if table in counts])):
         for node, tables in counted.items():
             if tables.get(table):
-                node.run(node.topology.truncate(table))
+                node.run(f"TRUNCATE TABLE {identifier(table)}")
     _run(client, "truth_tables.sql", {})

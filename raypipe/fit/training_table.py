@@ -90,7 +90,9 @@ def _fill(
     keys = ", ".join(identifier(key) for key in contract.keys)
     features, shares = unsliced(recipe.features_sql.text), recipe.shares
     bound = {**snapshot.parameters, **contract.parameters}
-    population = sum(int(shard.value(f"SELECT count() FROM (\n{features}\n)", bound)) for shard in client.shards)
+    population = sum(
+        int(shard.value(f"SELECT count() FROM (\n{features}\n)", bound)) for shard in sharding.shards(client)
+    )
     train_share = 1 - shares.test - shares.validation
     sql = (
         f"INSERT INTO {identifier(name)} (part, row_hash, date, {keys}, label, {MATRIX})\n"
@@ -111,7 +113,7 @@ def _fill(
         "parts": [part for part in snapshot.parts if part in parts],
         "keep": min(1.0, shares.max_train_rows / max(1.0, population * train_share)),
     }
-    for shard in client.shards:
+    for shard in sharding.shards(client):
         shard.run(sql, {**bound, **values})
 
 

@@ -37,11 +37,11 @@ def close_earlier(client: Client, manifest: Manifest, target: PublishTarget) -> 
     names, day = [column.name for column in table.columns], day_column(table, target)
     current, keys = identifier(str(target.current)), ", ".join(identifier(name) for name in manifest.keys)
     condition, values = targets.mark(table, manifest)
-    everywhere = client.topology.everywhere(target.table)
+    history = identifier(target.table)
     values = {**values, "closing": manifest.date}
     outdated = (
         f"{current} = 1 AND {identifier(day)} < {{closing:Date}}"
-        f" AND ({keys}) IN (SELECT {keys} FROM {everywhere} WHERE {condition} AND {current} = 1)"
+        f" AND ({keys}) IN (SELECT {keys} FROM {history} WHERE {condition} AND {current} = 1)"
     )
     if not publish.count(client, target.table, outdated, values):
         return
@@ -49,10 +49,10 @@ def close_earlier(client: Client, manifest: Manifest, target: PublishTarget) -> 
     copied = ", ".join(f"0 AS {current}" if name == target.current else identifier(name) for name in names)
     # Read only the closed rows of these entities: the whole history is many times larger.
     entity_day = f"{keys}, {identifier(day)}"
-    closing = f"({entity_day}) IN (SELECT {entity_day} FROM {everywhere} WHERE {outdated})"
-    closed = f"SELECT {entity_day} FROM {everywhere} WHERE {current} = 0 AND {closing}"
+    closing = f"({entity_day}) IN (SELECT {entity_day} FROM {history} WHERE {outdated})"
+    closed = f"SELECT {entity_day} FROM {history} WHERE {current} = 0 AND {closing}"
     client.run(
-        f"INSERT INTO {identifier(target.table)} ({columns}) SELECT {copied} FROM {identifier(target.table)}"
+        f"INSERT INTO {history} ({columns}) SELECT {copied} FROM {history}"
         f" WHERE {outdated} AND ({entity_day}) NOT IN ({closed})",
         values,
         {"prefer_column_name_to_alias": 1},
