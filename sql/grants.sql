@@ -70,9 +70,10 @@ GRANT INSERT, ALTER DELETE ON publisher.ml_model_ab_tests TO raypipe_publisher;
 GRANT TABLE ENGINE ON MergeTree TO raypipe_publisher;
 GRANT TABLE ENGINE ON ReplacingMergeTree TO raypipe_publisher;
 
--- Experiments: `raypipe assign` logs exposures. `raypipe abtest` only reads, also from the team's own tables.
+-- Experiments: `raypipe assign` logs exposures, `raypipe abtest` writes results.
 CREATE ROLE IF NOT EXISTS raypipe_experimenter;
 GRANT INSERT ON publisher.raypipe_exposures TO raypipe_experimenter;
+GRANT INSERT ON publisher.ml_model_ab_tests TO raypipe_experimenter;
 
 -- Four users: for reading, for fitting, for the nightly run, and for experiments.
 CREATE USER IF NOT EXISTS raypipe_analyst IDENTIFIED WITH sha256_password BY 'change me';
