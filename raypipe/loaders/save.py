@@ -101,7 +101,7 @@ def save_predictions(
 
 
 def _require_place(client: Client) -> None:
-    """Refuse a table of which no insert can write all rows or none, and a lock that holds on one replica alone."""
+    """Refuse a table on several shards, and a replicated table whose cluster the client does not name."""
     table = describe(client, TARGET)
     engine = table.engine if table else ""
     if engine == DISTRIBUTED:
