@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import load_all
+from raypipe.clickhouse.statements import identifier, load_all
 from raypipe.demo.plan import DemoPlan
 from raypipe.errors import DataError
 from raypipe.features import snapshots
@@ -137,7 +138,7 @@ def _make_room(client: Client, replace: bool) -> None:
     """Create the truth tables in an empty database; with `replace`, empty the tables of an earlier demo."""
     database = client.endpoint.database
     query = "SELECT name, total_rows FROM system.tables WHERE database = currentDatabase() AND engine != 'Distributed'"
-    counted = {node: {str(name): int(rows or 0) for name, rows in node.rows(query)} for node in client.nodes}
+    counted = {node: {str(name): int(rows or 0) for name, rows in node.rows(query)} for node in sharding.nodes(client)}
     counts: Counter[str] = Counter()
     for tables in counted.values():
         counts.update(tables)
@@ -160,5 +161,5 @@ def _make_room(client: Client, replace: bool) -> None:
     for table in (*FILLED_TABLES, *reversed([table for table in TRUTH_TABLES if table in counts])):
         for node, tables in counted.items():
             if tables.get(table):
-                node.run(node.topology.truncate(table))
+                node.run(f"TRUNCATE TABLE {identifier(table)}")
     _run(client, "truth_tables.sql", {})

@@ -110,7 +110,7 @@ def _fill(
         "parts": [part for part in snapshot.parts if part in parts],
         "keep": kept_share(client, shares, (labels, features), bound),
     }
-    for shard in client.shards:
+    for shard in sharding.shards(client):
         shard.run(sql, {**bound, **values})
 
 
@@ -123,7 +123,9 @@ def kept_share(client: Client, shares: Shares, queries: Sequence[str], parameter
     """
     share = 0.0
     for sql in queries:
-        rows = sum(int(shard.value(f"SELECT count() FROM (\n{sql}\n)", parameters)) for shard in client.shards)
+        rows = sum(
+            int(shard.value(f"SELECT count() FROM (\n{sql}\n)", parameters)) for shard in sharding.shards(client)
+        )
         share = max(share, shares.max_train_rows / max(1.0, rows * (1 - shares.test - shares.validation)))
         if share >= 1:
             return 1.0

@@ -207,7 +207,7 @@ def _place(client: Client, run: Run, name: str) -> str:
         # The copies are on the shards alone.
         standing = identifier(f"{current_views.STANDING}{name}")
         return f"(SELECT * FROM {standing} WHERE {current_views.PLACE} = {literal(copy)})"
-    return client.topology.everywhere(copy or name)
+    return identifier(copy or name)
 
 
 def _with_keys(
