@@ -19,7 +19,7 @@ from raypipe.clickhouse import mutations
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.monitor import table
-from raypipe.monitor.drift import psi
+from raypipe.monitor.measures import psi
 from raypipe.monitor.table import TABLE, UINT16_MAX, UINT32_MAX
 from raypipe.registry.ab_tests import TESTS
 
@@ -40,7 +40,7 @@ def share_drift(events: AdEvents) -> dict[str, float]:
         before = np.array([earlier[context].get(arm, 0) for arm in arms])
         after = np.array([later[context].get(arm, 0) for arm in arms])
         known = before.sum() > 0
-        drift[context] = round(psi((before / before.sum()).tolist(), after), 5) if known else 0.0
+        drift[context] = round(psi(before, after), 5) if known else 0.0
     return drift
 
 

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from raypipe.config.evaluate import Evaluate
 from raypipe.config.fields import Breach, ClickHouseUrl, Column, SafeUrl, Section, Share, refuse
+from raypipe.config.monitor import Monitor
 
 
 def _known_zone(name: str) -> str:
@@ -136,20 +137,6 @@ class Score(Section):
         default="refuse", description="For a repeated key: refuse the run, or keep_one, the highest score."
     )
     explain: Explain = Field(default=Explain(), description="The published rows that get their top features.")
-
-
-class Monitor(Section):
-    """The drift of the scores or of a feature that is worth a message."""
-
-    psi_warning: float = Field(default=0.1, gt=0, description="Population stability index that is a warning.")
-    psi_alert: float = Field(default=0.25, gt=0, description="Population stability index that is an alert.")
-
-    @model_validator(mode="after")
-    def _alert_above_warning(self) -> Self:
-        if self.psi_alert <= self.psi_warning:
-            allowed = f"more than {self.psi_warning:g}"
-            refuse(Breach("is not above psi_warning", f"{self.psi_alert:g}", allowed, ("psi_alert",)))
-        return self
 
 
 class SharedConfig(Section):
