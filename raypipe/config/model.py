@@ -15,15 +15,17 @@ class ModelConfig(Section):
     """The model to fit, and how to fit it."""
 
     class_path: ClassPath = Field(
-        default="raypipe.models.xgboost:XGBoost",
+        default="raypipe.models.blend:Blend",
         validation_alias="class",
         serialization_alias="class",
-        description="The model's class, as module:Class.",
+        description="The model's class, as module:Class; the default chooses its settings by rows and columns.",
     )
     params: dict[str, Any] = Field(default={}, description="Parameters of the library, passed on unchanged.")
-    rounds: int = Field(default=300, ge=1, description="Maximum number of boosting rounds.")
+    rounds: int | None = Field(
+        default=None, ge=1, description="Maximum number of rounds, such as boosted trees; null: the class's own."
+    )
     early_stopping_rounds: int = Field(
-        default=20, ge=0, description="Stop after this many rounds without a better validation metric; 0: never."
+        default=50, ge=0, description="Stop after this many rounds without a better validation metric; 0: never."
     )
     balance: Literal["none", "scale_pos_weight"] = Field(
         default="none", description="scale_pos_weight gives the rarer class more weight; none keeps the data's."

@@ -6,11 +6,11 @@ from typing import Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from raypipe.config.ads import Ads
-from raypipe.config.evaluate import BINARY_METRICS, Evaluate
+from raypipe.config.evaluate import METRICS, Evaluate
 from raypipe.config.features import Definition, Entity, Feature, FeatureEntry, Label, Source
 from raypipe.config.fields import Breach, Column, Columns, Items, Slug, YamlPath, refuse
 from raypipe.config.model import BALANCES, Baselines, ModelConfig
-from raypipe.config.publishing import Levels, Targets
+from raypipe.config.publishing import Level, Levels, Targets
 from raypipe.config.shared import SharedConfig
 from raypipe.config.sweep import Parameters, Sweep, space_breaches
 from raypipe.project import RESERVED_NAMES
@@ -127,6 +127,15 @@ class PipelineConfig(SharedConfig):
             refuse(Breach("needs a binary label", found, "none", ("balance",)))
         return model
 
+    @field_validator("levels")
+    @classmethod
+    def _levels_need_a_single_score(cls, levels: tuple[Level, ...], info: ValidationInfo) -> tuple[Level, ...]:
+        label = info.data.get("label")
+        if label and label.kind == "classes" and levels:
+            names = ", ".join(level.name for level in levels)
+            refuse(Breach("divide a single score", f"{names}, with label.kind classes", "[]: each class is a level"))
+        return levels
+
     @field_validator("sweep")
     @classmethod
     def _can_be_searched(cls, sweep: Sweep, info: ValidationInfo) -> Sweep:
@@ -144,9 +153,8 @@ def _label_breaches(label: Label, source: Source | None, evaluate: Evaluate | No
         yield Breach("is required, as source.date_column is set", "null", allowed, at)
     if source and source.date_column is None and label.horizon_days is not None:
         yield Breach("needs snapshots, but source.date_column is null", str(label.horizon_days), "null", at)
-    if evaluate and (evaluate.metric in BINARY_METRICS) != (label.kind == "binary"):
-        allowed = ", ".join(BINARY_METRICS) if label.kind == "binary" else "rmse, mae"
-        found = f"{evaluate.metric}, with label.kind {label.kind}"
+    if evaluate and evaluate.metric and evaluate.metric not in METRICS[label.kind]:
+        found, allowed = f"{evaluate.metric}, with label.kind {label.kind}", ", ".join(METRICS[label.kind])
         yield Breach("does not fit the label", found, allowed, ("evaluate", "metric"), top=True)
 
 
@@ -156,6 +164,9 @@ def _feature_breaches(features: tuple[Feature, ...], label: Label | None) -> Ite
     for position, feature in enumerate(features):
         if feature.name in seen:
             yield Breach("names a feature twice", feature.name, "each feature once", (position,))
+        if feature.monotone and label and label.kind == "classes":
+            found = f"{feature.monotone}, with label.kind classes"
+            yield Breach("needs a label with a single score", found, "0", (position, "monotone"))
         if feature.name in leaks:
             allowed = "features that are known before the label; label.never_features lists those that reveal it"
             yield Breach("leaks the label", feature.name, allowed, (position,))

@@ -22,6 +22,7 @@ from raypipe.evaluation.metrics import Entities
 from raypipe.fit import training_table
 from raypipe.fit.recipe import Recipe, require_contract
 from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable
+from raypipe.models.classes import predictions
 from raypipe.models.model import Matrix
 from raypipe.models.protocol import load_family
 from raypipe.registry.record import Registered
@@ -38,7 +39,7 @@ class Rivals:
     Attributes:
         entities: the entities of `validation` and `test`, as `metrics.entities_of` returns them.
         baselines: by name, on the test rows.
-        champion: (rows,), its scores of the test rows; None without a champion that can be compared.
+        champion: its predictions of the test rows; None without a champion that can be compared.
         warnings: doubts about the rows or the champion that hold a version back.
         notes: remarks that hold nothing back.
     """
@@ -55,7 +56,9 @@ class Rivals:
         """Evaluate a version's scores of a part."""
         recipe, y, entities = self.recipe, self.parts[part].y, self.entities[part]
         kind, resamples = recipe.label_kind, recipe.resamples
-        return evaluate(kind, y, scores, threshold=threshold, resamples=resamples, entities=entities)
+        return evaluate(
+            kind, y, scores, threshold=threshold, resamples=resamples, entities=entities, classes=recipe.classes
+        )
 
     def decide(
         self, scores: Scores, other: Scores | None, baselines: Mapping[str, Scores], called: str = "champion"
@@ -102,6 +105,7 @@ def score_rivals(
         is_linear=load_family(recipe.family).is_linear,
         persistence=recipe.persistence,
         entities=entities["test"],
+        classes=recipe.classes,
     )
     scores, doubt = _champion_scores(client, recipe, table, champion)
     warnings = (*_leaks(recipe, parts["train"], contract), *([doubt] if doubt else []))
@@ -125,7 +129,7 @@ def scores_of(client: Client, recipe: Recipe, table: TrainingTable, package: Pac
             found=f"{data.num_rows} and {rows} rows on {recipe.test_date}",
             next_step="repeat the command when nothing writes to the source tables",
         )
-    return package.model.predict(matrix(data.column(MATRIX), len(package.contract.columns)))
+    return predictions(package.model, matrix(data.column(MATRIX), len(package.contract.columns)))
 
 
 def _champion_scores(

@@ -21,6 +21,7 @@ from raypipe.evaluation.threshold import threshold_or_f1
 from raypipe.fit import training_table
 from raypipe.fit.labelled import fit_spec
 from raypipe.fit.recipe import Recipe, frozen
+from raypipe.models.classes import predictions
 from raypipe.models.model import FloatArray, Matrix
 from raypipe.models.protocol import load_matrix_family
 from raypipe.sweep import space
@@ -95,21 +96,22 @@ def run_trial(plan: SweepPlan, endpoint: Endpoint, rows: TrialRows, values: spac
 
     spec = replace(fit_spec(recipe, contract), threads=plan.cpus, on_round=on_round)
     model, history = load_matrix_family(recipe.family).fit(train, validation, spec)
-    tell(history.rounds, model.predict(validation.x), True)
+    tell(history.rounds, predictions(model, validation.x), True)
 
 
 def measure(recipe: Recipe, rows: Matrix, scores: FloatArray) -> Measured:
     """Return every metric of an evaluation by name, without intervals."""
     # After a few rounds no threshold may reach a precision that the finished model reaches.
     threshold = threshold_or_f1(rows.y, scores, recipe.threshold) if recipe.label_kind == "binary" else 0.0
-    evaluation = evaluate(recipe.label_kind, rows.y, scores, threshold=threshold, resamples=0)
+    evaluation = evaluate(recipe.label_kind, rows.y, scores, threshold=threshold, resamples=0, classes=recipe.classes)
     return {name: entry["value"] for name, entry in evaluation.items() if isinstance(entry, Mapping)}
 
 
 def require_metric(plan: SweepPlan, rows: TrialRows) -> None:
     """Refuse a metric that the evaluation of these rows does not produce, or that has no direction."""
     # Only the names count, so any scores do.
-    noise = np.random.default_rng(0).random(len(rows.validation), dtype=np.float32)
+    shape = (len(rows.validation), *([len(plan.recipe.classes)] if plan.recipe.classes else []))
+    noise = np.random.default_rng(0).random(shape, dtype=np.float32)
     produced = [name for name in measure(plan.recipe, rows.validation, noise) if name in METRICS]
     if plan.metric not in produced:
         raise ConfigError(
