@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from raypipe.config.fields import Breach, Column, Section, refuse
+from raypipe.config.fields import Breach, Column, Columns, Section, refuse
 
 Metric = Literal["auc", "average_precision", "log_loss", "brier", "accuracy", "macro_f1", "rmse", "mae"]
 # By the label's kind; the first is the default.
@@ -58,6 +58,9 @@ class Evaluate(Section):
     )
     suspicious_auc: float = Field(
         default=0.99, gt=0.5, le=1, description="A single feature with this AUC is reported as a likely leak."
+    )
+    trusted: Columns = Field(
+        default=(), description="Features that are known before the label, however well they predict it alone."
     )
     persistence: Column | None = Field(
         default=None,

@@ -115,6 +115,7 @@ class PipelineConfig(SharedConfig):
     @classmethod
     def _distinct_and_honest(cls, features: tuple[Feature, ...], info: ValidationInfo) -> tuple[Feature, ...]:
         refuse(*_feature_breaches(features, info.data.get("label")))
+        refuse(*_trust_breaches(features, info.data.get("evaluate")))
         refuse(*_persistence_breaches(features, info.data.get("label"), info.data.get("evaluate")))
         return features
 
@@ -171,6 +172,13 @@ def _feature_breaches(features: tuple[Feature, ...], label: Label | None) -> Ite
             allowed = "features that are known before the label; label.never_features lists those that reveal it"
             yield Breach("leaks the label", feature.name, allowed, (position,))
         seen.add(feature.name)
+
+
+def _trust_breaches(features: tuple[Feature, ...], evaluate: Evaluate | None) -> Iterator[Breach]:
+    names = [feature.name for feature in features]
+    for position, name in enumerate(evaluate.trusted if evaluate else ()):
+        if name not in names:
+            yield Breach("is not a feature", name, "names of `features`", ("evaluate", "trusted", position), top=True)
 
 
 def _persistence_breaches(

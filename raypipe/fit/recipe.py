@@ -62,7 +62,6 @@ class Recipe:
     test_date: date
     shares: Shares
     label_kind: str
-    classes: tuple[str, ...]
     score_range: tuple[float, float] | None
     family: str
     params: Mapping[str, Any]
@@ -78,6 +77,8 @@ class Recipe:
     persistence: str | None
     levels: tuple[tuple[str, float], ...]
     slice_rows: int
+    classes: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
 
     def test_parameters(self, contract: Contract) -> dict[str, Any]:
         """Return the parameters that a version's features query binds on the test snapshot."""
@@ -142,6 +143,7 @@ def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
         ),
         label_kind=kind,
         classes=label.classes if label else (),
+        trusted=config.evaluate.trusted,
         score_range=label.score_range if label else None,
         **model_fields(config.model),
         metric=config.evaluate.metric or METRICS[kind if label else "binary"][0],

@@ -42,7 +42,7 @@ class Blend(MatrixFamily):
     framework = "xgboost"
     algorithm = "boosted trees and a linear model"
     format = "ubj"
-    default_rounds = 2000
+    default_rounds = 1000
     scores_without = ("sklearn", "pandas")
 
     def check(self, params: Mapping[str, Any], kind: str) -> None:

@@ -1,29 +1,32 @@
-"""Choose the settings of boosted trees by the rows and columns that they learn from."""
+"""Choose the settings of a blend by the rows and columns that it learns from.
+
+The values were compared on 42 public tables of 150 to 17,379 rows, with repeated splits; see decision 0037.
+"""
 
 from typing import Any
 
-# Rows up to which several forests and a line are cross-validated; more rows judge well in a single part.
+# Rows up to which the parts are cross-validated; of more rows, the validation rows alone judge well.
 FOLDED_ROWS = 20_000
 FOLDS, MOST_FOLDS = 5, 20
-# Penalties of the line, of which the held-out rows choose one.
+# Penalties of the line, of which the rows held out choose one.
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)
-# The line gains nothing from more rows, and pays for more columns than this.
+# A line gains little from more rows, and pays for each column.
 LINE_ROWS = 100_000
 LINE_COLUMNS = 500
+# From here on trees may take larger steps, and a shallow forest adds nothing.
+MANY_ROWS, MOST_ROWS = 10_000, 200_000
+MANY_COLUMNS = 200
 
 
 def forests(rows: int, columns: int) -> list[dict[str, Any]]:
-    """Return XGBoost's parameters of each forest of a blend.
+    """Return XGBoost's parameters of each forest: a shallow forest of smooth sums, and a deep forest.
 
     Args:
         rows: the rows to learn from.
         columns: the columns of the matrix.
     """
-    common = {
-        "tree_method": "hist",
-        "eta": 0.05 if rows <= 200_000 else 0.1,
-        "subsample": 0.8,
-        "colsample_bytree": 0.6 if columns < 200 else 0.3,
-        "min_child_weight": 5,
-    }
-    return [{**common, "max_depth": depth} for depth in (3, 6)]
+    common = {"tree_method": "hist", "eta": 0.05 if rows <= MANY_ROWS else 0.1, "subsample": 0.8}
+    thin = 0.5 if columns > MANY_COLUMNS else 1.0
+    shallow = {**common, "max_depth": 3, "min_child_weight": 5, "colsample_bytree": 0.6 * thin}
+    deep = {**common, "max_depth": 6, "min_child_weight": 1, "colsample_bytree": 0.8 * thin}
+    return [shallow, deep] if rows <= MOST_ROWS else [{**deep, "max_depth": 8, "min_child_weight": 20}]
