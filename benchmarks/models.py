@@ -28,8 +28,7 @@ from raypipe.clickhouse.schema.needed import needed
 from raypipe.config.load import Loaded, load_pipeline
 from raypipe.errors import RaypipeError
 from raypipe.evaluation.metrics import gain
-from raypipe.fit.fit import fit
-from raypipe.project import shipped
+from raypipe.sweep.auto import fit
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "benchmarks-of-models.md"
@@ -139,8 +138,8 @@ def strongest(metric: str, baselines: Mapping[str, Any]) -> str:
 def table(rows: Sequence[Row]) -> str:
     """Return the table in Markdown."""
     lines = [
-        "| example | settings | rows learned from, tested on | metric | first split [95 %] | mean of the splits | published |"
-        " strongest baseline | ECE | seconds |",
+        "| example | settings | rows learned from, tested on | metric | first split [95 %] | mean of the splits |"
+        " published | strongest baseline | ECE | seconds |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -197,7 +196,9 @@ def main() -> int:
         if path is None and CASES[name].files:
             missing.append(f"{name}: none of {', '.join(CASES[name].files)} in {arguments.data}")
             continue
-        settings = {"defaults": ()}
+        settings: dict[str, Sequence[str]] = {"defaults": ()}
+        if arguments.minutes and name != "wholesale":
+            settings["tuned"] = (f"model.search_minutes={arguments.minutes}",)
         try:
             for row in judged(name, path, range(1, arguments.splits + 1), settings):
                 rows.append(row)

@@ -2,10 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from raypipe.config.fields import Breach, ClassPath, Items, Section, Slug, refuse, repeated
 
+# What `model: auto` stands for.
+AUTO, AUTO_SECTION = "auto", {"search_minutes": 5}
 BALANCES = ("none", "scale_pos_weight")
 # The other names in a comparison of models.
 COMPARED = ("champion", "prior", "one_feature", "persistence")
@@ -36,9 +38,20 @@ class ModelConfig(Section):
     cpus_per_worker: int = Field(
         default=1, ge=1, description="CPUs reserved for each worker; leave the cluster some for the reads."
     )
+    search_minutes: float | None = Field(
+        default=None,
+        gt=0,
+        description="Search better settings for so many minutes before each fit; null: none. `model: auto` means 5.",
+    )
     refit: Literal["once", "nightly"] = Field(
         default="once", description="When `raypipe run` fits: once, without a champion; or nightly."
     )
+
+
+ModelEntry = Annotated[
+    ModelConfig,
+    BeforeValidator(lambda value: value, json_schema_input_type=Literal["auto"] | ModelConfig),
+]
 
 
 class BaselineModel(ModelConfig):

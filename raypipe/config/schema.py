@@ -9,7 +9,7 @@ from raypipe.config.ads import Ads
 from raypipe.config.evaluate import METRICS, Evaluate
 from raypipe.config.features import Definition, Entity, Feature, FeatureEntry, Label, Source
 from raypipe.config.fields import Breach, Column, Columns, Items, Slug, YamlPath, refuse
-from raypipe.config.model import BALANCES, Baselines, ModelConfig
+from raypipe.config.model import BALANCES, Baselines, ModelConfig, ModelEntry
 from raypipe.config.publishing import Level, Levels, Targets
 from raypipe.config.shared import SharedConfig
 from raypipe.config.sweep import Parameters, Sweep, space_breaches
@@ -53,7 +53,11 @@ class PipelineConfig(SharedConfig):
     features: Items[FeatureEntry] = Field(
         min_length=1, description="The features in matrix order; a bare name is in `definitions`, or a number."
     )
-    model: ModelConfig = Field(default=ModelConfig(), description="The model to fit, and how to fit it.")
+    model: ModelEntry = Field(
+        default=ModelConfig(),
+        description="The model to fit, and how to fit it; without it, a model whose settings follow from the rows. "
+        "`auto` searches better settings for some minutes first.",
+    )
     levels: Levels = Field(
         default=(), description="Named ranges of the score, with ascending bounds, the last above 1; empty: none."
     )

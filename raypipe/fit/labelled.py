@@ -82,10 +82,10 @@ def read_rows(client: Client, table: TrainingTable, *, here: bool) -> dict[str, 
     """
     most = {part: None if here else EVALUATED_ROWS for part in ("train", "validation")}
     rows = {part: read_part(client, table, part, most.get(part, EVALUATED_ROWS)) for part in PARTS}
-    return {part: replace(own, entities=_entities(client, table, part)) for part, own in rows.items()}
+    return {part: replace(own, entities=entities_of(client, table, part)) for part, own in rows.items()}
 
 
-def _entities(client: Client, table: TrainingTable, part: str) -> Entities | None:
+def entities_of(client: Client, table: TrainingTable, part: str) -> Entities | None:
     """Return the entities of a part that a family may divide into folds."""
     return read_entities(client, table, part) if part != "test" and table.rows[part] <= FOLDED_ROWS else None
 
@@ -170,7 +170,7 @@ def _judge(
 ) -> Fitted:
     fit_rows, validation, test = (rivals.parts[part] for part in PARTS)
     model = load_family(recipe.family).from_files(files)
-    known = None if history.held_out is None else history.held_out[: len(validation)]
+    known = None if history.held_out is None else history.held_out[-len(validation) :]
     scores = {
         # A model that learned from the validation rows is judged by its likes that did not.
         "validation": predictions(model, validation.x) if known is None else known,

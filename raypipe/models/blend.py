@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,9 @@ _DERIVED = ("objective", "num_class", "eval_metric", "booster", "base_score", "s
 class Blend(MatrixFamily):
     """Boosted trees and a line, whose settings follow from the rows.
 
-    `params` are XGBoost's; one that is named holds for all forests. Beside them, `line: false` leaves the line out,
-    and `folds` sets the folds of a cross-validation, 0 for none. `rounds` bounds the trees of a forest.
+    `params` are XGBoost's; one that is named holds for all forests, and null leaves it to the rows. Beside them,
+    `line: false` leaves the line out, and `folds` sets the folds of a cross-validation, 0 for none. `rounds` bounds
+    the trees of a forest.
     """
 
     framework = "xgboost"
@@ -44,6 +45,7 @@ class Blend(MatrixFamily):
     format = "ubj"
     default_rounds = 1000
     scores_without = ("sklearn", "pandas")
+    space = settings.SPACE
 
     def check(self, params: Mapping[str, Any], kind: str) -> None:
         """Refuse parameters that are neither XGBoost's nor the blend's, or that follow from the label.
@@ -81,6 +83,9 @@ class Blend(MatrixFamily):
         chosen = [{**forest, **fixed} for forest in settings.forests(learned, rows.x.shape[1])]
         # Forests that the parameters make equal are one.
         forests = [params for at, params in enumerate(chosen) if params not in chosen[:at]]
+        if folded or len(forests) > 1:
+            # Rounds of several forests are no rounds of the model.
+            spec = replace(spec, on_round=None)
         try:
             with parameters_must_be_known(xgboost):
                 parts = [blend_fit.forest(xgboost, rows, splits, spec, params) for params in forests]
@@ -93,7 +98,7 @@ class Blend(MatrixFamily):
         if folded:
             margins = np.empty_like(fitted.margins)
             margins[np.concatenate([out for _, out in splits])] = fitted.margins
-            held_out = np.asarray(linked(margins[len(train) :], spec.kind), np.float32)
+            held_out = np.asarray(linked(margins, spec.kind), np.float32)
         return fitted.model, History(learned, fitted.rounds, {"held_out": {"loss": [fitted.loss]}}, held_out)
 
     def from_files(self, files: Mapping[str, bytes]) -> BlendModel:
@@ -111,6 +116,7 @@ class _Own:
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> _Own:
+        params = {name: value for name, value in params.items() if value is not None}
         line, count = params.get(LINE, True), params.get(FOLDS, settings.FOLDS)
         if type(line) is not bool:
             raise ConfigError("model.params.line is not a choice", found=repr(line), allowed="true, false")

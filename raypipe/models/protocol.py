@@ -10,6 +10,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol, cast, runtime_checkable
 
 from raypipe.errors import ConfigError
@@ -59,8 +60,8 @@ class History:
         rows: the training rows of all workers together.
         rounds: the rounds that the model keeps.
         curves: the metrics of each set of rows after every round: `{"validation": {"logloss": […]}}`.
-        held_out: the predictions of the validation rows by models that did not learn from them; None where the model
-            itself did not.
+        held_out: the predictions of the training rows, then of the validation rows, by models that did not learn from
+            them; None where the model did not learn from the validation rows.
     """
 
     rows: int
@@ -89,6 +90,7 @@ class Family(Protocol):
         default_rounds: the rounds of a fit whose config names none.
         fitter: the module with the `fit_version` that fits and judges its versions.
         tries: the key of the config that takes several values, which every fit compares; empty for no key.
+        space: the search space of a sweep whose config names none, as in `sweep.space`.
     """
 
     framework: str
@@ -100,6 +102,7 @@ class Family(Protocol):
     default_rounds: int = 300
     fitter: str = "raypipe.fit.labelled"
     tries: str = ""
+    space: Mapping[str, Mapping[str, list[Any]]] = MappingProxyType({})
 
     def check(self, params: Mapping[str, Any], kind: str) -> None:
         """Refuse parameters that the family does not know or that contradict the label, before any row is read.

@@ -3,6 +3,7 @@
 The values were compared on 42 public tables of 150 to 17,379 rows, with repeated splits; see decision 0037.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 # Rows up to which the parts are cross-validated; of more rows, the validation rows alone judge well.
@@ -16,6 +17,18 @@ LINE_COLUMNS = 500
 # From here on trees may take larger steps, and a shallow forest adds nothing.
 MANY_ROWS, MOST_ROWS = 10_000, 200_000
 MANY_COLUMNS = 200
+
+
+# The space of a search; null leaves a setting to the rows and columns.
+SPACE: Mapping[str, Mapping[str, list[Any]]] = {
+    "model.params.max_depth": {"choice": [None, 2, 3, 4, 5, 7]},
+    "model.params.eta": {"choice": [None, 0.02, 0.05, 0.1]},
+    "model.params.min_child_weight": {"choice": [None, 1, 5, 20, 50]},
+    "model.params.subsample": {"choice": [None, 0.5, 0.7, 1.0]},
+    "model.params.colsample_bytree": {"choice": [None, 0.3, 0.6, 1.0]},
+    "model.params.lambda": {"choice": [None, 0.1, 10.0, 100.0]},
+    "model.params.line": {"choice": [None, False]},
+}
 
 
 def forests(rows: int, columns: int) -> list[dict[str, Any]]:

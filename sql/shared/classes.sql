@@ -18,6 +18,6 @@ SELECT
     {company_id} AS company_id,
     {brand_id} AS brand_id,
     {run_id:String} AS batch_id,
-    toJSONString(CAST(({model_version:String}, mapFromArrays({classes:Array(String)}, probabilities)), 'Tuple(model_version String, probabilities Map(String, Float32))')) AS metadata,
+    toJSONString(CAST(({model_version:String}, mapFromArrays(arraySlice({classes:Array(String)}, 1, length(probabilities)), probabilities)), 'Tuple(model_version String, probabilities Map(String, Float32))')) AS metadata,
     {run_at:DateTime} AS created_at
 FROM {staging}
