@@ -95,7 +95,8 @@ class Sweep(Section):
 
     space: dict[str, DimensionEntry] = Field(
         default={},
-        description="For each dotted key, the values to try; empty: the model's own space. Ways: {int: [2, 8]} and {float: [0.5, 1]} between two bounds, "
+        description="For each dotted key, the values to try; empty: the model's own space. "
+        "{int: [2, 8]} and {float: [0.5, 1]} between two bounds, "
         "{log: [0.01, 0.3]} and {log_int: [10, 1000]} by factors, {choice: [a, b]} from a list. features.drop: "
         "{subset: [a, b]} tries to leave out each of them. parameters.NAME varies a parameter of features.sql.",
     )

@@ -136,8 +136,7 @@ class _Own:
 def _fixed(spec: FitSpec, train: Matrix) -> dict[str, Any]:
     """Return the parameters of every forest that the label and the fit decide."""
     fixed = {**objective_of({}, spec.kind, len(spec.classes)), "eval_metric": METRIC[spec.kind], "seed": spec.seed}
-    if spec.threads:
-        fixed["nthread"] = spec.threads
+    fixed["nthread"] = spec.threads
     if any(spec.monotone):
         fixed["monotone_constraints"] = tuple(spec.monotone)
     if spec.balance == "scale_pos_weight":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -16,12 +18,10 @@ from raypipe.models.linear import Linear
 from raypipe.models.links import linked, losses
 from raypipe.models.model import FloatArray, Matrix
 from raypipe.models.protocol import FitSpec
-from raypipe.models.stacking import Floats, Positions, weigh
+from raypipe.models.stacking import Floats, Positions, weigh_needed
 from raypipe.models.trees.merged import merged
 
 Splits = Sequence[tuple[Positions, Positions]]
-# A part with less weight costs more than it adds.
-LEAST_WEIGHT = 0.01
 
 
 @dataclass(frozen=True)
@@ -60,26 +60,33 @@ class Blended:
 def forest(xgboost: ModuleType, rows: Matrix, splits: Splits, spec: FitSpec, params: Mapping[str, Any]) -> Part:
     """Fit a forest on each split, stopped early by the rows held out.
 
+    Several splits are fitted at the same time, on one thread each: on few rows, the threads of a single fit would wait
+    for each other longer than they compute.
+
     Args:
         params: all of XGBoost's parameters.
     """
-    boosters = []
-    for fit, held in splits:
-        learn, judge = rows.take(fit), rows.take(held)
-        matrix = xgboost.QuantileDMatrix(learn.x, label=learn.y, max_bin=params.get("max_bin", 256))
-        judged = xgboost.DMatrix(judge.x, label=judge.y)
-        patience = spec.early_stopping_rounds
+    if len(splits) > 1:
+        params = {**params, "nthread": 1}
+    threads = params["nthread"] or None
+
+    def fitted(split: tuple[Positions, Positions]) -> tuple[Any, Floats]:
+        learn, judge = rows.take(split[0]), rows.take(split[1])
         booster = xgboost.train(
             params,
-            matrix,
+            xgboost.QuantileDMatrix(learn.x, label=learn.y, max_bin=params.get("max_bin", 256), nthread=threads),
             num_boost_round=spec.rounds,
-            evals=[(judged, "held_out")],
-            early_stopping_rounds=patience or None,
+            evals=[(xgboost.DMatrix(judge.x, label=judge.y, nthread=threads), "held_out")],
+            early_stopping_rounds=spec.early_stopping_rounds or None,
             callbacks=_callbacks(xgboost, spec, judge.x),
             verbose_eval=False,
         )
-        booster = booster[: booster.best_iteration + 1] if patience else booster
-        boosters.append((booster, raw_scores(booster, judge.x)))
+        if spec.early_stopping_rounds:
+            booster = booster[: booster.best_iteration + 1]
+        return booster, raw_scores(booster, judge.x)
+
+    with ThreadPoolExecutor(min(len(splits), spec.threads or os.cpu_count() or 1)) as pool:
+        boosters = list(pool.map(fitted, splits))
     return Part(
         np.concatenate([margins for _, margins in boosters]),
         tuple(json.loads(booster.save_raw("json")) for booster, _ in boosters),
@@ -109,8 +116,7 @@ def blend(xgboost: ModuleType, rows: Matrix, splits: Splits, spec: FitSpec, part
     weights, bias = np.full(len(parts), 1 / len(parts)), 0.0
     # Weighing would take a balance out again.
     if spec.balance == "none":
-        weights, bias = weigh([part.margins for part in parts], y, kind)
-        weights[weights < LEAST_WEIGHT] = 0.0
+        weights, bias = weigh_needed([part.margins for part in parts], y, kind)
     weighed = list(zip(parts, weights.tolist(), strict=True))
     margins = np.full_like(parts[0].margins, bias)
     for part, weight in weighed:

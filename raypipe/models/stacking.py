@@ -14,6 +14,8 @@ Positions = npt.NDArray[np.int64]
 
 # Rows' worth of belief in the first weights: few rows say little about which part is better.
 BELIEF = 1.0
+# A part may go if the loss grows by less than this share without it.
+SUPERFLUOUS = 0.001
 
 
 def folds(rows: Matrix, kind: str, count: int, seed: int) -> Iterator[tuple[Positions, Positions]]:
@@ -31,6 +33,31 @@ def folds(rows: Matrix, kind: str, count: int, seed: int) -> Iterator[tuple[Posi
         place[order] = np.arange(len(rows)) % count
     for fold in range(count):
         yield np.flatnonzero(place != fold), np.flatnonzero(place == fold)
+
+
+def weigh_needed(margins: Sequence[Floats], y: npt.NDArray[Any], kind: str) -> tuple[Floats, float]:
+    """Return the weights and the bias of `weigh`, with 0 for every part that the others make superfluous.
+
+    A forest that adds nothing would cost its time at each score.
+    """
+    kept = list(range(len(margins)))
+    weights, bias = weigh(margins, y, kind)
+    loss = _loss(margins, weights, bias, y, kind)
+    for part in np.argsort(weights).tolist()[:-1]:
+        rest = [other for other in kept if other != part]
+        fewer, shift = weigh([margins[other] for other in rest], y, kind)
+        if _loss([margins[other] for other in rest], fewer, shift, y, kind) <= loss * (1 + SUPERFLUOUS):
+            kept, bias = rest, shift
+            weights = np.zeros(len(margins))
+            weights[kept] = fewer
+    return weights, bias
+
+
+def _loss(margins: Sequence[Floats], weights: Floats, bias: float, y: npt.NDArray[Any], kind: str) -> float:
+    mixed = np.full_like(margins[0], bias)
+    for weight, part in zip(weights, margins, strict=True):
+        mixed += weight * part
+    return float(losses(mixed, y, kind).mean())
 
 
 def weigh(margins: Sequence[Floats], y: npt.NDArray[Any], kind: str) -> tuple[Floats, float]:
