@@ -87,7 +87,7 @@ def fit(client: Client, monkeypatch: pytest.MonkeyPatch) -> Fitted:
         params = {"objective": "binary:logistic", "max_depth": 3, "base_score": 0.5}
         spec = FitSpec(contract.columns, contract.monotone, params, rounds=20, kind="binary")
         model, history = XGBoost().fit(parts["train"], parts["validation"], spec)
-        return model.files(), vars(history)
+        return model.files(), history
 
     # The fit itself takes no Ray here; everything around it is the pipeline's own.
     monkeypatch.setattr(labelled, "_train", fit_here)
