@@ -13,6 +13,8 @@ BETTER, WORSE, NO_CHANGE, UNDECIDED = "better", "worse", "no change worth knowin
 UNKNOWN = Interval(None, None, None)
 # The status of a test whose arms have other sizes than planned.
 REFUSED = "REFUSED"
+# The author of the rows in ml_model_ab_tests.
+AUTHOR = "raypipe abtest"
 
 
 @dataclass(frozen=True)
