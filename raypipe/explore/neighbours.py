@@ -34,7 +34,12 @@ def draw(table: str, relations: Sequence[Relation], anchors: Mapping[str, str]) 
     refers = f"{table} refers to {plural(len(parents), 'table')}: {', '.join(parents) or 'none'}"
     label = f"{refers}. Tables that refer to it: {', '.join(children) or 'none'}."
     return element(
-        "div", svg(label, *parts, width=width, height=height), class_="wide", tabindex=0, role="group", aria_label=label
+        "div",
+        svg(label, *parts, width=width, height=height, has_links=True),
+        class_="wide",
+        tabindex=0,
+        role="group",
+        aria_label=label,
     )
 
 

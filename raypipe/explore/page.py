@@ -18,8 +18,8 @@ from raypipe.pages.tables import Cell, Column
 OWN = "raypipe_"
 # The hazards by severity: wrong results, rows that surprise, columns without information.
 SEVERITY = {"summed averages": "bad", "repeated keys": "bad", "arbitrary values": "watch"}
-RANK = {"bad": 0, "watch": 1, "open": 2}
-SAID = {"bad": "wrong results", "watch": "surprises", "open": "no information"}
+RANK = {"bad": 0, "watch": 1, "plain": 2}
+SAID = {"bad": "wrong results", "watch": "surprises", "plain": "no information"}
 MOST_COLUMNS = 6
 
 
@@ -44,8 +44,8 @@ def content(report: DatabaseProfile) -> list[Child]:
 
 
 def severity(hazard: Hazard) -> str:
-    """Return the state of a hazard: bad, watch or open."""
-    return SEVERITY.get(hazard.hazard, "open")
+    """Return the state of a hazard: bad, watch or plain."""
+    return SEVERITY.get(hazard.hazard, "plain")
 
 
 def _about(report: DatabaseProfile) -> str:
@@ -217,7 +217,7 @@ def _diagram(relations: Sequence[Relation], anchors: Mapping[str, str]) -> Child
     label = (
         f"{plural(len(drawn.boxes), 'table')} and {plural(len(drawn.lines), 'reference')}; the table above lists them"
     )
-    drawing = svg(label, *parts, width=drawn.width, height=drawn.height)
+    drawing = svg(label, *parts, width=drawn.width, height=drawn.height, has_links=True)
     return element("div", drawing, class_="wide", tabindex=0, role="group", aria_label="All relationships")
 
 

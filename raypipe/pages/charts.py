@@ -23,6 +23,8 @@ LABEL = 64
 # Lines are broken where more days lie between two values.
 LONGEST_GAP = timedelta(days=45)
 LETTER = 6.2
+# The least distance of dots on a line.
+DOT = 7.0
 
 
 @dataclass(frozen=True)
@@ -153,11 +155,17 @@ def curve(
     return figure(caption, svg(f"{label} {shown(last[0])}", *parts), note=note)
 
 
-def svg(label: str, *parts: Markup, width: float = WIDTH, height: float = HEIGHT) -> Markup:
-    """Return a drawing with the sentence that a screen reader says."""
+def svg(label: str, *parts: Markup, width: float = WIDTH, height: float = HEIGHT, has_links: bool = False) -> Markup:
+    """Return a drawing with the sentence that a screen reader says; a drawing with links is a group of them."""
     box = f"0 0 {coordinate(width)} {coordinate(height)}"
     return element(
-        "svg", *parts, viewBox=box, width=coordinate(width), height=coordinate(height), role="img", aria_label=label
+        "svg",
+        *parts,
+        viewBox=box,
+        width=coordinate(width),
+        height=coordinate(height),
+        role="group" if has_links else "img",
+        aria_label=label,
     )
 
 
@@ -177,8 +185,8 @@ def _line(line: Series, x: Days, y: Linear, shown: Callable[[float | None], str]
         places = [(x(point.day), y(point.value or 0.0)) for point in piece]
         if len(piece) > 1:
             parts.append(element("path", class_=f"line {line.style}", d=path(places)))
-        # A year of dots would hide the line.
-        if len(line.points) <= 62:
+        # Dots that touch would hide the line.
+        if len(piece) < 2 or (places[-1][0] - places[0][0]) / (len(piece) - 1) >= DOT:
             for point, (left, top) in zip(piece, places, strict=True):
                 parts += _dot(line, point, left, top, y, shown, whisker=len(band) < 2)
     return parts
@@ -256,7 +264,8 @@ def _marks(marks: Sequence[Mark], x: Days, y: Linear, right: float) -> list[Mark
     for mark in marks:
         if mark.day is None:
             parts.append(element("line", class_="limit", x1=LEFT, x2=WIDTH - right, y1=y(mark.value), y2=y(mark.value)))
-            parts.append(element("text", mark.label, class_="limit", x=LEFT + 4, y=y(mark.value) - 4))
+            place = {"x": WIDTH - right, "y": y(mark.value) - 4}
+            parts.append(element("text", mark.label, class_="limit", text_anchor="end", **place))
         elif x.first <= mark.day <= x.last:
             title = element("title", f"{day_text(mark.day)}: {mark.label}")
             place = x(mark.day)

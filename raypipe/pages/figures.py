@@ -51,6 +51,11 @@ def share(part: float | None, whole: float | None = 1.0) -> str:
     return f"{percent:.1f} %"
 
 
+def percent(part: float | None) -> str:
+    """Format a share for an axis, as `50 %`."""
+    return f"{100 * part:.3g} %" if part is not None and _known(part) else UNKNOWN
+
+
 def decimal(value: float | None, digits: int = 3) -> str:
     """Format a metric with a fixed number of decimals."""
     return f"{value:.{digits}f}" if value is not None and _known(value) else UNKNOWN
@@ -77,7 +82,7 @@ def duration(seconds: float | None) -> str:
     """Format a duration with at most two units."""
     if seconds is None or not _known(seconds):
         return UNKNOWN
-    if seconds < 10:
+    if seconds < 10 and seconds != round(seconds):
         return f"{seconds:.1f} s"
     if seconds < MINUTE:
         return f"{seconds:.0f} s"

@@ -60,7 +60,6 @@ def grid(
     reason: str,
     first: date | None = None,
     note: str = "",
-    links: Mapping[str, str] | None = None,
 ) -> Markup:
     """Return a row per name with a cell per day; days without a cell stay empty.
 
@@ -77,8 +76,7 @@ def grid(
     for at, (name, cells) in enumerate(rows.items()):
         shown = name if len(name) <= SHORTEST_NAME else f"{name[: SHORTEST_NAME - 1]}…"
         words = element("text", element("title", name), shown, x=NAME - 8.0, y=at * ROW + 12.0, text_anchor="end")
-        link = (links or {}).get(name)
-        parts.append(element("a", words, href=link) if link else words)
+        parts.append(words)
         parts += _cells(cells, begin, count, step, at)
     axis = Days(begin, end, NAME + step / 2, NAME + (count - 0.5) * step)
     most = max(2, min(12, int(count * step / 60)))
@@ -123,7 +121,7 @@ def spans(caption: str, periods: Sequence[Span], *, reason: str, note: str = "")
         parts.append(element("rect", title, class_=f"span {span.style}", rx=2, **bar))
         wide = len(span.label) * charts.LETTER
         place, anchor = _beside(left, right, wide, width)
-        inside = " inside" if anchor == "start" and place < right else ""
+        inside = " inside" if anchor == "start" and place < right and span.style == "main" else ""
         parts.append(element("text", span.label, class_=f"span{inside}", x=place, y=at * 22 + 15, text_anchor=anchor))
     for day, words in x.ticks(6):
         anchor = "start" if x(day) < 40 else "end" if x(day) > width - 40 else "middle"
@@ -157,7 +155,7 @@ def intervals(
     known = [item for item in estimates if item.value is not None and math.isfinite(item.value)]
     if not known:
         return charts.empty(caption, reason)
-    name, height = 130, len(known) * 24 + 24
+    name, height = 176, len(known) * 24 + 24
     ends = [value for item in known for value in (item.value, item.low, item.high) if value is not None]
     finite = [value for value in (*ends, *(() if reference is None else (reference,))) if math.isfinite(value)]
     x = around(finite, name, charts.WIDTH - 14)
@@ -171,7 +169,7 @@ def intervals(
 
 
 def _estimate(item: Estimate, x: Linear, y: float, name: float, shown: Callable[[float | None], str]) -> list[Markup]:
-    words = item.label if len(item.label) <= 19 else f"{item.label[:18]}…"
+    words = item.label if len(item.label) <= 27 else f"{item.label[:26]}…"
     parts = [element("text", element("title", item.label), words, x=name - 10, y=y + 4, text_anchor="end")]
     span = ""
     if item.low is not None and item.high is not None and math.isfinite(item.low) and math.isfinite(item.high):

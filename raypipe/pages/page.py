@@ -11,9 +11,8 @@ from pathlib import Path
 
 from raypipe.pages.markup import Child, Markup, element, raw, text
 
-# The states of an answer, with the words in front of it; colour alone tells nobody anything.
-WORDS = {"good": "Yes.", "watch": "Look.", "bad": "No.", "open": "Not known yet."}
-SIGNS = {"good": "✓", "watch": "!", "bad": "✗", "open": "?"}
+# The sign of each state; colour alone tells nobody anything.
+SIGNS = {"good": "✓", "watch": "!", "bad": "✗", "open": "?", "plain": "•"}
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Answer:
     """A question that a page answers in its first lines.
 
     Attributes:
-        state: good, watch, bad or open.
+        state: good, watch, bad, open for an answer that is not known yet, or plain.
         words: the answer in front of the details, such as `Yes`.
         details: what the answer rests on, and what to type.
     """
@@ -41,7 +40,7 @@ class Link:
     state: str = ""
 
 
-def page(title: str, content: Child, *, links: Sequence[Link] = (), here: str = "", about: str = "") -> str:
+def page(title: str, content: Child, *, links: Sequence[Link] = (), here: str = "", about: Child = "") -> str:
     """Return a whole page.
 
     Args:
@@ -79,6 +78,11 @@ def section(title: str, *content: Child, anchor: str = "", about: str = "") -> M
 def multiples(*charts: Child) -> Markup:
     """Return charts side by side, as many as the screen has room for."""
     return element("div", charts, class_="multiples")
+
+
+def beside(*parts: Child) -> Markup:
+    """Return parts of different widths side by side where there is room, such as a chart and its table."""
+    return element("div", parts, class_="beside")
 
 
 def answers(items: Sequence[Answer]) -> Markup:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from raypipe.pages.markup import Child, Markup, element
 
 # A shorter table needs no search.
-SEARCHED = 12
+SEARCHED = 20
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def table(
     if not rows:
         return element("p", empty, class_="empty")
     heads = [column if isinstance(column, Column) else Column(column) for column in columns]
-    head = [element("th", column.label, scope="col", class_="n" if column.numeric else None) for column in heads]
+    head = [_head(column) for column in heads]
     body = [element("tr", [_cell(value, heads[at], at) for at, value in enumerate(row)]) for row in rows]
     drawn = element(
         "table",
@@ -58,6 +58,13 @@ def table(
     )
     wide = element("div", drawn, class_="wide", tabindex=0, role="group", aria_label=caption)
     return element("div", wide, class_="listing")
+
+
+def _head(column: Column) -> Markup:
+    """Return the heading of a column; bars and the like have none."""
+    if not column.label:
+        return element("td")
+    return element("th", column.label, scope="col", class_="n" if column.numeric else None)
 
 
 def _cell(value: Cell | Child, column: Column, at: int) -> Markup:

@@ -41,7 +41,8 @@ def complete(facts: Facts) -> Answer:
         first = lacking[0]
         reason = f"{first} {nights.why(night, first)}. Type `{nights.remedy(night, first)}`."
         of = f"{len(night.published)} of {len(facts.expected)} pipelines published for {day_text(night.day)}."
-        return Answer(question, "bad", "No.", f"{of} Missing: {listed(lacking, 5)}. {reason}{old}")
+        others = f" Missing, too: {listed(lacking[1:], 5)}." if lacking[1:] else ""
+        return Answer(question, "bad", "No.", f"{of} {reason}{others}{old}")
     if not night.published:
         return Answer(question, "bad", "No.", f"Nothing is published for {day_text(night.day)}.{old}")
     done = f"{plural(len(night.published), 'pipeline')} published {plural(night.rows, 'row')} for {day_text(night.day)}"
@@ -145,8 +146,11 @@ def worst(model: Model, facts: Facts) -> Answer:
     beside = f", against {overall.value:.3f} for all" if overall and overall.value is not None else ""
     values = interval(first.value, first.low, first.high)
     words = f"{name(model.metric)} {values} of {plural(first.rows, 'row')}{beside} ({day_text(found.slices_of)})."
+    if not _is_apart(first, overall, model):
+        lowest = f"The worst value is that of {first.label}: {words} Its interval contains the value of all rows."
+        return Answer(question, "good", "For nobody clearly.", lowest)
     others = f" Next: {listed([item.label for item in slices[1:3]])}." if len(slices) > 2 else ""
-    return Answer(question, "watch" if _is_apart(first, overall, model) else "good", f"{first.label}.", words + others)
+    return Answer(question, "watch", f"{first.label}.", words + others)
 
 
 def _is_apart(item: performance.Slice, overall: Point | None, model: Model) -> bool:
@@ -167,7 +171,7 @@ def changed(events: Sequence[Event], *, subject: str = "") -> Answer:
         return Answer(question, "good", "Nothing.", "No new version, no failure, no alert, no jump in rows.")
     words = [f"{'' if subject else event.pipeline + ': '}{event.words}" for event in shown[:SHOWN_EVENTS]]
     more = f" And {len(shown) - SHOWN_EVENTS} more." if len(shown) > SHOWN_EVENTS else ""
-    state = "watch" if any(event.state in ("watch", "bad") for event in shown) else "open"
+    state = "watch" if any(event.state in ("watch", "bad") for event in shown) else "plain"
     return Answer(question, state, f"On {day_text(shown[0].day)}:", f"{'; '.join(words)}.{more}")
 
 
@@ -233,9 +237,7 @@ def models_good(facts: Facts) -> Answer:
     unknown = [name_ for name_, answer in judged.items() if answer.state == "open"]
     rest = f" Not known yet: {listed(unknown, 9)}." if unknown else ""
     if bad:
-        return Answer(
-            question, "bad", f"Not {listed(bad, 9)}.", f"{judged[bad[0]].words} {judged[bad[0]].details}{rest}"
-        )
+        return Answer(question, "bad", f"Not {listed(bad, 9)}.", f"{judged[bad[0]].details}{rest}")
     good = [name_ for name_, answer in judged.items() if answer.state == "good"]
     if not good:
         return Answer(question, "open", "Not known yet.", judged[unknown[0]].details)

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+from raypipe.pages.figures import plural
 from raypipe.report.events import Event
-from raypipe.report.names import Names, words
+from raypipe.report.names import Names, slice_label, words
 from raypipe.report.source import Row, Source
 
 SCORE = "score"
@@ -69,8 +70,7 @@ def read(source: Source, names: Names, reference: str) -> dict[str, Drift]:
 def _slices(rows: list[Row], names: Names) -> list[tuple[str, float, str]]:
     found = [
         (
-            f"{words(row['column'])} for {words(row['slice_column'].removesuffix('_id'))} "
-            f"{names.of(row['slice_column'], row['slice_value'])}",
+            f"{words(row['column'])}, {slice_label(row['slice_column'], row['slice_value'], names)}",
             float(row["psi"] or 0.0),
             str(row["status"]),
         )
@@ -90,6 +90,6 @@ def events(pipeline: str, drift: Drift) -> list[Event]:
         moved = drift.moved(day)
         if moved:
             shown = ", ".join(f"{words(name)} (PSI {drift.features[name][day].psi or 0:.2f})" for name in moved[:3])
-            more = f" and {len(moved) - 3} more features" if len(moved) > 3 else ""
+            more = f" and {plural(len(moved) - 3, 'more feature')}" if len(moved) > 3 else ""
             found.append(Event(day, pipeline, f"{shown}{more} moved", "watch"))
     return found

@@ -1,6 +1,6 @@
 """List what changed, by date: champions, versions, sizes, drift, alerts, failures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -18,16 +18,20 @@ FEWEST_ROWS = 20
 
 @dataclass(frozen=True)
 class Event:
-    """A change on a day; `state` is good, watch, bad or open."""
+    """A change on a day; `state` is good, watch, bad or plain."""
 
     day: date
     pipeline: str
     words: str
-    state: str = "open"
+    state: str = "plain"
 
 
-def of_nights(history: Sequence[Night], expected: Iterable[str]) -> list[Event]:
-    """Return failures, new versions in use, and nights with far more or fewer rows."""
+def of_nights(history: Sequence[Night], expected: Iterable[str], refitted: Collection[str] = ()) -> list[Event]:
+    """Return failures, new versions in use, and nights with far more or fewer rows.
+
+    Args:
+        refitted: the pipelines that are fitted every night, so that a new version is no change.
+    """
     events = []
     for night in history:
         for pipeline, run in night.runs.items():
@@ -36,7 +40,7 @@ def of_nights(history: Sequence[Night], expected: Iterable[str]) -> list[Event]:
     for pipeline in sorted(set(expected)):
         published = [night.published[pipeline] for night in reversed(history) if pipeline in night.published]
         for before, after in pairwise(published):
-            if after.model_version != before.model_version:
+            if after.model_version != before.model_version and pipeline not in refitted:
                 events.append(Event(after.date, pipeline, f"now scored by version {after.model_version}"))
             change = after.rows_published - before.rows_published
             if abs(change) >= max(FEWEST_ROWS, CHANGED_ROWS * before.rows_published):

@@ -214,7 +214,7 @@ def _over_days(looks: list[Look]) -> Markup:
     return charts.lines(
         caption,
         [Series(first.arm, [look.difference for look in looks])],
-        marks=[Mark("no difference", 0.0)],
+        marks=[Mark("", 0.0)],
         shown=percent if first.is_relative else short,
         reason="an arm has no units, so there is no difference",
         note=note,
@@ -223,7 +223,9 @@ def _over_days(looks: list[Look]) -> Markup:
 
 def percent(value: float | None) -> str:
     """Format a relative difference with its sign."""
-    return "–" if value is None else f"{100 * value:+.1f} %".replace("-", "−")
+    if value is None:
+        return "–"
+    return f"{round(100 * value, 1):+g} %".replace("-", "−") if value else "0 %"
 
 
 def _span(point: Point) -> tuple[float | None, float | None, float | None]:

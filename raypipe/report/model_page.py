@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor, log10
 
 from raypipe.pages import charts, grids, tables
 from raypipe.pages.figures import day as day_text
 from raypipe.pages.figures import decimal, plural, share, three
 from raypipe.pages.grids import Span, bar
 from raypipe.pages.markup import Child, Markup, element
-from raypipe.pages.page import answers, folded, multiples, section
+from raypipe.pages.page import answers, beside, folded, section
 from raypipe.pages.tables import Cell, Column
 from raypipe.report import answers as answering
 from raypipe.report import drift_section, nights_page, quality_section, recommendations, rows_section, segments
@@ -18,7 +19,7 @@ from raypipe.report.facts import Facts
 from raypipe.report.model import Model, tested
 from raypipe.report.names import words
 
-MOST_VERSIONS = 12
+MOST_VERSIONS, SHOWN_CHAMPIONS = 12, 6
 
 
 def content(facts: Facts, model: Model) -> list[Child]:
@@ -71,7 +72,9 @@ def _champion(model: Model, facts: Facts) -> Markup:
     if model.challenger is not None:
         pairs.append(("challenger", model.challenger.version))
     pairs.append(("versions", f"{len(model.versions):,}"))
-    drawn = grids.spans("Champions over time", spans[:8], reason="no version was champion yet")
+    more = f"The newest {SHOWN_CHAMPIONS} of {len(spans)}." if len(spans) > SHOWN_CHAMPIONS else ""
+    shown = spans[:SHOWN_CHAMPIONS]
+    drawn = grids.spans("Champions over time", shown, reason="no version was champion yet", note=more)
     return section("Champion", tables.facts(pairs), drawn, anchor="champion")
 
 
@@ -101,9 +104,7 @@ def _scores(model: Model, facts: Facts) -> Markup:
         ]
         columns = ("feature", "", Column("importance", True))
         parts.append(tables.table("Importance of the champion's features", columns, rows))
-    return section(
-        f"Scores of {day_text(model.latest.date)}", multiples(*parts), _levels(model, facts), anchor="scores"
-    )
+    return section(f"Scores of {day_text(model.latest.date)}", beside(*parts), _levels(model, facts), anchor="scores")
 
 
 def _histogram(low: float, high: float, counts: Sequence[int], mean: float) -> Markup:
@@ -114,7 +115,9 @@ def _histogram(low: float, high: float, counts: Sequence[int], mean: float) -> M
     if low == high:
         bars = [(three(low), float(counts[0]))]
     note = f"{plural(sum(counts), 'score')}, {three(mean)} on average."
-    ends = (three(low), three(high))
+    # A smallest score of 1e-8 is a zero beside a largest of 1.
+    digits = 2 - floor(log10(high - low)) if high > low else 3
+    ends = (three(round(low, digits)), three(round(high, digits)))
     return charts.columns("Distribution of the scores", bars, ends=ends, note=note)
 
 

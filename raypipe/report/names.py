@@ -64,3 +64,13 @@ def brief(identity: str) -> str:
 def words(name: str) -> str:
     """Return the name of a column as words, as `days since last session`."""
     return name.replace("_", " ")
+
+
+def slice_label(column: str, value: str, names: Names) -> str:
+    """Return a slice in words, as `brand Harbour News`."""
+    subject = column
+    for end in ("_id", "_code", "_type"):
+        subject = subject.removesuffix(end)
+    for start in ("current_", "preferred_", "primary_"):
+        subject = subject.removeprefix(start)
+    return f"{words(subject)} {names.of(column, value)}"

@@ -9,7 +9,7 @@ from statistics import median
 from raypipe.pages import charts, figures, grids, tables
 from raypipe.pages.charts import Point, Series
 from raypipe.pages.figures import day as day_text
-from raypipe.pages.figures import duration, moment
+from raypipe.pages.figures import duration
 from raypipe.pages.grids import Cell as Mark
 from raypipe.pages.markup import Child, Markup, element
 from raypipe.pages.page import answers, code, folded, multiples, section, state
@@ -75,7 +75,7 @@ def _last_night(facts: Facts) -> Markup:
     rows = [_night_row(name, night, facts) for name in names]
     columns = (
         "pipeline", "state", Column("rows", True), Column("usual", True), Column("no score", True),
-        Column("took", True), "version", "published", "if it failed",
+        Column("took", True), "version", "published (UTC)", "if it failed",
     )  # fmt: skip
     listed = tables.table(f"Pipelines of the night of {day_text(night.day)}", columns, rows, hidden=True)
     fresh = [
@@ -102,7 +102,7 @@ def _night_row(name: str, night: Night, facts: Facts) -> tuple[Cell | Child, ...
         Cell(f"{run.rows_rejected:,}", run.rows_rejected),
         Cell(duration(nights.seconds(run)), nights.seconds(run)),
         run.model_version,
-        moment(run.published_at) if is_published else "–",
+        f"{day_text(run.published_at)[:-5]} {run.published_at:%H:%M}" if is_published else "–",
         "" if is_published else [nights.why(night, name), " ", code(nights.remedy(night, name))],
     )
 
@@ -129,8 +129,7 @@ def _strips(facts: Facts) -> Markup | None:
     lacking = sum(1 for night in recent if nights.missing(night, facts.expected))
     words = f"{figures.plural(lacking, 'night')} without all expected pipelines"
     label = f"{len(recent)} nights of {len(pipelines)} pipelines; {words}"
-    links = {name: f"{name}.html" for name in pipelines if name in facts.models}
-    drawn = grids.grid("Every night by pipeline", rows, label=label, reason="no night yet", links=links)
+    drawn = grids.grid("Every night by pipeline", rows, label=label, reason="no night yet")
     return section("Nights", drawn, key(KEY), anchor="nights")
 
 
@@ -207,7 +206,7 @@ def changes(events: Sequence[Event], *, single: bool = False) -> Markup:
     for event in events[:MOST_EVENTS]:
         when = Cell(element("time", day_text(event.day), datetime=str(event.day)), str(event.day))
         what = Cell(
-            state(event.state, event.words) if event.state in ("watch", "bad", "good") else event.words,
+            [state(event.state, ""), event.words],
             event.words,
             "words",
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 from raypipe.evaluation.metrics import METRICS
 from raypipe.pages.charts import Point
-from raypipe.report.names import Names, words
+from raypipe.report.names import Names, slice_label
 from raypipe.report.source import Row, Source
 
 TABLE = "raypipe_performance"
@@ -95,9 +95,7 @@ def _performance(rows: list[Row], validations: list[Mapping[str, Any]], names: N
     slices: dict[str, list[Slice]] = {}
     for row in measured:
         if row["date"] == newest:
-            label = (
-                f"{words(row['slice_column'].removesuffix('_id'))}: {names.of(row['slice_column'], row['slice_value'])}"
-            )
+            label = slice_label(row["slice_column"], row["slice_value"], names)
             slices.setdefault(row["metric"], []).append(
                 Slice(label, row["value"], row["low"], row["high"], row["rows"])
             )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from raypipe.pages import charts, grids, tables
 from raypipe.pages.charts import Mark, Series
 from raypipe.pages.figures import day as day_text
-from raypipe.pages.figures import decimal, plural, share, three
+from raypipe.pages.figures import decimal, percent, plural, three
 from raypipe.pages.grids import Estimate
 from raypipe.pages.markup import Child, Markup
-from raypipe.pages.page import multiples, section
+from raypipe.pages.page import beside, multiples, section
 from raypipe.pages.tables import Cell, Column
 from raypipe.report import performance
 from raypipe.report.answers import name as metric_name
@@ -31,12 +31,16 @@ DRAWN = (
     "silhouette",
 )
 MOST_SLICES = 14
+# With a new champion every night, their lines would fill the chart.
+MOST_MARKS = 12
 
 
 def show(model: Model, found: Performance) -> Markup:
     """Return the section of the metrics over dates, with calibration and lift."""
     drawn: list[Child] = []
     marks = [Mark(f"champion {span.assignment.version}", day=span.assignment.set_at.date()) for span in model.periods]
+    if len(marks) > MOST_MARKS:
+        marks = []
     for metric in (model.metric, *(name for name in DRAWN if name != model.metric)):
         lines = [
             Series("measured", found.measured.get(metric, []), "main"),
@@ -81,7 +85,7 @@ def _curves(model: Model, found: Performance) -> list[Markup]:
         across="share of rows",
         along="share of positives",
         reason="there is no positive outcome, so nothing can be lifted",
-        shown=share,
+        shown=percent,
         note="How many positives the highest scores reach; the dashed line is chance.",
     )
     return [calibration, lift]
@@ -114,4 +118,4 @@ def slices(model: Model, found: Performance) -> Markup | None:
     ]
     columns = ("slice", Column(metric_name(model.metric), True), Column("95 %", True), Column("rows", True))
     listed = tables.table(f"Slices of the predictions of {day_text(found.slices_of)}", columns, rows)
-    return section("Slices", multiples(forest, listed), anchor="slices")
+    return section("Slices", beside(forest, listed), anchor="slices")

@@ -13,7 +13,8 @@ from raypipe.errors import UsageError
 from raypipe.explore import page as data_page
 from raypipe.explore.facts import DatabaseProfile, Limits
 from raypipe.explore.profile import profile
-from raypipe.pages.page import Link, answers, page
+from raypipe.pages.figures import day as day_text
+from raypipe.pages.page import Link, answers, code, page
 from raypipe.progress import Progress, silent
 from raypipe.report import (
     alerts,
@@ -117,9 +118,10 @@ def read(client: Client, pipelines: Mapping[str, Loaded], at: datetime, progress
     found_alerts = [item for item in alerts.read_alerts(source, names) if item.pipeline in ("", *shown)]
     checks = [item for item in alerts.read_checks(source) if item.pipeline in shown]
     tests = experiments.read(source)
+    refitted = {name for name, loaded in shown.items() if loaded.config.model.refit == "nightly" or loaded.config.ads}
     changes = [
-        *events.of_nights(history, shown),
-        *(event for name, item in models.items() for event in events.of_champions(name, item.periods)),
+        *events.of_nights(history, shown, refitted),
+        *(event for name in models.keys() - refitted for event in events.of_champions(name, models[name].periods)),
         *(event for name, item in drifts.items() if name in shown for event in drift.events(name, item)),
         *alerts.events(found_alerts, checks),
         *experiments.events(tests),
@@ -173,9 +175,10 @@ def _profile(client: Client, pipelines: Mapping[str, Loaded], at: datetime) -> D
 
 def _pages(facts: Facts, data: DatabaseProfile | None) -> dict[str, str]:
     """Return the pages by the names of their files."""
+    first = min((night.day for night in facts.nights), default=facts.source.first)
     about = (
-        f"{facts.source.client.endpoint.database}, written {facts.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC. "
-        f"Nights from {facts.source.first} to {facts.source.last}."
+        f"Database {facts.source.client.endpoint.database}, nights from {day_text(first)} to"
+        f" {day_text(facts.source.last)}, written {facts.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
     )
     links = _links(facts, data)
     pages = {INDEX: page("Nights", nights_page.content(facts), links=links, here=INDEX, about=about)}
@@ -190,8 +193,12 @@ def _pages(facts: Facts, data: DatabaseProfile | None) -> dict[str, str]:
         ]
         pages[EXPERIMENTS] = page("Experiments", content, links=links, here=EXPERIMENTS, about=about)
     if data is not None:
-        told = f"The source tables of the pipelines. `raypipe explore --output data.html` profiles every table. {about}"
-        pages[DATA] = page("Data", data_page.content(data), links=links, here=DATA, about=told.replace("`", ""))
+        explored = [
+            "The source tables of the pipelines. ",
+            code("raypipe explore --output data.html"),
+            " profiles every table. ",
+        ]
+        pages[DATA] = page("Data", data_page.content(data), links=links, here=DATA, about=[*explored, about])
     return pages
 
 

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 from raypipe.pages import charts, tables
 from raypipe.pages.charts import Point, Series
-from raypipe.pages.figures import decimal, share
+from raypipe.pages.figures import decimal, percent, share
 from raypipe.pages.grids import bar
 from raypipe.pages.markup import Markup
 from raypipe.pages.page import multiples, section
@@ -76,6 +76,6 @@ def _over_nights(segment: Row, sizes: list[Row]) -> Markup:
         f"{name}: share of readers",
         [Series("share", points)],
         zero=True,
-        shown=share,
+        shown=percent,
         reason="no night with assignments",
     )

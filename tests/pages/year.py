@@ -16,6 +16,10 @@ from raypipe.project import shipped
 
 LAST = date(2026, 1, 31)
 USERS = 300
+LASTING = (
+    *("customer_recommendations", "customer_user_segment_assignments", "customer_churn_predictions"),
+    *("ml_model_predictions", "ml_model_monitoring"),
+)
 EVIL = "<b onclick=alert(1)>Evil & Söhne</b>"
 # Until the schema has them.
 DRIFT = """
@@ -40,6 +44,9 @@ def fill(client: Client) -> None:
         for statement in load_all(Path(__file__).with_name("others.sql")):
             client.run(statement.text)
     drift = "raypipe_drift_rows" if "raypipe_drift_rows" in known else "raypipe_drift"
+    # The year is in the past, and its rows must not expire.
+    for table in LASTING:
+        client.run(f"ALTER TABLE {table} REMOVE TTL")
     for statement in load_all(Path(__file__).with_name("year.sql")):
         client.run(statement.text.replace("{drift}", drift))
     client.run(
