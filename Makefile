@@ -18,7 +18,7 @@ export RAY_ENABLE_UV_RUN_RUNTIME_ENV ?= 0
 DEMO := RAYPIPE_URL= RAYPIPE_ARTIFACTS= $(BIN)/raypipe
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo sweep test test-unit test-integration test-versions test-restarts test-cluster lint format faults chaos bench check-deploy lock clean
+.PHONY: help venv demo sweep test test-unit test-integration test-versions test-restarts test-cluster test-pages lint format faults chaos bench check-deploy lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,12 @@ test-restarts: $(STAMP) ## kill and restart these versions around and during a s
 
 test-cluster: $(STAMP) ## run tests/cluster on two shards and on the replicas of RAYPIPE_TEST_REPLICAS, tests/nodes on three Ray nodes
 	timeout --kill-after=30 20m $(BIN)/pytest -m cluster tests/cluster tests/nodes
+
+test-pages: $(STAMP) .pages/package/axe.min.js ## open the pages of a year of nights in Chromium; screenshots are in .pages/screenshots
+	$(BIN)/pytest -m pages tests/pages
+
+.pages/package/axe.min.js:
+	mkdir -p .pages && cd .pages && npm pack --silent axe-core@4.14.1 && tar xzf axe-core-4.14.1.tgz
 
 lint: $(STAMP) ## run ruff, mypy --strict and the import rules
 	$(BIN)/ruff check .

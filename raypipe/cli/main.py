@@ -34,7 +34,7 @@ COMMANDS = {
         "abtest": "Compare the arms of an experiment over any table.",
     },
     "Look": {
-        "report": "Write what happened as static pages: nights, models, experiments, data.",
+        "report": "Write static pages of nights, models, experiments, data.",
         "show": "Show published rows with names in place of ids.",
         "runs": "List the scoring runs, newest first.",
         "verify": "Prove a published run by plain SQL that anybody can run again.",

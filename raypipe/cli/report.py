@@ -22,7 +22,7 @@ def report(
     pipeline: Only = None,
     out: Path = typer.Option(FOLDER, "--out", metavar="DIR", help="The folder of the pages; it is created."),
 ) -> None:
-    """Write what happened as static pages: nights, models, experiments, data.
+    """Write static pages of nights, models, experiments, data.
 
     The pages need no server and no network. The first page says whether the last night is complete, what changed and
     what to do; a page per pipeline says whether its model is still good, and for whom it is worst.

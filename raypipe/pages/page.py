@@ -1,4 +1,4 @@
-"""Put content into a page that needs no network: the style and the script are inside, and nothing else is allowed."""
+"""Put content into a page with its style and script inside, which is allowed to fetch nothing."""
 
 from __future__ import annotations
 

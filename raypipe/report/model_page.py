@@ -1,4 +1,4 @@
-"""Write the page of a pipeline: whether its model is still good, for whom it is worst, and what it published."""
+"""Write the page of a pipeline: answers, quality, slices, scores, drift and rows."""
 
 from __future__ import annotations
 

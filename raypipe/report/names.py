@@ -29,7 +29,7 @@ class Names:
     _known: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def of(self, column: str, value: str) -> str:
-        """Return the name of a column's value; the value itself if it has none, and a word for an empty value."""
+        """Return the name of a column's value, or the value itself; an empty value is `unknown`."""
         if not value:
             return "unknown"
         end = next((end for end in REFERENCES if column.endswith(end)), None)

@@ -137,7 +137,7 @@ def _calibration(bins: list[Mapping[str, Any]]) -> list[tuple[float, float, int]
 
 
 def lift(bins: tuple[tuple[float, float, int], ...]) -> list[tuple[float, float]]:
-    """Return the share of positives reached by the share of rows with the highest scores, from (0, 0) to (1, 1)."""
+    """Return points of the share of rows with the highest scores, and the share of positives that they reach."""
     rows = sum(count for _, _, count in bins)
     positives = sum(observed * count for _, observed, count in bins)
     if not rows or not positives:
