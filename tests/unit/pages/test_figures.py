@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raypipe.explore.figures import share, size
+from raypipe.pages.figures import share, size
 
 
 @pytest.mark.parametrize(
