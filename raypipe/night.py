@@ -28,13 +28,14 @@ from raypipe.compare.compare import compare, require_complete
 from raypipe.config.load import Loaded
 from raypipe.errors import ConfigError, GateRefused, RaypipeError
 from raypipe.features import snapshots
-from raypipe.fit.fit import FitResult, fit
+from raypipe.fit.fit import FitResult
 from raypipe.progress import Progress, prefixed
 from raypipe.proof.verify import verify
 from raypipe.registry import models
 from raypipe.registry.aliases import CHAMPION
 from raypipe.score.runs import Run
 from raypipe.score.score import ScoreResult, score
+from raypipe.sweep.auto import fit
 from raypipe.validate.validate import ValidationResult, validate_newest
 
 log = logging.getLogger(__name__)

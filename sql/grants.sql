@@ -73,10 +73,17 @@ GRANT INSERT, ALTER DELETE ON publisher.ml_model_ab_tests TO raypipe_publisher;
 GRANT TABLE ENGINE ON MergeTree TO raypipe_publisher;
 GRANT TABLE ENGINE ON ReplacingMergeTree TO raypipe_publisher;
 
--- Three users: for reading, for fitting, and for the nightly run.
+-- Experiments: `raypipe assign` logs exposures, `raypipe abtest` writes results.
+CREATE ROLE IF NOT EXISTS raypipe_experimenter;
+GRANT INSERT ON publisher.raypipe_exposures TO raypipe_experimenter;
+GRANT INSERT ON publisher.ml_model_ab_tests TO raypipe_experimenter;
+
+-- Four users: for reading, for fitting, for the nightly run, and for experiments.
 CREATE USER IF NOT EXISTS raypipe_analyst IDENTIFIED WITH sha256_password BY 'change me';
 GRANT raypipe_reader TO raypipe_analyst;
 CREATE USER IF NOT EXISTS raypipe_training IDENTIFIED WITH sha256_password BY 'change me';
 GRANT raypipe_reader, raypipe_trainer TO raypipe_training;
 CREATE USER IF NOT EXISTS raypipe_nightly IDENTIFIED WITH sha256_password BY 'change me';
 GRANT raypipe_reader, raypipe_trainer, raypipe_sink, raypipe_publisher TO raypipe_nightly;
+CREATE USER IF NOT EXISTS raypipe_experiments IDENTIFIED WITH sha256_password BY 'change me';
+GRANT raypipe_reader, raypipe_experimenter TO raypipe_experiments;

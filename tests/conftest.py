@@ -26,7 +26,7 @@ from raypipe.fit import fit
 
 TEST_URL = "RAYPIPE_TEST_URL"
 # These tests are slow: in the first, only some are part of `make test`.
-SLOW = {Path(__file__).parent / name for name in ("faults", "cluster", "nodes")}
+SLOW = {Path(__file__).parent / name for name in ("faults", "cluster", "nodes", "pages")}
 PUBLISHER_USERS = 10_000
 PUBLISHER_DAYS = 120
 PUBLISHER_SEED = 1

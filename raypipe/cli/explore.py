@@ -12,8 +12,9 @@ from raypipe.cli.options import Options, command
 from raypipe.errors import RaypipeError, UsageError
 from raypipe.explore import expectations, page
 from raypipe.explore.facts import DatabaseProfile, Limits
-from raypipe.explore.figures import size
 from raypipe.explore.profile import profile
+from raypipe.explore.table_section import failures
+from raypipe.pages.figures import size
 
 SAMPLE_ROWS = Limits().sample_rows
 
@@ -35,7 +36,6 @@ def explore(
     """
     if page_file is not None:
         _require_writable(page_file)
-        page.require()
     with options.client() as client, output.progress() as progress:
         report = profile(
             client,
@@ -103,7 +103,7 @@ def _print(report: DatabaseProfile, page_file: Path | None) -> None:
     output.table(names, rows, title=f"{report.database}, {report.seconds:.1f} s")
     covered = sum(1 for relation in report.relations if relation.coverage)
     output.say(f"{covered} of {len(report.relations)} guessed references have values that the other table knows")
-    failed = [(table.table, subject, reason) for table in report.tables for subject, reason in page.failures(table)]
+    failed = [(table.table, subject, reason) for table in report.tables for subject, reason in failures(table)]
     failed += [("", failure.what, failure.error) for failure in report.errors]
     if failed:
         output.table(("table", "unknown", "reason"), failed)

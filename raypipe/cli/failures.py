@@ -15,7 +15,7 @@ import typer
 from rich.logging import RichHandler
 from typer.core import TyperGroup
 
-from raypipe.cli import output
+from raypipe.cli import json_log, output
 from raypipe.errors import RaypipeError, UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _terminate(*_: object) -> None:
 @contextmanager
 def reported(options: Options) -> Iterator[None]:
     """Turn an error into a message and an exit code, with a traceback for --debug alone."""
-    _log(options.debug)
+    _log(options.debug, options.log_json)
     try:
         yield
     except typer.Exit:
@@ -120,13 +120,10 @@ def _output_is_read() -> bool:
     return True
 
 
-def _log(debug: bool) -> None:
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=output.err, show_path=False)],
-        force=True,
-    )
+def _log(debug: bool, as_json: bool) -> None:
+    json_log.choose(as_json)
+    handler = json_log.Handler() if as_json else RichHandler(console=output.err, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     logging.getLogger("raypipe").setLevel(logging.DEBUG if debug else logging.INFO)
     # The driver and urllib3 log what they raise; raypipe's own message says more.
     for name in ("clickhouse_connect", "urllib3"):

@@ -40,7 +40,7 @@ def fit(options: Options, pipeline: Pipeline, as_of: AsOf = LATEST, changed_cont
                 comparison = compare(endpoint, loaded, day, progress, again=True)
             comparisons.show(options, comparison)
             return
-        from raypipe.fit import fit as fitting
+        from raypipe.sweep import auto as fitting
 
         with output.progress() as progress:
             result = fitting.fit(endpoint, loaded, day, progress, changed_contract=changed_contract)

@@ -34,6 +34,8 @@ COMMANDS = {
         "abtest": "Compare the arms of an experiment over any table.",
     },
     "Look": {
+        "report": "Write static pages of nights, models, experiments, data.",
+        "show": "Show published rows with names in place of ids.",
         "runs": "List the scoring runs, newest first.",
         "verify": "Prove a published run by plain SQL that anybody can run again.",
         "why": "Score one entity again and compare with its published prediction.",

@@ -12,9 +12,8 @@ import typer
 
 from raypipe.artifact import imports
 from raypipe.cli import failures, output, settings
-from raypipe.clickhouse import cluster_checks, sharding
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.connect import connected
+from raypipe.clickhouse.connect import connected, on_cluster
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.needed import Needed, needed
 from raypipe.config.load import Loaded, list_pipelines, load_pipeline, load_shared
@@ -42,6 +41,9 @@ Set = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a config value: model.rounds=100. May be repeated."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; messages go to stderr.")]
+LogJson = Annotated[
+    bool, typer.Option("--log-json", help="Write log and progress on stderr as a JSON object per line.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and more of the log.")]
 
 Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="The pipeline's name: churn is configs/churn.yaml.")]
@@ -72,6 +74,7 @@ class Options:
     url: str | None = None
     overrides: tuple[str, ...] = ()
     json: bool = False
+    log_json: bool = False
     debug: bool = False
     after_interrupt: str = ""
     has_printed: bool = False
@@ -148,7 +151,8 @@ def command(
         fits: whether the command fits models; a user's own family may hand pandas objects to pyarrow then.
     """
     shared = [*([_option("config", Config), _option("url", Url)] if needs_database else ())]
-    shared += [*([_option("overrides", Set)] if reads else ()), _option("json", Json), _option("debug", Debug)]
+    shared += [*([_option("overrides", Set)] if reads else ()), _option("json", Json)]
+    shared += [_option("log_json", LogJson), _option("debug", Debug)]
 
     def decorate(function: Command) -> Command:
         own = [*signature(function, eval_str=True).parameters.values()][1:]
@@ -174,7 +178,7 @@ def command(
 
 
 def _option(name: str, annotation: Any) -> Parameter:
-    default = False if annotation in (Json, Debug) else None
+    default = False if annotation in (Json, LogJson, Debug) else None
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
@@ -189,10 +193,7 @@ def endpoint_of(connection: Connection, *, check: bool = True) -> Iterator[Endpo
             quorum=connection.quorum,
             wait_seconds=connection.wait_seconds,
         )
-        if check and endpoint.cluster:
-            with Client(endpoint) as client:
-                cluster_checks.require_usable(client)
-        yield sharding.located(endpoint)
+        yield on_cluster(endpoint, check=check)
 
 
 def needed_tables(options: Options) -> Needed:

@@ -10,8 +10,11 @@ from datetime import date, datetime
 from typing import Any
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from raypipe.cli import json_log
 
 # A log or a pipe has no width of its own; ids and errors should not be cut there.
 WIDE = 200
@@ -35,12 +38,29 @@ def emit(document: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def emit_line(document: Mapping[str, Any]) -> None:
+    """Print a JSON document on one line of stdout, as one of several."""
+    sys.stdout.write(json.dumps(_jsonable(document), allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
     """Print a table."""
+    out.print(_table(columns, rows, title))
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> Table:
     drawn = Table(*columns, title=title, title_justify="left")
     for row in rows:
         drawn.add_row(*(_shown(value) for value in row))
-    out.print(drawn)
+    return drawn
+
+
+@contextmanager
+def live() -> Iterator[Callable[[Sequence[str], Sequence[Sequence[object]]], None]]:
+    """Yield a function that shows a table in place of the table before it, on a terminal."""
+    with Live(console=out, auto_refresh=False) as screen:
+        yield lambda columns, rows: screen.update(_table(columns, rows), refresh=True)
 
 
 def pairs(title: str, values: Mapping[str, object]) -> None:
@@ -62,12 +82,18 @@ def warn(warnings: Sequence[str]) -> None:
 
 def tell(message: str, style: str | None = None) -> None:
     """Print a line on stderr."""
+    if json_log.is_wanted():
+        json_log.write("error" if style == "red" else "info", message)
+        return
     err.print(message, style=style, soft_wrap=True)
 
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Report progress on stderr: bars on a terminal, a plain line per step elsewhere."""
+    """Report progress on stderr: bars on a terminal, a plain line per step elsewhere, JSON with --log-json."""
+    if json_log.is_wanted():
+        yield json_log.progress()
+        return
     if err.is_terminal:
         with _bars() as report:
             yield report

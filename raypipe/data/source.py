@@ -17,6 +17,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import Slice, Slicing, cut, has_place, place
 from raypipe.errors import UsageError
+from raypipe.pages import notebook
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,13 @@ def read_sql(
         dataset: ray.data.Dataset = ray.data.read_datasource(
             source, override_num_blocks=len(slicing.slices), ray_remote_args=ONCE
         )
-    return dataset
+    return notebook.shown(dataset, f"dataset of {table or 'a query'}", _described(endpoint, slicing))
+
+
+def _described(endpoint: Endpoint, slicing: Slicing) -> list[tuple[str, str]]:
+    """Return what a notebook shows of a dataset, without reading it."""
+    rows = f"{slicing.rows:,}" if slicing.rows else "not counted"
+    return [("ClickHouse", str(endpoint)), ("slices", f"{len(slicing.slices):,}, by {slicing.method}"), ("rows", rows)]
 
 
 def _hashed(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raypipe.evaluation import checks, metrics
+from raypipe.evaluation.classes import class_metrics
 from raypipe.evaluation.evaluate import number_metrics
 from raypipe.evaluation.metrics import Entities, Metric
 
@@ -56,8 +57,8 @@ def decide(
 
     Args:
         y: (rows,), the label.
-        challenger: (rows,), the new model's predictions.
-        champion: (rows,), the champion's predictions; None without a champion.
+        challenger: (rows,), the new model's predictions; (rows, classes) of classes.
+        champion: the champion's predictions alike; None without a champion.
         called: the name of the champion's role, for another rival.
         entities: (rows,), as `metrics.entities_of` returns them.
 
@@ -108,6 +109,9 @@ def measured(metric: str, y: Array, prediction: Array) -> float:
 
 def _prepared(metric: str, y: Array, prediction: Array) -> Metric:
     checks.require_rows(y, prediction, "The comparison of models")
+    if prediction.ndim > 1:
+        checks.require_classes(y, prediction.shape[1], "The comparison of models")
+        return class_metrics(y, prediction)[metric]
     numbers = number_metrics(y, prediction)
     if metric in numbers:
         return numbers[metric]

@@ -43,6 +43,7 @@ METRICS: Mapping[str, MetricSpec] = {
     "log_loss": MetricSpec(higher_is_better=False, summary=True),
     "brier": MetricSpec(higher_is_better=False, summary=True),
     "accuracy": MetricSpec(listed=False),
+    "macro_f1": MetricSpec(summary=True),
     "f1": MetricSpec(),
     "rmse": MetricSpec(higher_is_better=False, summary=True, interval=True),
     "mae": MetricSpec(higher_is_better=False, summary=True),

@@ -12,11 +12,10 @@ from typing import Any
 
 from raypipe.experiment.models import ModelsResult
 from raypipe.experiment.policy import PolicyResult
-from raypipe.experiment.result import BETTER, WORSE, Comparison, ExperimentResult, MetricResult
+from raypipe.experiment.result import AUTHOR, BETTER, WORSE, Comparison, ExperimentResult, MetricResult
 from raypipe.registry import ab_tests
 from raypipe.registry.rows import NEVER, json_text, size
 
-AUTHOR = "raypipe abtest"
 # The two sides of an evaluated policy, and the level of its intervals.
 LOGGED, POLICY = "logged", "policy"
 CONFIDENCE = 0.95

@@ -6,6 +6,8 @@ from datetime import date
 from typing import Any
 
 from raypipe.evaluation.metrics import Interval
+from raypipe.pages import figures, grids, notebook
+from raypipe.pages.grids import Estimate
 from raypipe.registry.ab_tests import DECIDED
 
 # The verdicts on an arm beside the control.
@@ -13,6 +15,8 @@ BETTER, WORSE, NO_CHANGE, UNDECIDED = "better", "worse", "no change worth knowin
 UNKNOWN = Interval(None, None, None)
 # The status of a test whose arms have other sizes than planned.
 REFUSED = "REFUSED"
+# The author of the rows in ml_model_ab_tests.
+AUTHOR = "raypipe abtest"
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,20 @@ class ExperimentResult:
         if better:
             return max(better, key=lambda item: abs(item.difference.value or 0)).arm
         return self.control if all(item.verdict == WORSE for item in self.metrics[0].comparisons) else ""
+
+    def _repr_html_(self) -> str:
+        """Show the experiment in a notebook: its decision, and the interval of each metric."""
+        pairs = [(f"units of {arm.arm}", f"{arm.units:,}") for arm in self.arms]
+        estimates = [
+            Estimate(f"{metric.metric}, {item.arm}", item.relative.value, item.relative.low, item.relative.high)
+            for metric in self.metrics
+            for item in metric.comparisons
+        ]
+        drawn = grids.intervals(
+            "Difference to the control", estimates, reason="no metric has a value", reference=0.0, shown=figures.percent
+        )
+        state = "bad" if self.status == REFUSED else "good" if self.winner else "plain"
+        return notebook.card(f"experiment {self.experiment}", state, self.status, pairs, self.decision, drawn)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON-ready values."""

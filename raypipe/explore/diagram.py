@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from raypipe.explore.facts import Relation
-from raypipe.explore.figures import share
+from raypipe.pages.figures import share
 
 ROW, BOX_HEIGHT, GAP, MARGIN = 42.0, 20.0, 110.0, 8.0
 LETTER = 6.7

@@ -1,4 +1,4 @@
-"""Place the marks of a plot; the page's template draws them, so that a single mechanism escapes all text.
+"""Place the marks of a column's plots.
 
 A database has thousands of columns. A bar chart of twenty rectangles takes two kilobytes of SVG; a plotting library
 would take ten or more, tens of milliseconds per plot, and another dependency.
@@ -21,14 +21,20 @@ WEAKEST, STRONGEST = 0.3, 10
 
 @dataclass(frozen=True)
 class Rectangle:
-    """A mark, in pixels from the plot's upper left corner, with the title for a pointer over it."""
+    """A mark, in pixels from the plot's upper left corner, with the title for a pointer over it.
+
+    Attributes:
+        style: a class of the style sheet.
+        strength: the opacity, from 0 to 1.
+    """
 
     x: float
     y: float
     width: float
     height: float
     title: str
-    fill: str = ""
+    style: str = ""
+    strength: float = 1.0
 
 
 def bars(column: ColumnProfile) -> list[Rectangle]:
@@ -76,7 +82,7 @@ def edge(value: float, column: ColumnProfile) -> str:
 
 
 def cells(correlations: Correlations) -> list[Rectangle]:
-    """Return the lower triangle of a correlation matrix: blue for positive, red for negative, pale for weak."""
+    """Return the lower triangle of a correlation matrix: one colour per sign, pale for weak."""
     names = correlations.columns
     return [
         Rectangle(
@@ -85,7 +91,8 @@ def cells(correlations: Correlations) -> list[Rectangle]:
             CELL - 1,
             CELL - 1,
             f"{names[row]} and {names[column]}: {value:.2f}",
-            f"rgba({'31,90,180' if value >= 0 else '190,50,40'},{abs(value):.2f})",
+            "positive" if value >= 0 else "negative",
+            round(abs(value), 2),
         )
         for row in range(len(names))
         for column in range(row)

@@ -9,6 +9,7 @@ from raypipe.evaluation.decision import Decision, decide, measured
 from raypipe.fit.recipe import Recipe, require_contract
 from raypipe.fit.rivals import scores_of
 from raypipe.fit.training_table import read_entities, read_part, scratch_name, written
+from raypipe.models.classes import predictions
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ def compare_versions(client: Client, recipe: Recipe, challenger: Package, champi
         require_contract(client, recipe, package.contract)
     with written(client, recipe, challenger.contract, scratch_name(recipe.pipeline), ("test",)) as table:
         rows = read_part(client, table, "test")
-        new = challenger.model.predict(rows.x)
+        new = predictions(challenger.model, rows.x)
         # One pass of the rows serves both versions if they read the same columns.
         same = challenger.contract.sha256 == champion.contract.sha256
-        old = champion.model.predict(rows.x) if same else scores_of(client, recipe, table, champion)
+        old = predictions(champion.model, rows.x) if same else scores_of(client, recipe, table, champion)
         decision = decide(
             rows.y,
             new,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from raypipe.artifact.bins import Trend, fit_bins, trends
@@ -10,14 +10,17 @@ from raypipe.artifact.contract import Contract
 from raypipe.artifact.package import Package, pack
 from raypipe.clickhouse.client import Client
 from raypipe.errors import ModelError, RaypipeError
+from raypipe.evaluation.metrics import Entities
 from raypipe.evaluation.threshold import choose_threshold
 from raypipe.fit import training_table
 from raypipe.fit.fitted import Fitted
 from raypipe.fit.recipe import PARTS, Recipe, frozen
 from raypipe.fit.rivals import Rivals, Scores, score_rivals, scores_of
-from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable, read_part
+from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable, read_entities, read_part
+from raypipe.models.classes import predictions
 from raypipe.models.model import Matrix
-from raypipe.models.protocol import FitSpec, load_family, load_matrix_family
+from raypipe.models.protocol import FitSpec, History, load_family, load_matrix_family
+from raypipe.models.settings import FOLDED_ROWS
 from raypipe.progress import Progress
 from raypipe.registry.record import Registered
 
@@ -81,7 +84,13 @@ def read_rows(client: Client, table: TrainingTable, *, here: bool) -> dict[str, 
         here: whether this process fits: it needs all rows to learn from, otherwise only the rows to judge.
     """
     most = {part: None if here else EVALUATED_ROWS for part in ("train", "validation")}
-    return {part: read_part(client, table, part, most.get(part, EVALUATED_ROWS)) for part in PARTS}
+    rows = {part: read_part(client, table, part, most.get(part, EVALUATED_ROWS)) for part in PARTS}
+    return {part: replace(own, entities=entities_of(client, table, part)) for part, own in rows.items()}
+
+
+def entities_of(client: Client, table: TrainingTable, part: str) -> Entities | None:
+    """Return the entities of a part that a family may divide into folds."""
+    return read_entities(client, table, part) if part != "test" and table.rows[part] <= FOLDED_ROWS else None
 
 
 def _train(
@@ -91,9 +100,10 @@ def _train(
     table: TrainingTable,
     rows: Mapping[str, Matrix],
     progress: Progress,
-) -> tuple[dict[str, bytes], Mapping[str, Any]]:
+) -> tuple[dict[str, bytes], History]:
     spec = fit_spec(recipe, contract)
     if not recipe.workers:
+        spec = replace(spec, refits=True)
         return _fit_here(recipe.family, spec, rows["train"], rows["validation"], progress)
     # Ray Data and Ray Train take a second to import, a cost that other fits should not bear.
     from raypipe.data.source import read_sql
@@ -117,12 +127,12 @@ def _train(
         workers=recipe.workers,
         cpus_per_worker=recipe.cpus_per_worker,
     )
-    return trained.files, trained.history
+    return trained.files, History(**trained.history)
 
 
 def _fit_here(
     family: str, spec: FitSpec, train: Matrix, validation: Matrix, progress: Progress
-) -> tuple[dict[str, bytes], Mapping[str, Any]]:
+) -> tuple[dict[str, bytes], History]:
     """Fit in this process, with all of its threads and without Ray."""
     progress(f"fitting on {len(train):,} rows, {len(validation):,} for validation, {len(spec.columns)} features", 0, 0)
     try:
@@ -131,7 +141,7 @@ def _fit_here(
         raise
     except Exception as error:
         raise ModelError("The fit failed", found=f"{type(error).__name__}: {error}") from error
-    return model.files(), asdict(history)
+    return model.files(), history
 
 
 def fit_spec(recipe: Recipe, contract: Contract) -> FitSpec:
@@ -144,6 +154,7 @@ def fit_spec(recipe: Recipe, contract: Contract) -> FitSpec:
         recipe.early_stopping_rounds,
         recipe.balance,
         recipe.shares.seed,
+        classes=recipe.classes,
         kind=recipe.label_kind,
     )
 
@@ -155,7 +166,7 @@ def _judge(
     table: TrainingTable,
     rivals: Rivals,
     files: dict[str, bytes],
-    history: Mapping[str, Any],
+    history: History,
     started: float,
     *,
     beside: tuple[str, Scores] | None = None,
@@ -163,13 +174,18 @@ def _judge(
 ) -> Fitted:
     fit_rows, validation, test = (rivals.parts[part] for part in PARTS)
     model = load_family(recipe.family).from_files(files)
-    scores = {"validation": model.predict(validation.x), "test": model.predict(test.x)}
+    known = None if history.held_out is None else history.held_out[-len(validation) :]
+    scores = {
+        # A model that learned from the validation rows is judged by its likes that did not.
+        "validation": predictions(model, validation.x) if known is None else known,
+        "test": predictions(model, test.x),
+    }
     threshold = 0.0
     if recipe.label_kind == "binary":
         threshold = choose_threshold(validation.y, scores["validation"], recipe.threshold)
     metrics = {part: rivals.evaluate(part, values, threshold) for part, values in scores.items()}
-    known = {item.name: item.prediction for item in rivals.baselines.values() if item.prediction is not None}
-    decision = rivals.decide(scores["test"], rivals.champion, known)
+    simple = {item.name: item.prediction for item in rivals.baselines.values() if item.prediction is not None}
+    decision = rivals.decide(scores["test"], rivals.champion, simple)
     doubts = "; ".join([*([held_back] if held_back else []), *rivals.warnings])
     if held_back or (doubts and decision.promote):
         decision = replace(decision, promote=False, reason=f"held back: {doubts}")
@@ -183,11 +199,11 @@ def _judge(
         score_range=recipe.score_range,
     )
     described = {name: item.to_json() for name, item in rivals.baselines.items()}
-    evaluation = {**metrics, "baselines": described, "decision": decision.to_json(), "history": history}
+    evaluation = {**metrics, "baselines": described, "decision": decision.to_json(), "history": history.to_json()}
     return Fitted(
         pack(package, test.x, evaluation),
         package,
-        history,
+        history.to_json(),
         table.rows,
         metrics["validation"],
         metrics["test"],

@@ -10,6 +10,7 @@ from raypipe.artifact.contract import Contract, describe_query
 from raypipe.artifact.freeze import freeze
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, load
+from raypipe.config.evaluate import METRICS
 from raypipe.config.features import Feature
 from raypipe.config.load import Loaded
 from raypipe.config.model import ModelConfig
@@ -76,6 +77,8 @@ class Recipe:
     persistence: str | None
     levels: tuple[tuple[str, float], ...]
     slice_rows: int
+    classes: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
 
     def test_parameters(self, contract: Contract) -> dict[str, Any]:
         """Return the parameters that a version's features query binds on the test snapshot."""
@@ -139,9 +142,11 @@ def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
             config.split.test_share, config.split.validation_share, config.split.max_train_rows, config.split.seed
         ),
         label_kind=kind,
+        classes=label.classes if label else (),
+        trusted=config.evaluate.trusted,
         score_range=label.score_range if label else None,
         **model_fields(config.model),
-        metric=config.evaluate.metric,
+        metric=config.evaluate.metric or METRICS[kind if label else "binary"][0],
         threshold=config.evaluate.threshold,
         resamples=config.evaluate.bootstrap,
         suspicious_auc=config.evaluate.suspicious_auc,
@@ -153,8 +158,9 @@ def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
 
 def model_fields(model: ModelConfig) -> dict[str, Any]:
     """Return the fields of a recipe that a section `model` of the config sets."""
-    names = ("params", "rounds", "early_stopping_rounds", "balance", "workers", "cpus_per_worker")
-    return {"family": model.class_path, **{name: getattr(model, name) for name in names}}
+    names = ("params", "early_stopping_rounds", "balance", "workers", "cpus_per_worker")
+    rounds = model.rounds or load_family(model.class_path).default_rounds
+    return {"family": model.class_path, "rounds": rounds, **{name: getattr(model, name) for name in names}}
 
 
 def newest_day(client: Client, config: PipelineConfig) -> date:

@@ -28,7 +28,7 @@ from raypipe.registry.training_runs import DATES, TrainingResult, TrainingRun
 log = logging.getLogger(__name__)
 
 SET_BY = "raypipe fit"
-MODEL_TYPES = {"binary": "classification", "number": "regression"}
+MODEL_TYPES = {"binary": "classification", "number": "regression", "classes": "classification"}
 LIBRARIES = ("ray", "xgboost-cpu", "xgboost", "scikit-learn", "implicit", "skops", "numpy", "pyarrow")
 
 

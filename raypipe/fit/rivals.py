@@ -22,6 +22,7 @@ from raypipe.evaluation.metrics import Entities
 from raypipe.fit import training_table
 from raypipe.fit.recipe import Recipe, require_contract
 from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable
+from raypipe.models.classes import predictions
 from raypipe.models.model import Matrix
 from raypipe.models.protocol import load_family
 from raypipe.registry.record import Registered
@@ -38,7 +39,7 @@ class Rivals:
     Attributes:
         entities: the entities of `validation` and `test`, as `metrics.entities_of` returns them.
         baselines: by name, on the test rows.
-        champion: (rows,), its scores of the test rows; None without a champion that can be compared.
+        champion: its predictions of the test rows; None without a champion that can be compared.
         warnings: doubts about the rows or the champion that hold a version back.
         notes: remarks that hold nothing back.
     """
@@ -55,7 +56,9 @@ class Rivals:
         """Evaluate a version's scores of a part."""
         recipe, y, entities = self.recipe, self.parts[part].y, self.entities[part]
         kind, resamples = recipe.label_kind, recipe.resamples
-        return evaluate(kind, y, scores, threshold=threshold, resamples=resamples, entities=entities)
+        return evaluate(
+            kind, y, scores, threshold=threshold, resamples=resamples, entities=entities, classes=recipe.classes
+        )
 
     def decide(
         self, scores: Scores, other: Scores | None, baselines: Mapping[str, Scores], called: str = "champion"
@@ -102,10 +105,11 @@ def score_rivals(
         is_linear=load_family(recipe.family).is_linear,
         persistence=recipe.persistence,
         entities=entities["test"],
+        classes=recipe.classes,
     )
     scores, doubt = _champion_scores(client, recipe, table, champion)
     warnings = (*_leaks(recipe, parts["train"], contract), *([doubt] if doubt else []))
-    return Rivals(recipe, parts, entities, simple, scores, warnings, _empty_features(parts["train"], contract))
+    return Rivals(recipe, parts, entities, simple, scores, warnings, _useless_features(parts["train"], contract))
 
 
 def scores_of(client: Client, recipe: Recipe, table: TrainingTable, package: Package) -> Scores:
@@ -125,7 +129,7 @@ def scores_of(client: Client, recipe: Recipe, table: TrainingTable, package: Pac
             found=f"{data.num_rows} and {rows} rows on {recipe.test_date}",
             next_step="repeat the command when nothing writes to the source tables",
         )
-    return package.model.predict(matrix(data.column(MATRIX), len(package.contract.columns)))
+    return predictions(package.model, matrix(data.column(MATRIX), len(package.contract.columns)))
 
 
 def _champion_scores(
@@ -149,19 +153,31 @@ def _champion_scores(
 
 
 def _leaks(recipe: Recipe, rows: Matrix, contract: Contract) -> list[str]:
-    if recipe.label_kind != "binary":
-        return []
-    leaks = suspicious_features(rows.x, rows.y, contract.columns, recipe.suspicious_auc)
-    return [f"{column} alone reaches AUC {auc:.4f}: does it know the label?" for column, auc in leaks]
+    leaks = suspicious_features(rows.x, rows.y, contract.columns, recipe.suspicious_auc, recipe.label_kind)
+    trusted = {name for feature in contract.features if feature.name in recipe.trusted for name in feature.columns}
+    return [f"{leak.reason} (if so: evaluate.trusted)" for leak in leaks if leak.column not in trusted]
 
 
-def _empty_features(rows: Matrix, contract: Contract) -> tuple[str, ...]:
-    """Note the features without any value: the model cannot have learned from them."""
-    filled = {name for at, name in enumerate(contract.columns) if not np.isnan(rows.x[:, at]).all()}
-    empty = [feature.name for feature in contract.features if filled.isdisjoint(feature.columns)]
-    if not empty:
-        return ()
-    return (
-        f"features without any value in the training rows have no effect: {', '.join(empty)}; fit again once they are"
-        " filled (what comes from ml_features: `raypipe features`)",
-    )
+def _useless_features(rows: Matrix, contract: Contract) -> tuple[str, ...]:
+    """Note the features without any value, or with a single value: the model cannot have learned from them."""
+    values = {name: _distinct(rows.x[:, at]) for at, name in enumerate(contract.columns)}
+    most = {feature.name: max(values[name] for name in feature.columns) for feature in contract.features}
+    empty = [name for name, number in most.items() if number == 0]
+    constant = [name for name, number in most.items() if number == 1]
+    notes = []
+    if empty:
+        notes.append(
+            f"features without any value in the training rows have no effect: {', '.join(empty)}; fit again once they"
+            " are filled (what comes from ml_features: `raypipe features`)"
+        )
+    if constant:
+        notes.append(f"features with a single value in the training rows have no effect: {', '.join(constant)}")
+    return tuple(notes)
+
+
+def _distinct(column: npt.NDArray[Any]) -> int:
+    """Return 0, 1 or 2 for a column without a value, with one, and with more or with gaps."""
+    present = column[~np.isnan(column)]
+    if not len(present):
+        return 0
+    return 1 if len(present) == len(column) and present.min() == present.max() else 2

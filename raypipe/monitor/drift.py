@@ -186,7 +186,9 @@ def summary(comparisons: list[Comparison], reference: Reference, score: Histogra
     whole = {item.series.column: item.psi for item in of_kind if not item.series.slice_column}
     known = {name: round(psi, 5) for name, psi in whole.items() if psi is not None}
     index = known.pop(SCORE, None)
-    words = reference.reason or ("rows of the fit" if reference.kind == FIT else f"{reference.kind} of {reference.date}")
+    words = reference.reason or (
+        "rows of the fit" if reference.kind == FIT else f"{reference.kind} of {reference.date}"
+    )
     return Drift(
         words,
         known,

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from raypipe.pages import figures, notebook
+
 TRAINING = "TRAINING"
 CANDIDATE = "CANDIDATE"
 PRODUCTION = "PRODUCTION"
@@ -81,6 +83,19 @@ class Registered:
     updated_at: datetime
     evaluation: Mapping[str, Any]
     metadata: Mapping[str, Any]
+
+    def _repr_html_(self) -> str:
+        """Show the version in a notebook, with the metrics of its test rows."""
+        test = self.evaluation.get("test", {})
+        metrics = [
+            (name, figures.interval(value["value"], value.get("low"), value.get("high")))
+            for name, value in test.items()
+            if isinstance(value, Mapping) and isinstance(value.get("value"), float)
+        ]
+        pairs = [("registered", f"{self.created_at:%Y-%m-%d %H:%M} UTC"), *metrics]
+        reason = str(self.evaluation.get("decision", {}).get("reason", ""))
+        state = "good" if self.status == PRODUCTION else "bad" if self.status == FAILED else "plain"
+        return notebook.card(f"{self.pipeline} {self.version}", state, self.status, pairs, reason)
 
     @property
     def pruned_at(self) -> str:

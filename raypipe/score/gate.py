@@ -7,6 +7,7 @@ checksum of the read rows with the population, whose keys were distinct when it 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.data import pin
@@ -74,7 +75,7 @@ def population(
 def _counted(client: Client, select: str, parameters: Mapping[str, object], counts: str) -> list[list[int]]:
     """Return the aggregates of each shard's own rows."""
     sql = f"SELECT {counts} FROM (\n{unsliced(select)}\n)"
-    return [[int(value) for value in shard.rows(sql, parameters)[0]] for shard in client.shards]
+    return [[int(value) for value in shard.rows(sql, parameters)[0]] for shard in sharding.shards(client)]
 
 
 def check(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> GateCounts:
@@ -207,7 +208,7 @@ def _within_range(client: Client, manifest: Manifest) -> None:
     low, high = manifest.score_range
     # In the precision of the score, as in the worker. A NaN compares as false with anything.
     inside = "score >= toFloat32({low:Float64}) AND score <= toFloat32({high:Float64})"
-    staging = client.topology.everywhere(manifest.staging)
+    staging = identifier(manifest.staging)
     sql = f"SELECT countIf(NOT ({inside})), min(score), max(score) FROM {staging}"
     ((outside, least, most),) = client.rows(sql, {"low": low, "high": high})
     if outside:
@@ -225,7 +226,7 @@ def _distinct(client: Client, manifest: Manifest, written: Sequence[Receipt], al
     # Without the condition, the count of a large run is a third faster.
     where = "" if alone else "WHERE attempt IN {attempts:Array(UInt64)}"
     bound = {"attempts": ledger.attempts(written)}
-    staging = client.topology.everywhere(manifest.staging)
+    staging = identifier(manifest.staging)
     (counted,) = client.rows(f"SELECT count(), uniqExact(key_hash) FROM {staging} {where}", bound)
     rows, distinct = int(counted[0]), int(counted[1])
     if rows == distinct:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from raypipe.clickhouse import mutations
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import identifier
 from raypipe.monitor import table
 from raypipe.monitor.drift import Drift
 from raypipe.monitor.table import UINT16_MAX, UINT32_MAX
@@ -69,5 +70,5 @@ def remove(client: Client, run: Run) -> None:
     """Delete the row of a run that failed or was superseded, so that a date has the row of its committed run alone."""
     condition = "monitoring_date = {day:Date} AND monitoring_id = {id:String}"
     bound = {"day": run.date, "id": table.id_of(f"monitoring:{run.run_id}")}
-    if client.value(f"SELECT count() FROM {client.topology.everywhere(table.TABLE)} WHERE {condition}", bound):
+    if client.value(f"SELECT count() FROM {identifier(table.TABLE)} WHERE {condition}", bound):
         mutations.delete(client, table.TABLE, condition, bound)

@@ -41,7 +41,7 @@ class PoolSize:
     restarts: int
 
 
-class _Actor:
+class ScoringActor:
     """Loads the model at its first call, so that a failure there is raised like any other error."""
 
     def __init__(self, endpoint: Endpoint, cpus: int) -> None:
@@ -102,18 +102,23 @@ class Pool:
         self._end(self._actors[len(queue) :])
         shared = ray.put(manifest.to_json())
         # An actor gets a slice when it is ready, so that an actor without a node delays no slice.
-        working = {actor.ready.remote(shared): actor for actor in self._actors}
+        named = f"{manifest.pipeline} {manifest.date}"
+        loading = {"name": f"load the model of {named}"}
+        working = {actor.ready.options(**loading).remote(shared): actor for actor in self._actors}
         scoring = 0
         while queue or scoring:
             getting_ready = len(working) - scoring
-            working |= {actor.ready.remote(shared): actor for actor in self._grown(len(queue) - getting_ready)}
+            grown = self._grown(len(queue) - getting_ready)
+            working |= {actor.ready.options(**loading).remote(shared): actor for actor in grown}
             with plain_errors(), _named_deaths(self._size):
                 (done,), _ = ray.wait(list(working), num_returns=1)
                 receipt = ray.get(done)
             free = working.pop(done)
             scoring -= receipt is not None
             if queue:
-                working[free.score.remote(shared, queue.popleft())] = free
+                piece = queue.popleft()
+                task = free.score.options(name=f"score {named}, slice {piece.index}")
+                working[task.remote(shared, piece)] = free
                 scoring += 1
             else:
                 # Frees its CPUs, and on an autoscaling cluster its node.
@@ -135,7 +140,7 @@ class Pool:
 
     def _actor(self) -> Any:
         size = self._size
-        kind = ray.remote(_Actor).options(
+        kind = ray.remote(ScoringActor).options(
             num_cpus=size.cpus, max_restarts=size.restarts, max_task_retries=size.restarts
         )
         return kind.remote(self._endpoint, size.cpus)

@@ -207,7 +207,7 @@ def _cut(
     """
     config = loaded.config
     rows_each, keys = config.score.slice_rows, config.entity.keys
-    cuts = [cut(shard, table, slice_rows=rows_each, pinned=pinned, keys=keys) for shard in client.shards]
+    cuts = [cut(shard, table, slice_rows=rows_each, pinned=pinned, keys=keys) for shard in sharding.shards(client)]
     aggregates = [item.sql for item in counts.values()]
     # A direct run with repeated keys is refused at the gate, which names some of them; they need staging.
     whole = gate.population(client, counting, population.parameters, aggregates, distinct=uncut.direct)
@@ -241,7 +241,7 @@ def _pinned(client: Client, population: Population, table: str) -> tuple[PinnedT
     features = population.features
     return tuple(
         replace(item, shard=number)
-        for number, shard in enumerate(client.shards)
+        for number, shard in enumerate(sharding.shards(client))
         for item in pin.take(shard, features.text, population.parameters, table, population.pinned, features.source)
     )
 
@@ -332,5 +332,5 @@ def _copy(client: Client, name: str, population: Population, contract: Contract,
     sharding.create(client, name, statement, parameters)
     # A table that the query names twice is read as it is at one moment.
     once = {"enable_shared_storage_snapshot_in_query": 1}
-    for shard in client.shards:
+    for shard in sharding.shards(client):
         shard.run(f"INSERT INTO {identifier(name)}\n{select}", parameters, once)

@@ -12,6 +12,7 @@ from typing import Any
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.clickhouse.lock_ledger import STEP_BITS
 from raypipe.errors import Busy, DataError, UsageError
+from raypipe.pages import notebook
 from raypipe.score.manifest import Manifest
 
 LEDGER = "raypipe_runs"
@@ -68,6 +69,19 @@ class Run:
     started_at: datetime = NEVER
     published_at: datetime = NEVER
     updated_at: datetime = NEVER
+
+    def _repr_html_(self) -> str:
+        """Show the run in a notebook."""
+        pairs = [
+            ("date", str(self.date)),
+            ("rows", f"{self.rows_published:,}"),
+            ("no score", f"{self.rows_rejected:,}"),
+            ("version", self.model_version),
+            ("started", f"{self.started_at:%Y-%m-%d %H:%M:%S} UTC"),
+            ("slices", f"{self.slices:,}"),
+        ]
+        state = "good" if self.status in FINISHED else "watch" if self.status in AT_WORK else "bad"
+        return notebook.card(f"{self.pipeline}: run {self.run_id}", state, self.status, pairs, self.error)
 
     @property
     def run_at(self) -> datetime:

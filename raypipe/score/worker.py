@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from raypipe.artifact.bins import shift
 from raypipe.artifact.contract import KEY_HASH, MATRIX, matrix
 from raypipe.artifact.package import Package, load_package
-from raypipe.clickhouse import retry
+from raypipe.clickhouse import retry, sharding
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.data.slices import Slice, place
@@ -71,7 +71,7 @@ class SliceScorer:
 
     def score(self, piece: Slice) -> Receipt:
         """Score a slice and write it into the ledger; after an error that passes, begin the slice again."""
-        shard = self._client.shards[piece.shard]
+        shard = sharding.shards(self._client)[piece.shard]
         receipt = retry.repeat(
             lambda: _Attempt(
                 shard, self._manifest, self._package, piece, self._threads, self._going, self._shapes

@@ -110,6 +110,8 @@ def _unknowable(loaded: Loaded) -> str:
         return f"{config.pipeline} has no labels.sql, and so no outcomes"
     if config.label is None or config.label.horizon_days is None or config.source.date_column is None:
         return f"{config.pipeline} has no snapshots or no horizon, so that its outcomes have no date"
+    if config.label.kind == "classes":
+        return f"predictions of classes, as of {config.pipeline}, are not compared with their outcomes"
     unknown = [key for key in config.entity.keys if _published_as(key, config.entity.id) is None]
     if unknown:
         return (

@@ -1,4 +1,4 @@
--- grain: (context, arm), the published policy of a run, with names
+-- grain: (context, arm), the committed policy of a run, with names
 -- parameters: run_id String, date Date
 -- units: expected and its 95 % interval low to high in revenue per impression; share, best from 0 to 1
 -- why: the reference tables replace by key, so they are read with FINAL and joined with ANY
@@ -30,7 +30,7 @@ FROM
         JSONExtractString(input_features, 'category_id') AS category_id,
         JSONExtractString(metadata, 'status') AS status,
         JSONExtract(metadata, 'arms', 'Array(Tuple(String, Tuple(impressions UInt64, clicks UInt64, revenue Float64, expected Float64, low Float64, high Float64, best Float64, share Float64)))') AS answers
-    FROM ml_model_predictions
+    FROM raypipe_current_predictions
     WHERE batch_id = {run_id:String} AND prediction_date = {date:Date}
 ) AS prediction
 ARRAY JOIN answers AS answer

@@ -1,4 +1,4 @@
--- grain: (company_id, brand_id, user_id), the published churn predictions of a run, with names
+-- grain: (company_id, brand_id, user_id), the committed churn predictions of a run, with names
 -- parameters: run_id String, date Date
 SELECT
     company_id,
@@ -10,3 +10,4 @@ SELECT
     prediction_confidence AS model_confidence,
     {include:shared/reader_columns.sql}
 FROM ({include:shared/named_predictions.sql})
+ORDER BY churn_probability DESC, company_id, brand_id, user_id

@@ -1,4 +1,4 @@
--- grain: (company_id, brand_id, user_id, article_id), the published click probabilities of a run, with names
+-- grain: (company_id, brand_id, user_id, article_id), the committed click probabilities of a run, with names
 -- parameters: run_id String, date Date
 SELECT
     prediction.company_id AS company_id,
@@ -18,8 +18,9 @@ FROM
 (
     SELECT company_id, brand_id, prediction_probability, prediction_class,
         JSONExtractString(input_features, 'user_id') AS user_id, JSONExtractString(input_features, 'article_id') AS article_id
-    FROM ml_model_predictions
+    FROM raypipe_current_predictions
     WHERE batch_id = {run_id:String} AND prediction_date = {date:Date}
 ) AS prediction
 ANY LEFT JOIN ({include:shared/named_users.sql}) AS reader USING (company_id, brand_id, user_id)
 ANY LEFT JOIN ({include:shared/named_articles.sql}) AS article USING (article_id)
+ORDER BY click_probability DESC, company_id, brand_id, user_id, title

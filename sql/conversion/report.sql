@@ -1,4 +1,4 @@
--- grain: (company_id, brand_id, user_id), the published conversion predictions of a run, with names
+-- grain: (company_id, brand_id, user_id), the committed conversion predictions of a run, with names
 -- parameters: run_id String, date Date
 -- units: conversion_value is the expected monthly price, as in publish.sql
 SELECT
@@ -15,6 +15,7 @@ SELECT
 FROM ({include:shared/named_predictions.sql}) AS predicted
 ANY LEFT JOIN (
     SELECT prediction_id, conversion_tier, conversion_value
-    FROM customer_conversion_predictions
+    FROM raypipe_current_customer_conversion_predictions
     WHERE prediction_date = {date:Date}
 ) AS offer USING (prediction_id)
+ORDER BY conversion_probability DESC, company_id, brand_id, user_id

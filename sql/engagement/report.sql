@@ -1,4 +1,4 @@
--- grain: (company_id, brand_id, user_id), the published engagement predictions of a run, with names
+-- grain: (company_id, brand_id, user_id), the committed engagement predictions of a run, with names
 -- parameters: run_id String, date Date
 SELECT
     company_id,
@@ -9,3 +9,4 @@ SELECT
     prediction_class AS engagement_level,
     {include:shared/reader_columns.sql}
 FROM ({include:shared/named_predictions.sql})
+ORDER BY expected_engagement DESC, company_id, brand_id, user_id

@@ -1,4 +1,4 @@
--- grain: (company_id, brand_id, user_id, rank_position), the published recommendations of a run, with names
+-- grain: (company_id, brand_id, user_id, rank_position), the committed recommendations of a run, with names
 -- parameters: run_id String, date Date
 SELECT
     recommended.company_id AS company_id,
@@ -18,7 +18,7 @@ SELECT
 FROM
 (
     SELECT company_id, brand_id, user_id, article_id, rank_position, recommendation_type, recommendation_score
-    FROM customer_recommendations
+    FROM raypipe_current_customer_recommendations
     WHERE (created_at, model_version) IN (SELECT toDateTime(started_at, 'UTC'), model_version FROM raypipe_runs FINAL WHERE run_id = {run_id:String})
 ) AS recommended
 ANY LEFT JOIN ({include:shared/named_users.sql}) AS reader USING (company_id, brand_id, user_id)

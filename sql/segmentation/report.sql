@@ -1,4 +1,4 @@
--- grain: (company_id, brand_id, user_id), the published assignments of a run, with names
+-- grain: (company_id, brand_id, user_id), the committed assignments of a run, with names
 -- parameters: run_id String, date Date
 -- why: segments replace by key, so they are read with FINAL and joined with ANY: a key that occurs twice must not double a user
 SELECT
@@ -22,9 +22,10 @@ SELECT
 FROM
 (
     SELECT company_id, brand_id, user_id, segment_id, confidence_score
-    FROM customer_user_segment_assignments
+    FROM raypipe_current_customer_user_segment_assignments
     WHERE assignment_date = {date:Date}
         AND (created_at, model_version) IN (SELECT toDateTime(started_at, 'UTC'), model_version FROM raypipe_runs FINAL WHERE run_id = {run_id:String})
 ) AS assigned
 ANY LEFT JOIN (SELECT segment_id AS id, segment_code, segment_name FROM customer_user_segments FINAL) AS segment ON segment.id = assigned.segment_id
 ANY LEFT JOIN ({include:shared/named_users.sql}) AS reader USING (company_id, brand_id, user_id)
+ORDER BY company_id, brand_id, user_id

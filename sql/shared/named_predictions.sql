@@ -1,4 +1,4 @@
--- grain: (company_id, brand_id, user_id), the published predictions of a run with the user's facts and names
+-- grain: (company_id, brand_id, user_id), the committed predictions of a run with the user's facts and names
 -- parameters: run_id String, date Date
 -- use: a report.sql selects its columns from this file, `FROM ({include:shared/named_predictions.sql})`
 SELECT
@@ -24,7 +24,7 @@ SELECT
 FROM
 (
     SELECT prediction_id, company_id, brand_id, entity_id AS user_id, prediction_value, prediction_probability, prediction_class, prediction_confidence
-    FROM ml_model_predictions
+    FROM raypipe_current_predictions
     WHERE batch_id = {run_id:String} AND prediction_date = {date:Date}
 ) AS prediction
 ANY LEFT JOIN ({include:shared/named_users.sql}) AS reader USING (company_id, brand_id, user_id)

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 PATIENCE = 60
 # Ray names a worker's process after its actor.
-TITLE = "ray::_Actor"
+TITLE = "ray::ScoringActor"
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 STAGING_INSERT = b"INSERT INTO `raypipe_staging_"
 # The statement is in the request's line, as its body has the rows.

@@ -453,7 +453,7 @@ def test_a_password_is_on_no_command_line_in_no_log_and_in_no_row(
         held.released.set()
         assert process.wait(PATIENCE) == 0, (tmp_path / "err").read_text()
     assert str(process.pid) in lines
-    assert any(b"ray::_Actor" in line for line in lines.values())
+    assert any(b"ray::ScoringActor" in line for line in lines.values())
     assert [line for line in lines.values() if canary.encode() in line] == []
     assert holding(canary, tmp_path) == []
     assert list(short_folder.rglob("*.out"))

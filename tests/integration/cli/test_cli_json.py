@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -173,16 +172,6 @@ def test_explore_refuses_what_the_system_does_not_let_it_write(file: str) -> Non
     result = CliRunner().invoke(app, ["explore", "--output", file, "--url", "http://127.0.0.1:9/nobody"])
     assert (result.exit_code, result.stdout) == (2, "")
     assert f"found: {file} (" in result.stderr
-
-
-def test_explore_refuses_a_page_without_its_extra_before_any_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    arguments = ["explore", "--output", str(tmp_path / "report.html"), "--url", "http://127.0.0.1:9/nobody"]
-    result = CliRunner().invoke(app, arguments)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "pip install 'jinja2>=3.1'" in result.stderr
 
 
 def test_explore_says_when_the_disk_is_full(registered_model: Any) -> None:

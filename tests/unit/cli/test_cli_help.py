@@ -115,7 +115,7 @@ def test_the_shell_completes_commands_and_options() -> None:
         environment = {"_RAYPIPE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
         return CliRunner().invoke(app, [], prog_name="raypipe", env=environment).stdout.split()
 
-    assert completed("raypipe re") == ["resume", "reachable"]
+    assert completed("raypipe re") == ["resume", "report", "reachable"]
     assert "--take-over" in completed("raypipe score --ta")
 
 

@@ -37,8 +37,8 @@ def test_what_rays_nodes_report_stays_out_of_a_commands_output(capsys: pytest.Ca
         sinks.add(worker.print_to_stdstream)
     assert len(sinks) == 1
     worker.print_to_stdstream(
-        {"lines": ["Task _Actor.ready failed"], "pid": "raylet", "is_err": False}, ignore_prefix=False
+        {"lines": ["Task ScoringActor.ready failed"], "pid": "raylet", "is_err": False}, ignore_prefix=False
     )
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.count("Task _Actor.ready failed") == 1
+    assert said.err.count("Task ScoringActor.ready failed") == 1

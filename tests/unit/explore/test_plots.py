@@ -20,7 +20,7 @@ def test_a_bars_height_is_its_share_of_the_tallest() -> None:
         ("3 to 4: 1 rows", pytest.approx(plots.HEIGHT / 10)),
         ("above 4: 2 rows", pytest.approx(plots.HEIGHT / 5)),
     ]
-    assert [bar.fill for bar in bars] == ["", "", "", "outside"]
+    assert [bar.style for bar in bars] == ["", "", "", "outside"]
     assert all(bar.y + bar.height == pytest.approx(plots.HEIGHT) for bar in bars)
 
 
@@ -50,8 +50,8 @@ def test_an_edge_is_written_for_people(kind: str, type_: str, value: float, text
 def test_a_matrix_is_drawn_below_its_diagonal_without_what_is_unknown() -> None:
     matrix = ((1.0, -0.5, None), (-0.5, 1.0, 0.9), (None, 0.9, 1.0))
     known = Correlations(("a", "b", "c"), matrix)
-    assert [(cell.title, cell.fill) for cell in plots.cells(known)] == [
-        ("b and a: -0.50", "rgba(190,50,40,0.50)"),
-        ("c and b: 0.90", "rgba(31,90,180,0.90)"),
+    assert [(cell.title, cell.style, cell.strength) for cell in plots.cells(known)] == [
+        ("b and a: -0.50", "negative", 0.5),
+        ("c and b: 0.90", "positive", 0.9),
     ]
     assert plots.strongest(known) == [("c", "b", 0.9), ("b", "a", -0.5)]

@@ -1,0 +1,64 @@
+"""Show recommendations: the titles that are recommended most, and the share of articles that reach anybody."""
+
+from __future__ import annotations
+
+from raypipe.pages import tables
+from raypipe.pages.figures import share
+from raypipe.pages.grids import bar
+from raypipe.pages.markup import Markup
+from raypipe.pages.page import section
+from raypipe.pages.tables import Cell, Column
+from raypipe.report.source import Source
+from raypipe.score.runs import Run
+
+TARGET = "customer_recommendations"
+VIEW = f"raypipe_current_{TARGET}"
+TITLES = 15
+# Older articles are not recommended by default (model.params.max_age_days).
+DAYS = 14
+
+
+def show(source: Source, latest: Run) -> Markup:
+    """Return the section of the newest night's recommendations."""
+    found = source.rows("coverage", VIEW, run_id=latest.run_id, date=latest.date, days=DAYS)
+    counts = found[0] if found else None
+    if counts is None or not counts["recommendations"]:
+        return section("Recommendations", "No list is published for the newest night.", anchor="recommendations")
+    reached = (
+        f"{counts['articles']:,} different articles; {counts['recent']:,} were published in the last {DAYS} days"
+        if counts["recent"]
+        else f"{counts['articles']:,} different articles"
+    )
+    facts = tables.facts(
+        [
+            ("lists", f"{counts['lists']:,}"),
+            ("articles per list", f"{counts['recommendations'] / counts['lists']:.1f}"),
+            ("coverage", reached),
+            ("popular rather than personal", share(counts["popular"], counts["recommendations"])),
+        ]
+    )
+    titles = source.rows("titles", VIEW, run_id=latest.run_id, most=TITLES)
+    most = max((row["lists"] for row in titles), default=0)
+    listed = tables.table(
+        "The articles in most lists",
+        (
+            "article",
+            "category",
+            Column("lists", True),
+            Column("share of lists", True),
+            "",
+            Column("first in list", True),
+        ),
+        [
+            (
+                row["title"] or "an article without a title",
+                row["category_name"] or "–",
+                Cell(f"{row['lists']:,}", row["lists"]),
+                share(row["lists"], counts["lists"]),
+                bar(row["lists"], most),
+                Cell(f"{row['first']:,}", row["first"]),
+            )
+            for row in titles
+        ],
+    )
+    return section("Recommendations", facts, listed, anchor="recommendations")
