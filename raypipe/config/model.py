@@ -34,8 +34,10 @@ class ModelConfig(Section):
     cpus_per_worker: int = Field(
         default=1, ge=1, description="CPUs reserved for each worker; leave the cluster some for the reads."
     )
-    refit: Literal["once", "nightly"] = Field(
-        default="once", description="When `raypipe run` fits: once, without a champion; or nightly."
+    refit: Literal["once", "nightly", "weekly", "monthly", "on_drift", "on_performance"] = Field(
+        default="once",
+        description="When a night fits a new version: once, without a champion; 1, 7 or 30 days after the last fit; "
+        "or when the champion's features drift or its predictions get worse, on three dates in a row.",
     )
 
 

@@ -66,7 +66,11 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class Registered:
-    """A model version of the registry."""
+    """A model version of the registry.
+
+    Attributes:
+        is_provisional: whether it is champion without being shown to beat its strongest baseline.
+    """
 
     pipeline: str
     version: str
@@ -81,6 +85,7 @@ class Registered:
     updated_at: datetime
     evaluation: Mapping[str, Any]
     metadata: Mapping[str, Any]
+    is_provisional: bool = False
 
     @property
     def pruned_at(self) -> str:
