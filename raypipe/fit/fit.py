@@ -14,6 +14,7 @@ from raypipe.data.split import Dates
 from raypipe.errors import ModelError
 from raypipe.fit import empty_tables, registration
 from raypipe.fit.fitted import Fitted, fitter_of
+from raypipe.fit.point_in_time import read_as_now
 from raypipe.fit.recipe import Recipe, newest_day, recipe_of, require_contract
 from raypipe.fit.training_table import scratch_name
 from raypipe.progress import Progress
@@ -25,11 +26,16 @@ from raypipe.registry.refits import BY_HAND, Cause
 
 @dataclass(frozen=True)
 class FitResult:
-    """A registered version, its evaluation, and the snapshots of its rows."""
+    """A registered version, its evaluation, and the snapshots of its rows.
+
+    Attributes:
+        read_as_now: the tables that were read as they are now, for past dates as well.
+    """
 
     version: Registered
     fitted: Fitted
     dates: Dates
+    read_as_now: tuple[str, ...]
 
 
 def fit(
@@ -74,10 +80,11 @@ def fit(
             fitted = fit_version(client, recipe, scratch_name(config.pipeline), champion, progress)
             artifact = store.put(fitted.files)
             version = registration.complete(client, attempt, recipe, fitted, artifact)
+        as_now = read_as_now(client, recipe)
         version = registration.settle(client, version, fitted.decision, champion.version if champion else None)
     # The rows are registered; a run that follows needs their memory.
     fitted = replace(fitted, x=fitted.x[:0].copy())
-    return FitResult(version, fitted, recipe.dates)
+    return FitResult(version, fitted, recipe.dates, as_now)
 
 
 def needs_ray(config: PipelineConfig) -> bool:

@@ -32,7 +32,7 @@ def fit(test: dict[str, Any], baselines: dict[str, Any]) -> Any:
         test=test, validation={}, baselines=baselines, decision=decision, warnings=("look [here]",)
     )
     dates = Dates((date(2025, 12, 1),), date(2026, 1, 1), "the newest")
-    return cast(Any, SimpleNamespace(version=version, fitted=fitted, dates=dates))
+    return cast(Any, SimpleNamespace(version=version, fitted=fitted, dates=dates, read_as_now=("accounts",)))
 
 
 def cells(printed: str, name: str) -> list[str]:
@@ -49,6 +49,7 @@ def test_every_value_stands_below_the_name_of_its_metric(capsys: pytest.CaptureF
     assert cells(printed, "baseline: prior") == ["baseline: prior", "–", "0.2000"]
     assert cells(printed, "baseline: one_feature") == ["baseline: one_feature", "0.8123 [0.8000, 0.8200]", "0.2000"]
     assert "fitted on 2025-12-01 (the newest), tested on 2026-01-01" in printed
+    assert "read as of now, also for past dates: accounts (docs/lifecycle.md, Point in time)" in printed
     assert "no better than before" in printed
     assert "warning: look [here]" in printed
 
