@@ -66,11 +66,24 @@ def nightly(
 
 
 def _print(steps: Sequence[Step], seconds: float) -> None:
-    rows = [(step.pipeline, step.status, step.rows_published, step.verified, step.seconds) for step in steps]
-    output.table(("pipeline", "", "rows", "verified", "seconds"), rows, f"the night in {seconds:.0f} s")
+    rows = [
+        (step.pipeline, step.status, step.rows_published, step.verified, _refit(step), step.seconds) for step in steps
+    ]
+    output.table(("pipeline", "", "rows", "verified", "refit", "seconds"), rows, f"the night in {seconds:.0f} s")
     for step in steps:
         if step.reason:
             output.say(f"{step.pipeline} {step.status}: {step.reason}")
+        if step.refit and not step.refit["error"]:
+            output.say(f"{step.pipeline} was fitted, {step.refit['reason']}")
+        output.warn([f"{step.pipeline}: {warning}" for warning in step.warnings])
+
+
+def _refit(step: Step) -> str:
+    """Return the trigger of the fit of a step and its outcome, in a few words."""
+    if step.refit is None:
+        return ""
+    outcome = "failed" if step.refit["error"] else "champion" if step.refit["promoted"] else "challenger"
+    return f"{step.refit['trigger']}: {outcome}"
 
 
 def _shared(values: Mapping[Any, str], problem: str, key: str) -> Any:

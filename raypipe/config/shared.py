@@ -80,6 +80,11 @@ class SplitConfig(Section):
     train_snapshots: int = Field(
         default=3, ge=1, description="Snapshots (dates) to fit on, all older than the test snapshot."
     )
+    train_every_days: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        default="auto",
+        description="The fewest days between two of them; auto: 28 where snapshots are less than 7 days apart, or as "
+        "many as the history allows; otherwise the newest snapshots.",
+    )
     test_share: Share = Field(default=0.25, description="Share of the entities held out for the test, between 0 and 1.")
     validation_share: Share = Field(
         default=0.15, description="Share of the entities for early stopping and the decision threshold."
