@@ -4,7 +4,18 @@ from contextlib import suppress
 from pathlib import Path
 
 # Folders under sql/ that are raypipe's own in every project.
-OWN_SQL = ("demo", "experiment", "explore", "features", "loaders", "registry", "schema", "shared", "validation")
+OWN_SQL = (
+    "alerts",
+    "demo",
+    "experiment",
+    "explore",
+    "features",
+    "loaders",
+    "registry",
+    "schema",
+    "shared",
+    "validation",
+)
 # Reserved for base.yaml, and for pipelines whose SQL would be looked up in raypipe's own folders.
 RESERVED_NAMES = ("base", *OWN_SQL)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from raypipe.artifact.package import load_card
 from raypipe.clickhouse.client import Client
-from raypipe.config.shared import Monitor
+from raypipe.config.monitor import Monitor
 from raypipe.monitor import drift, table
 from raypipe.monitor.table import UINT32_MAX
 from raypipe.score.ledger import Receipt
