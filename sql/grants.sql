@@ -35,7 +35,7 @@ GRANT INSERT, ALTER DELETE ON publisher.raypipe_artifacts TO raypipe_trainer;
 GRANT INSERT, CREATE TABLE, DROP TABLE ON publisher.raypipe_training_* TO raypipe_trainer;
 GRANT TABLE ENGINE ON MergeTree TO raypipe_trainer;
 
--- Scoring: lock, snapshot, staging, portions of the targets, ledger and rejected rows. ALTER DELETE drops the staged
+-- Scoring: lock, snapshot, staging, portions of the targets, ledger, rejected rows and drift. ALTER DELETE drops the staged
 -- partition of a slice that is repeated. A portion has its target's engine.
 CREATE ROLE IF NOT EXISTS raypipe_sink;
 GRANT CREATE TABLE, DROP TABLE ON publisher.raypipe_lock_* TO raypipe_sink;
@@ -46,6 +46,9 @@ GRANT INSERT, CREATE TABLE, DROP TABLE ON publisher.raypipe_explain_* TO raypipe
 GRANT INSERT ON publisher.raypipe_runs TO raypipe_sink;
 GRANT INSERT ON publisher.raypipe_slices TO raypipe_sink;
 GRANT INSERT ON publisher.raypipe_rejected_rows TO raypipe_sink;
+GRANT INSERT ON publisher.raypipe_histograms TO raypipe_sink;
+GRANT INSERT ON publisher.raypipe_drift_rows TO raypipe_sink;
+GRANT INSERT ON publisher.raypipe_checks TO raypipe_sink;
 GRANT TABLE ENGINE ON MergeTree TO raypipe_sink;
 GRANT TABLE ENGINE ON ReplacingMergeTree TO raypipe_sink;
 GRANT TABLE ENGINE ON Null TO raypipe_sink;

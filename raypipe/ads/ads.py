@@ -173,7 +173,7 @@ def _manifest(
     targets = [(item.target, load(loaded.sql(item.sql))) for item in config.publish]
     population = f"SELECT DISTINCT context FROM {client.topology.everywhere(sums)} WHERE problem = ''"
     select = f"SELECT context, {key_hash(keys)} AS {KEY_HASH} FROM (\n{population}\n)"
-    rows, checksum = gate.population(client, select, {})
+    counted = gate.population(client, select, {})
     texts = "\x00".join([arms.text, *(statement.text for _, statement in targets)])
     return Manifest(
         run_id=run_id,
@@ -194,9 +194,9 @@ def _manifest(
         carry_types=tuple(scoring.CARRY.values()),
         select=select,
         select_parameters={},
-        slicing=Slicing("whole", (), (), (Slice(0),), rows),
-        source_rows=rows,
-        source_checksum=checksum,
+        slicing=Slicing("whole", (), (), (Slice(0),), counted.rows),
+        source_rows=counted.rows,
+        source_checksum=counted.checksum,
         chunk_rows=config.score.chunk_rows,
         max_rejected=0.0,
         duplicates="refuse",

@@ -18,7 +18,7 @@ from raypipe.ads.fit import FittedPolicy
 from raypipe.clickhouse import mutations
 from raypipe.clickhouse.client import Client
 from raypipe.monitor import table
-from raypipe.monitor.drift import psi
+from raypipe.monitor.measures import psi
 from raypipe.monitor.table import TABLE, UINT16_MAX, UINT32_MAX
 from raypipe.registry.ab_tests import TESTS
 
@@ -39,7 +39,7 @@ def share_drift(events: AdEvents) -> dict[str, float]:
         before = np.array([earlier[context].get(arm, 0) for arm in arms])
         after = np.array([later[context].get(arm, 0) for arm in arms])
         known = before.sum() > 0
-        drift[context] = round(psi((before / before.sum()).tolist(), after), 5) if known else 0.0
+        drift[context] = round(psi(before, after), 5) if known else 0.0
     return drift
 
 

@@ -43,8 +43,10 @@ class Feature(Section):
     """A column of features.sql that the model sees. In YAML a bare name means a number."""
 
     name: Column = Field(description="The column of features.sql.")
-    kind: Literal["number", "category"] = Field(
-        default="number", description="A number becomes Float32; a category is encoded."
+    kind: Literal["number", "category", "cumulative"] = Field(
+        default="number",
+        description="A number becomes Float32; a category is encoded; a cumulative number grows with the calendar, and "
+        "drift is measured without that growth.",
     )
     encode: Literal["onehot", "ordinal"] = Field(
         default="onehot", description="Categories only: onehot is a 0/1 column per value, ordinal the value's rank."
@@ -66,7 +68,7 @@ class Feature(Section):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
-        refuse(*(self._number_breaches() if self.kind == "number" else self._category_breaches()))
+        refuse(*(self._category_breaches() if self.kind == "category" else self._number_breaches()))
         return self
 
     def _number_breaches(self) -> Iterator[Breach]:

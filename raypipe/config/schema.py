@@ -7,9 +7,11 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from raypipe.config.ads import Ads
 from raypipe.config.evaluate import BINARY_METRICS, Evaluate
+from raypipe.config.expect import Expect
 from raypipe.config.features import Definition, Entity, Feature, FeatureEntry, Label, Source
 from raypipe.config.fields import Breach, Column, Columns, Items, Slug, YamlPath, refuse
 from raypipe.config.model import BALANCES, Baselines, ModelConfig
+from raypipe.config.monitor import Monitor
 from raypipe.config.publishing import Levels, Targets
 from raypipe.config.shared import SharedConfig
 from raypipe.config.sweep import Parameters, Sweep, space_breaches
@@ -43,6 +45,7 @@ class PipelineConfig(SharedConfig):
     )
     entity: Entity = Field(description="The subject of a row of the population.")
     source: Source = Field(description="The table of the population.")
+    expect: Expect = Field(default=Expect(), description="Conditions of the input, checked before anything is scored.")
     carry: Columns = Field(default=(), description="Columns of features.sql that publish.sql needs besides the keys.")
     inputs: Columns = Field(
         default=(), description="Columns of features.sql that the model gets unchanged, beside the feature matrix."
@@ -116,6 +119,7 @@ class PipelineConfig(SharedConfig):
     def _distinct_and_honest(cls, features: tuple[Feature, ...], info: ValidationInfo) -> tuple[Feature, ...]:
         refuse(*_feature_breaches(features, info.data.get("label")))
         refuse(*_persistence_breaches(features, info.data.get("label"), info.data.get("evaluate")))
+        refuse(*_monitor_breaches(features, info.data.get("monitor")))
         return features
 
     @field_validator("model")
@@ -171,8 +175,15 @@ def _persistence_breaches(
     if label is None or label.kind != "number":
         kind = label.kind if label else "none"
         yield Breach("needs a label that is a number", f"label.kind {kind}", "null", at, top=True)
-    elif evaluate.persistence not in [feature.name for feature in features if feature.kind == "number"]:
+    elif evaluate.persistence not in [feature.name for feature in features if feature.kind != "category"]:
         yield Breach("is not a feature of kind number", evaluate.persistence, "a name of `features`", at, top=True)
+
+
+def _monitor_breaches(features: tuple[Feature, ...], monitor: Monitor | None) -> Iterator[Breach]:
+    known = [*(feature.name for feature in features), "score"]
+    for name in monitor.features if monitor else ():
+        if name not in known:
+            yield Breach("is not a feature", name, ", ".join(known), ("monitor", "features", name), top=True)
 
 
 def json_schema() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from raypipe.artifact.bins import fit_bins
+from raypipe.artifact.bins import Trend, fit_bins, trends
 from raypipe.artifact.contract import Contract
 from raypipe.artifact.package import Package, pack
 from raypipe.clickhouse.client import Client
@@ -20,6 +20,9 @@ from raypipe.models.model import Matrix
 from raypipe.models.protocol import FitSpec, load_family, load_matrix_family
 from raypipe.progress import Progress
 from raypipe.registry.record import Registered
+
+# Medians by date need no more rows.
+TREND_ROWS = 50_000
 
 
 def fit_version(
@@ -47,7 +50,7 @@ def fit_version(
         progress("judging on the test snapshot", 0, 0)
         rivals = score_rivals(client, recipe, contract, table, rows, champion)
         other = (beside[0], scores_of(client, recipe, table, beside[1])) if beside else None
-        return _judge(recipe, contract, table, rivals, files, history, started, beside=other)
+        return _judge(client, recipe, contract, table, rivals, files, history, started, beside=other)
 
 
 def fit_candidate(
@@ -68,7 +71,7 @@ def fit_candidate(
         held_back: the reason against a promotion.
     """
     files, history = _train(client, recipe, contract, table, rows, progress)
-    return _judge(recipe, contract, table, rivals, files, history, started, held_back=held_back)
+    return _judge(client, recipe, contract, table, rivals, files, history, started, held_back=held_back)
 
 
 def read_rows(client: Client, table: TrainingTable, *, here: bool) -> dict[str, Matrix]:
@@ -146,6 +149,7 @@ def fit_spec(recipe: Recipe, contract: Contract) -> FitSpec:
 
 
 def _judge(
+    client: Client,
     recipe: Recipe,
     contract: Contract,
     table: TrainingTable,
@@ -172,7 +176,7 @@ def _judge(
     package = Package(
         recipe.family,
         contract,
-        fit_bins(fit_rows.x, model.predict(fit_rows.x)),
+        fit_bins(fit_rows.x, model.predict(fit_rows.x), _trends(client, contract, table, fit_rows.x)),
         threshold,
         recipe.levels,
         model,
@@ -194,3 +198,12 @@ def _judge(
         time.perf_counter() - started,
         rivals.decide(scores["test"], beside[1], {}, beside[0]) if beside else None,
     )
+
+
+def _trends(client: Client, contract: Contract, table: TrainingTable, x: Any) -> dict[str, Trend]:
+    """Return the features that grow with the calendar, by the first TREND_ROWS training rows."""
+    x = x[:TREND_ROWS]
+    kinds = {column: feature.kind for feature in contract.features for column in feature.columns}
+    declared = [column for column, kind in kinds.items() if kind == "cumulative"]
+    numbers = [column for column, kind in kinds.items() if kind == "number"]
+    return trends(x, contract.columns, training_table.read_dates(client, table, "train", len(x)), declared, numbers)

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -171,6 +172,13 @@ def read_entities(client: Client, table: TrainingTable, part: str) -> Entities |
         {"part": part},
     )
     return entities_of(data.column("entity").to_numpy())
+
+
+def read_dates(client: Client, table: TrainingTable, part: str, count: int) -> list[date]:
+    """Return the snapshots of the first rows of `read_part`."""
+    sql = f"SELECT date FROM {identifier(table.name)} WHERE part = {{part:String}} ORDER BY row_hash LIMIT {count}"
+    dates: list[date] = client.table(sql, {"part": part}).column("date").to_pylist()
+    return dates
 
 
 def read_part(client: Client, table: TrainingTable, part: str, most: int | None = EVALUATED_ROWS) -> Matrix:

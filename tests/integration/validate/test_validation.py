@@ -611,8 +611,8 @@ def test_conversions_of_another_tool_are_judged_as_those_of_raypipe(demo: Client
     publish(demo, DAY, "conversion_run_1", name="conversion")
     demo.run(
         "INSERT INTO customer_conversion_predictions (prediction_id, user_id, company_id, brand_id, prediction_date,"
-        " conversion_probability, conversion_tier, model_version) SELECT toString(generateUUIDv4()), user_id, company_id,"
-        f" brand_id, {{date:Date}}, {SCORE}, 'premium', version FROM ({population('conversion')})"
+        " conversion_probability, conversion_tier, model_version) SELECT toString(generateUUIDv4()), user_id,"
+        f" company_id, brand_id, {{date:Date}}, {SCORE}, 'premium', version FROM ({population('conversion')})"
         f" ARRAY JOIN ['their own', '{VERSION}'] AS version",
         {"date": DAY, "timezone": "UTC"},
     )
