@@ -21,6 +21,9 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
 from raypipe.ads import ads
+from raypipe.alerts import alerts, prometheus
+from raypipe.alerts.alerts import Review
+from raypipe.alerts.reading import Outcome
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster import runtime
@@ -211,6 +214,22 @@ def run_night(
     with runtime.kept():
         for name in order:
             yield _step(name, partial(_publish, endpoint, pipelines[name], day, prefixed(name, progress), take_over))
+
+
+def review(endpoint: Endpoint, pipelines: Mapping[str, Loaded], steps: Sequence[Step], seconds: float) -> Review:
+    """Raise and send the alerts of a night, and give its metrics to Prometheus. An error is only a warning.
+
+    Args:
+        seconds: the duration of the night.
+    """
+    outcomes = [Outcome(step.pipeline, step.status == "done", step.seconds, step.reason) for step in steps]
+    configs = {name: loaded.config for name, loaded in pipelines.items()}
+    # The features have no file of their own; the rules of a pipeline that waits for them apply.
+    waiting = [config for config in configs.values() if FEATURES in config.after]
+    judged = {**configs, FEATURES: waiting[0]} if waiting else configs
+    reviewed = alerts.review(endpoint, judged, outcomes)
+    problems = prometheus.publish(endpoint, configs, outcomes, reviewed.open, seconds)
+    return replace(reviewed, warnings=(*reviewed.warnings, *problems))
 
 
 def ordered(after: Mapping[str, Sequence[str]]) -> list[str]:

@@ -22,6 +22,8 @@ FINE = 200
 DISTINCT = 256
 # Bins of the population stability index: deciles, as in Siddiqi 2006, "Credit Risk Scorecards".
 WIDE = 10
+# A rise is steady if no step between two dates is steeper or flatter than the whole by this factor.
+UNSTEADY = 1.5
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Trend:
     """The growth of a feature with the calendar.
 
     Attributes:
-        per_day: the growth of the median per day; None if it is declared, and the fit had a single date.
+        per_day: the growth of the median per day; None if the fit's dates do not show a steady rise.
         since: the middle of the fit's dates, at which the bins are right.
         whole: whether all values are whole numbers, so that bins move by whole numbers, too.
     """
@@ -182,16 +184,19 @@ def trends(
             continue
         groups = [values[np.isfinite(values)] for values in (x[at == day, position] for day in range(len(days)))]
         groups = [values for values in groups if values.size]
-        slope = _slope(groups, ordinals) if 1 < len(groups) == len(days) else None
-        if name in cumulative or (slope is not None and _grows(groups)):
+        is_complete = 1 < len(groups) == len(days)
+        if name in cumulative or (is_complete and _grows(groups)):
             whole = all(bool((values == np.round(values)).all()) for values in groups)
-            found[name] = Trend(slope, since, whole)
+            found[name] = Trend(_steady(groups, ordinals) if is_complete else None, since, whole)
     return found
 
 
-def _slope(groups: Sequence[Values], ordinals: npt.NDArray[np.int64]) -> float:
-    medians = [float(np.median(values)) for values in groups]
-    return float(np.polyfit(ordinals - ordinals.mean(), medians, 1)[0])
+def _steady(groups: Sequence[Values], ordinals: npt.NDArray[np.int64]) -> float | None:
+    """Return the rise of the median per day, if each step is near the whole; a ratio that falls off must not go on."""
+    medians = np.array([float(np.median(values)) for values in groups])
+    steps = np.diff(medians) / np.diff(ordinals)
+    slope = float((medians[-1] - medians[0]) / (ordinals[-1] - ordinals[0]))
+    return slope if slope > 0 and np.all(steps >= slope / UNSTEADY) and np.all(steps <= slope * UNSTEADY) else None
 
 
 def _grows(groups: Sequence[Values]) -> bool:

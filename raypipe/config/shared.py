@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
 
+from raypipe.config.alerts import Alerts, Prometheus
 from raypipe.config.evaluate import Evaluate
 from raypipe.config.fields import Breach, ClickHouseUrl, Column, SafeUrl, Section, Share, refuse
 from raypipe.config.monitor import Monitor
@@ -159,3 +160,5 @@ class SharedConfig(Section):
     evaluate: Evaluate = Field(default=Evaluate(), description="How a fitted model is judged.")
     score: Score = Field(default=Score(), description="The scoring and staging of a population.")
     monitor: Monitor = Field(default=Monitor(), description="The drift that is worth a message.")
+    alerts: Alerts = Field(default=Alerts(), description="The rules and the receivers of alerts.")
+    prometheus: Prometheus = Field(default=Prometheus(), description="The places that get a night's metrics.")

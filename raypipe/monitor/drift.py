@@ -19,7 +19,7 @@ OK, WARNING, ALERT, NOT_COMPARED = "ok", "warning", "alert", "not_compared"
 # Fewer rows on either side are not judged.
 LEAST_ROWS = 100
 # An index that is so many times the highest of the nights before is an alert, if it is at least LEAST_UNUSUAL.
-UNUSUAL, LEAST_UNUSUAL = 3.0, 0.02
+UNUSUAL, LEAST_UNUSUAL = 4.0, 0.01
 
 
 @dataclass(frozen=True)
@@ -128,15 +128,14 @@ def _measured(result: Comparison, now: Histogram, then: Histogram, limits: Limit
 def _judged(result: Comparison, chance: float, limits: Limits) -> tuple[str, str]:
     """Return the status of a measured series, and the reason for it."""
     psi, noise, since = result.psi or 0.0, result.psi_noise or 0.0, result.reference.date
-    gone = _gone(result)
-    if psi <= chance:
-        return OK, gone
-    usual = result.reference.usual.get(result.series)
-    if psi - noise >= limits.alert:
+    gone, usual = _gone(result), result.reference.usual.get(result.series)
+    # Two nights share most of their readers and differ by less than chance; slices are many and small.
+    least = max(LEAST_UNUSUAL, chance if result.series.slice_column else noise)
+    if psi > chance and psi - noise >= limits.alert:
         return ALERT, gone or f"the index exceeds {limits.alert:g}"
-    if usual is not None and psi >= max(UNUSUAL * usual, LEAST_UNUSUAL):
+    if usual is not None and psi >= max(UNUSUAL * usual, least):
         return ALERT, gone or f"{psi / max(usual, 1e-9):.0f} times the highest index of the nights before {since}"
-    if psi - noise >= limits.warning:
+    if psi > chance and psi - noise >= limits.warning:
         return WARNING, gone or f"the index exceeds {limits.warning:g}"
     return OK, gone
 

@@ -82,18 +82,14 @@ class Histogram:
         counts = np.bincount(np.append(group, len(self.wide) + 1), self.counts, minlength=len(self.wide) + 2)
         return counts.astype(np.float64)
 
-    def in_bins_of(self, other: Histogram, shift: float) -> Histogram:
-        """Return the rows in another histogram's bins; each bin's rows go where the mean of the bin is.
-
-        Args:
-            shift: the growth that the other histogram's version takes off values of this histogram's date.
-        """
-        if np.array_equal(self.edges, other.edges) and self.shift == shift:
+    def in_bins_of(self, other: Histogram) -> Histogram:
+        """Return the rows in another histogram's bins; each bin's rows go where the mean of the bin is."""
+        if self.shift == other.shift and np.array_equal(self.edges, other.edges):
             return self
-        values = (self.means + self.shift - shift).astype(np.float32)
+        values = (self.means + self.shift - other.shift).astype(np.float32)
         place = np.searchsorted(other.edges, values, side="right")
         known = np.bincount(place, self.counts[:-1], minlength=len(other.edges) + 1)
-        return replace(other, counts=np.append(known, self.counts[-1]), shift=shift)
+        return replace(other, counts=np.append(known, self.counts[-1]))
 
 
 @dataclass(frozen=True)

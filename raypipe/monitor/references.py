@@ -9,7 +9,7 @@ from raypipe.monitor.drift import NIGHT, WEEKDAY, Reference
 from raypipe.monitor.histograms import Night, Series
 
 # The nights that tell how much is usual, and how many of them have to be there.
-USUAL_DAYS, LEAST_NIGHTS = 28, 7
+USUAL_DAYS, LEAST_NIGHTS = 28, 14
 _ACCEPTED = """
 SELECT date, argMax((run_id, model_id, model_version), sequence) AS run
 FROM raypipe_runs FINAL

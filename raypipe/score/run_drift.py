@@ -36,7 +36,7 @@ def measure(client: Client, limits: Monitor, manifest: Manifest, written: Sequen
     comparisons = [
         item
         for reference in compared_with
-        for item in _compared(card, limits, manifest, counted, _in_own_bins(card, counted, reference))
+        for item in _compared(card, limits, manifest, counted, _in_own_bins(counted, reference))
     ]
     drift_rows.write(client, night, comparisons, _owners(card.contract))
     alerting = next(reference for reference in compared_with if reference.kind == limits.reference)
@@ -64,7 +64,7 @@ def _summed(card: Card, manifest: Manifest, written: Sequence[Receipt]) -> dict[
         for value, parts in values.items():
             for position, name in enumerate(columns):
                 total = np.sum([part[position] for part in parts], axis=0)
-                sums[Series(name, slice_column, value)] = _histogram(widened[position], total, shifts[position])
+                sums[Series(name, slice_column, value)] = _histogram(widened[position], total, 0.0)
     return sums
 
 
@@ -101,13 +101,15 @@ def _fit(card: Card, manifest: Manifest) -> Reference:
     return Reference(FIT, since[0] if since else None, "", manifest.model_version, whole)
 
 
-def _in_own_bins(card: Card, counted: Mapping[Series, Histogram], reference: Reference) -> Reference:
-    """Return a reference in the bins of the run's version; those of another version are counted again."""
-    if reference.kind == FIT or reference.date is None:
+def _in_own_bins(counted: Mapping[Series, Histogram], reference: Reference) -> Reference:
+    """Return a reference in the run's bins: without the growth up to the run, and in the bins of its version.
+
+    Growth is taken off for the comparison with the fit. From one night to the next, whole numbers would jump.
+    """
+    if reference.kind == FIT:
         return reference
-    day = reference.date
     aligned = {
-        series: histogram.in_bins_of(counted[series], _shift(card.bins, series.column, day))
+        series: histogram.in_bins_of(counted[series])
         for series, histogram in reference.histograms.items()
         if series in counted
     }
@@ -122,7 +124,7 @@ def _compared(
     for series, histogram in counted.items():
         if reference.kind == FIT and series.slice_column:
             continue
-        if reference.reason and series.column != SCORE:
+        if reference.reason and series != Series(SCORE):
             # The score's row says once why there is nothing to compare with.
             continue
         feature = owners[series.column]
@@ -135,21 +137,24 @@ def _compared(
         )
         if feature in manifest.unseen and not series.slice_column:
             result = replace(result, unseen=manifest.unseen[feature] / manifest.source_rows, reference_unseen=None)
-        yield _of_other_version(result, manifest, reference)
+        yield _qualified(result, card, manifest, reference)
 
 
 def _not_comparable(bins: Bins, column: str, reference: Reference) -> str:
     trend = bins.trends.get(column)
     if reference.kind == FIT and trend and trend.per_day is None:
-        return "grows with the calendar, and the fit had too few dates to say by how much"
+        return "moves with the calendar, and the dates of the fit do not show a steady growth to take off"
     return ""
 
 
-def _of_other_version(result: Comparison, manifest: Manifest, reference: Reference) -> Comparison:
-    """Lower an alert of the score to a warning where another version scored the reference."""
-    if result.series.column != SCORE or reference.version in ("", manifest.model_version):
+def _qualified(result: Comparison, card: Card, manifest: Manifest, reference: Reference) -> Comparison:
+    """Lower an alert to a warning where another version scored the reference, or where growth was taken off."""
+    if result.series.column == SCORE and reference.version not in ("", manifest.model_version):
+        note = f"the reference was scored by version {reference.version}"
+    elif reference.kind == FIT and result.series.column in card.bins.trends:
+        note = "grows with the calendar, and is compared without its growth"
+    else:
         return result
-    note = f"the reference was scored by version {reference.version}"
     status = WARNING if result.status == drift.ALERT else result.status
     return replace(result, status=status, reason="; ".join(filter(None, [result.reason, note])))
 

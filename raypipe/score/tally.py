@@ -32,7 +32,8 @@ class Tally:
     Args:
         every: every n-th row is in the sample.
         shift: the growth of each feature since the fit, shape (features,); the values are counted without it.
-        slicers: the columns by which the sample is counted as well, in the wide bins.
+        slicers: the columns by which the sample is counted as well, in the wide bins and with the growth: slices are
+            compared with other nights alone.
     """
 
     def __init__(self, bins: Bins, every: int, shift: npt.NDArray[np.float32], slicers: Sequence[Slicer] = ()) -> None:
@@ -77,9 +78,9 @@ class Tally:
         table = pa.Table.from_batches(self._batches) if self._batches else None
         values = np.empty((rows.shape[1] + 1, len(rows)), np.float32)
         values[:-1], values[-1] = rows.T, np.concatenate(self._sampled_scores)
-        values -= self._shift
         for item in self._slices:
             item.add(rows, table, values)
+        values -= self._shift
         _add(self._sample, values, self._edges)
         self._scores += count(np.concatenate(self._all_scores), self._edges[-1])
         self._reset()

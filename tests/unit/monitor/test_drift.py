@@ -126,11 +126,12 @@ def test_one_row_and_no_row_are_words_and_never_nan() -> None:
 def test_a_histogram_of_another_version_is_counted_again_in_the_bins_of_this_one() -> None:
     then = histogram(100, 200, 300, 400, 7)
     now = histogram(0, 0, 0, edges=np.array([2.0], dtype=np.float32))
-    again = then.in_bins_of(now, 0.0)
+    again = then.in_bins_of(now)
     assert again.counts.tolist() == [300, 700, 7]
-    assert then.in_bins_of(histogram(0, 0, 0, 0, 0), 0.0) is then
-    # Counted without a growth of 10, by a version that takes off 11 on that day.
-    grown = histogram(100, 200, 300, 400, 0, shift=10.0).in_bins_of(now, 11.0)
+    assert then.in_bins_of(histogram(0, 0, 0, 0, 0)) is then
+    # Counted without a growth of 10, and now without a growth of 11.
+    later = histogram(0, 0, 0, edges=np.array([2.0], dtype=np.float32), shift=11.0)
+    grown = histogram(100, 200, 300, 400, 0, shift=10.0).in_bins_of(later)
     assert grown.counts.tolist() == [600, 400, 0]
 
 
