@@ -119,8 +119,13 @@ def score_rivals(
     )
     scores, doubt = _champion_scores(client, recipe, table, champion)
     warnings = (*_leaks(recipe, parts["train"], contract), *([doubt] if doubt else []))
+<<<<<<< HEAD
     error = error_of(champions.challenges(client, champion) + 1) if champion else ALPHA
     return Rivals(recipe, parts, entities, simple, scores, error, warnings, _useless_features(parts["train"], contract))
+=======
+    notes = (*_empty_features(parts["train"], contract), *_constant_features(parts["train"], contract))
+    return Rivals(recipe, parts, entities, simple, scores, warnings, notes)
+>>>>>>> s_auto
 
 
 def scores_of(client: Client, recipe: Recipe, table: TrainingTable, package: Package) -> Scores:
@@ -169,26 +174,22 @@ def _leaks(recipe: Recipe, rows: Matrix, contract: Contract) -> list[str]:
     return [f"{leak.reason} (if so: evaluate.trusted)" for leak in leaks if leak.column not in trusted]
 
 
-def _useless_features(rows: Matrix, contract: Contract) -> tuple[str, ...]:
-    """Note the features without any value, or with a single value: the model cannot have learned from them."""
-    values = {name: _distinct(rows.x[:, at]) for at, name in enumerate(contract.columns)}
-    most = {feature.name: max(values[name] for name in feature.columns) for feature in contract.features}
-    empty = [name for name, number in most.items() if number == 0]
-    constant = [name for name, number in most.items() if number == 1]
-    notes = []
-    if empty:
-        notes.append(
-            f"features without any value in the training rows have no effect: {', '.join(empty)}; fit again once they"
-            " are filled (what comes from ml_features: `raypipe features`)"
-        )
-    if constant:
-        notes.append(f"features with a single value in the training rows have no effect: {', '.join(constant)}")
-    return tuple(notes)
+def _empty_features(rows: Matrix, contract: Contract) -> tuple[str, ...]:
+    """Note the features without any value: the model cannot have learned from them."""
+    filled = {name for at, name in enumerate(contract.columns) if not np.isnan(rows.x[:, at]).all()}
+    empty = [feature.name for feature in contract.features if filled.isdisjoint(feature.columns)]
+    if not empty:
+        return ()
+    return (
+        f"features without any value in the training rows have no effect: {', '.join(empty)}; fit again once they are"
+        " filled (what comes from ml_features: `raypipe features`)",
+    )
 
 
-def _distinct(column: npt.NDArray[Any]) -> int:
-    """Return 0, 1 or 2 for a column without a value, with one, and with more or with gaps."""
-    present = column[~np.isnan(column)]
-    if not len(present):
-        return 0
-    return 1 if len(present) == len(column) and present.min() == present.max() else 2
+def _constant_features(rows: Matrix, contract: Contract) -> tuple[str, ...]:
+    """Note the features with the same value in all rows: the model cannot have learned from them."""
+    varied = {name for at, name in enumerate(contract.columns) if not (rows.x[:, at] == rows.x[0, at]).all()}
+    constant = [feature.name for feature in contract.features if varied.isdisjoint(feature.columns)]
+    if not constant:
+        return ()
+    return (f"features with a single value in the training rows have no effect: {', '.join(constant)}",)
