@@ -119,13 +119,9 @@ def score_rivals(
     )
     scores, doubt = _champion_scores(client, recipe, table, champion)
     warnings = (*_leaks(recipe, parts["train"], contract), *([doubt] if doubt else []))
-<<<<<<< HEAD
     error = error_of(champions.challenges(client, champion) + 1) if champion else ALPHA
-    return Rivals(recipe, parts, entities, simple, scores, error, warnings, _useless_features(parts["train"], contract))
-=======
     notes = (*_empty_features(parts["train"], contract), *_constant_features(parts["train"], contract))
-    return Rivals(recipe, parts, entities, simple, scores, warnings, notes)
->>>>>>> s_auto
+    return Rivals(recipe, parts, entities, simple, scores, error, warnings, notes)
 
 
 def scores_of(client: Client, recipe: Recipe, table: TrainingTable, package: Package) -> Scores:
