@@ -69,6 +69,8 @@ GRANT INSERT, ALTER DELETE ON publisher.customer_user_segment_assignments TO ray
 GRANT INSERT, ALTER DELETE ON publisher.customer_user_features TO raypipe_publisher;
 -- Monitoring, and a bandit's tests of arms; a repeated date replaces both.
 GRANT INSERT, ALTER DELETE ON publisher.ml_model_monitoring TO raypipe_publisher;
+GRANT INSERT, ALTER DELETE ON publisher.raypipe_performance TO raypipe_publisher;
+GRANT INSERT ON publisher.raypipe_alerts TO raypipe_publisher;
 GRANT INSERT, ALTER DELETE ON publisher.ml_model_ab_tests TO raypipe_publisher;
 GRANT TABLE ENGINE ON MergeTree TO raypipe_publisher;
 GRANT TABLE ENGINE ON ReplacingMergeTree TO raypipe_publisher;

@@ -43,8 +43,10 @@ class ModelConfig(Section):
         gt=0,
         description="Search better settings for so many minutes before each fit; null: none. `model: auto` means 5.",
     )
-    refit: Literal["once", "nightly"] = Field(
-        default="once", description="When `raypipe run` fits: once, without a champion; or nightly."
+    refit: Literal["once", "nightly", "weekly", "monthly", "on_drift", "on_performance"] = Field(
+        default="once",
+        description="When a night fits a new version: once, without a champion; 1, 7 or 30 days after the last fit; "
+        "or when the champion's features drift or its predictions get worse, on three dates in a row.",
     )
 
 

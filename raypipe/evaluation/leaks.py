@@ -143,7 +143,7 @@ def _states(values: Array) -> Iterator[tuple[str, Array]]:
 
 
 def _apart(x: Array, y: Array, kind: str, others: Sequence[int], alone: Sequence[float]) -> Iterator[tuple[int, float]]:
-    """Yield the features that are good alone while a line through the others is not, and the quality of that line."""
+    """Yield the features that are good alone, with the quality of a line through the others that is not."""
     for at in others:
         rest = [other for other in others if other != at]
         if alone[at] >= ALONE and rest:

@@ -10,6 +10,7 @@ from raypipe.artifact.contract import Contract
 from raypipe.artifact.package import Package, pack
 from raypipe.clickhouse.client import Client
 from raypipe.errors import ModelError, RaypipeError
+from raypipe.evaluation.challenges import ALPHA
 from raypipe.evaluation.metrics import Entities
 from raypipe.evaluation.threshold import choose_threshold
 from raypipe.fit import training_table
@@ -185,10 +186,12 @@ def _judge(
         threshold = choose_threshold(validation.y, scores["validation"], recipe.threshold)
     metrics = {part: rivals.evaluate(part, values, threshold) for part, values in scores.items()}
     simple = {item.name: item.prediction for item in rivals.baselines.values() if item.prediction is not None}
-    decision = rivals.decide(scores["test"], rivals.champion, simple)
+    # A version that is held back challenges nobody.
+    error = ALPHA if held_back else rivals.error
+    decision = rivals.decide(scores["test"], rivals.champion, simple, error=error)
     doubts = "; ".join([*([held_back] if held_back else []), *rivals.warnings])
     if held_back or (doubts and decision.promote):
-        decision = replace(decision, promote=False, reason=f"held back: {doubts}")
+        decision = replace(decision, promote=False, provisional=False, reason=f"held back: {doubts}")
     package = Package(
         recipe.family,
         contract,
@@ -209,7 +212,7 @@ def _judge(
         metrics["test"],
         described,
         decision,
-        (*rivals.warnings, *rivals.notes),
+        (*decision.warnings, *rivals.warnings, *rivals.notes),
         fit_rows.x,
         time.perf_counter() - started,
         rivals.decide(scores["test"], beside[1], {}, beside[0]) if beside else None,

@@ -15,6 +15,7 @@ from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import unsliced
 from raypipe.errors import DataError, OutdatedArtifact, RaypipeError
 from raypipe.evaluation.baselines import Baseline, baselines
+from raypipe.evaluation.challenges import ALPHA, error_of
 from raypipe.evaluation.decision import Decision, decide
 from raypipe.evaluation.evaluate import Evaluation, evaluate
 from raypipe.evaluation.leaks import suspicious_features
@@ -25,6 +26,7 @@ from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable
 from raypipe.models.classes import predictions
 from raypipe.models.model import Matrix
 from raypipe.models.protocol import load_family
+from raypipe.registry import champions
 from raypipe.registry.record import Registered
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ class Rivals:
         entities: the entities of `validation` and `test`, as `metrics.entities_of` returns them.
         baselines: by name, on the test rows.
         champion: its predictions of the test rows; None without a champion that can be compared.
+        error: the probability at which a version that is no better may replace the champion.
         warnings: doubts about the rows or the champion that hold a version back.
         notes: remarks that hold nothing back.
     """
@@ -49,6 +52,7 @@ class Rivals:
     entities: Mapping[str, Entities | None]
     baselines: Mapping[str, Baseline]
     champion: Scores | None
+    error: float
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -61,7 +65,12 @@ class Rivals:
         )
 
     def decide(
-        self, scores: Scores, other: Scores | None, baselines: Mapping[str, Scores], called: str = "champion"
+        self,
+        scores: Scores,
+        other: Scores | None,
+        baselines: Mapping[str, Scores],
+        called: str = "champion",
+        error: float = ALPHA,
     ) -> Decision:
         """Compare a version's scores of the test rows with another version's scores and the baselines' scores."""
         recipe = self.recipe
@@ -75,6 +84,7 @@ class Rivals:
             resamples=recipe.resamples,
             called=called,
             entities=self.entities["test"],
+            error=error,
         )
 
 
@@ -109,7 +119,9 @@ def score_rivals(
     )
     scores, doubt = _champion_scores(client, recipe, table, champion)
     warnings = (*_leaks(recipe, parts["train"], contract), *([doubt] if doubt else []))
-    return Rivals(recipe, parts, entities, simple, scores, warnings, _useless_features(parts["train"], contract))
+    error = error_of(champions.challenges(client, champion) + 1) if champion else ALPHA
+    notes = (*_empty_features(parts["train"], contract), *_constant_features(parts["train"], contract))
+    return Rivals(recipe, parts, entities, simple, scores, error, warnings, notes)
 
 
 def scores_of(client: Client, recipe: Recipe, table: TrainingTable, package: Package) -> Scores:
@@ -158,26 +170,22 @@ def _leaks(recipe: Recipe, rows: Matrix, contract: Contract) -> list[str]:
     return [f"{leak.reason} (if so: evaluate.trusted)" for leak in leaks if leak.column not in trusted]
 
 
-def _useless_features(rows: Matrix, contract: Contract) -> tuple[str, ...]:
-    """Note the features without any value, or with a single value: the model cannot have learned from them."""
-    values = {name: _distinct(rows.x[:, at]) for at, name in enumerate(contract.columns)}
-    most = {feature.name: max(values[name] for name in feature.columns) for feature in contract.features}
-    empty = [name for name, number in most.items() if number == 0]
-    constant = [name for name, number in most.items() if number == 1]
-    notes = []
-    if empty:
-        notes.append(
-            f"features without any value in the training rows have no effect: {', '.join(empty)}; fit again once they"
-            " are filled (what comes from ml_features: `raypipe features`)"
-        )
-    if constant:
-        notes.append(f"features with a single value in the training rows have no effect: {', '.join(constant)}")
-    return tuple(notes)
+def _empty_features(rows: Matrix, contract: Contract) -> tuple[str, ...]:
+    """Note the features without any value: the model cannot have learned from them."""
+    filled = {name for at, name in enumerate(contract.columns) if not np.isnan(rows.x[:, at]).all()}
+    empty = [feature.name for feature in contract.features if filled.isdisjoint(feature.columns)]
+    if not empty:
+        return ()
+    return (
+        f"features without any value in the training rows have no effect: {', '.join(empty)}; fit again once they are"
+        " filled (what comes from ml_features: `raypipe features`)",
+    )
 
 
-def _distinct(column: npt.NDArray[Any]) -> int:
-    """Return 0, 1 or 2 for a column without a value, with one, and with more or with gaps."""
-    present = column[~np.isnan(column)]
-    if not len(present):
-        return 0
-    return 1 if len(present) == len(column) and present.min() == present.max() else 2
+def _constant_features(rows: Matrix, contract: Contract) -> tuple[str, ...]:
+    """Note the features with the same value in all rows: the model cannot have learned from them."""
+    varied = {name for at, name in enumerate(contract.columns) if not (rows.x[:, at] == rows.x[0, at]).all()}
+    constant = [feature.name for feature in contract.features if varied.isdisjoint(feature.columns)]
+    if not constant:
+        return ()
+    return (f"features with a single value in the training rows have no effect: {', '.join(constant)}",)

@@ -1,4 +1,4 @@
-"""Fit the model of a config that names none: boosted trees and a line, weighed by rows that they did not learn from.
+"""Fit the default model: boosted trees and a line, weighed by rows that they did not learn from.
 
 Few rows are cross-validated: each fold's forests stop early on the rows held out, and their average is the forest of
 the model. So early stopping costs no rows, and the weights, which also calibrate, come from all of them. Many rows are

@@ -1,4 +1,4 @@
-"""Divide rows into folds, and weigh the parts of a blend by scores of rows that the parts did not learn from."""
+"""Divide rows into folds, and weigh the parts of a blend by the rows held out."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -22,6 +22,7 @@ from raypipe.fit.fit import FitResult
 from raypipe.fit.recipe import newest_day
 from raypipe.models.protocol import load_family
 from raypipe.progress import Progress
+from raypipe.registry.refits import Cause
 from raypipe.sweep import space
 from raypipe.sweep.plan import SweepPlan, plan_of
 from raypipe.sweep.search import SearchResult, search
@@ -30,7 +31,13 @@ PARAMS = "model.params."
 
 
 def fit(
-    endpoint: Endpoint, loaded: Loaded, as_of: date | None, progress: Progress, *, changed_contract: bool = False
+    endpoint: Endpoint,
+    loaded: Loaded,
+    as_of: date | None,
+    progress: Progress,
+    *,
+    changed_contract: bool = False,
+    cause: Cause | None = None,
 ) -> FitResult:
     """Fit a version as `raypipe.fit.fit` does, after a search if `model.search_minutes` asks for it.
 
@@ -40,12 +47,12 @@ def fit(
         ConfigError: the model has no space to search, or Optuna is not installed.
     """
     if loaded.config.model.search_minutes is None:
-        return fitting.fit(endpoint, loaded, as_of, progress, changed_contract=changed_contract)
+        return fitting.fit(endpoint, loaded, as_of, progress, changed_contract=changed_contract, cause=cause)
     with runtime.kept():
         params, finding = _preferred(endpoint, loaded, as_of, progress)
         model = loaded.config.model.model_copy(update={"params": params})
         chosen = replace(loaded, config=loaded.config.model_copy(update={"model": model}))
-        result = fitting.fit(endpoint, chosen, as_of, progress, changed_contract=changed_contract)
+        result = fitting.fit(endpoint, chosen, as_of, progress, changed_contract=changed_contract, cause=cause)
     return replace(result, fitted=replace(result.fitted, warnings=(*result.fitted.warnings, finding)))
 
 

@@ -13,12 +13,15 @@ LEDGER = (
     *("raypipe_histograms", "raypipe_drift_rows", "raypipe_checks"),
 )
 # Tables that are filled by plain inserts; a run's predictions are swapped in by partition instead.
-INSERTED = (*LEDGER, "ml_model_registry", "ml_model_features", "ml_model_training_runs", "raypipe_aliases")
+INSERTED = (
+    *(*LEDGER, "ml_model_registry", "ml_model_features", "ml_model_training_runs"),
+    *("raypipe_aliases", "raypipe_alerts"),
+)
 MONITORING = "ml_model_monitoring"
 # Old artifacts are deleted with their versions.
 ARTIFACTS = "raypipe_artifacts"
 # Tables without a partition per day. A run deletes the rows that an earlier run of its date wrote there.
-REPLACED = ("ml_model_ab_tests", MONITORING)
+REPLACED = ("ml_model_ab_tests", MONITORING, "raypipe_performance")
 PUBLISHED = ["SELECT", "INSERT", "ALTER DELETE"]
 _SCRATCH = ("SELECT", "INSERT", "CREATE TABLE", "DROP TABLE")
 TRAINING = "training"

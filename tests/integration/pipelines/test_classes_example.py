@@ -75,7 +75,7 @@ def test_every_wine_is_published_once_with_a_probability_of_each_cultivar(
     assert right > 0.9 * WINES
     assert (least, most) == (pytest.approx(1, abs=1e-4), pytest.approx(1, abs=1e-4))
     report = load(filled.sql("wine/report.sql"))
-    columns, values = client.named_rows(report.text, {"run_id": run.run_id})
+    columns, values = client.named_rows(report.text, {"run_id": run.manifest.run_id})
     assert columns[:3] == ["cultivar", "prediction_class", "wines"]
     assert sum(row[2] for row in values) == WINES
 
