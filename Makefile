@@ -18,10 +18,10 @@ export RAY_ENABLE_UV_RUN_RUNTIME_ENV ?= 0
 DEMO := RAYPIPE_URL= RAYPIPE_ARTIFACTS= $(BIN)/raypipe
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo sweep test test-unit test-integration test-versions test-restarts test-cluster test-pages lint format faults chaos bench check-deploy lock clean
+.PHONY: help venv demo sweep test test-unit test-integration test-versions test-restarts test-cluster test-cluster-faults test-nodes test-pages lint format faults chaos bench check-deploy lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## install requirements.lock into .venv; quick when nothing changed
 
@@ -59,8 +59,14 @@ test-versions: $(STAMP) ## run the tests marked `versions` on ClickHouse 25.8, 2
 test-restarts: $(STAMP) ## kill and restart these versions around and during a swap; takes minutes
 	$(BIN)/python -m tests.versions.run --mark restarts
 
-test-cluster: $(STAMP) ## run tests/cluster on two shards and on the replicas of RAYPIPE_TEST_REPLICAS, tests/nodes on three Ray nodes
-	timeout --kill-after=30 20m $(BIN)/pytest -m cluster tests/cluster tests/nodes
+test-cluster: $(STAMP) ## run tests/cluster on two shards and on the replicas of RAYPIPE_TEST_REPLICAS, without its faults
+	timeout --kill-after=30 10m $(BIN)/pytest tests/cluster -k "not faults"
+
+test-cluster-faults: $(STAMP) ## kill and restart shards, replicas and Keeper around and during runs; takes minutes
+	timeout --kill-after=30 20m $(BIN)/pytest tests/cluster -k faults
+
+test-nodes: $(STAMP) ## run whole nights and lost nodes on three Ray nodes of this machine
+	timeout --kill-after=30 10m $(BIN)/pytest tests/nodes
 
 test-pages: $(STAMP) .pages/package/axe.min.js ## open the pages of a year of nights in Chromium; screenshots are in .pages/screenshots
 	$(BIN)/pytest -m pages tests/pages

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from raypipe.clickhouse import cluster_checks, nodes
+from raypipe.clickhouse import cluster_checks, nodes, sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.embedded import require_engine
 from raypipe.clickhouse.endpoint import Endpoint
@@ -186,7 +186,7 @@ def _partitions(client: Client) -> Check:
     )
     crowded = [
         row
-        for node in client.nodes
+        for node in sharding.nodes(client)
         for row in node.rows(sql, {"database": node.endpoint.database, "many": MANY_PARTITIONS})
     ]
     if not crowded:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 # Folders under sql/ that are raypipe's own in every project.
 OWN_SQL = (
+    "alerts",
     "demo",
     "experiment",
     "explore",

@@ -35,7 +35,7 @@ GRANT INSERT, ALTER DELETE ON publisher.raypipe_artifacts TO raypipe_trainer;
 GRANT INSERT, CREATE TABLE, DROP TABLE ON publisher.raypipe_training_* TO raypipe_trainer;
 GRANT TABLE ENGINE ON MergeTree TO raypipe_trainer;
 
--- Scoring: lock, snapshot, staging, portions of the targets, ledger and rejected rows. ALTER DELETE drops the staged
+-- Scoring: lock, snapshot, staging, portions of the targets, ledger, rejected rows and drift. ALTER DELETE drops the staged
 -- partition of a slice that is repeated. A portion has its target's engine.
 CREATE ROLE IF NOT EXISTS raypipe_sink;
 GRANT CREATE TABLE, DROP TABLE ON publisher.raypipe_lock_* TO raypipe_sink;
@@ -46,6 +46,9 @@ GRANT INSERT, CREATE TABLE, DROP TABLE ON publisher.raypipe_explain_* TO raypipe
 GRANT INSERT ON publisher.raypipe_runs TO raypipe_sink;
 GRANT INSERT ON publisher.raypipe_slices TO raypipe_sink;
 GRANT INSERT ON publisher.raypipe_rejected_rows TO raypipe_sink;
+GRANT INSERT ON publisher.raypipe_histograms TO raypipe_sink;
+GRANT INSERT ON publisher.raypipe_drift_rows TO raypipe_sink;
+GRANT INSERT ON publisher.raypipe_checks TO raypipe_sink;
 GRANT TABLE ENGINE ON MergeTree TO raypipe_sink;
 GRANT TABLE ENGINE ON ReplacingMergeTree TO raypipe_sink;
 GRANT TABLE ENGINE ON Null TO raypipe_sink;
@@ -66,14 +69,23 @@ GRANT INSERT, ALTER DELETE ON publisher.customer_user_segment_assignments TO ray
 GRANT INSERT, ALTER DELETE ON publisher.customer_user_features TO raypipe_publisher;
 -- Monitoring, and a bandit's tests of arms; a repeated date replaces both.
 GRANT INSERT, ALTER DELETE ON publisher.ml_model_monitoring TO raypipe_publisher;
+GRANT INSERT, ALTER DELETE ON publisher.raypipe_performance TO raypipe_publisher;
+GRANT INSERT ON publisher.raypipe_alerts TO raypipe_publisher;
 GRANT INSERT, ALTER DELETE ON publisher.ml_model_ab_tests TO raypipe_publisher;
 GRANT TABLE ENGINE ON MergeTree TO raypipe_publisher;
 GRANT TABLE ENGINE ON ReplacingMergeTree TO raypipe_publisher;
 
--- Three users: for reading, for fitting, and for the nightly run.
+-- Experiments: `raypipe assign` logs exposures, `raypipe abtest` writes results.
+CREATE ROLE IF NOT EXISTS raypipe_experimenter;
+GRANT INSERT ON publisher.raypipe_exposures TO raypipe_experimenter;
+GRANT INSERT ON publisher.ml_model_ab_tests TO raypipe_experimenter;
+
+-- Four users: for reading, for fitting, for the nightly run, and for experiments.
 CREATE USER IF NOT EXISTS raypipe_analyst IDENTIFIED WITH sha256_password BY 'change me';
 GRANT raypipe_reader TO raypipe_analyst;
 CREATE USER IF NOT EXISTS raypipe_training IDENTIFIED WITH sha256_password BY 'change me';
 GRANT raypipe_reader, raypipe_trainer TO raypipe_training;
 CREATE USER IF NOT EXISTS raypipe_nightly IDENTIFIED WITH sha256_password BY 'change me';
 GRANT raypipe_reader, raypipe_trainer, raypipe_sink, raypipe_publisher TO raypipe_nightly;
+CREATE USER IF NOT EXISTS raypipe_experiments IDENTIFIED WITH sha256_password BY 'change me';
+GRANT raypipe_reader, raypipe_experimenter TO raypipe_experiments;

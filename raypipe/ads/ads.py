@@ -21,7 +21,7 @@ from raypipe.artifact.contract import KEY_HASH, key_hash
 from raypipe.clickhouse import lock, sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.statements import load
+from raypipe.clickhouse.statements import identifier, load
 from raypipe.config.ads import Ads
 from raypipe.config.load import Loaded
 from raypipe.data.days import last_ended_day, require_ended
@@ -171,9 +171,9 @@ def _manifest(
     keys = (scoring.KEY,)
     arms = load(loaded.sql(f"{config.pipeline}/arms.sql"))
     targets = [(item.target, load(loaded.sql(item.sql))) for item in config.publish]
-    population = f"SELECT DISTINCT context FROM {client.topology.everywhere(sums)} WHERE problem = ''"
+    population = f"SELECT DISTINCT context FROM {identifier(sums)} WHERE problem = ''"
     select = f"SELECT context, {key_hash(keys)} AS {KEY_HASH} FROM (\n{population}\n)"
-    rows, checksum = gate.population(client, select, {})
+    counted = gate.population(client, select, {})
     texts = "\x00".join([arms.text, *(statement.text for _, statement in targets)])
     return Manifest(
         run_id=run_id,
@@ -194,9 +194,9 @@ def _manifest(
         carry_types=tuple(scoring.CARRY.values()),
         select=select,
         select_parameters={},
-        slicing=Slicing("whole", (), (), (Slice(0),), rows),
-        source_rows=rows,
-        source_checksum=checksum,
+        slicing=Slicing("whole", (), (), (Slice(0),), counted.rows),
+        source_rows=counted.rows,
+        source_checksum=counted.checksum,
         chunk_rows=config.score.chunk_rows,
         max_rejected=0.0,
         duplicates="refuse",

@@ -119,7 +119,7 @@ def read(client: Client, name: str) -> AdEvents:
         DataError: two contexts have the same joined id.
     """
     keys = "context, arm, part, bucket, problem"
-    table = client.topology.everywhere(name)
+    table = identifier(name)
     cells = client.table(f"SELECT * EXCEPT readers FROM {table} ORDER BY {keys}")
     users = client.rows(f"SELECT context, arm, uniqExactIfMerge(readers) FROM {table} WHERE problem = '' GROUP BY ALL")
     rows = cells.to_pylist()

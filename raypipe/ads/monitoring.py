@@ -17,8 +17,9 @@ from raypipe.ads.events import TEST, TRAIN, AdEvents
 from raypipe.ads.fit import FittedPolicy
 from raypipe.clickhouse import mutations
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import identifier
 from raypipe.monitor import table
-from raypipe.monitor.drift import psi
+from raypipe.monitor.measures import psi
 from raypipe.monitor.table import TABLE, UINT16_MAX, UINT32_MAX
 from raypipe.registry.ab_tests import TESTS
 
@@ -39,7 +40,7 @@ def share_drift(events: AdEvents) -> dict[str, float]:
         before = np.array([earlier[context].get(arm, 0) for arm in arms])
         after = np.array([later[context].get(arm, 0) for arm in arms])
         known = before.sum() > 0
-        drift[context] = round(psi((before / before.sum()).tolist(), after), 5) if known else 0.0
+        drift[context] = round(psi(before, after), 5) if known else 0.0
     return drift
 
 
@@ -91,9 +92,9 @@ def write_monitoring(
 def written(client: Client, run: PolicyRun) -> list[str]:
     """List the runs of the pipeline and date that have rows in either table."""
     rows = client.rows(
-        f"SELECT DISTINCT JSONExtractString(metadata, 'run_id') FROM {client.topology.everywhere(TESTS)} WHERE {_TESTS}"
+        f"SELECT DISTINCT JSONExtractString(metadata, 'run_id') FROM {identifier(TESTS)} WHERE {_TESTS}"
         f" UNION DISTINCT SELECT DISTINCT JSONExtractString(metadata, 'run_id')"
-        f" FROM {client.topology.everywhere(TABLE)} WHERE {_ROWS}",
+        f" FROM {identifier(TABLE)} WHERE {_ROWS}",
         _parameters(run),
     )
     return [run_id for (run_id,) in rows]

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from raypipe.ads.bandit import ContextPolicy, Policy
 from raypipe.artifact.contract import KEY_HASH
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.data.slices import Slice, unsliced
 from raypipe.errors import ModelError
@@ -50,7 +51,7 @@ def score_contexts(
     rows = [_row(policy.contexts[name], dimensions[name], manifest.model_version) for name in names]
     attempt = secrets.randbits(63)
     checksum = int(np.sum(population[KEY_HASH].to_numpy(), dtype=np.uint64)) % UINT64
-    _stage(client.shards[piece.shard], manifest, rows, piece.index, attempt)
+    _stage(sharding.shards(client)[piece.shard], manifest, rows, piece.index, attempt)
     seconds = time.time() - started
     receipt = Receipt(
         piece.index,

@@ -27,7 +27,7 @@ from raypipe.errors import ConfigError, ModelError, OutdatedArtifact
 
 MANIFEST = "manifest.json"
 # Raise it when the content of an artifact changes. Earlier formats are refused, not converted.
-FORMAT = 3
+FORMAT = 4
 CODE_SUFFIXES = {".pkl", ".pickle", ".joblib", ".dill", ".cloudpickle", ".pt", ".pth"}
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")

@@ -10,7 +10,7 @@ import typer
 from raypipe.cli import output
 from raypipe.cli.options import Options, command
 from raypipe.errors import RaypipeError, UsageError
-from raypipe.explore import page
+from raypipe.explore import expectations, page
 from raypipe.explore.facts import DatabaseProfile, Limits
 from raypipe.explore.profile import profile
 from raypipe.explore.table_section import failures
@@ -25,6 +25,7 @@ def explore(
     table: list[str] | None = typer.Option(None, metavar="TABLE", help="Profile this table alone. May be repeated."),
     sample_rows: int = typer.Option(SAMPLE_ROWS, min=1000, metavar="N", help="Sample about N rows of a larger table."),
     page_file: Path | None = typer.Option(None, "--output", metavar="FILE", help="Write the report as one HTML page."),
+    expect: bool = typer.Option(False, "--expect", help="Print an `expect` for each table, as YAML to paste."),
 ) -> None:
     """Profile every table: ranges, gaps, keys, relations, hazards.
 
@@ -45,7 +46,15 @@ def explore(
         )
     if page_file is not None:
         _write(page_file, page.render(report))
+    if expect:
+        document = {item.table: expectations.proposed(item) for item in report.tables}
+        options.show(document, _print_expectations, report)
+        return
     options.show(asdict(report), _print, report, page_file)
+
+
+def _print_expectations(report: DatabaseProfile) -> None:
+    output.say("\n\n".join(expectations.yaml(table) for table in report.tables))
 
 
 def _require_writable(file: Path) -> None:

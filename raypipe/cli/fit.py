@@ -40,7 +40,7 @@ def fit(options: Options, pipeline: Pipeline, as_of: AsOf = LATEST, changed_cont
                 comparison = compare(endpoint, loaded, day, progress, again=True)
             comparisons.show(options, comparison)
             return
-        from raypipe.fit import fit as fitting
+        from raypipe.sweep import auto as fitting
 
         with output.progress() as progress:
             result = fitting.fit(endpoint, loaded, day, progress, changed_contract=changed_contract)
@@ -51,7 +51,12 @@ def fit_document(result: FitResult) -> dict[str, Any]:
     """Return the JSON of a fit."""
     fitted = result.fitted
     metrics = {"test": fitted.test, "validation": fitted.validation, "baselines": fitted.baselines}
-    return {**version_document(result.version, fitted, metrics), "rows": dict(fitted.rows)}
+    return {
+        **version_document(result.version, fitted, metrics),
+        "rows": dict(fitted.rows),
+        "dates": vars(result.dates),
+        "read_as_now": list(result.read_as_now),
+    }
 
 
 def version_document(version: Registered, fitted: Fitted | FittedPolicy, metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,6 +78,11 @@ def print_fit(result: FitResult) -> None:
     """Print a fit."""
     fitted, version = result.fitted, result.version
     print_metrics(version, {"model (test)": fitted.test, "model (validation)": fitted.validation}, fitted.baselines)
+    train = ", ".join(map(str, result.dates.train))
+    output.say(f"fitted on {train} ({result.dates.rule}), tested on {result.dates.test}")
+    if result.read_as_now:
+        tables = ", ".join(result.read_as_now)
+        output.say(f"read as of now, also for past dates: {tables} (docs/lifecycle.md, Point in time)")
     output.say(fitted.decision.reason)
     output.warn(fitted.warnings)
 

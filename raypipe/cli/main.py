@@ -47,6 +47,7 @@ COMMANDS = {
     },
     "Operate": {
         "nightly": "Build the day's features, then run every enabled pipeline.",
+        "alerts": "List open and past alerts, or send a test message.",
         "doctor": "Check whether a run would work; exit 1 when it would fail.",
         "submit": "Run a raypipe command as a job of a Ray cluster.",
         "server": "Keep the embedded ClickHouse up for other programs.",
@@ -100,7 +101,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Fit, score and publish models over ClickHouse with Ray, exactly once.\n\n"
     "Begin with `raypipe demo`, then `raypipe run churn`. Exit codes: 0 done, 1 failed, 2 unusable arguments or config,"
-    " 3 a gate refused or a proof failed, 130 interrupted, 143 terminated.",
+    " 3 a gate refused or a proof failed, 4 an alert is open (nightly --fail-on alert), 130 interrupted, 143"
+    " terminated.",
 )
 
 

@@ -54,7 +54,7 @@ def list_versions(options: Options, pipeline: Only = None, limit: Limit = 20) ->
     documents = [_document(version, names.get((version.pipeline, version.version), [])) for version in versions]
     rows = [
         (
-            *(version.pipeline, version.version, version.status, ", ".join(document["aliases"]), _auc(version)),
+            *(version.pipeline, version.version, _status(version), ", ".join(document["aliases"]), _auc(version)),
             *("pruned" if version.pruned_at else version.artifact_sha256[:12], version.created_at),
         )
         for version, document in zip(versions, documents, strict=True)
@@ -66,6 +66,10 @@ def list_versions(options: Options, pipeline: Only = None, limit: Limit = 20) ->
 def _document(version: Registered, names: list[str]) -> dict[str, Any]:
     known = dict(vars(version))
     return {"pipeline": known.pop("pipeline"), "model_version": known.pop("version"), **known, "aliases": names}
+
+
+def _status(version: Registered) -> str:
+    return f"{version.status}, provisional" if version.is_provisional else version.status
 
 
 def _aliases(client: Client, pipelines: set[str]) -> dict[tuple[str, str], list[str]]:

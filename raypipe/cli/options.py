@@ -12,9 +12,8 @@ import typer
 
 from raypipe.artifact import imports
 from raypipe.cli import failures, output, settings
-from raypipe.clickhouse import cluster_checks, sharding
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.connect import connected
+from raypipe.clickhouse.connect import connected, on_cluster
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.needed import Needed, needed
 from raypipe.config.load import Loaded, list_pipelines, load_pipeline, load_shared
@@ -194,10 +193,7 @@ def endpoint_of(connection: Connection, *, check: bool = True) -> Iterator[Endpo
             quorum=connection.quorum,
             wait_seconds=connection.wait_seconds,
         )
-        if check and endpoint.cluster:
-            with Client(endpoint) as client:
-                cluster_checks.require_usable(client)
-        yield sharding.located(endpoint)
+        yield on_cluster(endpoint, check=check)
 
 
 def needed_tables(options: Options) -> Needed:

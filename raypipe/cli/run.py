@@ -63,6 +63,8 @@ def run(options: Options, pipeline: Pipeline, date: Date = LATEST, take_over: Ta
             document = {
                 **monitored_document(result.score, seconds, result.scoring_seconds),
                 "fit": fit_document(result.fit) if result.fit else None,
+                "refit": result.refit.to_json() if result.refit else None,
+                "warnings": list(result.warnings),
                 "validated": validate.document(result.validation),
             }
             options.show(document, _print, endpoint, result, document, options.url)
@@ -84,6 +86,7 @@ def _print(endpoint: Endpoint, result: NightResult, document: dict[str, Any], ur
         with tolerated(), Client(endpoint) as client:
             _print_registered(models.find(client, scored.manifest.pipeline, scored.manifest.model_version))
     print_score(scored, document)
+    output.warn(result.warnings)
     with tolerated(), Client(endpoint) as client:
         _print_levels(client, scored)
     if result.validation.validations:

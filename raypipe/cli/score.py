@@ -48,7 +48,7 @@ def show_score(options: Options, scored: ScoreResult, seconds: float) -> None:
 def monitored_document(scored: ScoreResult, seconds: float, scoring_seconds: float | None = None) -> dict[str, Any]:
     """Return the JSON of a published run, with its drift."""
     drift = scored.drift
-    monitoring = {"data_drift_score": drift.worst, "score_drift": drift.score}
+    monitoring = {"reference": drift.reference, "data_drift_score": drift.worst, "score_drift": drift.score}
     names = {"warnings": list(drift.warnings), "alerts": list(drift.alerts)}
     return {**score_document(scored, seconds, scoring_seconds), "monitoring": {**monitoring, **names}}
 
@@ -90,10 +90,12 @@ def print_score(scored: ScoreResult, document: dict[str, Any]) -> None:
 
 
 def _drift_words(drift: Drift) -> str:
-    """Name the columns that moved most, and count the others."""
-    moved = sorted((*drift.alerts, *drift.warnings), key=lambda name: -drift.index(name))
+    """Name the series that moved most, and count the others."""
+    if drift.worst is None:
+        return drift.reference
+    against = f"against the {drift.reference}"
+    moved = [*drift.alerts, *drift.warnings]
     if not moved:
-        return f"none above the limits (largest index {drift.worst:.3f})"
-    largest = ", ".join(f"{name} {drift.index(name):.2f}" for name in moved[:SHOWN_DRIFT])
+        return f"none above the limits {against} (largest index {drift.worst:.3f})"
     more = f" and {len(moved) - SHOWN_DRIFT} more" if len(moved) > SHOWN_DRIFT else ""
-    return f"{largest}{more}, by population stability index"
+    return f"{', '.join(moved[:SHOWN_DRIFT])}{more}, {against}"

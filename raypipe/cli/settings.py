@@ -22,7 +22,7 @@ READS = {
     "score": SCORE,
     "rollback": SCORE,
     "run": NIGHT,
-    "nightly": (*NIGHT, "enabled", "after"),
+    "nightly": (*NIGHT, "enabled", "after", "alerts", "prometheus"),
     "models promote": TEST_ROWS,
     "validate": ("label", "parameters", "split", "evaluate", "ads"),
 }

@@ -1,6 +1,6 @@
 """Define `raypipe validate`, and print validations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
@@ -11,8 +11,10 @@ from raypipe.cli.metrics import SUMMARY, cell
 from raypipe.cli.options import Options, Pipeline, command
 from raypipe.clickhouse.client import Client
 from raypipe.validate.records import Validation
-from raypipe.validate.validate import ValidationResult
+from raypipe.validate.validate import Estimate, ValidationResult
 from raypipe.validate.validate import validate as validate_all
+
+ESTIMATED = ("auc", "precision", "recall", "f1")
 
 
 @command("finished validations are kept; repeat the command for the rest", reads="validate")
@@ -52,14 +54,45 @@ def document(result: ValidationResult) -> dict[str, Any]:
         "new": result.new,
         "waiting": [{"date": day, "until": until} for day, until in result.waiting],
         "remaining": result.remaining,
+        "estimates": [_estimate(estimate) for estimate in result.estimates],
         "reason": result.reason,
     }
 
 
+def _estimate(estimate: Estimate) -> dict[str, Any]:
+    """Return the JSON of an estimate."""
+    shown = ("value", "low", "high", "reason")
+    return {
+        "date": estimate.batch.date,
+        "run_id": estimate.batch.run_id,
+        "until": estimate.until,
+        "rows": max(row.rows for row in estimate.metrics),
+        **{row.metric: {name: getattr(row, name) for name in shown} for row in estimate.metrics},
+    }
+
+
+def _show_estimates(pipeline: str, estimates: Sequence[Estimate]) -> None:
+    documents = [_estimate(estimate) for estimate in estimates]
+    rows = [
+        (
+            document["date"],
+            document["run_id"],
+            document["rows"],
+            *(cell(document.get(name), interval=True) for name in ESTIMATED),
+            document["auc"]["reason"],
+        )
+        for document in documents
+    ]
+    title = f"{pipeline}: estimates from calibrated scores, while the outcomes are not known"
+    output.table(("date", "by", "rows", *ESTIMATED, ""), rows, title)
+
+
 def show(pipeline: str, result: ValidationResult) -> None:
-    """Print a line for each validation, and the next date whose outcome will be known."""
+    """Print a line for each validation and estimate, and the next date whose outcome will be known."""
     if result.reason:
         output.say(f"nothing to validate: {result.reason}")
+    if result.estimates:
+        _show_estimates(pipeline, result.estimates)
     if not result.validations:
         return
     names = [name for name in SUMMARY if any(name in validated.evaluation for validated in result.validations)]

@@ -8,7 +8,6 @@ repeated only with a deduplication token. A statement without an answer is kille
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
@@ -19,21 +18,13 @@ from raypipe.clickhouse import discovery, driver, inserts, retry
 from raypipe.clickhouse.abandoned import Abandoned
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.parameters import Parameters, bound
-from raypipe.clickhouse.response import ResponseBody
+from raypipe.clickhouse.response import read_arrow
 from raypipe.clickhouse.server_errors import translated
 from raypipe.clickhouse.statements import identifier
-from raypipe.clickhouse.topology import Topology
 from raypipe.errors import DataError, ServerError
-
-log = logging.getLogger(__name__)
 
 # The server reports progress, so that a long statement is not taken for a dead one.
 PROGRESS_SECONDS = 120
-
-# A server with this setting sends conditions to the shards, subqueries among them, which run there.
-PUSHING = "allow_push_predicate_ast_for_distributed_subqueries"
-# The tables at home have their rows on this node alone, so that the shards need the results of subqueries.
-OVER_SHARDS = {"prefer_global_in_and_join": 1, PUSHING: 0}
 
 ARROW_READ = {
     "output_format_arrow_string_as_string": 1,
@@ -60,18 +51,12 @@ class Client:
 
     def __init__(self, endpoint: Endpoint, settings: QuerySettings | None = None) -> None:
         self.endpoint = endpoint
-        self.topology = Topology()
         self._where = str(endpoint)
         self._patience = retry.Patience(endpoint.wait_seconds if endpoint.cluster else None)
         self._abandoned = Abandoned()
         self._driver = driver.opened(endpoint, settings or {})
-        self._shards: tuple[Client, ...] = ()
-        if endpoint.cluster is not None:
-            self._join_cluster(settings or {})
-        if endpoint.sharding is not None:
-            for name, value in OVER_SHARDS.items():
-                if name in self._driver.server_settings:
-                    self._driver.set_client_setting(name, value)
+        self._others: dict[Endpoint, Client] = {}
+        self.topology = discovery.joined(self._driver, endpoint, settings or {})
 
     def __enter__(self) -> Client:
         return self
@@ -81,8 +66,8 @@ class Client:
 
     def close(self) -> None:
         """Close the client's connections."""
-        for shard in self._shards:
-            shard.close()
+        for other in self._others.values():
+            other.close()
         self._driver.close()
 
     @property
@@ -90,34 +75,15 @@ class Client:
         """Return whether this client's node of a cluster, or Keeper, was gone at its last look."""
         return self._patience.is_over
 
-    def _join_cluster(self, given: QuerySettings) -> None:
-        try:
-            with translated(self._where):
-                self.topology = discovery.topology(self._driver, self.endpoint)
-            discovery.pin(self._driver, self.endpoint, given)
-        except BaseException:
-            self.close()
-            raise
+    def of(self, endpoint: Endpoint) -> Client:
+        """Return the client of another node, which is closed with this client."""
+        if endpoint not in self._others:
+            self._others[endpoint] = Client(endpoint)
+        return self._others[endpoint]
 
-    @property
-    def shards(self) -> tuple[Client, ...]:
-        """Return a client for each shard's own tables; on one server, this client."""
-        if self.endpoint.sharding is None:
-            return (self,)
-        if not self._shards:
-            self._shards = tuple(Client(shard) for shard in self.endpoint.sharding.shards)
-        return self._shards
-
-    @property
-    def pushing(self) -> QuerySettings:
-        """Return the settings with which shards get the conditions of a query that has no subquery, or `GLOBAL IN`."""
-        is_known = self.endpoint.sharding is not None and PUSHING in self._driver.server_settings
-        return {PUSHING: 1} if is_known else {}
-
-    @property
-    def nodes(self) -> tuple[Client, ...]:
-        """Return the clients that together see every table: this client, and those of the shards."""
-        return (self, *self.shards) if self.endpoint.sharding else (self,)
+    def knows(self, setting: str) -> bool:
+        """Return whether the server has a setting of this name."""
+        return setting in self._driver.server_settings
 
     @property
     def version(self) -> str:
@@ -160,17 +126,12 @@ class Client:
             try:
                 yield {"http_headers_progress_interval_ms": pace, **settings, "query_id": query_id}
             except ServerError as error:
-                self._name_silent_nodes(error)
+                discovery.name_silent(self._driver, self.topology, error)
                 raise
-
-    def _name_silent_nodes(self, error: ServerError) -> None:
-        if names := ", ".join(discovery.silent(self._driver, self.topology, error)):
-            log.warning("%s of the cluster %s does not answer", names, self.topology.cluster)
-            error.found = f"{names} does not answer; {error.found}"
 
     def _end_abandoned(self) -> None:
         with translated(self._where):
-            self._abandoned.end(self._driver, self.topology.system("processes"))
+            self._abandoned.end(self._driver, "system.processes")
 
     def value(self, sql: str, parameters: Parameters | None = None, settings: QuerySettings | None = None) -> Any:
         """Return the single value of a query that yields one row and one column."""
@@ -213,35 +174,9 @@ class Client:
                     sql, parameters=bound(sql, parameters), settings=identified, fmt="ArrowStream"
                 )
             try:
-                yield self._read_arrow(pa.PythonFile(ResponseBody(body, self._where), mode="r"))
+                yield read_arrow(body, self._where)
             finally:
                 body.close()  # type: ignore[union-attr]
-
-    def _read_arrow(self, body: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-        with self._reading():
-            # The schema precedes the first batch; a failed query sends neither.
-            reader = pa.ipc.open_stream(body)
-
-        def batches() -> Iterator[pa.RecordBatch]:
-            while True:
-                with self._reading():
-                    try:
-                        batch = reader.read_next_batch()
-                    except StopIteration:
-                        return
-                yield batch
-
-        return reader.schema, batches()
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            with translated(self._where):
-                yield
-        except pa.ArrowException as error:
-            raise ServerError(
-                f"The response of ClickHouse at {self._where} is not an Arrow stream", found=str(error)
-            ) from error
 
     def run(self, sql: str, parameters: Parameters | None = None, settings: QuerySettings | None = None) -> None:
         """Run a statement without a result, sent once: DDL, INSERT … SELECT, ALTER."""

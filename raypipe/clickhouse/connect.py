@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from raypipe.clickhouse import cluster_checks, sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.embedded import open_embedded
 from raypipe.clickhouse.endpoint import Endpoint
@@ -23,7 +24,12 @@ SYSTEM = "system"
 
 @contextmanager
 def connected(
-    url: str, password_file: str | None = None, ca_file: str | None = None, *, check: bool = True
+    url: str,
+    password_file: str | None = None,
+    ca_file: str | None = None,
+    *,
+    check: bool = True,
+    cluster: str | None = None,
 ) -> Iterator[Endpoint]:
     """Yield the endpoint of a URL; start or join an embedded engine, and leave it at the end.
 
@@ -32,16 +38,18 @@ def connected(
             answers is used to the end.
         password_file: the file with a server's password; the embedded engine has its own.
         ca_file: a PEM bundle to trust instead of the system's.
-        check: whether to check the server's version first.
+        check: whether to check the server's version and its cluster first.
+        cluster: the cluster of the server's configuration that holds the tables; None for one server.
 
     Raises:
         UsageError: the URL or the database cannot be used.
+        RaypipeError: the cluster cannot be used; see `cluster_checks.require_usable`.
     """
     if not url.startswith(EMBEDDED):
         endpoint = _any_that_answers([Endpoint.parse(each, password_file, ca_file) for each in alternatives(url)])
         if check:
             _probe(endpoint)
-        yield endpoint
+        yield on_cluster(replace(endpoint, cluster=cluster), check=check)
         return
     path = url.removeprefix(EMBEDDED)
     if not path:
@@ -53,6 +61,18 @@ def connected(
         )
     with open_embedded(Path(path)) as lease:
         yield lease.endpoint
+
+
+def on_cluster(endpoint: Endpoint, *, check: bool = True) -> Endpoint:
+    """Return the endpoint for the work on an endpoint's cluster: the endpoint itself, or the first shard's home.
+
+    Args:
+        check: whether to refuse a cluster on which a command could not finish.
+    """
+    if check and endpoint.cluster:
+        with Client(endpoint) as client:
+            cluster_checks.require_usable(client)
+    return sharding.located(endpoint)
 
 
 def alternatives(url: str) -> list[str]:

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.parameters import Parameters
-from raypipe.clickhouse.statements import literal
+from raypipe.clickhouse.statements import identifier, literal
 from raypipe.errors import Denied, ServerError
 
 FIRST_PAUSE_SECONDS = 0.02
@@ -18,16 +18,15 @@ SUPPORT_IS_DISABLED = 344
 def delete(client: Client, table: str, condition: str, parameters: Parameters | None = None) -> None:
     """Delete the rows of a condition, and return when no reader sees them.
 
-    The server sends no progress while it deletes, so a long deletion would outlast any connection. With several shards
-    the statement waits all the same, because each shard has a list of its own.
+    The server sends no progress while it deletes, so a long deletion would outlast any connection.
 
     Raises:
         ServerError: the server cannot delete the rows, or no part is done within the connection's timeout.
     """
     tag, tagged = _tagged(condition)
-    sql, settings = client.topology.delete(table, tagged)
+    sql = f"DELETE FROM {identifier(table)} WHERE {tagged}"
     try:
-        client.run(sql, parameters, settings)
+        client.run(sql, parameters, {"lightweight_deletes_sync": 0})
     except ServerError as error:
         if error.code != SUPPORT_IS_DISABLED:
             raise
@@ -39,8 +38,7 @@ def delete(client: Client, table: str, condition: str, parameters: Parameters | 
 def rewrite(client: Client, table: str, condition: str, parameters: Parameters | None = None) -> None:
     """Delete the rows of a condition as `delete` does, and return when their space is free, too."""
     tag, tagged = _tagged(condition)
-    sql, settings = client.topology.rewrite(table, tagged)
-    client.run(sql, parameters, settings)
+    client.run(f"ALTER TABLE {identifier(table)} DELETE WHERE {tagged}", parameters, {"mutations_sync": 0})
     _await(client, table, tag)
 
 
@@ -52,8 +50,6 @@ def _tagged(condition: str) -> tuple[str, str]:
 
 def _await(client: Client, table: str, tag: str) -> None:
     """Wait for a mutation. A server forgets finished mutations, so one that is not listed is done."""
-    if client.topology.is_sharded:
-        return
     own = f"table = {literal(table.rpartition('.')[2])} AND position(command, {literal(tag)}) > 0"
     pause, before, since = FIRST_PAUSE_SECONDS, -1, time.monotonic()
     sql = f"SELECT parts_to_do, latest_fail_reason FROM system.mutations WHERE {own} AND NOT is_done"

@@ -13,11 +13,11 @@ SELECT database || '.' || table, replaceRegexpOne(partition_id, '^patch-[0-9a-f]
     maxIf(max_block_number, NOT startsWith(name, 'patch-')),
     max(toUInt64OrZero(splitByChar('_', name)[5])),
     countIf((database, table, name) IN (
-        SELECT database, table, arrayJoin(parts_to_do_names) FROM {mutations} WHERE NOT is_done)),
+        SELECT database, table, arrayJoin(parts_to_do_names) FROM system.mutations WHERE NOT is_done)),
     sumIf(rows, NOT startsWith(name, 'patch-')) AS total,
     max(has_lightweight_delete OR startsWith(name, 'patch-'))
-FROM {parts}
-WHERE active AND has({{tables:Array(String)}}, database || '.' || table)
+FROM system.parts
+WHERE active AND has({tables:Array(String)}, database || '.' || table)
 GROUP BY 1, 2
 HAVING total > 0
 """
@@ -51,9 +51,7 @@ def states(client: Client, table: str) -> States:
 def states_of_all(client: Client, names: Collection[str]) -> dict[str, States]:
     """Return the states of the partitions of each `database.table`, by partition id, in one query."""
     result: dict[str, dict[str, PartitionState]] = {name: {} for name in names}
-    system = client.topology.system
-    sql = _STATES.format(parts=system("parts"), mutations=system("mutations"))
-    for name, partition, block, mutation, waiting, rows, masked in client.rows(sql, {"tables": list(names)}):
+    for name, partition, block, mutation, waiting, rows, masked in client.rows(_STATES, {"tables": list(names)}):
         state = PartitionState(int(block), int(mutation), int(waiting), None if masked else int(rows))
         result[name][partition] = state
     return dict(result)

@@ -1,11 +1,14 @@
-"""The body of a streamed response, as a file that pyarrow reads."""
+"""Read the body of a streamed response as Arrow."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pyarrow as pa
 from urllib3.exceptions import HTTPError
 
-from raypipe.clickhouse.server_errors import failure
+from raypipe.clickhouse.server_errors import failure, translated
 from raypipe.errors import ServerError
 
 _SERVER_EXCEPTION = re.compile(r"Code: (\d+)\. DB::Exception: .*?(?=\s+\d+ \w+\s+__exception__|\Z)", re.DOTALL)
@@ -42,3 +45,34 @@ class ResponseBody:
 
     def close(self) -> None:
         self.closed = True
+
+
+def read_arrow(body: Any, where: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """Return the schema and the batches of a response.
+
+    Raises:
+        ServerError: the response is not an Arrow stream, or breaks off.
+    """
+    with _reading(where):
+        # The schema precedes the first batch; a failed query sends neither.
+        reader = pa.ipc.open_stream(pa.PythonFile(ResponseBody(body, where), mode="r"))
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        while True:
+            with _reading(where):
+                try:
+                    batch = reader.read_next_batch()
+                except StopIteration:
+                    return
+            yield batch
+
+    return reader.schema, batches()
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    try:
+        with translated(where):
+            yield
+    except pa.ArrowException as error:
+        raise ServerError(f"The response of ClickHouse at {where} is not an Arrow stream", found=str(error)) from error

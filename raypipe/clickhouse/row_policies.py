@@ -1,6 +1,7 @@
 """Refuse to replace rows that the user may not see, because a row policy hides them."""
 
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import locate
 from raypipe.errors import GateRefused
 
@@ -33,7 +34,7 @@ def _parts(client: Client, table: str, partition: str) -> tuple[int, int]:
     """Return the rows of a partition's parts, which no policy hides, and a number that changes with the parts."""
     database, name = locate(client, table)
     ((rows, parts),) = client.rows(
-        f"SELECT sum(rows), groupBitXor(cityHash64(name)) FROM {client.topology.everywhere('system.parts')}"
+        "SELECT sum(rows), groupBitXor(cityHash64(name)) FROM system.parts"
         " WHERE active AND database = {database:String} AND table = {table:String}"
         " AND partition_id = {partition:String}",
         {"database": database, "table": name, "partition": partition},
@@ -45,7 +46,7 @@ def _visible(client: Client, table: str, partition: str) -> int:
     # Parts keep deleted rows until they are merged.
     return int(
         client.value(
-            f"SELECT count() FROM {client.topology.everywhere(table)} WHERE _partition_id = {{partition:String}}",
+            f"SELECT count() FROM {identifier(table)} WHERE _partition_id = {{partition:String}}",
             {"partition": partition},
             {"apply_deleted_mask": 0},
         )

@@ -13,7 +13,8 @@ works in the home of the first shard, and reads and writes each shard's own rows
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.client import Client, QuerySettings
+from raypipe.clickhouse.discovery import PUSHING
 from raypipe.clickhouse.endpoint import Endpoint, Sharding
 from raypipe.clickhouse.parameters import Parameters
 from raypipe.clickhouse.statements import identifier, literal
@@ -85,6 +86,22 @@ def _url(endpoint: Endpoint, host: str, port: int) -> str:
     return f"{urlsplit(endpoint.url).scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+def shards(client: Client) -> tuple[Client, ...]:
+    """Return a client for each shard's own tables; on one server, the client itself."""
+    sharding = client.endpoint.sharding
+    return tuple(client.of(shard) for shard in sharding.shards) if sharding else (client,)
+
+
+def nodes(client: Client) -> tuple[Client, ...]:
+    """Return the clients that together see every table: this client, and those of the shards."""
+    return (client, *shards(client)) if client.endpoint.sharding else (client,)
+
+
+def pushing(client: Client) -> QuerySettings:
+    """Return the settings with which shards get the conditions of a query that has no subquery, or `GLOBAL IN`."""
+    return {PUSHING: 1} if client.endpoint.sharding and client.knows(PUSHING) else {}
+
+
 def distributed(client: Client, table: str) -> bool:
     """Return whether a table's rows are on the shards."""
     described = describe(client, table) if client.endpoint.sharding else None
@@ -93,7 +110,7 @@ def distributed(client: Client, table: str) -> bool:
 
 def holders(client: Client, table: str) -> tuple[Client, ...]:
     """Return the clients that have a table's rows: each shard's, or this client alone."""
-    return client.shards if distributed(client, table) else (client,)
+    return shards(client) if distributed(client, table) else (client,)
 
 
 def require_sharded(client: Client, table: str) -> None:
@@ -113,7 +130,7 @@ def require_sharded(client: Client, table: str) -> None:
 
 def create(client: Client, table: str, statement: str, parameters: Parameters | None = None) -> None:
     """Create a run's own table on each shard, and over them at home a table of the same name."""
-    for shard in client.shards:
+    for shard in shards(client):
         shard.run(statement, parameters)
     sharding = client.endpoint.sharding
     if sharding:
@@ -135,7 +152,7 @@ def over(sharding: Sharding, table: str, database: str, key: str = "") -> str:
 
 def drop(client: Client, table: str) -> None:
     """Drop a run's own table, wherever it is."""
-    for node in client.nodes:
+    for node in nodes(client):
         node.run(node.topology.drop(table))
 
 
@@ -143,6 +160,6 @@ def everywhere(client: Client, table: str) -> str:
     """Return the expression that reads a table of the shards' own, which has no table over it at home."""
     sharding = client.endpoint.sharding
     if sharding is None:
-        return client.topology.everywhere(table)
+        return identifier(table)
     database = literal(sharding.database + SHARE)
     return f"cluster({literal(sharding.cluster)}, {database}, {literal(table)})"

@@ -162,14 +162,3 @@ def _unquoted(value: str) -> str:
     if len(value) >= 2 and value[0] == value[-1] == "'":
         return re.sub(r"\\(.)", r"\1", value[1:-1])
     return value
-
-
-def shards(client: Client) -> list[str]:
-    """Return a replica of each shard, as `host:port`; none where one node has all rows."""
-    if not client.topology.is_sharded:
-        return []
-    rows = client.rows(
-        "SELECT any(host_name), any(port) FROM system.clusters WHERE cluster = {cluster:String} GROUP BY shard_num",
-        {"cluster": client.topology.cluster},
-    )
-    return [f"{host}:{port}" for host, port in rows]

@@ -1,19 +1,15 @@
-"""The statements that create, fill, swap and drop a run's tables, on one server or a cluster.
+"""The statements that create and drop tables, on one server or on the replicas of a cluster.
 
 On a cluster (`connection.cluster`) tables are created on every node, and a run's own tables are replicated. A command
-works on one node. With one shard, that node has every row: reads and swaps are its own, and `replication.settle` waits
-for the other replicas. With several shards, each keeps the rows that were inserted through its nodes, and swaps its own
-partition. The row in `raypipe_runs` commits for all shards.
+works on one node, which has every row: reads and swaps are its own, and `replication.settle` waits for the other
+replicas. A cluster of several shards has no topology: each of its nodes is one server (see `sharding`).
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from raypipe.clickhouse.statements import identifier, literal
-
-# A statement and its settings.
-Command = tuple[str, Mapping[str, object]]
 
 # The settings of a look at all nodes: a node that does not answer is left out, within seconds.
 LIVE = {
@@ -33,36 +29,12 @@ class Topology:
     """One server, or a cluster named in the server's configuration.
 
     Attributes:
-        shards: the number of the cluster's shards.
         spreads_ddl: whether the database itself sends each CREATE and DROP to every node, as the engines Replicated
             and Shared do.
     """
 
     cluster: str | None = None
-    shards: int = 1
     spreads_ddl: bool = False
-
-    @property
-    def is_sharded(self) -> bool:
-        """Return whether the rows of a table are on several shards."""
-        return self.cluster is not None and self.shards > 1
-
-    @property
-    def alter_settings(self) -> Mapping[str, object]:
-        """Return the settings of every ALTER; with several shards, it waits for all replicas."""
-        return {"alter_sync": 2} if self.is_sharded else {}
-
-    def everywhere(self, table: str) -> str:
-        """Return the expression that reads a table's rows on all shards."""
-        if not self.is_sharded:
-            return identifier(table)
-        database, _, name = table.rpartition(".")
-        named = literal(database) if database else "currentDatabase()"
-        return f"cluster({literal(self.cluster)}, {named}, {literal(name)})"
-
-    def system(self, table: str) -> str:
-        """Return the expression that reads a system table of all shards."""
-        return self.all_nodes(f"system.{table}") if self.is_sharded else f"system.{table}"
 
     @property
     def live_settings(self) -> Mapping[str, object]:
@@ -150,87 +122,14 @@ class Topology:
             like = f"{like} ENGINE = {_REPLICA_PATH.sub(lambda match: f'{match[1]}(', engine_full)}"
         return f"{like} COMMENT {literal(comment)}"
 
-    def fill(self, twin: str, columns: str, sql: str, hosts: Sequence[str] = ()) -> list[str]:
-        """Return the statements that write a query's rows into a twin; on a cluster one per shard.
-
-        Args:
-            sql: the query; on a cluster it reads the tables of the shard that it runs on.
-            hosts: `host:port` of a replica of each shard.
-        """
-        if not self.is_sharded:
-            return [f"INSERT INTO {identifier(twin)} ({columns}) SELECT {columns} FROM (\n{sql}\n)"]
-        reading = f"SELECT {columns} FROM (\n{sql}\n)"
-        return [
-            f"INSERT INTO FUNCTION remote({literal(host)}, currentDatabase(), {literal(twin)}) ({columns})"
-            f" SELECT {columns} FROM remote({literal(host)}, view({reading}))"
-            for host in hosts
-        ]
-
-    def replace(self, target: str, twin: str, partition: str) -> list[Command]:
-        """Return the statements that replace the target's partition by the twin's."""
-        sql = f"ALTER TABLE {identifier(target)}{self._on_shards} REPLACE PARTITION ID {literal(partition)}"
-        return [*self._synced(twin), (f"{sql} FROM {identifier(twin)}", self.alter_settings)]
-
-    def move(self, target: str, twin: str, partition: str) -> list[Command]:
-        """Return the statements that add a twin's partition to the target's."""
-        sql = f"ALTER TABLE {identifier(twin)}{self._on_shards} MOVE PARTITION ID {literal(partition)}"
-        return [*self._synced(twin), (f"{sql} TO TABLE {identifier(target)}", self.alter_settings)]
-
-    def settle(self, table: str) -> Command | None:
-        """Return the statement that removes a table's outdated parts at once; a replicated table needs none.
-
-        Dropping a partition, even one that does not exist, removes every outdated part that no query reads.
-        """
-        if self.cluster:
-            return None
-        return f"ALTER TABLE {identifier(table)} DROP PARTITION ID 'none'", self.alter_settings
-
-    def attach(self, twin: str, target: str, partition: str) -> Command:
-        """Return the statement that links the target's partition into a twin; the target keeps it.
-
-        Unlike the others, this statement must not be repeated: each time adds the rows once more.
-        """
-        sql = f"ALTER TABLE {identifier(twin)}{self._on_shards} ATTACH PARTITION ID {literal(partition)}"
-        return f"{sql} FROM {identifier(target)}", self.alter_settings
-
-    def attach_all(self, twin: str, portion: str) -> Command:
-        """Return the statement that links all of a portion's rows into a twin; not to be repeated, as `attach`."""
-        sql = f"ALTER TABLE {identifier(twin)}{self._on_shards} ATTACH PARTITION ALL FROM {identifier(portion)}"
-        return sql, self.alter_settings
-
-    def drop_partition(self, table: str, partition: int) -> Command:
-        """Return the statement that drops a partition of a run's own table."""
-        return f"ALTER TABLE {identifier(table)}{self._on_shards} DROP PARTITION {partition}", self.alter_settings
-
-    def delete(self, table: str, condition: str) -> Command:
-        """Return the statement that deletes the rows of a condition; see `mutations.delete`, which waits for it."""
-        waits = 2 if self.is_sharded else 0
-        return f"DELETE FROM {identifier(table)}{self._on_shards} WHERE {condition}", {
-            "lightweight_deletes_sync": waits
-        }
-
-    def rewrite(self, table: str, condition: str) -> Command:
-        """Return the statement that rewrites parts without the rows of a condition, projections included."""
-        waits = 2 if self.is_sharded else 0
-        return f"ALTER TABLE {identifier(table)}{self._on_shards} DELETE WHERE {condition}", {"mutations_sync": waits}
-
     def drop(self, table: str) -> str:
         """Return the statement that drops a table for good, if it exists."""
         return f"DROP TABLE IF EXISTS {identifier(table)}{self._on} SYNC"
-
-    def truncate(self, table: str) -> str:
-        """Return the statement that empties a table."""
-        return f"TRUNCATE TABLE {identifier(table)}{self._on_shards}"
 
     @property
     def _on(self) -> str:
         """Return the clause of a statement for every node."""
         return f" ON CLUSTER {identifier(self.cluster)}" if self.cluster and not self.spreads_ddl else ""
-
-    @property
-    def _on_shards(self) -> str:
-        """Return the clause of a statement for every shard, whose replicas follow by themselves."""
-        return self._on if self.is_sharded else ""
 
     def _window(self, inserts: int) -> dict[str, int]:
         if not inserts:
@@ -241,6 +140,3 @@ class Topology:
             "replicated_deduplication_window": inserts,
             "replicated_deduplication_window_seconds": REMEMBERED_SECONDS,
         }
-
-    def _synced(self, table: str) -> list[Command]:
-        return [(f"SYSTEM SYNC REPLICA{self._on} {identifier(table)}", {})] if self.is_sharded else []

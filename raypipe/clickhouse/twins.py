@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client, QuerySettings
 from raypipe.clickhouse.parameters import Parameters
 from raypipe.clickhouse.statements import identifier
-from raypipe.clickhouse.tables import Table, describe, shards
+from raypipe.clickhouse.tables import Table, describe
 from raypipe.errors import ConfigError, DataError
 
 # The parts of a table that is soon gone are not worth a merge; the target merges them in its own time.
@@ -49,7 +50,7 @@ def create(
 
 def drop_former(client: Client, pipeline: str, epoch: int) -> None:
     """Drop the pipeline's twins of an epoch, before its owner fills a twin, and of all earlier epochs."""
-    for node in client.nodes:
+    for node in sharding.nodes(client):
         for name in of_pipeline(node, pipeline, TWIN):
             if int(name.rpartition("_e")[2]) <= epoch:
                 node.run(node.topology.drop(name))
@@ -57,7 +58,7 @@ def drop_former(client: Client, pipeline: str, epoch: int) -> None:
 
 def drop_of_run(client: Client, pipeline: str, run_id: str) -> None:
     """Drop the twins of a run, of every attempt."""
-    for node in client.nodes:
+    for node in sharding.nodes(client):
         for name in of_pipeline(node, pipeline, TWIN):
             if name.rpartition("_e")[0].endswith(f"_{run_id}"):
                 node.run(node.topology.drop(name))
@@ -67,7 +68,7 @@ def of_pipeline(client: Client, pipeline: str, pattern: str) -> list[str]:
     """Return the tables of a pipeline whose names match a regular expression."""
     # The comment tells `churn` from `my_churn`; a name might not.
     rows = client.rows(
-        f"SELECT DISTINCT name FROM {client.topology.system('tables')} WHERE database = {{database:String}}"
+        "SELECT DISTINCT name FROM system.tables WHERE database = {database:String}"
         " AND comment = {pipeline:String} AND match(name, {pattern:String}) ORDER BY name",
         {"database": client.endpoint.database, "pipeline": pipeline, "pattern": pattern},
     )
@@ -77,10 +78,14 @@ def of_pipeline(client: Client, pipeline: str, pattern: str) -> list[str]:
 def fill(
     client: Client, twin: str, columns: Iterable[str], sql: str, parameters: Parameters, settings: QuerySettings
 ) -> None:
-    """Write the columns that a query yields into a twin, on every shard."""
+    """Write the columns that a query yields into a twin."""
+    client.run(filling(twin, columns, sql), parameters, settings)
+
+
+def filling(table: str, columns: Iterable[str], sql: str) -> str:
+    """Return the statement that writes the columns that a query yields into a table."""
     names = ", ".join(identifier(name) for name in columns)
-    for statement in client.topology.fill(twin, names, sql, shards(client)):
-        client.run(statement, parameters, settings)
+    return f"INSERT INTO {identifier(table)} ({names}) SELECT {names} FROM (\n{sql}\n)"
 
 
 def only_partition(client: Client, twin: str, table: Table) -> str:
@@ -90,7 +95,7 @@ def only_partition(client: Client, twin: str, table: Table) -> str:
         DataError: the twin's rows fall into several partitions, which cannot be swapped in at once.
     """
     rows = client.rows(
-        f"SELECT DISTINCT partition_id FROM {client.topology.system('parts')}"
+        "SELECT DISTINCT partition_id FROM system.parts"
         " WHERE active AND database = {database:String} AND table = {table:String}",
         {"database": client.endpoint.database, "table": twin},
     )

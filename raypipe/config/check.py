@@ -87,8 +87,9 @@ def _unknown(place: str, path: tuple[Key, ...], schema: Mapping[str, Any]) -> Pr
 def _known_keys(schema: Mapping[str, Any], path: tuple[Key, ...]) -> list[str]:
     here = _resolved(schema, schema)
     for key in path:
-        below = here["items"] if isinstance(key, int) else here["properties"][key]
-        here = _resolved(below, schema)
+        # A mapping of names to sections has no properties of its own.
+        below = here["items"] if isinstance(key, int) else here.get("properties", {}).get(key)
+        here = _resolved(below or here["additionalProperties"], schema)
     return list(here["properties"])
 
 

@@ -1,13 +1,19 @@
 """The section `evaluate`: metric, decision threshold and suspicions."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from raypipe.config.fields import Breach, Column, Section, refuse
+from raypipe.config.fields import Breach, Column, Columns, Section, refuse
 
-Metric = Literal["auc", "average_precision", "log_loss", "brier", "rmse", "mae"]
-BINARY_METRICS = ("auc", "average_precision", "log_loss", "brier")
+Metric = Literal["auc", "average_precision", "log_loss", "brier", "accuracy", "macro_f1", "rmse", "mae"]
+# By the label's kind; the first is the default.
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "binary": ("auc", "average_precision", "log_loss", "brier"),
+    "number": ("rmse", "mae"),
+    "classes": ("log_loss", "auc", "accuracy", "macro_f1"),
+}
 
 
 def _threshold(value: Any) -> Any:
@@ -37,8 +43,10 @@ Threshold = Annotated[
 class Evaluate(Section):
     """The judgement of a fitted model, before it may become champion."""
 
-    metric: Metric = Field(
-        default="auc", description="The metric that decides between champion and challenger, on the same test rows."
+    metric: Metric | None = Field(
+        default=None,
+        description="The metric that decides between champion and challenger, on the same test rows; null: auc for a "
+        "binary label, rmse for a number, log_loss for classes.",
     )
     threshold: Threshold = Field(
         default="f1",
@@ -50,6 +58,9 @@ class Evaluate(Section):
     )
     suspicious_auc: float = Field(
         default=0.99, gt=0.5, le=1, description="A single feature with this AUC is reported as a likely leak."
+    )
+    trusted: Columns = Field(
+        default=(), description="Features that are known before the label, however well they predict it alone."
     )
     persistence: Column | None = Field(
         default=None,

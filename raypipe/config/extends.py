@@ -10,9 +10,10 @@ from raypipe.config.document import Document, Node, read
 from raypipe.config.features import Feature
 from raypipe.config.fields import PATTERNS, YAML_PATH
 from raypipe.config.layers import merged
+from raypipe.config.model import AUTO, AUTO_SECTION
 from raypipe.config.problems import Problem, shown
 
-EXTENDS, DEFINITIONS, FEATURES = "extends", "definitions", "features"
+EXTENDS, DEFINITIONS, FEATURES, MODEL = "extends", "definitions", "features", "model"
 
 
 def extended(document: Document, folders: Sequence[Path], display: Callable[[Path], str]) -> Document:
@@ -35,6 +36,16 @@ def extended(document: Document, folders: Sequence[Path], display: Callable[[Pat
         lower = read(path, display(path))
         document = Document(merged(lower.root, own.root), (*own.problems, *lower.problems))
     return document
+
+
+def with_auto(document: Document) -> Document:
+    """Write `model: auto` out as the section that it stands for, so that --set may change it."""
+    model = document.root.value.get(MODEL)
+    if model is None or model.value != AUTO:
+        return document
+    section = {key: Node(value, model.place) for key, value in AUTO_SECTION.items()}
+    root = Node({**document.root.value, MODEL: Node(section, model.place)}, document.root.place)
+    return Document(root, document.problems)
 
 
 def with_definitions(document: Document) -> Document:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from raypipe.config.fields import Breach, Column, Columns, Items, Section, Slug, Table, refuse
+from raypipe.config.fields import Breach, Column, Columns, Items, Section, Slug, Table, distinct, refuse
 
 
 class Entity(Section):
@@ -43,8 +43,10 @@ class Feature(Section):
     """A column of features.sql that the model sees. In YAML a bare name means a number."""
 
     name: Column = Field(description="The column of features.sql.")
-    kind: Literal["number", "category"] = Field(
-        default="number", description="A number becomes Float32; a category is encoded."
+    kind: Literal["number", "category", "cumulative"] = Field(
+        default="number",
+        description="A number becomes Float32; a category is encoded; a cumulative number grows with the calendar, and "
+        "drift is measured without that growth.",
     )
     encode: Literal["onehot", "ordinal"] = Field(
         default="onehot", description="Categories only: onehot is a 0/1 column per value, ordinal the value's rank."
@@ -66,7 +68,7 @@ class Feature(Section):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
-        refuse(*(self._number_breaches() if self.kind == "number" else self._category_breaches()))
+        refuse(*(self._category_breaches() if self.kind == "category" else self._number_breaches()))
         return self
 
     def _number_breaches(self) -> Iterator[Breach]:
@@ -115,8 +117,13 @@ class Label(Section):
         le=3650,
         description="Days after the snapshot that decide the label; null without snapshots.",
     )
-    kind: Literal["binary", "number"] = Field(
-        default="binary", description="binary: 0 or 1, and the model predicts a probability; number: any finite number."
+    kind: Literal["binary", "number", "classes"] = Field(
+        default="binary",
+        description="binary: 0 or 1, and the model predicts a probability; number: any finite number; classes: one of "
+        "`classes`, and the model predicts a probability of each.",
+    )
+    classes: Annotated[Items[Annotated[str, Field(min_length=1)]], AfterValidator(distinct)] = Field(
+        default=(), description="Classes only: the label's values as text, in the order of the published probabilities."
     )
     range: Items[float] | None = Field(
         default=None,
@@ -129,13 +136,21 @@ class Label(Section):
     @property
     def score_range(self) -> tuple[float, float] | None:
         """Return the lowest and the highest score of such a label; None for any finite number."""
-        if self.kind == "binary":
+        if self.kind != "number":
             return 0.0, 1.0
         return (self.range[0], self.range[1]) if self.range else None
 
     @model_validator(mode="after")
-    def _range_is_of_numbers(self) -> Self:
-        if self.range and self.kind == "binary":
+    def _fits_its_kind(self) -> Self:
+        if self.kind == "classes" and len(self.classes) < 2:
+            found = f"{list(self.classes)}, with kind: classes"
+            refuse(
+                Breach("needs at least two names", found, "the values of `label`, such as [low, high]", ("classes",))
+            )
+        if self.classes and self.kind != "classes":
+            found = f"{list(self.classes)}, with kind: {self.kind}"
+            refuse(Breach("applies only to classes", found, "[], or kind: classes", ("classes",)))
+        if self.range and self.kind != "number":
             refuse(Breach("applies only to numbers", str(list(self.range)), "null, or kind: number", ("range",)))
         if self.range and not self.range[0] < self.range[1]:
             refuse(Breach("is empty", str(list(self.range)), "[lowest, highest]", ("range",)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from raypipe.config.check import check
 from raypipe.config.document import Document, Node, read
-from raypipe.config.extends import extended, with_definitions
+from raypipe.config.extends import extended, with_auto, with_definitions
 from raypipe.config.job import refuse_vanishing_folders
 from raypipe.config.layers import merged, with_environment, with_overrides, with_url
 from raypipe.config.leaves import sources_of
@@ -174,7 +174,7 @@ def _over(lower: Document, upper: Document) -> Document:
 def _file(directory: Path, name: str) -> Document:
     """Read a pipeline's file over the files that it extends."""
     own = read(directory / f"{name}.yaml", display(directory / f"{name}.yaml"))
-    return extended(own, (directory, shipped() / "configs"), display)
+    return with_auto(extended(own, (directory, shipped() / "configs"), display))
 
 
 def _misnamed(root: Node, name: str) -> list[Problem]:

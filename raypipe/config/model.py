@@ -2,10 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from raypipe.config.fields import Breach, ClassPath, Items, Section, Slug, refuse, repeated
 
+# What `model: auto` stands for.
+AUTO, AUTO_SECTION = "auto", {"search_minutes": 5}
 BALANCES = ("none", "scale_pos_weight")
 # The other names in a comparison of models.
 COMPARED = ("champion", "prior", "one_feature", "persistence")
@@ -15,15 +17,17 @@ class ModelConfig(Section):
     """The model to fit, and how to fit it."""
 
     class_path: ClassPath = Field(
-        default="raypipe.models.xgboost:XGBoost",
+        default="raypipe.models.blend:Blend",
         validation_alias="class",
         serialization_alias="class",
-        description="The model's class, as module:Class.",
+        description="The model's class, as module:Class; the default chooses its settings by rows and columns.",
     )
     params: dict[str, Any] = Field(default={}, description="Parameters of the library, passed on unchanged.")
-    rounds: int = Field(default=300, ge=1, description="Maximum number of boosting rounds.")
+    rounds: int | None = Field(
+        default=None, ge=1, description="Maximum number of rounds, such as boosted trees; null: the class's own."
+    )
     early_stopping_rounds: int = Field(
-        default=20, ge=0, description="Stop after this many rounds without a better validation metric; 0: never."
+        default=50, ge=0, description="Stop after this many rounds without a better validation metric; 0: never."
     )
     balance: Literal["none", "scale_pos_weight"] = Field(
         default="none", description="scale_pos_weight gives the rarer class more weight; none keeps the data's."
@@ -34,9 +38,22 @@ class ModelConfig(Section):
     cpus_per_worker: int = Field(
         default=1, ge=1, description="CPUs reserved for each worker; leave the cluster some for the reads."
     )
-    refit: Literal["once", "nightly"] = Field(
-        default="once", description="When `raypipe run` fits: once, without a champion; or nightly."
+    search_minutes: float | None = Field(
+        default=None,
+        gt=0,
+        description="Search better settings for so many minutes before each fit; null: none. `model: auto` means 5.",
     )
+    refit: Literal["once", "nightly", "weekly", "monthly", "on_drift", "on_performance"] = Field(
+        default="once",
+        description="When a night fits a new version: once, without a champion; 1, 7 or 30 days after the last fit; "
+        "or when the champion's features drift or its predictions get worse, on three dates in a row.",
+    )
+
+
+ModelEntry = Annotated[
+    ModelConfig,
+    BeforeValidator(lambda value: value, json_schema_input_type=Literal["auto"] | ModelConfig),
+]
 
 
 class BaselineModel(ModelConfig):

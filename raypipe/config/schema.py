@@ -6,11 +6,13 @@ from typing import Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from raypipe.config.ads import Ads
-from raypipe.config.evaluate import BINARY_METRICS, Evaluate
+from raypipe.config.evaluate import METRICS, Evaluate
+from raypipe.config.expect import Expect
 from raypipe.config.features import Definition, Entity, Feature, FeatureEntry, Label, Source
 from raypipe.config.fields import Breach, Column, Columns, Items, Slug, YamlPath, refuse
-from raypipe.config.model import BALANCES, Baselines, ModelConfig
-from raypipe.config.publishing import Levels, Targets
+from raypipe.config.model import BALANCES, Baselines, ModelConfig, ModelEntry
+from raypipe.config.monitor import Monitor
+from raypipe.config.publishing import Level, Levels, Targets
 from raypipe.config.shared import SharedConfig
 from raypipe.config.sweep import Parameters, Sweep, space_breaches
 from raypipe.project import RESERVED_NAMES
@@ -43,6 +45,7 @@ class PipelineConfig(SharedConfig):
     )
     entity: Entity = Field(description="The subject of a row of the population.")
     source: Source = Field(description="The table of the population.")
+    expect: Expect = Field(default=Expect(), description="Conditions of the input, checked before anything is scored.")
     carry: Columns = Field(default=(), description="Columns of features.sql that publish.sql needs besides the keys.")
     inputs: Columns = Field(
         default=(), description="Columns of features.sql that the model gets unchanged, beside the feature matrix."
@@ -53,7 +56,11 @@ class PipelineConfig(SharedConfig):
     features: Items[FeatureEntry] = Field(
         min_length=1, description="The features in matrix order; a bare name is in `definitions`, or a number."
     )
-    model: ModelConfig = Field(default=ModelConfig(), description="The model to fit, and how to fit it.")
+    model: ModelEntry = Field(
+        default=ModelConfig(),
+        description="The model to fit, and how to fit it; without it, a model whose settings follow from the rows. "
+        "`auto` searches better settings for some minutes first.",
+    )
     levels: Levels = Field(
         default=(), description="Named ranges of the score, with ascending bounds, the last above 1; empty: none."
     )
@@ -115,7 +122,9 @@ class PipelineConfig(SharedConfig):
     @classmethod
     def _distinct_and_honest(cls, features: tuple[Feature, ...], info: ValidationInfo) -> tuple[Feature, ...]:
         refuse(*_feature_breaches(features, info.data.get("label")))
+        refuse(*_trust_breaches(features, info.data.get("evaluate")))
         refuse(*_persistence_breaches(features, info.data.get("label"), info.data.get("evaluate")))
+        refuse(*_monitor_breaches(features, info.data.get("monitor")))
         return features
 
     @field_validator("model")
@@ -126,6 +135,15 @@ class PipelineConfig(SharedConfig):
             found = f"{model.balance}, with label.kind {label.kind}"
             refuse(Breach("needs a binary label", found, "none", ("balance",)))
         return model
+
+    @field_validator("levels")
+    @classmethod
+    def _levels_need_a_single_score(cls, levels: tuple[Level, ...], info: ValidationInfo) -> tuple[Level, ...]:
+        label = info.data.get("label")
+        if label and label.kind == "classes" and levels:
+            names = ", ".join(level.name for level in levels)
+            refuse(Breach("divide a single score", f"{names}, with label.kind classes", "[]: each class is a level"))
+        return levels
 
     @field_validator("sweep")
     @classmethod
@@ -144,9 +162,8 @@ def _label_breaches(label: Label, source: Source | None, evaluate: Evaluate | No
         yield Breach("is required, as source.date_column is set", "null", allowed, at)
     if source and source.date_column is None and label.horizon_days is not None:
         yield Breach("needs snapshots, but source.date_column is null", str(label.horizon_days), "null", at)
-    if evaluate and (evaluate.metric in BINARY_METRICS) != (label.kind == "binary"):
-        allowed = ", ".join(BINARY_METRICS) if label.kind == "binary" else "rmse, mae"
-        found = f"{evaluate.metric}, with label.kind {label.kind}"
+    if evaluate and evaluate.metric and evaluate.metric not in METRICS[label.kind]:
+        found, allowed = f"{evaluate.metric}, with label.kind {label.kind}", ", ".join(METRICS[label.kind])
         yield Breach("does not fit the label", found, allowed, ("evaluate", "metric"), top=True)
 
 
@@ -156,10 +173,20 @@ def _feature_breaches(features: tuple[Feature, ...], label: Label | None) -> Ite
     for position, feature in enumerate(features):
         if feature.name in seen:
             yield Breach("names a feature twice", feature.name, "each feature once", (position,))
+        if feature.monotone and label and label.kind == "classes":
+            found = f"{feature.monotone}, with label.kind classes"
+            yield Breach("needs a label with a single score", found, "0", (position, "monotone"))
         if feature.name in leaks:
             allowed = "features that are known before the label; label.never_features lists those that reveal it"
             yield Breach("leaks the label", feature.name, allowed, (position,))
         seen.add(feature.name)
+
+
+def _trust_breaches(features: tuple[Feature, ...], evaluate: Evaluate | None) -> Iterator[Breach]:
+    names = [feature.name for feature in features]
+    for position, name in enumerate(evaluate.trusted if evaluate else ()):
+        if name not in names:
+            yield Breach("is not a feature", name, "names of `features`", ("evaluate", "trusted", position), top=True)
 
 
 def _persistence_breaches(
@@ -171,8 +198,15 @@ def _persistence_breaches(
     if label is None or label.kind != "number":
         kind = label.kind if label else "none"
         yield Breach("needs a label that is a number", f"label.kind {kind}", "null", at, top=True)
-    elif evaluate.persistence not in [feature.name for feature in features if feature.kind == "number"]:
+    elif evaluate.persistence not in [feature.name for feature in features if feature.kind != "category"]:
         yield Breach("is not a feature of kind number", evaluate.persistence, "a name of `features`", at, top=True)
+
+
+def _monitor_breaches(features: tuple[Feature, ...], monitor: Monitor | None) -> Iterator[Breach]:
+    known = [*(feature.name for feature in features), "score"]
+    for name in monitor.features if monitor else ():
+        if name not in known:
+            yield Breach("is not a feature", name, ", ".join(known), ("monitor", "features", name), top=True)
 
 
 def json_schema() -> dict[str, Any]:

@@ -5,8 +5,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
 
+from raypipe.config.alerts import Alerts, Prometheus
 from raypipe.config.evaluate import Evaluate
 from raypipe.config.fields import Breach, ClickHouseUrl, Column, SafeUrl, Section, Share, refuse
+from raypipe.config.monitor import Monitor
 
 
 def _known_zone(name: str) -> str:
@@ -79,6 +81,11 @@ class SplitConfig(Section):
     train_snapshots: int = Field(
         default=3, ge=1, description="Snapshots (dates) to fit on, all older than the test snapshot."
     )
+    train_every_days: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        default="auto",
+        description="The fewest days between two of them; auto: 28 where snapshots are less than 7 days apart, or as "
+        "many as the history allows; otherwise the newest snapshots.",
+    )
     test_share: Share = Field(default=0.25, description="Share of the entities held out for the test, between 0 and 1.")
     validation_share: Share = Field(
         default=0.15, description="Share of the entities for early stopping and the decision threshold."
@@ -138,20 +145,6 @@ class Score(Section):
     explain: Explain = Field(default=Explain(), description="The published rows that get their top features.")
 
 
-class Monitor(Section):
-    """The drift of the scores or of a feature that is worth a message."""
-
-    psi_warning: float = Field(default=0.1, gt=0, description="Population stability index that is a warning.")
-    psi_alert: float = Field(default=0.25, gt=0, description="Population stability index that is an alert.")
-
-    @model_validator(mode="after")
-    def _alert_above_warning(self) -> Self:
-        if self.psi_alert <= self.psi_warning:
-            allowed = f"more than {self.psi_warning:g}"
-            refuse(Breach("is not above psi_warning", f"{self.psi_alert:g}", allowed, ("psi_alert",)))
-        return self
-
-
 class SharedConfig(Section):
     """The content of base.yaml: the connection, the places, and the defaults of all pipelines."""
 
@@ -167,3 +160,5 @@ class SharedConfig(Section):
     evaluate: Evaluate = Field(default=Evaluate(), description="How a fitted model is judged.")
     score: Score = Field(default=Score(), description="The scoring and staging of a population.")
     monitor: Monitor = Field(default=Monitor(), description="The drift that is worth a message.")
+    alerts: Alerts = Field(default=Alerts(), description="The rules and the receivers of alerts.")
+    prometheus: Prometheus = Field(default=Prometheus(), description="The places that get a night's metrics.")

@@ -95,11 +95,15 @@ class Sweep(Section):
 
     space: dict[str, DimensionEntry] = Field(
         default={},
-        description="For each dotted key, the values to try: {int: [2, 8]} and {float: [0.5, 1]} between two bounds, "
+        description="For each dotted key, the values to try; empty: the model's own space. "
+        "{int: [2, 8]} and {float: [0.5, 1]} between two bounds, "
         "{log: [0.01, 0.3]} and {log_int: [10, 1000]} by factors, {choice: [a, b]} from a list. features.drop: "
         "{subset: [a, b]} tries to leave out each of them. parameters.NAME varies a parameter of features.sql.",
     )
     trials: int = Field(default=20, ge=1, description="Configurations to try, the pipeline's own first.")
+    minutes: float | None = Field(
+        default=None, gt=0, description="End the search after so many minutes; null: when all trials are done."
+    )
     metric: Slug | None = Field(
         default=None, description="The metric on validation rows that decides; null: evaluate.metric."
     )

@@ -7,7 +7,7 @@ of two that begin at once, at least one sees the other and stops.
 from collections.abc import Collection
 from datetime import date
 
-from raypipe.clickhouse import lock
+from raypipe.clickhouse import lock, sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Owner
 from raypipe.clickhouse.lock_ledger import UNKNOWN_TABLE
@@ -85,7 +85,7 @@ def require_at_rest(client: Client, day: date, pinned: Collection[PinnedTable]) 
 
 def _table(client: Client) -> str:
     """Return the table of the features as pins name it, which on a cluster is the shards' own."""
-    return f"{client.shards[0].endpoint.database}.{USER_FEATURES}"
+    return f"{sharding.shards(client)[0].endpoint.database}.{USER_FEATURES}"
 
 
 def _may_change(builder: Owner, day: date) -> bool:

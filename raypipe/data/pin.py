@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raypipe.clickhouse import partitions
+from raypipe.clickhouse import partitions, sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.partitions import PartitionState, States
 from raypipe.clickhouse.server_errors import STATEMENT
@@ -122,7 +122,7 @@ def _partitions(
 
 def changes(client: Client, pinned: Sequence[PinnedTable]) -> Iterator[str]:
     """Yield a description of each change since the tables were pinned."""
-    for shard, node in enumerate(client.shards):
+    for shard, node in enumerate(sharding.shards(client)):
         yield from _changes(node, [item for item in pinned if item.shard == shard])
 
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import pairwise
 from statistics import median
 from typing import Any, Protocol
 
@@ -16,14 +17,22 @@ log = logging.getLogger(__name__)
 # A snapshot with a smaller share of the usual rows counts as unfinished.
 SMALLEST_SHARE = 0.5
 SNAPSHOTS_BEFORE = 7
+# Snapshots with a smaller median distance are spread for the training, four weeks apart.
+FREQUENT_DAYS = 7
+SPREAD_DAYS = 28
 
 
 @dataclass(frozen=True)
 class Dates:
-    """The snapshots of a fit: each in `train` is older than `test` by at least the label's horizon."""
+    """The snapshots of a fit: each in `train` is older than `test` by at least the label's horizon.
+
+    Attributes:
+        rule: why these were chosen for `train`.
+    """
 
     train: tuple[date, ...]
     test: date
+    rule: str = ""
 
 
 class QueryValues(Protocol):
@@ -89,12 +98,15 @@ def _newest_complete(rows: Mapping[date, int], table: str) -> date:
     return days[0]
 
 
-def choose_dates(snapshots: Sequence[date], as_of: date, horizon_days: int, train_snapshots: int) -> Dates:
+def choose_dates(
+    snapshots: Sequence[date], as_of: date, horizon_days: int, train_snapshots: int, every_days: int | None = None
+) -> Dates:
     """Choose the test snapshot and the training snapshots of a fit.
 
     Args:
         as_of: the last day of usable data, labels included.
         train_snapshots: the maximum number of training snapshots; the newest qualify first.
+        every_days: the fewest days between two training snapshots; None for `spacing`.
 
     Raises:
         DataError: there are too few snapshots for a split that does not leak.
@@ -102,12 +114,41 @@ def choose_dates(snapshots: Sequence[date], as_of: date, horizon_days: int, trai
     horizon = timedelta(days=horizon_days)
     labelled = [day for day in snapshots if day + horizon <= as_of]
     test = labelled[-1] if labelled else None
-    train = [day for day in labelled if test is not None and day + horizon <= test][-train_snapshots:]
-    if test is None or not train:
+    known = [day for day in labelled if test is not None and day + horizon <= test]
+    if test is None or not known:
         raise DataError(
             "There are too few snapshots to fit on and to test on",
             found=f"{', '.join(day.isoformat() for day in snapshots) or 'none'}, as of {as_of.isoformat()}",
             allowed=f"a test snapshot {horizon_days} days old, and a training snapshot {horizon_days} days before that",
             next_step="wait for more snapshots, compute older ones, or shorten label.horizon_days",
         )
-    return Dates(tuple(train), test)
+    days = spacing(known, train_snapshots) if every_days is None else every_days
+    train = _spread(known, train_snapshots, days)
+    source = "a rule for frequent snapshots" if every_days is None else "split.train_every_days"
+    rule = f"at least {days} days apart, {source}" if days > 1 else "the newest"
+    return Dates(train, test, f"{rule}; their labels of {horizon_days} days end by the test")
+
+
+def spacing(snapshots: Sequence[date], train_snapshots: int) -> int:
+    """Return the fewest days between two training snapshots: 1 unless snapshots are less than a week apart.
+
+    Consecutive days hold almost the same rows, and one season. So frequent snapshots are spread: 28 days apart, or as
+    far as the history allows, in whole weeks where possible.
+
+    Args:
+        snapshots: those whose labels are known before the test, oldest first.
+    """
+    gaps = [(later - earlier).days for earlier, later in pairwise(snapshots)]
+    if not gaps or train_snapshots == 1 or median(gaps) >= FREQUENT_DAYS:
+        return 1
+    days = min(SPREAD_DAYS, (snapshots[-1] - snapshots[0]).days // (train_snapshots - 1))
+    return max(1, days - days % 7 if days >= 7 else days)
+
+
+def _spread(snapshots: Sequence[date], most: int, every_days: int) -> tuple[date, ...]:
+    """Return the newest snapshots that keep the distance, oldest first."""
+    chosen: list[date] = []
+    for day in reversed(snapshots):
+        if len(chosen) < most and (not chosen or (chosen[-1] - day).days >= every_days):
+            chosen.append(day)
+    return tuple(reversed(chosen))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.sharding import DISTRIBUTED
 from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import Table, describe
 from raypipe.errors import ConfigError, UsageError
@@ -59,8 +60,12 @@ def require_target(client: Client, name: str, keys: Sequence[str]) -> Table:
 def _require_engine(client: Client, table: Table) -> None:
     if table.engine == ENGINE and not client.topology.cluster:
         return
-    is_merging = re.sub("^(Replicated|Shared)", "", table.engine) != ENGINE
-    problem = "merges rows or has no parts" if is_merging else "is on a cluster, on which the sink was never run"
+    if table.engine == DISTRIBUTED:
+        problem = "is on several shards, which one statement cannot change at once"
+    elif re.sub("^(Replicated|Shared)", "", table.engine) != ENGINE:
+        problem = "merges rows or has no parts"
+    else:
+        problem = "is on a cluster, on which the sink was never run"
     raise ConfigError(
         f"The sink cannot promise exactly-once writing into {table.name}: the table {problem}",
         found=f"the engine {table.engine}"

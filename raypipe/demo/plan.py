@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from raypipe.errors import UsageError
 
 ACTIVE_DAYS = 30
-# Twice the window of the content features: snapshots of past days need their own history.
-EVENT_DAYS = 60
 EVENT_READERS = 200_000
 NO_DATE = date(1970, 1, 1)
 
@@ -60,6 +58,11 @@ class DemoPlan:
         return tuple(_months(self.first_date, self.last_date))
 
     @property
+    def built_at(self) -> datetime:
+        """Return the moment at which features are built: the last day has ended by then."""
+        return max(self.written_at, datetime.combine(self.last_date, time()) + timedelta(days=1)).replace(tzinfo=UTC)
+
+    @property
     def parameters(self) -> Mapping[str, Any]:
         """Return the values that the statements may bind."""
         return {
@@ -69,9 +72,7 @@ class DemoPlan:
             "last_date": self.last_date,
             "drift_on": self.drift_on or NO_DATE,
             "written_at": self.written_at,
-            "run_at": self.written_at,
             "batch": f"demo_{self.seed}",
-            "first": max(self.first_date, self.last_date - timedelta(days=EVENT_DAYS - 1)),
             "share_ppm": min(1_000_000, 1_000_000 * EVENT_READERS // self.users),
         }
 

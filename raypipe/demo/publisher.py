@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from raypipe.artifact.contract import describe_query
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import identifier, load, load_all
-from raypipe.demo.plan import EVENT_DAYS, DemoPlan
+from raypipe.clickhouse.statements import identifier, load_all
+from raypipe.demo.plan import DemoPlan
 from raypipe.errors import DataError
+from raypipe.features import snapshots
 from raypipe.progress import Progress, silent
 from raypipe.project import shipped
 
@@ -64,9 +65,9 @@ def build(
 ) -> Summary:
     """Fill the database with a synthetic publisher; the publisher's tables must exist.
 
-    Sessions cover all days, events the last 60 days and at most about 200,000 readers. A snapshot of
-    customer_user_features is computed for the last date and every `snapshot_every` days before it, with the
-    statement of the daily features. The latent truth goes to the demo_… tables.
+    Sessions and events cover all days; of more than about 200,000 readers, a sample has events. The features of the
+    last date and of every `snapshot_every` days before it are built, as `raypipe features` builds them. The latent
+    truth goes to the demo_… tables.
 
     Args:
         users: the number of readers; about one in twelve reads two brands and has two rows in demo_truth.
@@ -114,15 +115,14 @@ def _fill(client: Client, plan: DemoPlan, progress: Progress) -> None:
     for first, until in plan.months:
         say(f"sessions from {first} to {until}")
         _run(client, "sessions.sql", {**plan.parameters, "first": first, "until": until})
-    say(f"events of the last {EVENT_DAYS} days")
+    say("events")
     _run(client, "events.sql", plan.parameters)
     for late in (0, 1):
         _run(client, "performance.sql", {**plan.parameters, "late": late})
     say("daily summaries")
     _run(client, "summary.sql", plan.parameters)
     for snapshot in plan.snapshots:
-        say(f"user features as of {snapshot}")
-        _snapshot(client, {**plan.parameters, "date": snapshot, "timezone": "UTC"})
+        snapshots.compute(client, snapshot, run_at=plan.built_at, timezone="UTC", progress=progress)
 
 
 def _run(client: Client, file: str, parameters: Mapping[str, Any]) -> None:
@@ -134,20 +134,11 @@ def _run(client: Client, file: str, parameters: Mapping[str, Any]) -> None:
         )
 
 
-def _snapshot(client: Client, parameters: Mapping[str, Any]) -> None:
-    select = load(shipped() / "sql" / "features" / "user_features.sql")
-    values = {name: parameters[name] for name in select.parameters}
-    columns = ", ".join(identifier(name) for name in describe_query(client, select.text, values))
-    for shard in client.shards:
-        for statement in shard.topology.fill("customer_user_features", columns, select.text):
-            shard.run(statement, values, SETTINGS)
-
-
 def _make_room(client: Client, replace: bool) -> None:
     """Create the truth tables in an empty database; with `replace`, empty the tables of an earlier demo."""
     database = client.endpoint.database
     query = "SELECT name, total_rows FROM system.tables WHERE database = currentDatabase() AND engine != 'Distributed'"
-    counted = {node: {str(name): int(rows or 0) for name, rows in node.rows(query)} for node in client.nodes}
+    counted = {node: {str(name): int(rows or 0) for name, rows in node.rows(query)} for node in sharding.nodes(client)}
     counts: Counter[str] = Counter()
     for tables in counted.values():
         counts.update(tables)
@@ -170,5 +161,5 @@ def _make_room(client: Client, replace: bool) -> None:
     for table in (*FILLED_TABLES, *reversed([table for table in TRUTH_TABLES if table in counts])):
         for node, tables in counted.items():
             if tables.get(table):
-                node.run(node.topology.truncate(table))
+                node.run(f"TRUNCATE TABLE {identifier(table)}")
     _run(client, "truth_tables.sql", {})

@@ -17,6 +17,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, identifier, load
 from raypipe.config.load import Loaded
 from raypipe.data.slices import unsliced
+from raypipe.demo.observable import observable
 from raypipe.demo.publisher import MARK
 from raypipe.errors import DataError
 from raypipe.evaluation import checks, metrics
@@ -44,6 +45,8 @@ class Reached:
         rows: the number of test rows; for a recommender, of readers.
         model: the version's value and interval (`value`, `low`, `high`).
         baseline: the name of the strongest baseline, '' if there is none.
+        observable: the value of the best model of what can be observed, of the demo that `observable.py` describes;
+            None for a pipeline without one.
         best: the value of the latent truth on the same rows; for an RMSE, the noise.
     """
 
@@ -56,6 +59,7 @@ class Reached:
     model: Mapping[str, float | None]
     baseline: str
     baseline_value: float | None
+    observable: float | None
     best: float | None
 
 
@@ -120,6 +124,7 @@ def _reached(version: Registered, day: date, rows: int, metric: str, best: float
         evaluation["test"][metric],
         strongest,
         known.get(strongest),
+        observable().values.get((version.pipeline, metric)),
         best,
     )
 

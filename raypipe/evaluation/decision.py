@@ -1,13 +1,15 @@
 """Decide on a promotion: a model must beat the champion on the same rows by more than noise."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from raypipe.evaluation import checks, metrics
+from raypipe.evaluation.challenges import ALPHA
+from raypipe.evaluation.classes import class_metrics
 from raypipe.evaluation.evaluate import number_metrics
 from raypipe.evaluation.metrics import Entities, Metric
 
@@ -21,7 +23,9 @@ class Decision:
     Attributes:
         rival: `champion`, or the name of the strongest baseline; None without a rival.
         difference: the challenger's gain in the metric's units; positive is better for every metric.
-        low: the lower bound of the gain's 95 % interval from a paired bootstrap, as `high` is the upper.
+        low: the lower bound of the gain's interval from a paired bootstrap, as `high` is the upper.
+        level: the level of that interval: 0.95, or more for a champion's later challenges.
+        provisional: whether the version becomes champion without being shown to beat the strongest baseline.
     """
 
     promote: bool
@@ -31,6 +35,13 @@ class Decision:
     difference: float | None = None
     low: float | None = None
     high: float | None = None
+    level: float = 1 - 2 * ALPHA
+    provisional: bool = False
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return the warning of a provisional version."""
+        return (self.reason,) if self.provisional else ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the decision as JSON-ready values."""
@@ -48,18 +59,20 @@ def decide(
     resamples: int = 200,
     called: str = "champion",
     entities: Entities | None = None,
+    error: float = ALPHA,
 ) -> Decision:
     """Compare predictions on the same test rows.
 
     The challenger is promoted when it is better than the strongest baseline and the whole interval of its gain over
-    the champion is above zero.
+    the champion is above zero. Without a champion, `first_version` decides.
 
     Args:
         y: (rows,), the label.
-        challenger: (rows,), the new model's predictions.
-        champion: (rows,), the champion's predictions; None without a champion.
+        challenger: (rows,), the new model's predictions; (rows, classes) of classes.
+        champion: the champion's predictions alike; None without a champion.
         called: the name of the champion's role, for another rival.
         entities: (rows,), as `metrics.entities_of` returns them.
+        error: the probability at which a version that is no better may be promoted, see `challenges.error_of`.
 
     Raises:
         DataError: the rows cannot be evaluated.
@@ -70,31 +83,59 @@ def decide(
     prepared = {name: _prepared(metric, y, prediction) for name, prediction in baselines.items()}
     reached = {name: measure(whole) for name, measure in prepared.items()}
     strongest = max(reached, key=lambda name: metrics.gain(metric, reached[name], 0), default=None)
-    above = strongest is None or metrics.gain(metric, value, reached[strongest]) > 0
 
-    def gain_over(rival: Metric) -> tuple[float, float | None, float | None]:
+    def gain_over(rival: Metric, error: float) -> tuple[float, float | None, float | None]:
         draws = metrics.resamples(len(y), resamples, seed, entities=entities)
         gains = np.array([metrics.gain(metric, score(weights), rival(weights)) for weights in draws])
-        return metrics.gain(metric, value, rival(whole)), *metrics.percentile_interval(gains)
+        difference = metrics.gain(metric, value, rival(whole))
+        return difference, *metrics.normal_interval(difference, gains, error)
 
     if champion is None:
         if strongest is None:
             return Decision(True, f"the first model, {metric} {value:.4f}, with nothing to compare it to", metric)
-        reason = (
-            f"there is no champion, and the model is {'' if above else 'not '}above the strongest baseline"
-            f" ({strongest}): {metric} {value:.4f} against {reached[strongest]:.4f}"
-        )
-        return Decision(above, reason, metric, strongest, *gain_over(prepared[strongest]))
-    standing = _prepared(metric, y, champion)
-    difference, low, high = gain_over(standing)
+        return first_version(metric, value, strongest, reached[strongest], *gain_over(prepared[strongest], ALPHA))
+    standing, level = _prepared(metric, y, champion), 1 - 2 * error
+    difference, low, high = gain_over(standing, error)
     better = low is not None and low > 0
     reason = (
         f"{'' if better else 'not '}better than the {called} by more than noise: {metric} {value:.4f} against"
-        f" {standing(whole):.4f}, difference {_interval(difference, low, high)}"
+        f" {standing(whole):.4f}, difference {_interval(difference, low, high)}{_at(level)}"
     )
-    if better and strongest is not None and not above:
-        reason += f"; but not above the strongest baseline ({strongest}, {reached[strongest]:.4f})"
-    return Decision(better and above, reason, metric, called, difference, low, high)
+    decision = Decision(better, reason, metric, called, difference, low, high, level)
+    if not better or strongest is None:
+        return decision
+    above = first_version(metric, value, strongest, reached[strongest], *gain_over(prepared[strongest], ALPHA))
+    if above.promote and not above.provisional:
+        return decision
+    reason = f"{reason}; but {above.reason}"
+    return replace(decision, promote=above.promote, provisional=above.provisional, reason=reason)
+
+
+def first_version(
+    metric: str,
+    value: float,
+    strongest: str,
+    reached: float,
+    difference: float,
+    low: float | None,
+    high: float | None,
+) -> Decision:
+    """Decide on a version that has only the strongest baseline to beat.
+
+    It is promoted when the whole interval of its gain is above zero, and not when the whole interval is below zero. In
+    between, nothing is shown, and the version is promoted as provisional.
+
+    Args:
+        reached: the baseline's value of the metric.
+        difference: the gain over the baseline, with its interval from `low` to `high`.
+    """
+    above, below = low is not None and low > 0, high is not None and high < 0
+    verdict = "above" if above else "below" if below else "provisional: not shown to be above"
+    reason = (
+        f"{verdict} the strongest baseline ({strongest}){' by more than noise' if above or below else ''}: {metric}"
+        f" {value:.4f} against {reached:.4f}, difference {_interval(difference, low, high)}"
+    )
+    return Decision(not below, reason, metric, strongest, difference, low, high, provisional=not (above or below))
 
 
 def measured(metric: str, y: Array, prediction: Array) -> float:
@@ -108,6 +149,9 @@ def measured(metric: str, y: Array, prediction: Array) -> float:
 
 def _prepared(metric: str, y: Array, prediction: Array) -> Metric:
     checks.require_rows(y, prediction, "The comparison of models")
+    if prediction.ndim > 1:
+        checks.require_classes(y, prediction.shape[1], "The comparison of models")
+        return class_metrics(y, prediction)[metric]
     numbers = number_metrics(y, prediction)
     if metric in numbers:
         return numbers[metric]
@@ -124,3 +168,8 @@ def _interval(difference: float, low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return f"{difference:+.4f}"
     return f"{difference:+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def _at(level: float) -> str:
+    """Return the level of an interval in words, where it is not the usual 95 %."""
+    return "" if level < 0.951 else f", an interval of {100 * level:.6g} % as challenges are repeated"

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raypipe.evaluation import checks, metrics
+from raypipe.evaluation.classes import evaluate_classes
 from raypipe.evaluation.metrics import Entities, Metric
 
 Array = npt.NDArray[Any]
@@ -24,19 +25,24 @@ def evaluate(
     resamples: int = 200,
     seed: int = 0,
     entities: Entities | None = None,
+    classes: Sequence[str] = (),
 ) -> Evaluation:
     """Return every metric of a kind of label, as JSON-ready values: `{"auc": {"value", "low", "high"}, …}`.
 
     Args:
-        y: (rows,), the label.
-        prediction: (rows,), a probability for a binary label, else a value in the label's units.
+        y: (rows,), the label; the number of the class for classes.
+        prediction: (rows,), a probability for a binary label, or a value in the label's units; for classes
+            probabilities (rows, classes).
         threshold: the lowest score of a predicted positive, for a binary label.
         resamples: the resamples of the bootstrap; 0 gives values without intervals.
         entities: (rows,), as `metrics.entities_of` returns them.
+        classes: the names of the classes.
 
     Raises:
-        DataError: no rows, values that are not finite, or a binary label with a single class.
+        DataError: no rows, values that are not finite, or labels of a single class.
     """
+    if kind == "classes":
+        return evaluate_classes(y, prediction, classes, resamples=resamples, seed=seed, entities=entities)
     if kind == "binary":
         return _binary(y, prediction, threshold, resamples=resamples, seed=seed, entities=entities)
     return _number(y, prediction, resamples=resamples, seed=seed, entities=entities)

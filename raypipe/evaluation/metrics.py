@@ -43,6 +43,7 @@ METRICS: Mapping[str, MetricSpec] = {
     "log_loss": MetricSpec(higher_is_better=False, summary=True),
     "brier": MetricSpec(higher_is_better=False, summary=True),
     "accuracy": MetricSpec(listed=False),
+    "macro_f1": MetricSpec(summary=True),
     "f1": MetricSpec(),
     "rmse": MetricSpec(higher_is_better=False, summary=True, interval=True),
     "mae": MetricSpec(higher_is_better=False, summary=True),
@@ -234,6 +235,25 @@ def percentile_interval(sample: Floats) -> tuple[float | None, float | None]:
         return None, None
     low, high = np.quantile(finite, [0.025, 0.975])
     return float(low), float(high)
+
+
+def normal_interval(value: float, sample: Floats, error: float) -> tuple[float | None, float | None]:
+    """Return the interval of a value from the deviation of its resamples; (None, None) with fewer than two.
+
+    Percentiles of some hundred resamples cannot say anything about errors far below a percent. The deviation of B
+    resamples has B - 1 degrees of freedom (Efron & Tibshirani 1993, "An introduction to the bootstrap", chapter 12).
+
+    Args:
+        error: the probability of each side outside of the interval, 0.025 for an interval of 95 %.
+    """
+    # Most commands measure nothing; SciPy would slow their start.
+    from scipy.special import stdtrit
+
+    finite = sample[np.isfinite(sample)]
+    if len(finite) < 2:
+        return None, None
+    half = float(stdtrit(len(finite) - 1, 1 - error) * finite.std(ddof=1))
+    return value - half, value + half
 
 
 def _cumulated(weights: Floats) -> Floats:

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.parameters import Parameters
-from raypipe.clickhouse.statements import load
+from raypipe.clickhouse.statements import identifier, load
 from raypipe.config.experiment import ExperimentConfig, Models
 from raypipe.config.load import Loaded
 from raypipe.config.load_experiment import LoadedExperiment
@@ -123,7 +123,7 @@ def source_of(client: Client, loaded: LoadedExperiment, table: str | None = None
     """Return what stands behind FROM: a table, else that of the config, else the SELECT of its file."""
     config = loaded.config
     if table or config.table:
-        return client.topology.everywhere(table or config.table or "")
+        return identifier(table or config.table or "")
     return f"(\n{load(loaded.sql(config.sql or '')).text}\n)"
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import Statement, load
+from raypipe.clickhouse.statements import Statement, identifier, load
 from raypipe.config.experiment import ExperimentConfig
 from raypipe.config.load_experiment import LoadedExperiment
 from raypipe.errors import DataError, UsageError
@@ -58,7 +58,7 @@ def assign(client: Client, loaded: LoadedExperiment, source: str, now: datetime,
         DataError: there are no units.
     """
     config, salt = loaded.config, salt_of(loaded)
-    exposures = client.topology.everywhere(TABLE)
+    exposures = identifier(TABLE)
     shares = {arm.name: arm.share for arm in config.arms}
     stated = json.dumps(shares)
     before = _exposed(client, loaded.name, exposures)

@@ -11,7 +11,7 @@ import numpy as np
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.parameters import Parameters
-from raypipe.clickhouse.statements import Statement, load
+from raypipe.clickhouse.statements import Statement, identifier, load
 from raypipe.config.experiment import ROUNDING, Policy
 from raypipe.config.load_experiment import LoadedExperiment
 from raypipe.errors import ConfigError, DataError
@@ -134,7 +134,7 @@ def _shares(client: Client, policy: Policy, contexts: Sequence[str]) -> dict[tup
         stated = {context: {arm.name: arm.share for arm in policy.shares} for context in contexts}
     else:
         stated = {}
-        table = client.topology.everywhere(policy.table)
+        table = identifier(policy.table)
         for context, arm, share in client.rows(_statement("policy").render(context=_context(policy), table=table)):
             stated.setdefault(context, {})[arm] = share
     shares: dict[tuple[str, str], float] = {}

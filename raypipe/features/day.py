@@ -84,7 +84,7 @@ def build(
         Busy: a run at work reads the day, or another writer changed the table; nothing was changed by this build.
     """
     started = time.perf_counter()
-    places = [_place(shard, day) for shard in client.shards]
+    places = [_place(shard, day) for shard in sharding.shards(client)]
     rows, unfilled = _count(client, USER_FEATURES, day)
     status = _status(rows, unfilled, replace)
     if status == PRESENT:

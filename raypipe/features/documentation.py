@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.statements import identifier
 from raypipe.features.catalogue import CONTENT_BY_TYPE, DEFINITIONS, EVENTS_BY_TYPE
 from raypipe.features.sources import DOCUMENTED, USER_FEATURES, statement
 from raypipe.registry.features import FeatureRecord, record_features
@@ -39,7 +40,7 @@ def document(client: Client, day: date, at: datetime) -> int:
 
 
 def _statistics(client: Client, day: date) -> dict[str, Numbers]:
-    sql = statement("statistics").render(features=client.topology.everywhere(USER_FEATURES))
+    sql = statement("statistics").render(features=identifier(USER_FEATURES))
     return {str(name): numbers for name, *numbers in client.rows(sql, {"date": day})}  # type: ignore[misc]
 
 

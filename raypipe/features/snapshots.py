@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
 
-from raypipe.clickhouse import lock, twins
+from raypipe.clickhouse import lock, sharding, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Lock, Owner
 from raypipe.data.days import last_ended_day, require_ended
@@ -90,7 +90,7 @@ def compute(
 
 def _changed_days(client: Client, since: date, until: date) -> str:
     """Return the days that a run must not read meanwhile; '' for all, where partitions hold several days."""
-    table = twins.require_swappable(client.shards[0], sources.USER_FEATURES)
+    table = twins.require_swappable(sharding.shards(client)[0], sources.USER_FEATURES)
     return f"{since} {until}" if swap.is_daily(table) else ""
 
 

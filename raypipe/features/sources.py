@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import Statement, load
+from raypipe.clickhouse.statements import Statement, identifier, load
 from raypipe.clickhouse.tables import describe_all
 from raypipe.data import exclusion
 from raypipe.errors import DataError
@@ -51,11 +51,7 @@ def require_tables(client: Client) -> None:
     tables = describe_all(client, names=needed)
     missing = [name for name in needed if name not in tables]
     any_row = "SELECT count() FROM (SELECT 1 FROM {} LIMIT 1)"
-    empty = [
-        name
-        for name in SOURCES
-        if name in tables and not client.value(any_row.format(client.topology.everywhere(name)))
-    ]
+    empty = [name for name in SOURCES if name in tables and not client.value(any_row.format(identifier(name)))]
     if missing or empty:
         raise DataError(
             "Features cannot be computed: source tables are missing or empty",
@@ -68,7 +64,7 @@ def require_tables(client: Client) -> None:
 
 def days(client: Client, table: str, timezone: str) -> tuple[date, date] | None:
     """Return the first and the last day of a table's rows in a zone; None for an empty table."""
-    sql = statement("days").render(events=client.topology.everywhere(table), moment=MOMENTS[table])
+    sql = statement("days").render(events=identifier(table), moment=MOMENTS[table])
     ((first, last),) = client.rows(sql, {"timezone": timezone})
     return None if first is None else (first, last)
 
@@ -76,7 +72,7 @@ def days(client: Client, table: str, timezone: str) -> tuple[date, date] | None:
 def window(client: Client, day: date, timezone: str) -> SourceWindow:
     """Look at the sources in the window that ends with a day of a zone."""
     types = {table: _types(client, table, day, timezone) for table in (EVENTS, CONTENT)}
-    counting = statement("sessions_in_window").render(sessions=client.topology.everywhere(SESSIONS))
+    counting = statement("sessions_in_window").render(sessions=identifier(SESSIONS))
     sessions = bool(client.value(counting, {"date": day, "timezone": timezone}))
     parameters = {
         "event_types": types[EVENTS][:MOST_TYPES],
@@ -90,7 +86,7 @@ def window(client: Client, day: date, timezone: str) -> SourceWindow:
 
 
 def _types(client: Client, table: str, day: date, timezone: str) -> list[str]:
-    sql = statement("event_types").render(events=client.topology.everywhere(table))
+    sql = statement("event_types").render(events=identifier(table))
     return [str(name) for name, _ in client.rows(sql, {"date": day, "timezone": timezone})]
 
 

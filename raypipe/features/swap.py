@@ -14,6 +14,7 @@ from raypipe.clickhouse import mutations, partitions, swaps, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.partitions import States
 from raypipe.clickhouse.row_policies import require_visible
+from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import Table, split_expressions
 from raypipe.errors import Busy, DataError, RaypipeError
 from raypipe.features.sources import PIPELINE, statement
@@ -99,7 +100,7 @@ def put(place: Place, twin: str, day: date, require_lock: Callable[[], None]) ->
         GateRefused: the partition has rows that the user may not see; nothing was changed.
     """
     client = place.client
-    if not client.value(f"SELECT count() FROM {client.topology.everywhere(twin)}"):
+    if not client.value(f"SELECT count() FROM {identifier(twin)}"):
         require_lock()
         mutations.delete(client, place.table.name, "feature_date = {date:Date}", {"date": day})
         return
@@ -108,8 +109,7 @@ def put(place: Place, twin: str, day: date, require_lock: Callable[[], None]) ->
         _swap(client, place, place.method, twin, partition, require_lock)
         return
     with scratch(client, twin.replace("raypipe_twin_", "raypipe_twin_whole_", 1), place.table) as whole:
-        attach, settings = client.topology.attach(whole, place.table.name, partition)
-        client.run(attach, settings=settings)
+        swaps.link(client, whole, place.table.name, partition)
         mutations.delete(client, whole, "feature_date = {date:Date}", {"date": day})
         swaps.move(client, whole, twin, partition)
         _require_the_same_neighbours(client, place.table.name, whole, partition, day)
@@ -138,7 +138,7 @@ def _require_the_same_neighbours(client: Client, table: str, whole: str, partiti
     """Refuse an exchange that would lose a row of another day."""
     others = statement("other_days")
     before, after = (
-        client.rows(others.render(features=client.topology.everywhere(name)), {"date": day, "partition": partition})
+        client.rows(others.render(features=identifier(name)), {"date": day, "partition": partition})
         for name in (table, whole)
     )
     if before != after:

@@ -34,7 +34,12 @@ def named(client: Client, recipe: Recipe) -> Iterator[None]:
 
 def _empty(client: Client, recipe: Recipe) -> list[str]:
     """Return the empty tables in the order of the SQL, without tables that the server does not know."""
-    paths = [path for name in READ if has_sql(path := recipe.folder / f"{name}.sql")]
-    read = dict.fromkeys(name for path in paths for name in tables_of(load(path).text))
-    known = tables.describe_all(client, names=list(read))
+    read = tables_read(recipe)
+    known = tables.describe_all(client, names=read)
     return [name for name in read if name in known and known[name].total_rows == 0]
+
+
+def tables_read(recipe: Recipe) -> list[str]:
+    """Return the names behind FROM and JOIN in the recipe's SQL, each once, in their order."""
+    paths = [path for name in READ if has_sql(path := recipe.folder / f"{name}.sql")]
+    return list(dict.fromkeys(name for path in paths for name in tables_of(load(path).text)))

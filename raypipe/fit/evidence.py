@@ -5,10 +5,12 @@ from datetime import date
 
 from raypipe.artifact.package import Package
 from raypipe.clickhouse.client import Client
+from raypipe.evaluation.challenges import ALPHA
 from raypipe.evaluation.decision import Decision, decide, measured
 from raypipe.fit.recipe import Recipe, require_contract
 from raypipe.fit.rivals import scores_of
 from raypipe.fit.training_table import read_entities, read_part, scratch_name, written
+from raypipe.models.classes import predictions
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,16 @@ class Evidence:
     test_date: date
 
 
-def compare_versions(client: Client, recipe: Recipe, challenger: Package, champion: Package) -> Evidence:
+def compare_versions(
+    client: Client, recipe: Recipe, challenger: Package, champion: Package, *, error: float = ALPHA
+) -> Evidence:
     """Score the test rows of a fit that would begin now with both versions, and decide as a fit does.
 
     The rows are the test part of the newest snapshot with complete labels, so that neither version was fitted on them
     as long as `split` has not changed.
+
+    Args:
+        error: the probability at which a version that is no better may be promoted.
 
     Raises:
         DataError: the features query does not fulfil the contract of a version, there are no test rows, or the source
@@ -43,10 +50,10 @@ def compare_versions(client: Client, recipe: Recipe, challenger: Package, champi
         require_contract(client, recipe, package.contract)
     with written(client, recipe, challenger.contract, scratch_name(recipe.pipeline), ("test",)) as table:
         rows = read_part(client, table, "test")
-        new = challenger.model.predict(rows.x)
+        new = predictions(challenger.model, rows.x)
         # One pass of the rows serves both versions if they read the same columns.
         same = challenger.contract.sha256 == champion.contract.sha256
-        old = champion.model.predict(rows.x) if same else scores_of(client, recipe, table, champion)
+        old = predictions(champion.model, rows.x) if same else scores_of(client, recipe, table, champion)
         decision = decide(
             rows.y,
             new,
@@ -56,6 +63,7 @@ def compare_versions(client: Client, recipe: Recipe, challenger: Package, champi
             metric=recipe.metric,
             resamples=recipe.resamples,
             entities=read_entities(client, table, "test"),
+            error=error,
         )
     values = [measured(recipe.metric, rows.y, scores) for scores in (new, old)]
     return Evidence(decision, values[0], values[1], len(rows), recipe.test_date)

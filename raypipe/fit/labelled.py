@@ -2,24 +2,31 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-from raypipe.artifact.bins import fit_bins
+from raypipe.artifact.bins import Trend, fit_bins, trends
 from raypipe.artifact.contract import Contract
 from raypipe.artifact.package import Package, pack
 from raypipe.clickhouse.client import Client
 from raypipe.errors import ModelError, RaypipeError
+from raypipe.evaluation.challenges import ALPHA
+from raypipe.evaluation.metrics import Entities
 from raypipe.evaluation.threshold import choose_threshold
 from raypipe.fit import training_table
 from raypipe.fit.fitted import Fitted
 from raypipe.fit.recipe import PARTS, Recipe, frozen
 from raypipe.fit.rivals import Rivals, Scores, score_rivals, scores_of
-from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable, read_part
+from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable, read_entities, read_part
+from raypipe.models.classes import predictions
 from raypipe.models.model import Matrix
-from raypipe.models.protocol import FitSpec, load_family, load_matrix_family
+from raypipe.models.protocol import FitSpec, History, load_family, load_matrix_family
+from raypipe.models.settings import FOLDED_ROWS
 from raypipe.progress import Progress
 from raypipe.registry.record import Registered
+
+# Medians by date need no more rows.
+TREND_ROWS = 50_000
 
 
 def fit_version(
@@ -47,7 +54,7 @@ def fit_version(
         progress("judging on the test snapshot", 0, 0)
         rivals = score_rivals(client, recipe, contract, table, rows, champion)
         other = (beside[0], scores_of(client, recipe, table, beside[1])) if beside else None
-        return _judge(recipe, contract, table, rivals, files, history, started, beside=other)
+        return _judge(client, recipe, contract, table, rivals, files, history, started, beside=other)
 
 
 def fit_candidate(
@@ -68,7 +75,7 @@ def fit_candidate(
         held_back: the reason against a promotion.
     """
     files, history = _train(client, recipe, contract, table, rows, progress)
-    return _judge(recipe, contract, table, rivals, files, history, started, held_back=held_back)
+    return _judge(client, recipe, contract, table, rivals, files, history, started, held_back=held_back)
 
 
 def read_rows(client: Client, table: TrainingTable, *, here: bool) -> dict[str, Matrix]:
@@ -78,7 +85,13 @@ def read_rows(client: Client, table: TrainingTable, *, here: bool) -> dict[str, 
         here: whether this process fits: it needs all rows to learn from, otherwise only the rows to judge.
     """
     most = {part: None if here else EVALUATED_ROWS for part in ("train", "validation")}
-    return {part: read_part(client, table, part, most.get(part, EVALUATED_ROWS)) for part in PARTS}
+    rows = {part: read_part(client, table, part, most.get(part, EVALUATED_ROWS)) for part in PARTS}
+    return {part: replace(own, entities=entities_of(client, table, part)) for part, own in rows.items()}
+
+
+def entities_of(client: Client, table: TrainingTable, part: str) -> Entities | None:
+    """Return the entities of a part that a family may divide into folds."""
+    return read_entities(client, table, part) if part != "test" and table.rows[part] <= FOLDED_ROWS else None
 
 
 def _train(
@@ -88,9 +101,10 @@ def _train(
     table: TrainingTable,
     rows: Mapping[str, Matrix],
     progress: Progress,
-) -> tuple[dict[str, bytes], Mapping[str, Any]]:
+) -> tuple[dict[str, bytes], History]:
     spec = fit_spec(recipe, contract)
     if not recipe.workers:
+        spec = replace(spec, refits=True)
         return _fit_here(recipe.family, spec, rows["train"], rows["validation"], progress)
     # Ray Data and Ray Train take a second to import, a cost that other fits should not bear.
     from raypipe.data.source import read_sql
@@ -114,12 +128,12 @@ def _train(
         workers=recipe.workers,
         cpus_per_worker=recipe.cpus_per_worker,
     )
-    return trained.files, trained.history
+    return trained.files, History(**trained.history)
 
 
 def _fit_here(
     family: str, spec: FitSpec, train: Matrix, validation: Matrix, progress: Progress
-) -> tuple[dict[str, bytes], Mapping[str, Any]]:
+) -> tuple[dict[str, bytes], History]:
     """Fit in this process, with all of its threads and without Ray."""
     progress(f"fitting on {len(train):,} rows, {len(validation):,} for validation, {len(spec.columns)} features", 0, 0)
     try:
@@ -128,7 +142,7 @@ def _fit_here(
         raise
     except Exception as error:
         raise ModelError("The fit failed", found=f"{type(error).__name__}: {error}") from error
-    return model.files(), asdict(history)
+    return model.files(), history
 
 
 def fit_spec(recipe: Recipe, contract: Contract) -> FitSpec:
@@ -141,17 +155,19 @@ def fit_spec(recipe: Recipe, contract: Contract) -> FitSpec:
         recipe.early_stopping_rounds,
         recipe.balance,
         recipe.shares.seed,
+        classes=recipe.classes,
         kind=recipe.label_kind,
     )
 
 
 def _judge(
+    client: Client,
     recipe: Recipe,
     contract: Contract,
     table: TrainingTable,
     rivals: Rivals,
     files: dict[str, bytes],
-    history: Mapping[str, Any],
+    history: History,
     started: float,
     *,
     beside: tuple[str, Scores] | None = None,
@@ -159,38 +175,54 @@ def _judge(
 ) -> Fitted:
     fit_rows, validation, test = (rivals.parts[part] for part in PARTS)
     model = load_family(recipe.family).from_files(files)
-    scores = {"validation": model.predict(validation.x), "test": model.predict(test.x)}
+    known = None if history.held_out is None else history.held_out[-len(validation) :]
+    scores = {
+        # A model that learned from the validation rows is judged by its likes that did not.
+        "validation": predictions(model, validation.x) if known is None else known,
+        "test": predictions(model, test.x),
+    }
     threshold = 0.0
     if recipe.label_kind == "binary":
         threshold = choose_threshold(validation.y, scores["validation"], recipe.threshold)
     metrics = {part: rivals.evaluate(part, values, threshold) for part, values in scores.items()}
-    known = {item.name: item.prediction for item in rivals.baselines.values() if item.prediction is not None}
-    decision = rivals.decide(scores["test"], rivals.champion, known)
+    simple = {item.name: item.prediction for item in rivals.baselines.values() if item.prediction is not None}
+    # A version that is held back challenges nobody.
+    error = ALPHA if held_back else rivals.error
+    decision = rivals.decide(scores["test"], rivals.champion, simple, error=error)
     doubts = "; ".join([*([held_back] if held_back else []), *rivals.warnings])
     if held_back or (doubts and decision.promote):
-        decision = replace(decision, promote=False, reason=f"held back: {doubts}")
+        decision = replace(decision, promote=False, provisional=False, reason=f"held back: {doubts}")
     package = Package(
         recipe.family,
         contract,
-        fit_bins(fit_rows.x, model.predict(fit_rows.x)),
+        fit_bins(fit_rows.x, model.predict(fit_rows.x), _trends(client, contract, table, fit_rows.x)),
         threshold,
         recipe.levels,
         model,
         score_range=recipe.score_range,
     )
     described = {name: item.to_json() for name, item in rivals.baselines.items()}
-    evaluation = {**metrics, "baselines": described, "decision": decision.to_json(), "history": history}
+    evaluation = {**metrics, "baselines": described, "decision": decision.to_json(), "history": history.to_json()}
     return Fitted(
         pack(package, test.x, evaluation),
         package,
-        history,
+        history.to_json(),
         table.rows,
         metrics["validation"],
         metrics["test"],
         described,
         decision,
-        (*rivals.warnings, *rivals.notes),
+        (*decision.warnings, *rivals.warnings, *rivals.notes),
         fit_rows.x,
         time.perf_counter() - started,
         rivals.decide(scores["test"], beside[1], {}, beside[0]) if beside else None,
     )
+
+
+def _trends(client: Client, contract: Contract, table: TrainingTable, x: Any) -> dict[str, Trend]:
+    """Return the features that grow with the calendar, by the first TREND_ROWS training rows."""
+    x = x[:TREND_ROWS]
+    kinds = {column: feature.kind for feature in contract.features for column in feature.columns}
+    declared = [column for column, kind in kinds.items() if kind == "cumulative"]
+    numbers = [column for column, kind in kinds.items() if kind == "number"]
+    return trends(x, contract.columns, training_table.read_dates(client, table, "train", len(x)), declared, numbers)

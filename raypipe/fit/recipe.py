@@ -10,6 +10,7 @@ from raypipe.artifact.contract import Contract, describe_query
 from raypipe.artifact.freeze import freeze
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import Statement, load
+from raypipe.config.evaluate import METRICS
 from raypipe.config.features import Feature
 from raypipe.config.load import Loaded
 from raypipe.config.model import ModelConfig
@@ -17,6 +18,7 @@ from raypipe.config.schema import PipelineConfig
 from raypipe.data import split
 from raypipe.data.days import today
 from raypipe.data.slices import unsliced
+from raypipe.data.split import Dates
 from raypipe.errors import ConfigError
 from raypipe.evaluation.threshold import Objective
 from raypipe.models.protocol import load_family
@@ -76,6 +78,15 @@ class Recipe:
     persistence: str | None
     levels: tuple[tuple[str, float], ...]
     slice_rows: int
+    classes: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
+    dates_rule: str = ""
+
+    @property
+    def dates(self) -> Dates:
+        """Return the dates of the snapshots."""
+        train = tuple(snapshot.date for snapshot in self.snapshots if "train" in snapshot.parts)
+        return Dates(train, self.test_date, self.dates_rule)
 
     def test_parameters(self, contract: Contract) -> dict[str, Any]:
         """Return the parameters that a version's features query binds on the test snapshot."""
@@ -121,7 +132,7 @@ def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
             allowed=", ".join(sorted(features.parameters)),
             next_step=f"write it as {{{unused[0]}:Type}} there, or take it out of `parameters`",
         )
-    snapshots, test_date = _snapshots(client, config, as_of)
+    snapshots, dates = _snapshots(client, config, as_of)
     return Recipe(
         pipeline=config.pipeline,
         keys=config.entity.keys,
@@ -134,14 +145,17 @@ def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
         features_sql=features,
         labels_sql=load(loaded.sql(f"{config.pipeline}/labels.sql")) if label else None,
         snapshots=snapshots,
-        test_date=test_date,
+        test_date=dates.test,
+        dates_rule=dates.rule,
         shares=Shares(
             config.split.test_share, config.split.validation_share, config.split.max_train_rows, config.split.seed
         ),
         label_kind=kind,
+        classes=label.classes if label else (),
+        trusted=config.evaluate.trusted,
         score_range=label.score_range if label else None,
         **model_fields(config.model),
-        metric=config.evaluate.metric,
+        metric=config.evaluate.metric or METRICS[kind if label else "binary"][0],
         threshold=config.evaluate.threshold,
         resamples=config.evaluate.bootstrap,
         suspicious_auc=config.evaluate.suspicious_auc,
@@ -153,8 +167,9 @@ def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
 
 def model_fields(model: ModelConfig) -> dict[str, Any]:
     """Return the fields of a recipe that a section `model` of the config sets."""
-    names = ("params", "rounds", "early_stopping_rounds", "balance", "workers", "cpus_per_worker")
-    return {"family": model.class_path, **{name: getattr(model, name) for name in names}}
+    names = ("params", "early_stopping_rounds", "balance", "workers", "cpus_per_worker")
+    rounds = model.rounds or load_family(model.class_path).default_rounds
+    return {"family": model.class_path, "rounds": rounds, **{name: getattr(model, name) for name in names}}
 
 
 def newest_day(client: Client, config: PipelineConfig) -> date:
@@ -165,7 +180,7 @@ def newest_day(client: Client, config: PipelineConfig) -> date:
     return split.resolve_date(split.snapshots(client, source.table, source.date_column), None, source.table)
 
 
-def _snapshots(client: Client, config: PipelineConfig, as_of: date | None) -> tuple[tuple[Snapshot, ...], date]:
+def _snapshots(client: Client, config: PipelineConfig, as_of: date | None) -> tuple[tuple[Snapshot, ...], Dates]:
     source, horizon = config.source, config.label.horizon_days if config.label else None
     if source.date_column is None:
         return _one_snapshot(config, as_of or newest_day(client, config))
@@ -173,17 +188,18 @@ def _snapshots(client: Client, config: PipelineConfig, as_of: date | None) -> tu
     if horizon is None:
         return _one_snapshot(config, split.resolve_date(days, as_of, source.table))
     last = as_of or split.resolve_date(days, None, source.table)
-    dates = split.choose_dates(list(days), last, horizon, config.split.train_snapshots)
+    every = None if config.split.train_every_days == "auto" else config.split.train_every_days
+    dates = split.choose_dates(list(days), last, horizon, config.split.train_snapshots, every)
     parts = {**dict.fromkeys(dates.train, ("train", "validation")), dates.test: ("test",)}
     chosen = tuple(
         Snapshot(day, names, split.parameters(day, day + timedelta(days=horizon), config))
         for day, names in parts.items()
     )
-    return chosen, dates.test
+    return chosen, dates
 
 
-def _one_snapshot(config: PipelineConfig, day: date) -> tuple[tuple[Snapshot, ...], date]:
-    return (Snapshot(day, PARTS, split.parameters(day, day, config)),), day
+def _one_snapshot(config: PipelineConfig, day: date) -> tuple[tuple[Snapshot, ...], Dates]:
+    return (Snapshot(day, PARTS, split.parameters(day, day, config)),), Dates((day,), day, "the only one")
 
 
 def frozen(client: Client, recipe: Recipe) -> Contract:

@@ -23,12 +23,13 @@ from raypipe.models.protocol import load_family
 from raypipe.registry import champions, models, training_runs
 from raypipe.registry.features import FeatureRecord, record_features, summarise
 from raypipe.registry.record import CANDIDATE, FAILED, TRAINING, ModelRecord, Registered, model_id
+from raypipe.registry.refits import Cause
 from raypipe.registry.training_runs import DATES, TrainingResult, TrainingRun
 
 log = logging.getLogger(__name__)
 
 SET_BY = "raypipe fit"
-MODEL_TYPES = {"binary": "classification", "number": "regression"}
+MODEL_TYPES = {"binary": "classification", "number": "regression", "classes": "classification"}
 LIBRARIES = ("ray", "xgboost-cpu", "xgboost", "scikit-learn", "implicit", "skops", "numpy", "pyarrow")
 
 
@@ -40,7 +41,7 @@ class Attempt:
     run: TrainingRun
 
 
-def begin(recipe: Recipe, started_at: datetime, name: str = "") -> Attempt:
+def begin(recipe: Recipe, started_at: datetime, name: str = "", cause: Cause | None = None) -> Attempt:
     """Return a new version number, with `name` at its end, and a training run for a recipe."""
     number = f"{started_at:%Y%m%d.%H%M%S}.{secrets.token_hex(3)}{'.' if name else ''}{name}"
     source = f"{recipe.features_sql.source}{DATES}"
@@ -49,7 +50,12 @@ def begin(recipe: Recipe, started_at: datetime, name: str = "") -> Attempt:
         model_id=model_id(recipe.pipeline, number),
         name=f"{recipe.pipeline} {number}",
         started_at=started_at,
-        hyperparameters={**recipe.params, "rounds": recipe.rounds, "balance": recipe.balance},
+        hyperparameters={
+            **recipe.params,
+            "rounds": recipe.rounds,
+            "balance": recipe.balance,
+            **({"refit": cause.to_json()} if cause else {}),
+        },
         training_source=source + recipe.dates_of("train"),
         validation_source=source + recipe.dates_of("validation"),
         test_source=source + recipe.dates_of("test"),
@@ -150,9 +156,9 @@ def complete(
     return registered
 
 
-def promote(client: Client, model: Registered, reason: str) -> Registered:
+def promote(client: Client, model: Registered, reason: str, *, provisional: bool = False) -> Registered:
     """Make a version the champion."""
-    return champions.promote(client, model, reason, SET_BY, datetime.now(UTC))
+    return champions.promote(client, model, reason, SET_BY, datetime.now(UTC), provisional=provisional)
 
 
 def settle(client: Client, model: Registered, decision: Decision, against: str | None) -> Registered:
@@ -173,7 +179,7 @@ def settle(client: Client, model: Registered, decision: Decision, against: str |
         log.warning("%s was not promoted: %s", model.version, changed)
         champions.challenge(client, model, f"{changed.problem}: {changed.found}; {decision.reason}", SET_BY, now)
         return model
-    return promote(client, model, decision.reason)
+    return promote(client, model, decision.reason, provisional=decision.provisional)
 
 
 def _features(recipe: Recipe, fitted: Fitted, weights: Mapping[str, float]) -> list[FeatureRecord]:

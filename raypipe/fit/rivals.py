@@ -15,6 +15,7 @@ from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import unsliced
 from raypipe.errors import DataError, OutdatedArtifact, RaypipeError
 from raypipe.evaluation.baselines import Baseline, baselines
+from raypipe.evaluation.challenges import ALPHA, error_of
 from raypipe.evaluation.decision import Decision, decide
 from raypipe.evaluation.evaluate import Evaluation, evaluate
 from raypipe.evaluation.leaks import suspicious_features
@@ -22,8 +23,10 @@ from raypipe.evaluation.metrics import Entities
 from raypipe.fit import training_table
 from raypipe.fit.recipe import Recipe, require_contract
 from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable
+from raypipe.models.classes import predictions
 from raypipe.models.model import Matrix
 from raypipe.models.protocol import load_family
+from raypipe.registry import champions
 from raypipe.registry.record import Registered
 
 log = logging.getLogger(__name__)
@@ -38,7 +41,8 @@ class Rivals:
     Attributes:
         entities: the entities of `validation` and `test`, as `metrics.entities_of` returns them.
         baselines: by name, on the test rows.
-        champion: (rows,), its scores of the test rows; None without a champion that can be compared.
+        champion: its predictions of the test rows; None without a champion that can be compared.
+        error: the probability at which a version that is no better may replace the champion.
         warnings: doubts about the rows or the champion that hold a version back.
         notes: remarks that hold nothing back.
     """
@@ -48,6 +52,7 @@ class Rivals:
     entities: Mapping[str, Entities | None]
     baselines: Mapping[str, Baseline]
     champion: Scores | None
+    error: float
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -55,10 +60,17 @@ class Rivals:
         """Evaluate a version's scores of a part."""
         recipe, y, entities = self.recipe, self.parts[part].y, self.entities[part]
         kind, resamples = recipe.label_kind, recipe.resamples
-        return evaluate(kind, y, scores, threshold=threshold, resamples=resamples, entities=entities)
+        return evaluate(
+            kind, y, scores, threshold=threshold, resamples=resamples, entities=entities, classes=recipe.classes
+        )
 
     def decide(
-        self, scores: Scores, other: Scores | None, baselines: Mapping[str, Scores], called: str = "champion"
+        self,
+        scores: Scores,
+        other: Scores | None,
+        baselines: Mapping[str, Scores],
+        called: str = "champion",
+        error: float = ALPHA,
     ) -> Decision:
         """Compare a version's scores of the test rows with another version's scores and the baselines' scores."""
         recipe = self.recipe
@@ -72,6 +84,7 @@ class Rivals:
             resamples=recipe.resamples,
             called=called,
             entities=self.entities["test"],
+            error=error,
         )
 
 
@@ -102,10 +115,13 @@ def score_rivals(
         is_linear=load_family(recipe.family).is_linear,
         persistence=recipe.persistence,
         entities=entities["test"],
+        classes=recipe.classes,
     )
     scores, doubt = _champion_scores(client, recipe, table, champion)
     warnings = (*_leaks(recipe, parts["train"], contract), *([doubt] if doubt else []))
-    return Rivals(recipe, parts, entities, simple, scores, warnings, _empty_features(parts["train"], contract))
+    error = error_of(champions.challenges(client, champion) + 1) if champion else ALPHA
+    notes = (*_empty_features(parts["train"], contract), *_constant_features(parts["train"], contract))
+    return Rivals(recipe, parts, entities, simple, scores, error, warnings, notes)
 
 
 def scores_of(client: Client, recipe: Recipe, table: TrainingTable, package: Package) -> Scores:
@@ -125,7 +141,7 @@ def scores_of(client: Client, recipe: Recipe, table: TrainingTable, package: Pac
             found=f"{data.num_rows} and {rows} rows on {recipe.test_date}",
             next_step="repeat the command when nothing writes to the source tables",
         )
-    return package.model.predict(matrix(data.column(MATRIX), len(package.contract.columns)))
+    return predictions(package.model, matrix(data.column(MATRIX), len(package.contract.columns)))
 
 
 def _champion_scores(
@@ -149,10 +165,9 @@ def _champion_scores(
 
 
 def _leaks(recipe: Recipe, rows: Matrix, contract: Contract) -> list[str]:
-    if recipe.label_kind != "binary":
-        return []
-    leaks = suspicious_features(rows.x, rows.y, contract.columns, recipe.suspicious_auc)
-    return [f"{column} alone reaches AUC {auc:.4f}: does it know the label?" for column, auc in leaks]
+    leaks = suspicious_features(rows.x, rows.y, contract.columns, recipe.suspicious_auc, recipe.label_kind)
+    trusted = {name for feature in contract.features if feature.name in recipe.trusted for name in feature.columns}
+    return [f"{leak.reason} (if so: evaluate.trusted)" for leak in leaks if leak.column not in trusted]
 
 
 def _empty_features(rows: Matrix, contract: Contract) -> tuple[str, ...]:
@@ -165,3 +180,12 @@ def _empty_features(rows: Matrix, contract: Contract) -> tuple[str, ...]:
         f"features without any value in the training rows have no effect: {', '.join(empty)}; fit again once they are"
         " filled (what comes from ml_features: `raypipe features`)",
     )
+
+
+def _constant_features(rows: Matrix, contract: Contract) -> tuple[str, ...]:
+    """Note the features with the same value in all rows: the model cannot have learned from them."""
+    varied = {name for at, name in enumerate(contract.columns) if not (rows.x[:, at] == rows.x[0, at]).all()}
+    constant = [feature.name for feature in contract.features if varied.isdisjoint(feature.columns)]
+    if not constant:
+        return ()
+    return (f"features with a single value in the training rows have no effect: {', '.join(constant)}",)

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import unsliced
 from raypipe.errors import DataError, RaypipeError
-from raypipe.evaluation.checks import single_class
 from raypipe.evaluation.metrics import Entities, entities_of
-from raypipe.fit.recipe import PARTS, Recipe, Snapshot, labels_of
+from raypipe.fit import label_checks
+from raypipe.fit.recipe import PARTS, Recipe, Shares, Snapshot, labels_of
 from raypipe.models.model import Matrix
 
 PREFIX = "raypipe_training_"
@@ -54,8 +55,7 @@ def written(
         parts: the parts to write; each needs rows.
 
     Raises:
-        DataError: the labels query lacks a column, a part is empty, a part has a single class of a binary label, or
-            a label is outside of the config's range.
+        DataError: the labels query lacks a column, a part is empty, or its labels cannot be those of the config.
     """
     try:
         _create(client, recipe, contract, name)
@@ -73,6 +73,7 @@ def _create(client: Client, recipe: Recipe, contract: Contract, name: str) -> No
     labels = labels_of(recipe)
     types = describe_query(client, unsliced(labels.text), recipe.snapshots[0].parameters)
     require_columns(types, [*contract.keys, "label"], "column", labels.source)
+    label_checks.require_type(types["label"], recipe.label_kind, labels.source)
     columns = ", ".join(
         f"{identifier(key)} {kind}" for key, kind in zip(contract.keys, contract.key_types, strict=True)
     )
@@ -90,17 +91,16 @@ def _fill(
     keys = ", ".join(identifier(key) for key in contract.keys)
     features, shares = unsliced(recipe.features_sql.text), recipe.shares
     bound = {**snapshot.parameters, **contract.parameters}
-    population = sum(int(shard.value(f"SELECT count() FROM (\n{features}\n)", bound)) for shard in client.shards)
-    train_share = 1 - shares.test - shares.validation
+    labels = unsliced(labels_of(recipe).text)
     sql = (
         f"INSERT INTO {identifier(name)} (part, row_hash, date, {keys}, label, {MATRIX})\n"
         f"WITH {place(recipe.entity_id)} AS place\n"
         "SELECT multiIf(place < {test_share:Float64}, 'test', place < {held_share:Float64}, 'validation', 'train')"
         " AS part,"
         f" cityHash64({{split_seed:UInt64}}, {{snapshot_date:Date}}, {keys}) AS row_hash,"
-        f" {{snapshot_date:Date}}, {keys}, toFloat32(label), {MATRIX}\n"
+        f" {{snapshot_date:Date}}, {keys}, {label_checks.expression(recipe.label_kind)}, {MATRIX}\n"
         f"FROM (\n{contract.select(features)}\n) AS rows\n"
-        f"ANY INNER JOIN (\n{unsliced(labels_of(recipe).text)}\n) AS labelled USING ({keys})\n"
+        f"ANY INNER JOIN (\n{labels}\n) AS labelled USING ({keys})\n"
         "WHERE has({parts:Array(String)}, part) AND row_hash / 18446744073709551616. < {keep:Float64}"
     )
     values = {
@@ -109,18 +109,34 @@ def _fill(
         "held_share": shares.test + shares.validation,
         "snapshot_date": snapshot.date,
         "parts": [part for part in snapshot.parts if part in parts],
-        "keep": min(1.0, shares.max_train_rows / max(1.0, population * train_share)),
+        "keep": kept_share(client, shares, (labels, features), bound),
+        **({"classes": list(recipe.classes)} if recipe.classes else {}),
     }
-    for shard in client.shards:
+    for shard in sharding.shards(client):
         shard.run(sql, {**bound, **values})
+
+
+def kept_share(client: Client, shares: Shares, queries: Sequence[str], parameters: Mapping[str, Any]) -> float:
+    """Return the share of a snapshot's rows that keeps its training rows within `max_train_rows`.
+
+    Args:
+        queries: each yields at least the labelled rows; the cheaper comes first, and mostly there are so few that the
+            other need not run.
+    """
+    share = 0.0
+    for sql in queries:
+        rows = sum(
+            int(shard.value(f"SELECT count() FROM (\n{sql}\n)", parameters)) for shard in sharding.shards(client)
+        )
+        share = max(share, shares.max_train_rows / max(1.0, rows * (1 - shares.test - shares.validation)))
+        if share >= 1:
+            return 1.0
+    return share
 
 
 def _counted(client: Client, recipe: Recipe, name: str, parts: Sequence[str]) -> dict[str, int]:
     """Return the rows of each part, before anything is trained on rows that cannot be evaluated."""
-    sql = f"SELECT part, count(), countIf(label > 0.5), min(label), max(label) FROM {identifier(name)} GROUP BY part"
-    counted = client.rows(sql)
-    _require_range(recipe, counted)
-    counts = {part: (int(rows), int(positives)) for part, rows, positives, _, _ in counted}
+    counts = dict(client.rows(f"SELECT part, count() FROM {identifier(name)} GROUP BY part"))
     empty = [part for part in parts if part not in counts]
     if empty:
         days = ", ".join(snapshot.date.isoformat() for snapshot in recipe.snapshots)
@@ -130,27 +146,8 @@ def _counted(client: Client, recipe: Recipe, name: str, parts: Sequence[str]) ->
             f" {labels_of(recipe).source}",
             next_step="check that features.sql and labels.sql yield the same keys, or choose other shares",
         )
-    for part in parts:
-        rows, positives = counts[part]
-        if recipe.label_kind == "binary" and positives in (0, rows):
-            raise single_class(f"The {part} part of the split", positives, rows)
-    return {part: rows for part, (rows, _) in counts.items()}
-
-
-def _require_range(recipe: Recipe, counted: Sequence[Sequence[Any]]) -> None:
-    """Refuse numbers outside of the range that the config gives the label; classes are checked elsewhere."""
-    if recipe.label_kind != "number" or recipe.score_range is None:
-        return
-    # Labels are stored as Float32.
-    low, high = map(np.float32, recipe.score_range)
-    for part, _, _, least, most in counted:
-        if least < low or most > high:
-            raise DataError(
-                f"The {part} part of the split has labels outside of label.range",
-                found=f"{least:g} to {most:g}",
-                allowed=f"{low:g} to {high:g}",
-                next_step=f"correct {labels_of(recipe).source}, or label.range in the config",
-            )
+    label_checks.require_usable(client, recipe, name, parts)
+    return counts
 
 
 def place(entity_id: str) -> str:
@@ -171,6 +168,13 @@ def read_entities(client: Client, table: TrainingTable, part: str) -> Entities |
         {"part": part},
     )
     return entities_of(data.column("entity").to_numpy())
+
+
+def read_dates(client: Client, table: TrainingTable, part: str, count: int) -> list[date]:
+    """Return the snapshots of the first rows of `read_part`."""
+    sql = f"SELECT date FROM {identifier(table.name)} WHERE part = {{part:String}} ORDER BY row_hash LIMIT {count}"
+    dates: list[date] = client.table(sql, {"part": part}).column("date").to_pylist()
+    return dates
 
 
 def read_part(client: Client, table: TrainingTable, part: str, most: int | None = EVALUATED_ROWS) -> Matrix:

@@ -11,9 +11,11 @@ import pyarrow.compute as pc
 
 from raypipe.clickhouse import lock, mutations
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.sharding import DISTRIBUTED
 from raypipe.clickhouse.statements import load
+from raypipe.clickhouse.tables import describe
 from raypipe.data.days import as_day
-from raypipe.errors import Busy, DataError, UsageError
+from raypipe.errors import Busy, ConfigError, DataError, UsageError
 from raypipe.project import shipped
 
 TARGET = "ml_model_predictions"
@@ -67,6 +69,7 @@ def save_predictions(
 
     Raises:
         UsageError: these predictions exist already, or an argument is empty.
+        ConfigError: the table is on several shards, or on replicas of a cluster that the client does not name.
         Busy: another process is saving them.
         DataError: a column is missing, unknown or of a wrong type; a value is NULL, not finite or out of
             range; an entity occurs twice; or the table does not hold the rows afterwards, which are removed then.
@@ -78,6 +81,7 @@ def save_predictions(
         raise UsageError("predicted_at has no zone", found=predicted_at.isoformat(), allowed="a time with its zone")
     day = as_day("prediction_date", prediction_date)
     rows = _checked(predictions)
+    _require_place(client)
     batch = f"adhoc_{day:%Y%m%d}_{_digest(rows, model_id, prediction_type, day, entity_type)}"
     at = (predicted_at or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
     constants = {
@@ -94,6 +98,26 @@ def save_predictions(
     with _locked(client, batch, take_over):
         _write_once(client, rows, {"batch": batch, "prediction_type": prediction_type, "prediction_date": day}, at)
     return batch
+
+
+def _require_place(client: Client) -> None:
+    """Refuse a table on several shards, and a replicated table whose cluster the client does not name."""
+    table = describe(client, TARGET)
+    engine = table.engine if table else ""
+    if engine == DISTRIBUTED:
+        raise ConfigError(
+            "save_predictions cannot write a batch whole or not at all on several shards",
+            found=f"{TARGET} with the engine {engine}, whose insert writes to one shard after the other",
+            allowed="a table on one server, or on the replicas of one shard",
+            next_step="score with a pipeline, which commits once for all shards, or save into a database of one server",
+        )
+    if engine.startswith("Replicated") and client.topology.cluster is None:
+        raise ConfigError(
+            f"{TARGET} is replicated, and this connection does not name its cluster",
+            found=f"the engine {engine}, and no cluster",
+            allowed="a connection with the cluster, whose lock is in Keeper and whose inserts wait for a quorum",
+            next_step="connect with raypipe.connected(url, cluster=…)",
+        )
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
 from raypipe.errors import ConfigError, DataError, ModelError
 from raypipe.models.model import FloatArray, Matrix
 
@@ -33,6 +35,28 @@ def require_both_classes(positives: float, rows: float) -> None:
         )
 
 
+def require_labels(y: FloatArray, kind: str, classes: int) -> None:
+    """Refuse labels that a label of this kind cannot have, and classification with a single class."""
+    if kind == "number":
+        return
+    count = 2 if kind == "binary" else classes
+    other = y[~np.isin(y, np.arange(count))]
+    if len(other):
+        raise DataError(
+            f"label.kind is {kind}, but the labels are not",
+            found=f"{len(other):,} of {len(y):,} labels are none of the {count} classes, such as {other[0]:g}",
+            allowed=f"0 to {count - 1}",
+            next_step="correct labels.sql, or label.kind",
+        )
+    present = len(np.unique(y))
+    if present < 2:
+        raise DataError(
+            "The training rows have labels of a single class",
+            found=f"{len(y)} rows of class {y[0]:g}",
+            next_step="check labels.sql and the horizon, or fit on more snapshots",
+        )
+
+
 def require_kind(family: str, kind: str, allowed: Iterable[str]) -> None:
     """Refuse a label of a kind that a family has no model for."""
     if kind not in allowed:
@@ -40,7 +64,8 @@ def require_kind(family: str, kind: str, allowed: Iterable[str]) -> None:
             f"{family} has no model for a label of this kind",
             found=f"label.kind: {kind}",
             allowed=" or ".join(allowed),
-            next_step="use LogisticRegression for binary, Ridge for numbers, XGBoost, RandomForest or MLP for either",
+            next_step="leave `model` out, or use XGBoost, for any kind; LogisticRegression for binary,"
+            " Ridge for numbers, RandomForest or MLP for either",
         )
 
 

@@ -20,22 +20,36 @@ class Matrix:
 
     Attributes:
         x: (rows, features), C order; NaN is a missing value.
-        y: (rows,), the label; 0 or 1 for a binary label.
+        y: (rows,), the label; 0 or 1 for a binary label, the number of the class for classes.
+        entities: (rows,), the number of each row's entity, from 0 on; None if no entity has two rows, or if unknown.
     """
 
     x: FloatArray
     y: FloatArray
+    entities: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def first(self, rows: int) -> Matrix:
         """Return the first rows, without a copy."""
-        return Matrix(self.x[:rows], self.y[:rows])
+        return self._at(slice(rows))
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> Matrix:
         """Return the rows at the given positions."""
-        return Matrix(self.x[rows], self.y[rows])
+        return self._at(rows)
+
+    def joined(self, other: Matrix) -> Matrix:
+        """Return the rows of both, which share no entity."""
+        entities = None
+        if self.entities is not None or other.entities is not None:
+            own = np.arange(len(self)) if self.entities is None else self.entities
+            others = np.arange(len(other)) if other.entities is None else other.entities
+            entities = np.concatenate([own, others + (own.max(initial=-1) + 1)])
+        return Matrix(np.concatenate([self.x, other.x]), np.concatenate([self.y, other.y]), entities)
+
+    def _at(self, rows: slice | npt.NDArray[np.integer[Any]]) -> Matrix:
+        return Matrix(self.x[rows], self.y[rows], None if self.entities is None else self.entities[rows])
 
 
 @runtime_checkable

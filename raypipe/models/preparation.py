@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raypipe.errors import ConfigError
+from raypipe.models.chunks import CHUNK_ROWS
 from raypipe.models.model import FloatArray
 
 Steps = list[tuple[str, Any]]
@@ -24,9 +25,15 @@ def prepare(x: FloatArray, precision: type) -> tuple[Steps, npt.NDArray[Any]]:
     filler = library("sklearn.impute").SimpleImputer(strategy="median", keep_empty_features=True)
     # The median of a single row is the row. scikit-learn's own median takes ten times as long, on a masked copy.
     filler.fit(np.array([[_median(x[:, at]) for at in range(x.shape[1])]], x.dtype))
-    # Scaled in place, since filling made a copy.
     scaler = library("sklearn.preprocessing").StandardScaler(copy=False)
-    scaled = scaler.fit_transform(filler.transform(x).astype(precision, copy=False))
+    scaled: npt.NDArray[Any] = np.empty(x.shape, precision)
+    # Piece by piece, since filling and scaling each make copies of what they get.
+    pieces = [slice(start, start + CHUNK_ROWS) for start in range(0, len(x), CHUNK_ROWS)]
+    for piece in pieces:
+        scaled[piece] = filler.transform(x[piece])
+        scaler.partial_fit(scaled[piece])
+    for piece in pieces:
+        scaled[piece] = scaler.transform(scaled[piece])
     return [("fill", filler), ("scale", scaler)], scaled
 
 

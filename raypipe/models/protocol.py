@@ -10,6 +10,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol, cast, runtime_checkable
 
 from raypipe.errors import ConfigError
@@ -24,12 +25,16 @@ class FitSpec:
     """The settings of a fit.
 
     Attributes:
-        kind: the label's kind, `binary` (the scores must be probabilities) or `number`; `none` without a label.
+        kind: the label's kind, `binary` (the scores must be probabilities), `number` or `classes`; `none` without a
+            label.
+        classes: the names of the classes, in the order of their numbers in `Matrix.y`; empty for other labels.
         monotone: per column 1 (the score may only rise with it), -1 (only fall) or 0; empty means no constraint.
         params: the library's own parameters, passed on unchanged; they take precedence over derived parameters.
         early_stopping_rounds: rounds without a gain on the validation rows before the fit stops; 0 never stops.
         balance: `none`, or `scale_pos_weight` to weigh positives by negatives / positives.
         threads: CPU threads of one worker; 0 leaves the number to the library.
+        refits: whether the model may learn from the validation rows, too, if the history then has scores of them by
+            models that did not.
         on_round: called after each round by a family that has rounds; a sweep stops bad trials in it.
     """
 
@@ -42,6 +47,8 @@ class FitSpec:
     seed: int = 0
     threads: int = 0
     on_round: OnRound | None = None
+    refits: bool = False
+    classes: tuple[str, ...] = ()
     kind: str = field(kw_only=True)
 
 
@@ -53,11 +60,22 @@ class History:
         rows: the training rows of all workers together.
         rounds: the rounds that the model keeps.
         curves: the metrics of each set of rows after every round: `{"validation": {"logloss": […]}}`.
+        held_out: the predictions of the training rows, then of the validation rows, by models that did not learn from
+            them; None where the model did not learn from the validation rows.
     """
 
     rows: int
     rounds: int
     curves: Mapping[str, Mapping[str, list[float]]] = field(default_factory=dict)
+    held_out: FloatArray | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return rows, rounds and curves as JSON-ready values."""
+        return {
+            "rows": self.rows,
+            "rounds": self.rounds,
+            "curves": {name: dict(of) for name, of in self.curves.items()},
+        }
 
 
 @runtime_checkable
@@ -69,8 +87,10 @@ class Family(Protocol):
             process that only scores, such as a scoring actor, does not load them.
         explains: whether its models have explanations.
         is_linear: whether its models are linear, so that a linear baseline would only repeat them.
+        default_rounds: the rounds of a fit whose config names none.
         fitter: the module with the `fit_version` that fits and judges its versions.
         tries: the key of the config that takes several values, which every fit compares; empty for no key.
+        space: the search space of a sweep whose config names none, as in `sweep.space`.
     """
 
     framework: str
@@ -79,8 +99,10 @@ class Family(Protocol):
     scores_without: tuple[str, ...] = ()
     explains: bool = True
     is_linear: bool = False
+    default_rounds: int = 300
     fitter: str = "raypipe.fit.labelled"
     tries: str = ""
+    space: Mapping[str, Mapping[str, list[Any]]] = MappingProxyType({})
 
     def check(self, params: Mapping[str, Any], kind: str) -> None:
         """Refuse parameters that the family does not know or that contradict the label, before any row is read.

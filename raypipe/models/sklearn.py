@@ -45,7 +45,7 @@ _ONLY_FOR_FITTING = (
 )
 
 # Rows that a tree of a forest draws at most: all trees together still see every row (docs/decisions/0027).
-TREE_ROWS = 200_000
+TREE_ROWS = 50_000
 
 Labels = npt.NDArray[Any]
 # Returns the validation rows, prepared for the estimator.

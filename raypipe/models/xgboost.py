@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -19,16 +17,17 @@ from raypipe.models.checks import (
     require_both_classes,
     require_features,
     require_kind,
+    require_labels,
     require_training_rows,
     require_validation_rows,
-    required_file,
 )
+from raypipe.models.classes import ClassModel, predictions
 from raypipe.models.model import COMPILED, LIBRARY, FloatArray, Matrix, shares
 from raypipe.models.protocol import FitSpec, History, MatrixFamily, OnRound
 from raypipe.models.trees.compared import Comparison
 from raypipe.models.trees.compiled import CompiledTrees
 from raypipe.models.trees.forest import Unsuitable, read_forest
-from raypipe.models.xgboost_version import require_reader
+from raypipe.models.xgboost_library import library, parameters_must_be_known, read_booster, refusal
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +37,19 @@ QUANTISED = {"auto", "hist"}
 # Training rows of the learning curve; an AUC of all rows would take longer than the trees themselves.
 CURVE_ROWS = 100_000
 # The default objective of each kind of label, and the beginnings of all that give probabilities or the label's numbers.
-DEFAULT_OBJECTIVE = {"binary": "binary:logistic", "number": "reg:squarederror"}
-OBJECTIVES = {"binary": ("binary:logistic", "reg:logistic"), "number": ("reg:", "count:")}
-_PLACE = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
-_UNUSED = re.compile(r"Parameters: \{ (.*?) \} are not used")
+DEFAULT_OBJECTIVE = {"binary": "binary:logistic", "number": "reg:squarederror", "classes": "multi:softprob"}
+OBJECTIVES = {
+    "binary": ("binary:logistic", "reg:logistic"),
+    "number": ("reg:", "count:"),
+    "classes": ("multi:softprob",),
+}
+_ALLOWED = {
+    "binary": "binary:logistic or reg:logistic",
+    "number": "reg:… or count:…",
+    "classes": "multi:softprob",
+}
+# The attribute of a booster with the names of its classes.
+CLASSES = "classes"
 
 
 class XGBoost(MatrixFamily):
@@ -60,11 +68,11 @@ class XGBoost(MatrixFamily):
         Raises:
             ConfigError: a name is unknown to the booster in use, or the objective gives no scores for such a label.
         """
-        xgboost, objective = _library(), _objective(params, kind)
+        xgboost, objective = library(), objective_of(params, kind, 2)
         rows = xgboost.DMatrix(np.zeros((2, 1), np.float32), label=[0, 1])
         # An objective may refuse such rows; that says nothing about the names.
-        with _parameters_must_be_known(xgboost), suppress(xgboost.core.XGBoostError, ValueError, TypeError):
-            xgboost.train({**params, "objective": objective}, rows, num_boost_round=1)
+        with parameters_must_be_known(xgboost), suppress(xgboost.core.XGBoostError, ValueError, TypeError):
+            xgboost.train({**params, **objective}, rows, num_boost_round=1)
 
     def fit(self, train: Matrix, validation: Matrix, spec: FitSpec) -> tuple[XGBoostModel, History]:
         """Fit with early stopping; the model keeps the rounds up to the best round.
@@ -74,7 +82,7 @@ class XGBoost(MatrixFamily):
             DataError: there are no rows, no validation rows, or labels of a single class.
             ModelError: XGBoost refused the parameters or the rows.
         """
-        xgboost = _library()
+        xgboost = library()
         rows = int(_over_workers(xgboost, float(len(train)))[0])
         require_training_rows(rows)
         params = _parameters(xgboost, train, spec)
@@ -82,7 +90,7 @@ class XGBoost(MatrixFamily):
             require_validation_rows(validation)
         curves: dict[str, dict[str, list[float]]] = {}
         try:
-            with _parameters_must_be_known(xgboost):
+            with parameters_must_be_known(xgboost):
                 booster = xgboost.train(
                     params,
                     _matrix(xgboost, train, params),
@@ -90,33 +98,26 @@ class XGBoost(MatrixFamily):
                     evals=_judged(xgboost, train, validation),
                     early_stopping_rounds=spec.early_stopping_rounds or None,
                     evals_result=curves,
-                    callbacks=_callbacks(xgboost, spec.on_round, validation),
+                    callbacks=_callbacks(xgboost, spec.on_round, validation, spec.classes),
                     verbose_eval=False,
                 )
             if spec.early_stopping_rounds and _kind(booster) != "gblinear":  # a linear booster cannot be cut
                 booster = booster[: booster.best_iteration + 1]
         except (xgboost.core.XGBoostError, ValueError, TypeError) as error:
-            raise _refusal("XGBoost refused to fit", error) from error
-        model = XGBoostModel(booster)
+            raise refusal("XGBoost refused to fit", error) from error
+        if spec.classes:
+            booster.set_attr(**{CLASSES: json.dumps(spec.classes)})
+        model = _model(booster)
         return model, History(rows, booster.num_boosted_rounds(), {name: dict(of) for name, of in curves.items()})
 
     def from_files(self, files: Mapping[str, bytes]) -> XGBoostModel:
         """Load the model in `model.ubj`; pass verified bytes only, since XGBoost may crash on broken bytes."""
-        xgboost = _library()
-        content = required_file(files, FILE)
-        if not content.startswith(b"{"):
-            # XGBoost ends the whole process on an empty buffer.
-            raise ModelError(f"{FILE} is not an XGBoost model", found=f"{content[:8]!r} …", allowed="UBJSON")
-        require_reader(content, xgboost.__version__)
-        booster = xgboost.Booster()
-        try:
-            booster.load_model(bytearray(content))
-        except xgboost.core.XGBoostError as error:
-            raise _refusal(f"{FILE} is not an XGBoost model", error) from error
-        return XGBoostModel(booster)
+        return _model(read_booster(files, FILE))
 
 
-def _callbacks(xgboost: ModuleType, on_round: OnRound | None, validation: Matrix) -> list[Any]:
+def _callbacks(
+    xgboost: ModuleType, on_round: OnRound | None, validation: Matrix, classes: tuple[str, ...]
+) -> list[Any]:
     """Return a callback of XGBoost that calls `on_round`, if there is one."""
     if on_round is None:
         return []
@@ -124,10 +125,16 @@ def _callbacks(xgboost: ModuleType, on_round: OnRound | None, validation: Matrix
 
     class RoundReport(xgboost.callback.TrainingCallback):  # type: ignore[misc, name-defined]
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            report(epoch + 1, lambda: XGBoostModel(model).predict(validation.x))
+            report(epoch + 1, lambda: predictions(_model(model, classes), validation.x))
             return False
 
     return [RoundReport()]
+
+
+def _model(booster: Any, classes: tuple[str, ...] = ()) -> XGBoostModel:
+    """Return the model of a booster, with the classes that it names or that are given."""
+    named = classes or tuple(json.loads(booster.attr(CLASSES) or "[]"))
+    return XGBoostClasses(booster, named) if named else XGBoostModel(booster)
 
 
 class XGBoostModel:
@@ -165,18 +172,21 @@ class XGBoostModel:
         return scores
 
     def _by_library(self, x: FloatArray) -> FloatArray:
-        # Prediction in place is several times faster, but linear boosters lack it.
-        scores = self._booster.predict(_library().DMatrix(x)) if self._linear else self._booster.inplace_predict(x)
+        scores = self._scores(x)
         if scores.ndim != 1:
             raise ModelError("The model gives several scores per row", found=f"shape {scores.shape}", allowed="(rows,)")
         return np.asarray(scores, np.float32)
+
+    def _scores(self, x: FloatArray) -> Any:
+        # Prediction in place is several times faster, but linear boosters lack it.
+        return self._booster.predict(library().DMatrix(x)) if self._linear else self._booster.inplace_predict(x)
 
     def explain(self, x: FloatArray) -> FloatArray:
         """Return exact SHAP values in log odds (binary) or the label's unit, at about 800 × the cost of `predict`."""
         require_features(x, self._features)
         if not len(x):
             return np.empty((0, self._features), np.float32)
-        contributions = self._booster.predict(_library().DMatrix(x), pred_contribs=True)
+        contributions = self._booster.predict(library().DMatrix(x), pred_contribs=True)
         return np.asarray(contributions[:, :-1], np.float32)
 
     def importance(self) -> FloatArray:
@@ -197,42 +207,35 @@ class XGBoostModel:
         self._booster.set_param({"nthread": threads})
 
 
-def _library() -> ModuleType:
-    try:
-        import xgboost
-    except ImportError as error:
-        raise ConfigError(
-            "The model class needs XGBoost, which is not installed",
-            next_step="pip install 'xgboost-cpu>=3.0' (the extra `xgboost`)",
-        ) from error
-    return xgboost
+class XGBoostClasses(ClassModel, XGBoostModel):
+    """Score several classes with a booster."""
+
+    def __init__(self, booster: Any, classes: tuple[str, ...]) -> None:
+        super().__init__(booster)
+        self.classes = classes
+
+    def probabilities(self, x: FloatArray) -> FloatArray:
+        """Return the probability of each class, (rows, classes)."""
+        require_features(x, self._features)
+        if not len(x):
+            return np.empty((0, len(self.classes)), np.float32)
+        return np.asarray(self._scores(x), np.float32)
+
+    def explain(self, x: FloatArray) -> FloatArray:
+        """Return exact SHAP values of the raw score of the predicted class."""
+        require_features(x, self._features)
+        if not len(x):
+            return np.empty((0, self._features), np.float32)
+        contributions = self._booster.predict(library().DMatrix(x), pred_contribs=True)
+        predicted = self.probabilities(x).argmax(axis=1)
+        return np.asarray(contributions[np.arange(len(x)), predicted, :-1], np.float32)
 
 
-@contextmanager
-def _parameters_must_be_known(xgboost: ModuleType) -> Iterator[None]:
-    """Turn XGBoost's warning about unused, and so perhaps misspelt, parameters into an error."""
-    # XGBoost keeps its log callback per thread, and a worker of Ray Train imports and fits in different threads.
-    xgboost.core._LIB.XGBRegisterLogCallback(xgboost.core._LIB.callback)
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        yield
-    for warning in seen:
-        unused = _UNUSED.search(str(warning.message))
-        if unused:
-            raise ConfigError(
-                "XGBoost does not use a parameter of the fit",
-                found=unused[1].replace('"', ""),
-                allowed="parameters of the booster in use: https://xgboost.readthedocs.io/en/stable/parameter.html",
-                next_step="correct its name in model.params, or remove it",
-            )
-        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-
-
-def _objective(params: Mapping[str, Any], kind: str) -> str:
-    """Return the objective of a fit.
+def objective_of(params: Mapping[str, Any], kind: str, classes: int) -> dict[str, Any]:
+    """Return the parameters that name the objective of a fit.
 
     Raises:
-        ConfigError: the parameters name one whose scores are no probabilities (binary) or no numbers of the label.
+        ConfigError: `params` names one whose scores are no probabilities (binary, classes) or no numbers of the label.
     """
     require_kind("XGBoost", kind, OBJECTIVES)
     objective = str(params.get("objective", DEFAULT_OBJECTIVE[kind]))
@@ -240,14 +243,14 @@ def _objective(params: Mapping[str, Any], kind: str) -> str:
         raise ConfigError(
             "model.params.objective contradicts the label",
             found=f"{objective}, with label.kind: {kind}",
-            allowed="binary:logistic or reg:logistic" if kind == "binary" else "reg:… or count:…",
+            allowed=_ALLOWED[kind],
             next_step="leave the objective out, or correct label.kind",
         )
-    return objective
+    return {"objective": objective, **({"num_class": classes} if kind == "classes" else {})}
 
 
 def _parameters(xgboost: ModuleType, train: Matrix, spec: FitSpec) -> dict[str, Any]:
-    derived: dict[str, Any] = {"seed": spec.seed, "objective": _objective(spec.params, spec.kind)}
+    derived = {"seed": spec.seed, **objective_of(spec.params, spec.kind, len(spec.classes))}
     if spec.threads:
         derived["nthread"] = spec.threads
     if any(spec.monotone):
@@ -258,6 +261,8 @@ def _parameters(xgboost: ModuleType, train: Matrix, spec: FitSpec) -> dict[str, 
         require_both_classes(positives, rows)
         if spec.balance == "scale_pos_weight":
             derived["scale_pos_weight"] = (rows - positives) / positives
+    if spec.kind == "classes":
+        require_labels(train.y, spec.kind, len(spec.classes))
     return {**derived, **spec.params}
 
 
@@ -290,10 +295,3 @@ def _judged(xgboost: ModuleType, train: Matrix, validation: Matrix) -> list[tupl
 
 def _kind(booster: Any) -> str:
     return str(json.loads(booster.save_config())["learner"]["gradient_booster"]["name"])
-
-
-def _refusal(problem: str, error: Exception) -> ModelError:
-    """Return XGBoost's message without the time, the place in the C++ sources and the stack trace."""
-    text = _PLACE.sub("", str(error).split("Stack trace:")[0])
-    lines = [line for line in text.splitlines() if line.strip()]
-    return ModelError(problem, found="\n".join(lines) or type(error).__name__, next_step="check model.params")

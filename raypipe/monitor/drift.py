@@ -1,84 +1,205 @@
-"""Measure the drift of a run's features and scores against the fit.
+"""Compare the histograms of a night with those of a reference, and say what has shifted by more than chance.
 
-The population stability index of two distributions over the same bins is the sum of
-`(q - p) * ln(q / p)` (Siddiqi 2006, "Credit Risk Scorecards"); 0.1 is worth a look, 0.25 is a shift.
+A series has shifted when its population stability index, less what chance gives on average, reaches a limit, or when
+the index is several times the highest of the nights before. Either way it has to be more than chance gives.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
 
-# A bin that one side never saw would make the index infinite.
-SMALLEST_SHARE = 1e-4
+from raypipe.monitor import measures
+from raypipe.monitor.histograms import SCORE, Histogram, Series
+
+# The reference: the last accepted night, the accepted night a week before, or the rows of the fit.
+NIGHT, WEEKDAY, FIT = "night", "weekday", "fit"
+OK, WARNING, ALERT, NOT_COMPARED = "ok", "warning", "alert", "not_compared"
+# Fewer rows on either side are not judged.
+LEAST_ROWS = 100
+# An index that is so many times the highest of the nights before is an alert, if it is at least LEAST_UNUSUAL.
+UNUSUAL, LEAST_UNUSUAL = 4.0, 0.01
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The indices of a column that are a warning and an alert; an ignored column has neither."""
+
+    warning: float
+    alert: float
+    ignore: bool = False
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The distributions that a night is compared with.
+
+    Attributes:
+        kind: NIGHT, WEEKDAY or FIT.
+        date: the date of the night, or the middle of the fit's dates; None without a reference.
+        run_id: empty for the fit.
+        usual: the highest index of earlier nights against such a reference, by series.
+        reason: why there is nothing to compare with; otherwise empty.
+    """
+
+    kind: str
+    date: date | None = None
+    run_id: str = ""
+    version: str = ""
+    histograms: Mapping[Series, Histogram] = field(default_factory=dict)
+    usual: Mapping[Series, float] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One series of a night against one reference; a measure that does not exist is None."""
+
+    reference: Reference
+    series: Series
+    rows: int
+    reference_rows: int = 0
+    psi: float | None = None
+    psi_noise: float | None = None
+    js: float | None = None
+    ks: float | None = None
+    ks_error: float | None = None
+    wasserstein: float | None = None
+    missing: float | None = None
+    reference_missing: float | None = None
+    unseen: float | None = None
+    reference_unseen: float | None = None
+    status: str = NOT_COMPARED
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return the column, with the slice if it is of one."""
+        series = self.series
+        return series.column + f" [{series.slice_column}={series.slice_value}]" * bool(series.slice_column)
+
+
+def compare(
+    series: Series, now: Histogram, reference: Reference, limits: Limits, *, not_comparable: str = ""
+) -> Comparison:
+    """Compare a series with a reference.
+
+    Args:
+        not_comparable: why the two are not compared, whatever the rows.
+    """
+    then = reference.histograms.get(series)
+    result = Comparison(reference, series, now.rows)
+    reason = reference.reason or not_comparable or ("ignored by monitor.features" if limits.ignore else "")
+    if not reason and then is None:
+        reason = f"no rows of this series on {reference.date}"
+    if reason or then is None:
+        return replace(result, reason=reason)
+    return _measured(result, now, then, limits)
+
+
+def _measured(result: Comparison, now: Histogram, then: Histogram, limits: Limits) -> Comparison:
+    wide, wide_then = now.widened, then.widened
+    result = replace(
+        result,
+        reference_rows=then.rows,
+        missing=now.missing,
+        reference_missing=then.missing,
+        unseen=now.unseen if now.known else None,
+        reference_unseen=then.unseen if then.known else None,
+    )
+    if min(now.rows, then.rows) < LEAST_ROWS:
+        few = f"{min(now.rows, then.rows)} rows are too few to judge; {LEAST_ROWS} are enough"
+        return replace(result, reason=few)
+    result = replace(
+        result,
+        psi=measures.psi(wide_then, wide),
+        psi_noise=measures.expected_psi(wide_then, wide),
+        js=measures.js(wide_then, wide),
+    )
+    if now.known and then.known:
+        distance = measures.ks(then.counts, now.counts, now.edges)
+        moved = measures.wasserstein(then.counts, now.counts, now.means)
+        result = replace(result, ks=distance.value, ks_error=distance.error, wasserstein=moved)
+    status, reason = _judged(result, measures.chance_psi(wide_then, wide), limits)
+    return replace(result, status=status, reason=reason)
+
+
+def _judged(result: Comparison, chance: float, limits: Limits) -> tuple[str, str]:
+    """Return the status of a measured series, and the reason for it."""
+    psi, noise, since = result.psi or 0.0, result.psi_noise or 0.0, result.reference.date
+    gone, usual = _gone(result), result.reference.usual.get(result.series)
+    # Two nights share most of their readers and differ by less than chance; slices are many and small.
+    least = max(LEAST_UNUSUAL, chance if result.series.slice_column else noise)
+    if psi > chance and psi - noise >= limits.alert:
+        return ALERT, gone or f"the index exceeds {limits.alert:g}"
+    if usual is not None and psi >= max(UNUSUAL * usual, least):
+        return ALERT, gone or f"{psi / max(usual, 1e-9):.0f} times the highest index of the nights before {since}"
+    if psi > chance and psi - noise >= limits.warning:
+        return WARNING, gone or f"the index exceeds {limits.warning:g}"
+    return OK, gone
+
+
+def _gone(result: Comparison) -> str:
+    """Say when a column has values on one side only."""
+    when = "at the fit" if result.reference.kind == FIT else f"on {result.reference.date}"
+    if result.missing == 1 and result.reference_missing == 1:
+        return f"missing in all rows, as {when}"
+    if result.reference_missing == 1:
+        return f"missing in all rows {when}, and there now"
+    if result.missing == 1:
+        return f"there {when}, and missing in all rows now"
+    return ""
 
 
 @dataclass(frozen=True)
 class Drift:
-    """The population stability index of each matrix column and of the score, and the names above the limits."""
+    """The drift of a run against the reference that alerts.
 
+    Attributes:
+        reference: the reference in words.
+        features: the index of each compared matrix column over all rows.
+        score: the index of the score; None where it was not compared.
+        warnings: the names of the series with a warning, the largest index first; likewise `alerts`.
+        score_counts: the rows of the run by wide bin of the score.
+        since_fit: the columns that have shifted against the fit, whatever the reference that alerts.
+    """
+
+    reference: str
     features: Mapping[str, float]
-    score: float
+    score: float | None
     warnings: tuple[str, ...]
     alerts: tuple[str, ...]
     score_counts: tuple[int, ...]
+    since_fit: tuple[str, ...]
 
     @property
-    def worst(self) -> float:
-        """Return the largest index of any feature or of the score."""
-        return max([*self.features.values(), self.score], default=0.0)
-
-    def index(self, name: str) -> float:
-        """Return the index of a matrix column, or of `score`."""
-        return self.score if name == "score" else self.features[name]
+    def worst(self) -> float | None:
+        """Return the largest index over all rows; None where nothing was compared."""
+        known = [*self.features.values(), *([] if self.score is None else [self.score])]
+        return max(known, default=None)
 
 
-def psi(expected: Sequence[float], counts: npt.NDArray[np.int64]) -> float:
-    """Return the population stability index of counts per bin against the expected shares."""
-    total = counts.sum()
-    if total == 0:
-        return 0.0
-    p = np.maximum(np.asarray(expected, dtype=np.float64), SMALLEST_SHARE)
-    q = np.maximum(counts / total, SMALLEST_SHARE)
-    return float(np.sum((q - p) * np.log(q / p)))
-
-
-def measure(
-    columns: Sequence[str],
-    feature_shares: Sequence[Sequence[float]],
-    score_shares: Sequence[float],
-    histograms: Iterable[Mapping[str, Any]],
-    *,
-    warning: float,
-    alert: float,
-) -> Drift:
-    """Return the drift of a run from the histograms in its receipts.
-
-    Args:
-        feature_shares: the share of each bin at the fit, by column.
-        score_shares: the share of each bin of the score at the fit.
-        warning: the index from which a column is worth a look.
-        alert: the index from which a column has shifted.
-    """
-    features = [np.zeros(len(shares), dtype=np.int64) for shares in feature_shares]
-    scores = np.zeros(len(score_shares), dtype=np.int64)
-    for counts in histograms:
-        for total, part in zip(features, counts["features"], strict=True):
-            total += np.asarray(part, dtype=np.int64)
-        scores += np.asarray(counts["scores"], dtype=np.int64)
-    indices = {
-        # A column without a value at the fit has no part in the model, whatever its later values.
-        name: 0.0 if shares[-1] == 1 else round(psi(shares, total), 5)
-        for name, shares, total in zip(columns, feature_shares, features, strict=True)
-    }
-    score = round(psi(score_shares, scores), 5)
-    moved = {**indices, "score": score}
-    return Drift(
-        indices,
-        score,
-        tuple(name for name, value in moved.items() if warning <= value < alert),
-        tuple(name for name, value in moved.items() if value >= alert),
-        tuple(int(number) for number in scores),
+def summary(comparisons: list[Comparison], reference: Reference, score: Histogram | None) -> Drift:
+    """Return the drift against one reference."""
+    of_kind = [item for item in comparisons if item.reference.kind == reference.kind]
+    whole = {item.series.column: item.psi for item in of_kind if not item.series.slice_column}
+    known = {name: round(psi, 5) for name, psi in whole.items() if psi is not None}
+    index = known.pop(SCORE, None)
+    words = reference.reason or (
+        "rows of the fit" if reference.kind == FIT else f"{reference.kind} of {reference.date}"
     )
+    return Drift(
+        words,
+        known,
+        index,
+        tuple(_named(of_kind, WARNING)),
+        tuple(_named(of_kind, ALERT)),
+        tuple(int(number) for number in score.widened) if score else (),
+        tuple(_named([item for item in comparisons if item.reference.kind == FIT], ALERT)),
+    )
+
+
+def _named(comparisons: list[Comparison], status: str) -> Iterator[str]:
+    ranked = sorted(comparisons, key=lambda item: -(item.psi or 0.0))
+    return (item.name for item in ranked if item.status == status)

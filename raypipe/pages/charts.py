@@ -268,8 +268,8 @@ def _marks(marks: Sequence[Mark], x: Days, y: Linear, right: float) -> list[Mark
             parts.append(element("text", mark.label, class_="limit", text_anchor="end", **end))
         elif x.first <= mark.day <= x.last:
             title = element("title", f"{day_text(mark.day)}: {mark.label}")
-            place = x(mark.day)
-            parts.append(element("line", title, class_="event", x1=place, x2=place, y1=TOP, y2=HEIGHT - BOTTOM))
+            at = x(mark.day)
+            parts.append(element("line", title, class_="event", x1=at, x2=at, y1=TOP, y2=HEIGHT - BOTTOM))
     return parts
 
 

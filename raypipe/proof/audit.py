@@ -84,14 +84,14 @@ def audit(client: Client, pipeline: str, day: date | None) -> Audit:
         )
     sample = f"SELECT * FROM (\n{unsliced(known.select)}\n) WHERE {condition(then.every)}"
     with known.reading():
-        rows, checksum = gate.population(client, known.select, dict(known.parameters))
+        population = gate.population(client, known.select, known.parameters)
         now = taken(client.table(sample, known.parameters), then)
     then_at, now_at = then.shared(now)
     entities = (then.marks[then_at] != now.marks[now_at]).sum(axis=0)
     return Audit(
         known.run,
-        rows,
-        (rows, checksum) == (known.run.source_rows, known.run.source_checksum),
+        population.rows,
+        (population.rows, population.checksum) == (known.run.source_rows, known.run.source_checksum),
         len(then.keys),
         len(now.keys) - len(now_at),
         len(then.keys) - len(then_at),

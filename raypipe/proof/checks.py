@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client, QuerySettings
 from raypipe.clickhouse.column_types import bare
 from raypipe.clickhouse.schema import current_views
@@ -97,7 +98,7 @@ class TargetRows:
         values = {**mark(self.table, run)[1], "date": run.date}
         condition = f"{_day(self.table)}{_own(self.table)}"
         view = current_views.name(self.target)
-        places = {f"rows of {self.target}": client.topology.everywhere(self.target), f"view {view}": identifier(view)}
+        places = {f"rows of {self.target}": identifier(self.target), f"view {view}": identifier(view)}
         return [
             ask(
                 client,
@@ -105,7 +106,7 @@ class TargetRows:
                 f"SELECT count() AS rows FROM {place}\nWHERE {condition}",
                 values,
                 {"rows": 0},
-                client.pushing,
+                sharding.pushing(client),
             )
             for name, place in places.items()
         ]
@@ -131,7 +132,7 @@ class TargetRows:
             "    FROM (SELECT (run_id, started_at, model_version, date) AS run FROM raypipe_runs FINAL\n"
             f"        WHERE pipeline = {{pipeline:String}} AND date = {{date:Date}}{others})\n)"
         )
-        return ask(client, name, sql, values, expected, client.pushing)
+        return ask(client, name, sql, values, expected, sharding.pushing(client))
 
 
 def _own(table: Table) -> str:

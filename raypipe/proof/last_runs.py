@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date
 
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.schema.current_views import MARKS, compared
@@ -73,6 +74,6 @@ def _shown(client: Client, table: Table, view: str, of_target: list[Run]) -> dic
         " FROM (SELECT pipeline, (run_id, started_at, model_version, date) AS run FROM raypipe_runs FINAL"
         f" WHERE date >= {{first:Date}})) AS ledger USING ({keys})",
         {"first": min(run.date for run in of_target), "began": min(run.run_at for run in of_target)},
-        client.pushing,
+        sharding.pushing(client),
     )
     return {(run_id, pipeline, day): int(count) for run_id, pipeline, day, count in rows}

@@ -90,8 +90,8 @@ def verify(client: Client, run: Run, *, fresh: bool = False) -> Verification:
     """Compare a run's source, model, rows and views with the ledger.
 
     Args:
-        fresh: whether the run was published just now, so that a source that differs is wrong. A run that copied its
-            population did so because others write to the source.
+        fresh: whether the run was published just now, so that a source that differs is wrong. Then a source that the
+            run copied is not read again: the run counted the copy, and others write to the source.
 
     Raises:
         DataError: another version of raypipe wrote the run's manifest.
@@ -112,12 +112,11 @@ def verify(client: Client, run: Run, *, fresh: bool = False) -> Verification:
 
 def _published(client: Client, run: Run, fresh: bool) -> Iterator[Check]:
     manifest = Manifest.from_json(run.manifest)
-    source = _source(client, manifest)
+    source = None if fresh and manifest.snapshot else _source(client, manifest)
     if source is not None:
-        must_be = fresh and manifest.snapshot is None
         yield (
             source
-            if source.status == "ok" or must_be
+            if source.status == "ok" or fresh
             else replace(source, status="warning", reason=source.reason or "the source has changed since")
         )
     yield _ledger(client, run, manifest)
@@ -208,7 +207,7 @@ def _place(client: Client, run: Run, name: str) -> str:
         # The copies are on the shards alone.
         standing = identifier(f"{current_views.STANDING}{name}")
         return f"(SELECT * FROM {standing} WHERE {current_views.PLACE} = {literal(copy)})"
-    return client.topology.everywhere(copy or name)
+    return identifier(copy or name)
 
 
 def _with_keys(

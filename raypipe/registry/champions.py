@@ -29,16 +29,19 @@ class Reversal:
     previous: Alias | None
 
 
-def promote(client: Client, model: Registered, reason: str, set_by: str, at: datetime) -> Registered:
+def promote(
+    client: Client, model: Registered, reason: str, set_by: str, at: datetime, *, provisional: bool = False
+) -> Registered:
     """Make a version the champion, and the champion before it `previous`.
 
-    Promoting the champion again only corrects its status.
+    Promoting the champion again only corrects its status, or ends its being provisional.
     """
-    promoted = models.set_status(client, model, PRODUCTION, at, deployed_by=set_by)
+    promoted = models.set_status(client, model, PRODUCTION, at, deployed_by=set_by, provisional=provisional)
     standing = aliases.current(client, model.pipeline, CHAMPION)
-    if standing is None or standing.version != model.version:
+    is_other = standing is None or standing.version != model.version
+    if is_other or model.is_provisional > provisional:
         moves: dict[str, Registered | Alias | None] = {CHAMPION: model}
-        if standing is not None:
+        if standing is not None and is_other:
             moves[PREVIOUS] = standing
         aliases.move(client, model.pipeline, {**moves, **_no_challenger(client, model)}, reason, set_by, at)
     return promoted
@@ -64,6 +67,16 @@ def challenge(client: Client, model: Registered, reason: str, set_by: str, at: d
     """Make a version that did not beat the champion the `challenger`, where there is a champion."""
     if aliases.current(client, model.pipeline, CHAMPION) is not None:
         aliases.move(client, model.pipeline, {CHALLENGER: model}, reason, set_by, at)
+
+
+def challenges(client: Client, champion: Registered) -> int:
+    """Return the number of challenges that a champion has withstood since it became champion."""
+    newest_first = [period.assignment for period in aliases.history(client, champion.pipeline)]
+    since = next((alias for alias in newest_first if alias.alias == CHAMPION), None)
+    if since is None or since.version != champion.version:
+        return 0
+    later = [alias for alias in newest_first if alias.set_at > since.set_at]
+    return sum(alias.alias == CHALLENGER and alias.version != "" for alias in later)
 
 
 def reversal(client: Client, pipeline: str) -> Reversal:

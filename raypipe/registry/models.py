@@ -34,11 +34,19 @@ def register(client: Client, record: ModelRecord, at: datetime) -> Registered:
 
 
 def set_status(
-    client: Client, model: Registered, status: str, at: datetime, deployed_by: str = "raypipe"
+    client: Client,
+    model: Registered,
+    status: str,
+    at: datetime,
+    deployed_by: str = "raypipe",
+    provisional: bool | None = None,
 ) -> Registered:
     """Change a version's status.
 
     PRODUCTION makes the version active and archives the version that was; any other status makes it inactive.
+
+    Args:
+        provisional: whether the version gets the tag `provisional`; None leaves its tags.
     """
     _require_status(status, STATUSES)
     parameters = {
@@ -47,6 +55,7 @@ def set_status(
         "status": status,
         "deployed_by": deployed_by,
         "at": unix_seconds(at),
+        "provisional": -1 if provisional is None else int(provisional),
     }
     client.run(statement("set_status").text, parameters)
     return find(client, model.pipeline, model.version)
@@ -116,7 +125,7 @@ def _versions(client: Client, pipeline: str) -> dict[str, Registered]:
 
 
 def _registered(row: tuple[Any, ...]) -> Registered:
-    pipeline, version, identity, status, uri, metadata, evaluation, active, latest, created, updated = row
+    pipeline, version, identity, status, uri, metadata, evaluation, active, latest, created, updated, provisional = row
     notes = parsed(metadata)
     return Registered(
         pipeline=pipeline,
@@ -132,6 +141,7 @@ def _registered(row: tuple[Any, ...]) -> Registered:
         updated_at=datetime.fromtimestamp(updated, UTC),
         evaluation=parsed(evaluation),
         metadata=notes,
+        is_provisional=bool(provisional),
     )
 
 

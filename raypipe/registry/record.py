@@ -68,7 +68,11 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class Registered:
-    """A model version of the registry."""
+    """A model version of the registry.
+
+    Attributes:
+        is_provisional: whether it is champion without being shown to beat its strongest baseline.
+    """
 
     pipeline: str
     version: str
@@ -83,6 +87,7 @@ class Registered:
     updated_at: datetime
     evaluation: Mapping[str, Any]
     metadata: Mapping[str, Any]
+    is_provisional: bool = False
 
     def _repr_html_(self) -> str:
         """Show the version in a notebook, with the metrics of its test rows."""

@@ -33,7 +33,7 @@ def write(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> int
     shares = _shares(client, manifest, written)
     return sum(
         _explain(shard, manifest, package, written, rows)
-        for shard, rows in zip(client.shards, shares, strict=True)
+        for shard, rows in zip(sharding.shards(client), shares, strict=True)
         if rows
     )
 
@@ -49,7 +49,7 @@ def _shares(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> l
         " GROUP BY slice"
     )
     shards = {piece.index: piece.shard for piece in manifest.slicing.slices}
-    shares = [0] * len(client.shards)
+    shares = [0] * len(sharding.shards(client))
     for piece, rows in client.rows(sql, {"attempts": attempts(written)}):
         shares[shards[piece]] += rows
     return shares
@@ -69,7 +69,7 @@ def _highest(client: Client, manifest: Manifest, written: Sequence[Receipt], mos
     keys = ", ".join(identifier(name) for name in manifest.keys)
     sql = (
         f"SELECT {keys}, {MATRIX} FROM (\n{unsliced(manifest.select)}\n) WHERE ({keys}) IN (\n"
-        f"SELECT {keys} FROM {client.topology.everywhere(manifest.staging)}\n"
+        f"SELECT {keys} FROM {identifier(manifest.staging)}\n"
         "WHERE attempt IN {attempts:Array(UInt64)}\n"
         f"ORDER BY score DESC, {keys} LIMIT {most})"
     )

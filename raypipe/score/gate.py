@@ -7,6 +7,7 @@ checksum of the read rows with the population, whose keys were distinct when it 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier
 from raypipe.data import pin
@@ -28,24 +29,53 @@ class GateCounts:
     rejected: int
 
 
-def population(client: Client, select: str, parameters: dict[str, object]) -> tuple[int, int]:
-    """Return a compiled query's number of rows and the sum of their key hashes, modulo 2^64."""
-    rows, checksum = _counted(client, select, parameters, "count(), sum(ifNull(key_hash, 0))")
-    return rows, checksum % UINT64
+@dataclass(frozen=True)
+class Population:
+    """A counted population.
+
+    Attributes:
+        checksum: the sum of the key hashes, modulo 2^64.
+        is_distinct: whether the keys are distinct, those with a NULL aside; keys that share a hash count as equal. None
+            where that was not counted.
+        counted: further aggregates, by shard.
+    """
+
+    rows: int
+    checksum: int
+    is_distinct: bool | None
+    counted: Sequence[Sequence[int]]
 
 
-def distinct_population(client: Client, select: str, parameters: dict[str, object]) -> tuple[int, int, bool]:
-    """Return also whether the keys are distinct, those with a NULL aside; keys that share a hash count as equal."""
-    counts = "count(), sum(ifNull(key_hash, 0)), uniqExact(key_hash) = count(key_hash)"
-    rows, checksum, is_distinct = _counted(client, select, parameters, counts)
-    return rows, checksum % UINT64, bool(is_distinct)
+def population(
+    client: Client,
+    select: str,
+    parameters: Mapping[str, object],
+    further: Sequence[str] = (),
+    *,
+    distinct: bool = False,
+) -> Population:
+    """Count a query's rows and the hashes in its column `key_hash`, in one statement per shard.
+
+    Args:
+        further: aggregates of the query's columns.
+        distinct: whether to count repeated keys, which takes time.
+    """
+    keys = "uniqExact(key_hash) = count(key_hash)" if distinct else "1"
+    counts = ", ".join(["count()", "sum(ifNull(key_hash, 0))", keys, *further])
+    counted = _counted(client, select, parameters, counts)
+    rows, checksum, is_distinct = (sum(column) for column in zip(*(shard[:3] for shard in counted), strict=True))
+    return Population(
+        rows,
+        checksum % UINT64,
+        is_distinct == len(counted) if distinct else None,
+        [shard[3:] for shard in counted],
+    )
 
 
-def _counted(client: Client, select: str, parameters: Mapping[str, object], counts: str) -> list[int]:
-    """Count the rows of each shard's own tables, and return the sums."""
+def _counted(client: Client, select: str, parameters: Mapping[str, object], counts: str) -> list[list[int]]:
+    """Return the aggregates of each shard's own rows."""
     sql = f"SELECT {counts} FROM (\n{unsliced(select)}\n)"
-    counted = [shard.rows(sql, parameters)[0] for shard in client.shards]
-    return [sum(map(int, column)) for column in zip(*counted, strict=True)]
+    return [[int(value) for value in shard.rows(sql, parameters)[0]] for shard in sharding.shards(client)]
 
 
 def check(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> GateCounts:
@@ -160,7 +190,7 @@ def _as_staged(client: Client, manifest: Manifest, written: Sequence[Receipt]) -
 
 
 def _still_the_same(client: Client, manifest: Manifest) -> None:
-    (now,) = _counted(client, manifest.select, manifest.select_parameters, "count()")
+    now = sum(shard[0] for shard in _counted(client, manifest.select, manifest.select_parameters, "count()"))
     if now != manifest.source_rows:
         raise _refusal(
             manifest,
@@ -178,7 +208,7 @@ def _within_range(client: Client, manifest: Manifest) -> None:
     low, high = manifest.score_range
     # In the precision of the score, as in the worker. A NaN compares as false with anything.
     inside = "score >= toFloat32({low:Float64}) AND score <= toFloat32({high:Float64})"
-    staging = client.topology.everywhere(manifest.staging)
+    staging = identifier(manifest.staging)
     sql = f"SELECT countIf(NOT ({inside})), min(score), max(score) FROM {staging}"
     ((outside, least, most),) = client.rows(sql, {"low": low, "high": high})
     if outside:
@@ -196,7 +226,7 @@ def _distinct(client: Client, manifest: Manifest, written: Sequence[Receipt], al
     # Without the condition, the count of a large run is a third faster.
     where = "" if alone else "WHERE attempt IN {attempts:Array(UInt64)}"
     bound = {"attempts": ledger.attempts(written)}
-    staging = client.topology.everywhere(manifest.staging)
+    staging = identifier(manifest.staging)
     (counted,) = client.rows(f"SELECT count(), uniqExact(key_hash) FROM {staging} {where}", bound)
     rows, distinct = int(counted[0]), int(counted[1])
     if rows == distinct:

@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client, content_token
+from raypipe.clickhouse.statements import identifier
 from raypipe.models.model import COMPILED, LIBRARY
 from raypipe.score import portions
 from raypipe.score.manifest import Manifest
@@ -112,7 +114,7 @@ def staged(client: Client, manifest: Manifest) -> dict[Attempt, StagedSlice]:
     """Count the staged rows, the chunks, the key checksum and the rows of the portions by attempt."""
     rows = client.rows(
         "SELECT slice, attempt, count(), uniqExact(chunk), sum(key_hash)"
-        f" FROM {client.topology.everywhere(manifest.staging)} GROUP BY slice, attempt"
+        f" FROM {identifier(manifest.staging)} GROUP BY slice, attempt"
     )
     staged = {(piece, attempt): StagedSlice(*counts) for piece, attempt, *counts in rows}
     direct = {
@@ -135,9 +137,8 @@ def reconcile(client: Client, manifest: Manifest) -> list[Receipt]:
     good = [receipt for receipt in written if confirms(counts.get((receipt.slice, receipt.attempt)), receipt)]
     kept = {receipt.slice for receipt in good}
     for piece in sorted({piece for piece, _ in counts} - kept):
-        for shard in client.shards:
-            sql, settings = shard.topology.drop_partition(manifest.staging, piece)
-            shard.run(sql, settings=settings)
+        for shard in sharding.shards(client):
+            shard.run(f"ALTER TABLE {identifier(manifest.staging)} DROP PARTITION {piece}")
     if manifest.direct:
         portions.drop_others(client, manifest, {(receipt.slice, receipt.attempt) for receipt in good})
     return good

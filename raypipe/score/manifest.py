@@ -7,7 +7,7 @@ cannot mix two plans in one run.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -55,6 +55,8 @@ class Manifest:
         pinned: the content of the tables that the query reads; empty where the run reads its own copy.
         features_select: the compiled query of the source where `select` reads the copy, or None.
         direct: whether the rows get the shape of the targets while they are scored; see `portions`.
+        slices: columns by whose values the drift is measured as well.
+        unseen: the rows with a value that the fit did not have, by category.
         compiled: whether compiled trees may score the run, where the model has such; False once they have differed.
     """
 
@@ -99,6 +101,8 @@ class Manifest:
     features_select: str | None = None
     direct: bool = False
     compiled: bool = False
+    slices: tuple[str, ...] = ()
+    unseen: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def day_end(self) -> datetime:

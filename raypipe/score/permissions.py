@@ -1,5 +1,6 @@
 """Find the grants that a run needs and its user lacks."""
 
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema import grants
 from raypipe.clickhouse.schema.grants import Grant
@@ -13,7 +14,7 @@ def lacking(client: Client, loaded: Loaded) -> tuple[Grant, ...]:
     targets = [item.target for item in loaded.config.publish]
     own = ("ReplicatedMergeTree",) if client.topology.cluster else ("MergeTree", "Null")
     absent: dict[Grant, None] = {}
-    for node in client.nodes:
+    for node in sharding.nodes(client):
         # A twin has its target's engine.
         twins = [table.engine for target in targets if (table := describe(node, target))]
         engines = dict.fromkeys((*own, *twins))

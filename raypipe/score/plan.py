@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from raypipe.artifact.package import load_package
-from raypipe.clickhouse import tables, twins
+from raypipe.clickhouse import sharding, tables, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.grants import Grant
@@ -49,7 +49,7 @@ def plan(endpoint: Endpoint, loaded: Loaded, day: date | None, reference: str) -
         return PlannedRun(
             manifest,
             population,
-            sum(tables.active_parts(shard, loaded.config.source.table) for shard in client.shards),
+            sum(tables.active_parts(shard, loaded.config.source.table) for shard in sharding.shards(client)),
             {
                 target.table: targets.method(twins.require_swappable(holders(client, target.table)[0], target.table))
                 for target in manifest.targets

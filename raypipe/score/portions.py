@@ -7,7 +7,7 @@ receipts count are linked: an actor of a dead attempt writes where nobody reads.
 
 from collections.abc import Collection, Sequence
 
-from raypipe.clickhouse import twins
+from raypipe.clickhouse import swaps, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier, literal
 from raypipe.clickhouse.tables import Table, describe_all
@@ -89,8 +89,7 @@ def link(client: Client, twin: str, manifest: Manifest, target: PublishTarget, o
         of: the attempts that count and have rows in their portions.
     """
     for piece, attempt in sorted(of):
-        sql, settings = client.topology.attach_all(twin, named(manifest, target, piece, attempt))
-        client.run(sql, settings=settings)
+        swaps.link_all(client, twin, named(manifest, target, piece, attempt))
 
 
 def drop_others(client: Client, manifest: Manifest, kept: Collection[Attempt]) -> None:

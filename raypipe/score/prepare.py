@@ -3,13 +3,13 @@
 import hashlib
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from raypipe.artifact.contract import Contract, describe_query
+from raypipe.artifact.contract import KEY_HASH, Contract, describe_query
 from raypipe.artifact.package import Card
 from raypipe.clickhouse import sharding, twins
 from raypipe.clickhouse.client import Client
@@ -24,8 +24,10 @@ from raypipe.data.slices import Slicing, cut, has_place, unsliced
 from raypipe.errors import ConfigError, GateRefused, RaypipeError, ServerError, advised, together
 from raypipe.models.protocol import load_family
 from raypipe.registry.record import Registered
-from raypipe.score import current_rows, direct, gate, one_predictor, publish_sql, targets
+from raypipe.score import current_rows, direct, expectations, gate, one_predictor, publish_sql, targets
+from raypipe.score.expectations import Count, Subject
 from raypipe.score.manifest import Manifest, PublishTarget
+from raypipe.score.slicers import slicers
 
 NOT_CUT = Slicing("whole", (), (), (), 0)
 # Every slice would repeat a join or an aggregate in the features query.
@@ -39,6 +41,7 @@ class Population:
     Attributes:
         pinned: the base table's columns that the query compares with one value.
         copied: whether the query's result is copied to a table before it is cut into slices.
+        is_newest: whether the date is the newest, which no one has named.
     """
 
     date: date
@@ -46,6 +49,7 @@ class Population:
     parameters: dict[str, Any]
     pinned: dict[str, Any]
     copied: bool
+    is_newest: bool = False
 
 
 def population(client: Client, loaded: Loaded, wanted: date | None) -> Population:
@@ -73,7 +77,7 @@ def population(client: Client, loaded: Loaded, wanted: date | None) -> Populatio
             day = split.resolve_date(split.snapshots(client, source.table, source.date_column), wanted, source.table)
         pinned = {source.date_column: day}
     copied = bool(_HEAVY.search(without_comments(features.text))) if source.snapshot is None else source.snapshot
-    return Population(day, features, split.parameters(day, day, loaded.config), pinned, copied)
+    return Population(day, features, split.parameters(day, day, loaded.config), pinned, copied, wanted is None)
 
 
 def manifest(
@@ -95,7 +99,10 @@ def manifest(
     # A version reads with the values that it was fitted with, even if the config has changed.
     population = replace(population, parameters={**population.parameters, **contract.parameters})
     with _blamed_on(population.features.source):
-        contract.check(describe_query(client, unsliced(population.features.text), population.parameters))
+        types = describe_query(client, unsliced(population.features.text), population.parameters)
+    contract.check(types)
+    slicers(contract, config.monitor.slices)
+    counts = expectations.counts(config.expect, contract, config.features, types)
     published = [(item, load(loaded.sql(item.sql))) for item in config.publish]
     texts = "\x00".join([population.features.text, *(statement.text for _, statement in published)])
     run_id = f"{config.pipeline}_{population.date:%Y%m%d}_{secrets.token_hex(4)}"
@@ -138,6 +145,7 @@ def manifest(
         ),
         snapshot=None,
         pinned=(),
+        slices=config.monitor.slices,
     )
     # The shards of a target mostly have the same faults.
     refusals = {
@@ -150,10 +158,16 @@ def manifest(
         raise together(list(refusals.values()))
     uncut = replace(uncut, direct=direct.is_possible(client, uncut))
     if population.copied and write:
-        return _copied(client, loaded, uncut, card, population)
+        return _copied(client, loaded, uncut, card, population, counts)
     if not population.copied:
         uncut = replace(uncut, pinned=_pinned(client, population, config.source.table))
-    return _cut(client, loaded, uncut, population, config.source.table, population.pinned)
+    counted = _counting(contract, population.features.text)
+    return _cut(client, loaded, uncut, population, config.source.table, population.pinned, counted, counts, write)
+
+
+def _counting(contract: Contract, features: str) -> str:
+    """Return the query of all columns and the key's hash; only those that are counted are read."""
+    return f"SELECT *, {contract.key_expression()} AS {KEY_HASH} FROM (\n{features}\n)"
 
 
 def run_at(client: Client, pipeline: str) -> datetime:
@@ -174,32 +188,51 @@ def run_at(client: Client, pipeline: str) -> datetime:
 
 
 def _cut(
-    client: Client, loaded: Loaded, uncut: Manifest, population: Population, table: str, pinned: dict[str, Any]
+    client: Client,
+    loaded: Loaded,
+    uncut: Manifest,
+    population: Population,
+    table: str,
+    pinned: dict[str, Any],
+    counting: str,
+    counts: Mapping[tuple[str, str], Count],
+    write: bool,
 ) -> Manifest:
-    """Return the manifest with its population counted and cut into slices."""
+    """Return the manifest with its population counted, checked and cut into slices.
+
+    Args:
+        counting: the query of the population's columns.
+        counts: the aggregates that the checks need, by check and column.
+        write: whether the results of the checks are written.
+    """
     config = loaded.config
     rows_each, keys = config.score.slice_rows, config.entity.keys
-    cuts = [cut(shard, table, slice_rows=rows_each, pinned=pinned, keys=keys) for shard in client.shards]
-    if uncut.direct:
-        # A run with repeated keys is refused at the gate, which names some of them; they need staging.
-        rows, checksum, is_direct = gate.distinct_population(client, uncut.select, population.parameters)
-    else:
-        rows, checksum = gate.population(client, uncut.select, population.parameters)
-        is_direct = False
-    if rows == 0:
+    cuts = [cut(shard, table, slice_rows=rows_each, pinned=pinned, keys=keys) for shard in sharding.shards(client)]
+    aggregates = [item.sql for item in counts.values()]
+    # A direct run with repeated keys is refused at the gate, which names some of them; they need staging.
+    whole = gate.population(client, counting, population.parameters, aggregates, distinct=uncut.direct)
+    if whole.rows == 0:
         raise GateRefused(
             f"The population of {config.pipeline} on {population.date} is empty; nothing was published",
             found=f"0 rows from {population.features.source}",
             allowed="at least one row",
             next_step="check the query's conditions, and whether the snapshot of the date is complete",
         )
+    columns = zip(*whole.counted, strict=True)
+    counted = {name: item.together(values) for (name, item), values in zip(counts.items(), columns, strict=True)}
+    subject = Subject(config.pipeline, population.date, config.timezone, population.is_newest, whole.rows, counted)
+    results = expectations.checks(client, config.expect, subject)
+    if write:
+        expectations.write(client, subject, uncut.run_id, results)
+    expectations.judge(subject, results)
     return replace(
         uncut,
         slicing=slices.together(cuts),
-        source_rows=rows,
-        source_checksum=checksum,
-        direct=is_direct,
-        compiled=one_predictor.pays(rows),
+        source_rows=whole.rows,
+        source_checksum=whole.checksum,
+        direct=bool(whole.is_distinct),
+        compiled=one_predictor.pays(whole.rows),
+        unseen={column: rows for (check, column), rows in counted.items() if check == expectations.UNSEEN},
     )
 
 
@@ -208,19 +241,27 @@ def _pinned(client: Client, population: Population, table: str) -> tuple[PinnedT
     features = population.features
     return tuple(
         replace(item, shard=number)
-        for number, shard in enumerate(client.shards)
+        for number, shard in enumerate(sharding.shards(client))
         for item in pin.take(shard, features.text, population.parameters, table, population.pinned, features.source)
     )
 
 
-def _copied(client: Client, loaded: Loaded, uncut: Manifest, card: Card, population: Population) -> Manifest:
+def _copied(
+    client: Client,
+    loaded: Loaded,
+    uncut: Manifest,
+    card: Card,
+    population: Population,
+    counts: Mapping[tuple[str, str], Count],
+) -> Manifest:
     """Copy the features query's result to a table, and return the manifest that reads the copy."""
     name = f"raypipe_snapshot_{uncut.run_id}"
-    select = card.contract.select(f"SELECT * FROM {identifier(name)} WHERE {{slice}}")
+    features = f"SELECT * FROM {identifier(name)} WHERE {{slice}}"
     try:
-        _copy(client, name, population, card.contract)
-        copied = replace(uncut, select=select, snapshot=name, features_select=uncut.select)
-        return _cut(client, loaded, copied, population, name, {})
+        _copy(client, name, population, card.contract, loaded.config.expect.names)
+        copied = replace(uncut, select=card.contract.select(features), snapshot=name, features_select=uncut.select)
+        counting = _counting(card.contract, features)
+        return _cut(client, loaded, copied, population, name, {}, counting, counts, True)
     except BaseException:
         # The reason of the failure matters more than a table that `raypipe doctor --clean` drops as well.
         with suppress(RaypipeError):
@@ -279,10 +320,11 @@ def _blamed_on(source: str, advice: str = ", or the table that it reads") -> Ite
         ) from error
 
 
-def _copy(client: Client, name: str, population: Population, contract: Contract) -> None:
-    """Write the columns that model and publishing need to a table, in one pass, by entity key."""
+def _copy(client: Client, name: str, population: Population, contract: Contract, checked: Sequence[str]) -> None:
+    """Write the columns that model, publishing and checks need to a table, in one pass, by entity key."""
     order = ", ".join(identifier(key) for key in contract.keys)
-    read = (*contract.keys, *contract.carry, *contract.inputs, *(feature.name for feature in contract.features))
+    features = (feature.name for feature in contract.features)
+    read = (*contract.keys, *contract.carry, *contract.inputs, *features, *checked)
     columns = ", ".join(identifier(column) for column in dict.fromkeys(read))
     select = f"SELECT {columns} FROM (\n{unsliced(population.features.text)}\n)"
     parameters = population.parameters
@@ -290,5 +332,5 @@ def _copy(client: Client, name: str, population: Population, contract: Contract)
     sharding.create(client, name, statement, parameters)
     # A table that the query names twice is read as it is at one moment.
     once = {"enable_shared_storage_snapshot_in_query": 1}
-    for shard in client.shards:
+    for shard in sharding.shards(client):
         shard.run(f"INSERT INTO {identifier(name)}\n{select}", parameters, once)

@@ -8,7 +8,7 @@ the copy has them, and nobody changes it before the later run is committed.
 import json
 from collections.abc import Sequence
 
-from raypipe.clickhouse import replication, twins
+from raypipe.clickhouse import replication, sharding, swaps, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema import current_views
 from raypipe.clickhouse.tables import short_name
@@ -59,8 +59,7 @@ def _copied(client: Client, run_id: str, committed: Run, item: PreparedTarget, c
     if not standing:
         return False
     twins.create(client, copy, target, table, committed.pipeline)
-    link, settings = client.topology.attach(copy, target, item.partition)
-    client.run(link, settings=settings)
+    swaps.link(client, copy, target, item.partition)
     copied = publish.count(client, copy, condition, values)
     if copied != standing:
         raise GateRefused(
@@ -75,9 +74,9 @@ def _copied(client: Client, run_id: str, committed: Run, item: PreparedTarget, c
 def drop(client: Client, superseded: Run) -> None:
     """Drop the copies of a run's rows, now that a later run is committed."""
     prefix = f"{current_views.PREVIOUS}{superseded.run_id}_e"
-    for node in client.nodes:
+    for node in sharding.nodes(client):
         rows = node.rows(
-            f"SELECT DISTINCT name FROM {node.topology.system('tables')} WHERE database = {{database:String}}"
+            "SELECT DISTINCT name FROM system.tables WHERE database = {database:String}"
             " AND startsWith(name, {prefix:String})",
             {"database": node.endpoint.database, "prefix": prefix},
         )

@@ -17,7 +17,7 @@ from raypipe.clickhouse import mutations, sharding, swaps, twins
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.row_policies import require_visible
 from raypipe.clickhouse.schema import current_views
-from raypipe.clickhouse.statements import Statement
+from raypipe.clickhouse.statements import Statement, identifier
 from raypipe.clickhouse.tables import Table
 from raypipe.errors import GateRefused
 from raypipe.score import portions, publish_sql, runs
@@ -197,4 +197,4 @@ def count_own(client: Client, manifest: Manifest, name: str, like: Table) -> int
 
 def count(client: Client, table: str, condition: str, values: dict[str, Any]) -> int:
     """Count the rows of a table, on all shards, for which a condition holds."""
-    return int(client.value(f"SELECT count() FROM {client.topology.everywhere(table)} WHERE {condition}", values))
+    return int(client.value(f"SELECT count() FROM {identifier(table)} WHERE {condition}", values))

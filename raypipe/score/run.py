@@ -15,7 +15,19 @@ from raypipe.data import exclusion
 from raypipe.data.slices import Slice
 from raypipe.errors import Busy, GateRefused, RaypipeError
 from raypipe.progress import Progress
-from raypipe.score import admission, current_rows, explain, gate, ledger, parts, previous, publish, runs, staging
+from raypipe.score import (
+    admission,
+    current_rows,
+    explain,
+    gate,
+    ledger,
+    monitoring_row,
+    parts,
+    previous,
+    publish,
+    runs,
+    staging,
+)
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.parts import Part
@@ -256,6 +268,7 @@ def retire(client: Client, current: Run, tables: Sequence[str], earlier: Run, ep
         publish.remove_earlier(client, current, table, earlier)
     staging.drop(client, earlier)
     previous.drop(client, earlier)
+    monitoring_row.remove(client, earlier)
     runs.save(client, earlier, epoch, status=runs.SUPERSEDED)
 
 
@@ -293,6 +306,7 @@ def _record_failure(client: Client, run: Run, held: Lock, error: BaseException) 
         # A row that was under way when the interrupt came may arrive after this row, with the next version.
         row = replace(row, version=row.version + 1)
         runs.save(client, row, held.epoch, status=status, error=text[:10_000])
+        monitoring_row.remove(client, row)
     except RaypipeError as failure:
         # Where the server failed, the run's row still says RUNNING, and its lock names the process.
         log.warning("the run's state could not be written: %s", failure.problem)

@@ -1,65 +1,171 @@
-"""Measure the drift of a run on the counts of its own scoring pass, and write its monitoring row."""
+"""Measure the drift of a run on the counts of its own scoring pass, and write its monitoring rows."""
 
-import json
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from __future__ import annotations
 
-from raypipe.artifact.package import load_card
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from raypipe.artifact.bins import Bins, ColumnBins
+from raypipe.artifact.contract import Contract
+from raypipe.artifact.package import Card, load_card
 from raypipe.clickhouse.client import Client
-from raypipe.config.shared import Monitor
-from raypipe.monitor import drift, table
-from raypipe.monitor.table import UINT32_MAX
+from raypipe.config.monitor import Monitor
+from raypipe.monitor import drift, drift_rows, histograms, references
+from raypipe.monitor.drift import FIT, WARNING, Comparison, Drift, Limits, Reference
+from raypipe.monitor.histograms import SCORE, Histogram, Night, Series
+from raypipe.score import monitoring_row
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 
+# The most series of a run.
+MOST_SERIES = 1000
 
-def measure(client: Client, limits: Monitor, manifest: Manifest, written: Sequence[Receipt]) -> drift.Drift:
-    """Measure a run's drift from its receipts, and write its monitoring row unless a resumed run has written it."""
+
+def measure(client: Client, limits: Monitor, manifest: Manifest, written: Sequence[Receipt]) -> Drift:
+    """Measure a run's drift from its receipts, and write its monitoring rows; a resumed run writes them again."""
     card = load_card(manifest.artifact_uri, manifest.artifact_sha256, client)
-    measured = drift.measure(
-        card.contract.columns,
-        card.bins.feature_shares,
-        card.bins.score_shares,
-        (receipt.histograms for receipt in written),
-        warning=limits.psi_warning,
-        alert=limits.psi_alert,
-    )
-    row = _row(manifest, written, measured)
-    known = client.value(
-        "SELECT count() FROM ml_model_monitoring WHERE monitoring_date = {day:Date} AND model_id = {model:String}"
-        " AND monitoring_id = {id:String}",
-        {"day": manifest.date, "model": manifest.model_id, "id": row["monitoring_id"]},
-    )
-    if not known:
-        client.insert_rows(table.TABLE, [row])
+    night = Night(manifest.pipeline, manifest.date, manifest.run_id, manifest.model_id, manifest.model_version)
+    counted = _limited(_summed(card, manifest, written), references.ranked_columns(client, night.model_id))
+    histograms.write(client, night, counted)
+    compared_with = [*references.nights(client, night), _fit(card, manifest)]
+    comparisons = [
+        item
+        for reference in compared_with
+        for item in _compared(card, limits, manifest, counted, _in_own_bins(counted, reference))
+    ]
+    drift_rows.write(client, night, comparisons, _owners(card.contract))
+    alerting = next(reference for reference in compared_with if reference.kind == limits.reference)
+    measured = drift.summary(comparisons, alerting, counted.get(Series(SCORE)))
+    monitoring_row.write(client, manifest, written, measured)
     return measured
 
 
-def _row(manifest: Manifest, written: Sequence[Receipt], measured: drift.Drift) -> dict[str, object]:
-    now = datetime.now(UTC).replace(microsecond=0)
-    rows = sum(receipt.rows_scored for receipt in written)
-    rejected = sum(receipt.rows_rejected for receipt in written)
-    seconds = max(receipt.finished_at for receipt in written) - min(receipt.started_at for receipt in written)
-    seconds = max(seconds, 1e-9)
-    return {
-        "monitoring_id": table.id_of(f"monitoring:{manifest.run_id}"),
-        "model_id": manifest.model_id,
-        "monitoring_date": manifest.date,
-        "monitoring_start_time": manifest.run_at,
-        "monitoring_end_time": now,
-        "total_predictions": min(rows, UINT32_MAX),
-        "predictions_per_hour": 3600 * rows / seconds,
-        # The latency per row of a batch: wall time over rows.
-        "avg_prediction_latency_ms": 1000 * seconds / max(rows, 1),
-        "data_drift_score": measured.worst,
-        "feature_drift_scores": json.dumps({**measured.features, "score": measured.score}),
-        "drift_detected": int(bool(measured.alerts)),
-        "prediction_distribution": json.dumps(measured.score_counts),
-        "error_count": min(rejected, UINT32_MAX),
-        "error_rate": rejected / max(rows + rejected, 1),
-        "alerts_triggered": len(measured.alerts),
-        "alert_types": json.dumps([f"drift:{name}" for name in measured.alerts]),
-        "metadata": json.dumps({"run_id": manifest.run_id, "model_version": manifest.model_version}),
-        "created_at": now,
-        "updated_at": now,
+def _summed(card: Card, manifest: Manifest, written: Sequence[Receipt]) -> dict[Series, Histogram]:
+    """Return the histograms of a run: over all rows, and by slice in the wide bins."""
+    columns = (*card.contract.columns, SCORE)
+    bins = [*card.bins.features, card.bins.score]
+    shifts = [_shift(card.bins, name, manifest.date) for name in columns]
+    receipts = [receipt.histograms for receipt in written]
+    sums: dict[Series, Histogram] = {}
+    for position, (name, column, shift) in enumerate(zip(columns, bins, shifts, strict=True)):
+        counts = [[*receipt["features"], receipt["scores"]][position] for receipt in receipts]
+        sums[Series(name)] = _histogram(column, np.sum(counts, axis=0), shift)
+    widened = [column.widened() for column in bins]
+    for slice_column in manifest.slices:
+        values: dict[str, list[list[list[int]]]] = {}
+        for receipt in receipts:
+            for value, counts in receipt["slices"][slice_column]["values"].items():
+                values.setdefault(value, []).append(counts)
+        for value, parts in values.items():
+            for position, name in enumerate(columns):
+                total = np.sum([part[position] for part in parts], axis=0)
+                sums[Series(name, slice_column, value)] = _histogram(widened[position], total, 0.0)
+    return sums
+
+
+def _shift(bins: Bins, name: str, day: date) -> float:
+    return bins.trends[name].shift(day) if name in bins.trends else 0.0
+
+
+def _histogram(bins: ColumnBins, counts: npt.NDArray[Any], shift: float) -> Histogram:
+    return Histogram(
+        np.asarray(counts, dtype=np.float64),
+        np.asarray(bins.edges, dtype=np.float32),
+        np.asarray(bins.means, dtype=np.float64),
+        bins.wide,
+        shift,
+    )
+
+
+def _limited(sums: Mapping[Series, Histogram], ranked: Sequence[str]) -> dict[Series, Histogram]:
+    """Keep the first MOST_SERIES: all rows, then the score of the largest slices, then their most important columns."""
+    rank = {name: place for place, name in enumerate([SCORE, *ranked])}
+
+    def order(series: Series) -> tuple[bool, int, int, Series]:
+        return bool(series.slice_column), rank.get(series.column, len(rank)), -sums[series].rows, series
+
+    return {series: sums[series] for series in sorted(sums, key=order)[:MOST_SERIES]}
+
+
+def _fit(card: Card, manifest: Manifest) -> Reference:
+    """Return the rows of the fit as a reference; the fit has no slices."""
+    columns = (*card.contract.columns, SCORE)
+    known = zip(columns, (*card.bins.features, card.bins.score), strict=True)
+    whole = {Series(name): _histogram(bins, np.asarray(bins.shares) * card.bins.rows, 0.0) for name, bins in known}
+    since = [trend.since for trend in card.bins.trends.values()]
+    return Reference(FIT, since[0] if since else None, "", manifest.model_version, whole)
+
+
+def _in_own_bins(counted: Mapping[Series, Histogram], reference: Reference) -> Reference:
+    """Return a reference in the run's bins: without the growth up to the run, and in the bins of its version.
+
+    Growth is taken off for the comparison with the fit. From one night to the next, whole numbers would jump.
+    """
+    if reference.kind == FIT:
+        return reference
+    aligned = {
+        series: histogram.in_bins_of(counted[series])
+        for series, histogram in reference.histograms.items()
+        if series in counted
     }
+    return replace(reference, histograms=aligned)
+
+
+def _compared(
+    card: Card, limits: Monitor, manifest: Manifest, counted: Mapping[Series, Histogram], reference: Reference
+) -> Iterator[Comparison]:
+    """Yield the comparison of every series with a reference."""
+    owners = _owners(card.contract)
+    for series, histogram in counted.items():
+        if reference.kind == FIT and series.slice_column:
+            continue
+        if reference.reason and series != Series(SCORE):
+            # The score's row says once why there is nothing to compare with.
+            continue
+        feature = owners[series.column]
+        result = drift.compare(
+            series,
+            histogram,
+            reference,
+            _limits(limits, feature),
+            not_comparable=_not_comparable(card.bins, series.column, reference),
+        )
+        if feature in manifest.unseen and not series.slice_column:
+            result = replace(result, unseen=manifest.unseen[feature] / manifest.source_rows, reference_unseen=None)
+        yield _qualified(result, card, manifest, reference)
+
+
+def _not_comparable(bins: Bins, column: str, reference: Reference) -> str:
+    trend = bins.trends.get(column)
+    if reference.kind == FIT and trend and trend.per_day is None:
+        return "moves with the calendar, and the dates of the fit do not show a steady growth to take off"
+    return ""
+
+
+def _qualified(result: Comparison, card: Card, manifest: Manifest, reference: Reference) -> Comparison:
+    """Lower an alert to a warning where another version scored the reference, or where growth was taken off."""
+    if result.series.column == SCORE and reference.version not in ("", manifest.model_version):
+        note = f"the reference was scored by version {reference.version}"
+    elif reference.kind == FIT and result.series.column in card.bins.trends:
+        note = "grows with the calendar, and is compared without its growth"
+    else:
+        return result
+    status = WARNING if result.status == drift.ALERT else result.status
+    return replace(result, status=status, reason="; ".join(filter(None, [result.reason, note])))
+
+
+def _owners(contract: Contract) -> dict[str, str]:
+    """Return the feature of each column."""
+    return {**{column: feature.name for feature in contract.features for column in feature.columns}, SCORE: SCORE}
+
+
+def _limits(limits: Monitor, feature: str) -> Limits:
+    own = limits.features.get(feature)
+    if own is None:
+        return Limits(limits.psi_warning, limits.psi_alert)
+    return Limits(own.psi_warning or limits.psi_warning, own.psi_alert or limits.psi_alert, own.ignore)

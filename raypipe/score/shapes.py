@@ -43,8 +43,7 @@ class Shape:
         It takes narrow rows, as staging would get them.
         """
         name = portions.named(self.manifest, self.target, piece, attempt)
-        names = ", ".join(identifier(column) for column in self.columns)
-        (sql,) = client.topology.fill(name, names, self.sql)
+        sql = twins.filling(name, self.columns, self.sql)
         is_new = True
 
         def insert(rows: pa.Table, token: str) -> None:

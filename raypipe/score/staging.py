@@ -27,7 +27,9 @@ def create(client: Client, manifest: Manifest) -> None:
     Raises:
         DataError: the run's copy of its population no longer exists.
     """
-    if manifest.snapshot is not None and not all(describe(shard, manifest.snapshot) for shard in client.shards):
+    if manifest.snapshot is not None and not all(
+        describe(shard, manifest.snapshot) for shard in sharding.shards(client)
+    ):
         raise DataError(
             f"The copy of the population of run {manifest.run_id} no longer exists",
             found=f"no table {manifest.snapshot}",
@@ -49,7 +51,7 @@ def create(client: Client, manifest: Manifest) -> None:
 
 def check(client: Client, manifest: Manifest) -> None:
     """Refuse a staging table that does not remember its insert tokens; by default, MergeTree remembers none."""
-    for shard in client.shards:
+    for shard in sharding.shards(client):
         _check(shard, manifest)
 
 

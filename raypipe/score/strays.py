@@ -16,6 +16,7 @@ from raypipe.clickhouse import lock
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Owner
 from raypipe.clickhouse.schema.current_views import marks
+from raypipe.clickhouse.statements import identifier
 from raypipe.clickhouse.tables import Table, describe
 from raypipe.errors import Busy, RaypipeError
 from raypipe.score import publish, runs
@@ -147,7 +148,7 @@ def _texts(table: Table, run: Run) -> tuple[str, ...]:
 
 def _rows_by_partition(client: Client, name: str) -> dict[str, int]:
     # No column is read: the rows of a part are known, but for those that a lightweight deletion has masked.
-    rows = client.rows(f"SELECT _partition_id, count() FROM {client.topology.everywhere(name)} GROUP BY 1")
+    rows = client.rows(f"SELECT _partition_id, count() FROM {identifier(name)} GROUP BY 1")
     return {str(partition): int(count) for partition, count in rows}
 
 
@@ -156,7 +157,7 @@ def _rows_by_run(
 ) -> dict[str, dict[tuple[str, ...], int]]:
     columns = ", ".join(_COLUMNS[column] for column in marks(table))
     rows = client.rows(
-        f"SELECT _partition_id, {columns}, count() FROM {client.topology.everywhere(name)}"
+        f"SELECT _partition_id, {columns}, count() FROM {identifier(name)}"
         " WHERE _partition_id IN {partitions:Array(String)} GROUP BY ALL",
         {"partitions": partitions},
     )

@@ -19,10 +19,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raypipe.artifact.bins import Tally
+from raypipe.artifact.bins import shift
 from raypipe.artifact.contract import KEY_HASH, MATRIX, matrix
 from raypipe.artifact.package import Package, load_package
-from raypipe.clickhouse import retry
+from raypipe.clickhouse import retry, sharding
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.data.slices import Slice, place
@@ -35,6 +35,8 @@ from raypipe.score.highest import Highest
 from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.shapes import Shape, shapes
+from raypipe.score.slicers import slicers
+from raypipe.score.tally import Tally, stride
 
 SLICE_ATTEMPTS = 4
 # Spreads the cost of a model call over many rows; a wide matrix of them still fits the processor's caches.
@@ -69,7 +71,7 @@ class SliceScorer:
 
     def score(self, piece: Slice) -> Receipt:
         """Score a slice and write it into the ledger; after an error that passes, begin the slice again."""
-        shard = self._client.shards[piece.shard]
+        shard = sharding.shards(self._client)[piece.shard]
         receipt = retry.repeat(
             lambda: _Attempt(
                 shard, self._manifest, self._package, piece, self._threads, self._going, self._shapes
@@ -101,7 +103,12 @@ class _Attempt:
         self._going = going
         self._width = len(package.contract.columns)
         self._at = manifest.day_end
-        self._tally = Tally(package.bins)
+        self._tally = Tally(
+            package.bins,
+            stride(manifest.source_rows),
+            shift(package.bins, package.contract.columns, manifest.date),
+            slicers(package.contract, manifest.slices),
+        )
         plain = (*manifest.carry, *manifest.inputs)
         self._sampler = Sampler(spacing(manifest.source_rows), package.contract.columns, plain)
         self._attempt = secrets.randbits(63)
@@ -184,7 +191,7 @@ class _Attempt:
             inputs = {name: batch.column(name) for name in self._manifest.inputs}
             prediction = answer(self._model, Rows(x, inputs, self._at))
             scores = prediction.scores.astype(np.float32, copy=False)
-            self._tally.add(x, scores)
+            self._tally.add(batch, x, scores)
         self._sampler.add(batch, x)
         first = self._read
         self._read += batch.num_rows

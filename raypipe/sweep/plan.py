@@ -30,6 +30,7 @@ class SweepPlan:
         trials: the number of trials, with the trials of an earlier process.
         concurrent: the most trials at a time; None for as many as the cluster holds.
         grace_rounds: the rounds that every trial gets before it may be stopped.
+        minutes: the longest that the search may take; None without a limit.
     """
 
     name: str
@@ -40,6 +41,7 @@ class SweepPlan:
     concurrent: int | None
     cpus: int
     grace_rounds: int
+    minutes: float | None = None
 
     @property
     def table(self) -> str:
@@ -84,5 +86,13 @@ def plan_of(
         recipe = for_brand(client, recipe, brand)
     metric = settings.metric or recipe.metric
     return SweepPlan(
-        name, recipe, axes, metric, settings.trials, settings.concurrent, settings.cpus, settings.grace_rounds
+        name,
+        recipe,
+        axes,
+        metric,
+        settings.trials,
+        settings.concurrent,
+        settings.cpus,
+        settings.grace_rounds,
+        settings.minutes,
     )

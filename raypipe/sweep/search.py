@@ -1,5 +1,6 @@
 """Run the trials of a sweep, and pick the best."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,10 +65,14 @@ def search(client: Client, plan: SweepPlan, progress: Progress, begins: Callable
     point, outside = space.own_point(plan.recipe, plan.axes)
     runs = TrialRuns(client, _described(plan, rows), progress)
     begins()
+    started = time.monotonic()
     try:
         tuner.run_trials(plan, client.endpoint, rows, runs, None if outside else point)
         if len(runs.over) < plan.trials:
-            raise Interrupted(plan.name)
+            if plan.minutes is None or time.monotonic() < started + plan.minutes * 60:
+                raise Interrupted(plan.name)
+            runs.give_up(f"the {plan.minutes:g} minutes of the search were over")
+            _require_trials(plan, runs.over)
     except BaseException:
         # Without ClickHouse the rows stay RUNNING, which means the same to a resumed sweep.
         with suppress(RaypipeError):
@@ -78,6 +83,15 @@ def search(client: Client, plan: SweepPlan, progress: Progress, begins: Callable
         with suppress(RaypipeError):
             _drop_tables(client, plan)
     return _result(plan, runs.over, space.decoded(point, plan.axes), tuple(outside))
+
+
+def _require_trials(plan: SweepPlan, over: Sequence[FinishedTrial]) -> None:
+    if not over:
+        raise ModelError(
+            "No trial of the search ended in time",
+            found=f"{plan.minutes:g} minutes",
+            next_step="allow more minutes, or search on fewer rows (split.max_train_rows)",
+        )
 
 
 def _described(plan: SweepPlan, rows: trial.TrialRows) -> SweepDescription:

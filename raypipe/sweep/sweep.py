@@ -62,7 +62,7 @@ def sweep_pipeline(
     config, started_at, brand = loaded.config, datetime.now(UTC), cell.brand if cell else None
     _require_label(config)
     # Refused here rather than after Ray has started.
-    axes = space.axes(config.sweep.space)
+    axes = space.axes(config.sweep.space or load_family(config.model.class_path).space)
     with Client(endpoint) as client:
         stores.at(config.artifacts, client).require()
         begun = _begun(client, name) if resume else None

@@ -19,8 +19,9 @@ from raypipe.evaluation.evaluate import evaluate
 from raypipe.evaluation.metrics import METRICS
 from raypipe.evaluation.threshold import threshold_or_f1
 from raypipe.fit import training_table
-from raypipe.fit.labelled import fit_spec
+from raypipe.fit.labelled import entities_of, fit_spec
 from raypipe.fit.recipe import Recipe, frozen
+from raypipe.models.classes import predictions
 from raypipe.models.model import FloatArray, Matrix
 from raypipe.models.protocol import load_matrix_family
 from raypipe.sweep import space
@@ -58,7 +59,10 @@ def read(client: Client, recipe: Recipe, name: str) -> TrialRows:
     """Return the training and validation rows of a recipe, through a training table of this name."""
     contract = frozen(client, recipe)
     with training_table.written(client, recipe, contract, name, SEEN) as table:
-        train, validation = (training_table.read_part(client, table, part, None) for part in SEEN)
+        train, validation = (
+            replace(training_table.read_part(client, table, part, None), entities=entities_of(client, table, part))
+            for part in SEEN
+        )
         return TrialRows(contract, train, validation, training_table.fingerprint(client, table))
 
 
@@ -82,8 +86,8 @@ def run_trial(plan: SweepPlan, endpoint: Endpoint, rows: TrialRows, values: spac
     contract, train, validation = _used_columns(recipe, rows)
     rungs: list[tuple[int, float]] = []
 
-    def tell(rounds: int, scores: FloatArray, final: bool) -> None:
-        measured = measure(recipe, validation, scores)
+    def tell(rounds: int, judged: Matrix, scores: FloatArray, final: bool) -> None:
+        measured = measure(recipe, judged, scores)
         value = _finite(measured, plan.metric)
         if not final:
             rungs.append((rounds, value))
@@ -91,25 +95,29 @@ def run_trial(plan: SweepPlan, endpoint: Endpoint, rows: TrialRows, values: spac
 
     def on_round(done: int, predict: Callable[[], FloatArray]) -> None:
         if done in plan.rungs:
-            tell(done, predict(), False)
+            tell(done, validation, predict(), False)
 
-    spec = replace(fit_spec(recipe, contract), threads=plan.cpus, on_round=on_round)
+    spec = replace(fit_spec(recipe, contract), threads=plan.cpus, on_round=on_round, refits=True)
     model, history = load_matrix_family(recipe.family).fit(train, validation, spec)
-    tell(history.rounds, model.predict(validation.x), True)
+    if history.held_out is None:
+        tell(history.rounds, validation, predictions(model, validation.x), True)
+    else:
+        tell(history.rounds, train.joined(validation), history.held_out, True)
 
 
 def measure(recipe: Recipe, rows: Matrix, scores: FloatArray) -> Measured:
     """Return every metric of an evaluation by name, without intervals."""
     # After a few rounds no threshold may reach a precision that the finished model reaches.
     threshold = threshold_or_f1(rows.y, scores, recipe.threshold) if recipe.label_kind == "binary" else 0.0
-    evaluation = evaluate(recipe.label_kind, rows.y, scores, threshold=threshold, resamples=0)
+    evaluation = evaluate(recipe.label_kind, rows.y, scores, threshold=threshold, resamples=0, classes=recipe.classes)
     return {name: entry["value"] for name, entry in evaluation.items() if isinstance(entry, Mapping)}
 
 
 def require_metric(plan: SweepPlan, rows: TrialRows) -> None:
     """Refuse a metric that the evaluation of these rows does not produce, or that has no direction."""
     # Only the names count, so any scores do.
-    noise = np.random.default_rng(0).random(len(rows.validation), dtype=np.float32)
+    shape = (len(rows.validation), *([len(plan.recipe.classes)] if plan.recipe.classes else []))
+    noise = np.random.default_rng(0).random(shape, dtype=np.float32)
     produced = [name for name in measure(plan.recipe, rows.validation, noise) if name in METRICS]
     if plan.metric not in produced:
         raise ConfigError(
@@ -151,6 +159,6 @@ def _used_columns(recipe: Recipe, rows: TrialRows) -> tuple[Contract, Matrix, Ma
     owners = [feature.name for feature in rows.contract.features for _ in feature.columns]
     columns = [at for at, owner in enumerate(owners) if owner in used]
     train, validation = (
-        Matrix(np.ascontiguousarray(part.x[:, columns]), part.y) for part in (rows.train, rows.validation)
+        replace(part, x=np.ascontiguousarray(part.x[:, columns])) for part in (rows.train, rows.validation)
     )
     return replace(rows.contract, features=kept), train, validation

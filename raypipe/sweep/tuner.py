@@ -81,6 +81,7 @@ def run_trials(
                 scheduler=scheduler(plan, runs.over),
                 num_samples=left,
                 max_concurrent_trials=at_once,
+                time_budget_s=plan.minutes * 60 if plan.minutes else None,
                 # A process takes longer to start than many a trial to run.
                 reuse_actors=True,
             ),

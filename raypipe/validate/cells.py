@@ -8,10 +8,12 @@ import numpy.typing as npt
 
 from raypipe.errors import DataError
 from raypipe.evaluation import metrics
-from raypipe.evaluation.evaluate import RELIABILITY_BINS, Evaluation, binary_metrics, calibration_error
+from raypipe.evaluation.evaluate import RELIABILITY_BINS, Evaluation
+from raypipe.validate import performance
 
 Column = npt.NDArray[Any]
 Cells = Mapping[str, Column]
+SUMS = ("rows", "labels", "label_squares", "squares", "distances")
 
 
 def evaluate_binary(cells: Cells, threshold: float, *, resamples: int, seed: int) -> Evaluation:
@@ -27,13 +29,10 @@ def evaluate_binary(cells: Cells, threshold: float, *, resamples: int, seed: int
     Raises:
         DataError: no rows, an outcome other than 0 and 1, or a score that is no probability.
     """
-    rows = cells["rows"].astype(np.float64)
     _require_binary(cells)
-    positive, predicted = cells["outcome"] > 0.5, cells["positive"] > 0
-    ranking = metrics.Ranking(positive, cells["scores"] / rows)
-    prepared = binary_metrics(ranking, positive, predicted, cells["losses"] / rows, cells["squares"] / rows)
-    intervals = metrics.intervals(prepared, len(rows), resamples, seed, counts=rows)
-    ones = rows * positive
+    intervals = performance.measure(cells, resamples, seed)
+    rows = cells["rows"].astype(np.float64)
+    ones = rows * (cells["outcome"] > 0.5)
     table = [
         {"from": tenth / RELIABILITY_BINS, "to": (tenth + 1) / RELIABILITY_BINS, **_group(cells, ones, inside)}
         for tenth in range(RELIABILITY_BINS)
@@ -45,7 +44,6 @@ def evaluate_binary(cells: Cells, threshold: float, *, resamples: int, seed: int
         "positives": int(ones.sum()),
         "threshold": float(threshold),
         **{name: interval.to_json() for name, interval in intervals.items()},
-        "ece": {"value": calibration_error(table)},
         "reliability": table,
         "levels": _levels(cells, ones),
     }
@@ -64,7 +62,7 @@ def evaluate_number(cells: Cells, *, resamples: int, seed: int) -> Evaluation:
     if not cells["rows"].sum():
         raise DataError("No prediction has an outcome")
     _, group = np.unique(cells["bucket"], return_inverse=True)
-    sums = {name: np.bincount(group, weights=cells[name].astype(np.float64)) for name in cells if name != "level"}
+    sums = {name: np.bincount(group, weights=cells[name].astype(np.float64)) for name in cells if name in SUMS}
 
     def mean(name: str) -> metrics.Metric:
         return lambda weights: float(weights @ sums[name]) / max(float(weights @ sums["rows"]), 1.0)

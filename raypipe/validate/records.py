@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from raypipe.clickhouse import mutations
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.errors import DataError
 from raypipe.monitor import table
@@ -20,6 +21,12 @@ _COLUMNS = {"accuracy": "accuracy", "precision": "precision", "recall": "recall"
 _STORED = (
     "SELECT metadata FROM ml_model_monitoring WHERE JSONExtractString(metadata, 'kind') = {kind:String}"
     " AND JSONExtractString(metadata, 'pipeline') = {pipeline:String} ORDER BY created_at, monitoring_id"
+)
+# Other tools' predictions of the date stay.
+_REPLACED = (
+    "monitoring_date = {day:Date} AND JSONExtractString(metadata, 'kind') = {kind:String}"
+    " AND JSONExtractString(metadata, 'pipeline') = {pipeline:String}"
+    " AND JSONExtractString(metadata, 'validates') NOT IN ('', {run:String})"
 )
 
 
@@ -110,7 +117,7 @@ def _read(text: str) -> Validation:
 
 
 def write(client: Client, validation: Validation, started_at: datetime) -> None:
-    """Write the row of a validation."""
+    """Write the row of a validation, and remove the row of an earlier run of its date."""
     now = datetime.now(UTC).replace(microsecond=0)
     batch, levels = validation.batch, validation.evaluation.get("levels", [])
     metrics = {column: _value(validation.evaluation, name) for name, column in _COLUMNS.items()}
@@ -136,6 +143,9 @@ def write(client: Client, validation: Validation, started_at: datetime) -> None:
         "updated_at": now,
     }
     client.insert_rows(table.TABLE, [row], token=content_token(KIND, batch.id))
+    parameters = {"day": batch.date, "kind": KIND, "pipeline": batch.pipeline, "run": batch.run_id}
+    if batch.run_id and client.value(f"SELECT count() FROM {table.TABLE} WHERE {_REPLACED}", parameters):
+        mutations.delete(client, table.TABLE, _REPLACED, parameters)
 
 
 def _value(evaluation: Mapping[str, Any], name: str) -> float:

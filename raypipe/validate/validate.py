@@ -1,25 +1,23 @@
 """Validate earlier predictions against their outcomes, once the label's horizon has passed."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import Statement, identifier, load, without_comments
 from raypipe.config.load import Loaded
 from raypipe.data import split
-from raypipe.data.slices import unsliced
 from raypipe.errors import DataError, RaypipeError
 from raypipe.evaluation.metrics import METRICS, gain
 from raypipe.progress import Progress
-from raypipe.project import has_sql, shipped
+from raypipe.project import has_sql
 from raypipe.registry import models
-from raypipe.validate import records
+from raypipe.validate import queries, records, slices
 from raypipe.validate.cells import evaluate_binary, evaluate_number
 from raypipe.validate.records import Batch, Validation
+from raypipe.validate.slices import Performance
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +25,21 @@ log = logging.getLogger(__name__)
 MOST_PER_NIGHT = 5
 UNKNOWN_THRESHOLD = 0.5
 FIRST_DAY = date(1970, 1, 1)
-GIB = 1 << 30
-SETTINGS = {
-    "join_algorithm": "grace_hash",
-    "max_bytes_in_join": GIB,
-    "max_bytes_before_external_group_by": GIB,
-    "max_bytes_before_external_sort": GIB,
-}
+# Scores with a larger calibration error at the fit are no probabilities to estimate from.
+MOST_CALIBRATION_ERROR = 0.05
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The estimated performance of a run.
+
+    Attributes:
+        until: the last day of the horizon, on which the outcomes are known.
+    """
+
+    batch: Batch
+    until: date
+    metrics: tuple[Performance, ...]
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class ValidationResult:
         new: the number of validations made now.
         waiting: dates with unknown outcomes, and the last day that each waits for.
         remaining: the number of batches left for later.
+        estimates: the runs whose outcomes are not known yet, with their estimated metrics.
         reason: why there is nothing to validate; otherwise empty.
     """
 
@@ -52,6 +59,7 @@ class ValidationResult:
     new: int = 0
     waiting: tuple[tuple[date, date], ...] = ()
     remaining: int = 0
+    estimates: tuple[Estimate, ...] = ()
     reason: str = ""
 
 
@@ -76,19 +84,41 @@ def validate(
     stored = records.stored(client, config.pipeline)
     missing = [batch for batch in complete if batch.id not in stored]
     new: dict[str, Validation] = {}
+    columns = slices.columns(client, config)
     for number, batch in enumerate(missing[:most]):
         progress("validate", number, len(missing[:most]))
         started = datetime.now(UTC).replace(microsecond=0)
-        new[batch.id] = _validate_batch(client, loaded, batch, until[batch])
+        new[batch.id], rows = _validate_batch(client, loaded, batch, until[batch], columns)
+        slices.write(client, batch, slices.MEASURED, rows)
+        # The last, as it marks the batch as validated.
         records.write(client, new[batch.id], started)
+    early = {batch: until[batch] for batch in chosen if until[batch] > newest and batch.run_id}
     known = {**stored, **new}
     return ValidationResult(
         tuple(known[batch.id] for batch in complete if batch.id in known),
         len(new),
         tuple(waiting),
         len(missing) - len(new),
+        _estimates(client, loaded, early, columns, most),
         "" if complete else _no_outcomes(config.pipeline, day, waiting, newest),
     )
+
+
+def _estimates(
+    client: Client, loaded: Loaded, early: Mapping[Batch, date], columns: Sequence[str], most: int | None
+) -> tuple[Estimate, ...]:
+    """Estimate the runs that have no estimate yet, the newest first, and return all estimates."""
+    config = loaded.config
+    if config.label is None or config.label.kind != "binary" or not early:
+        return ()
+    stored = slices.estimates(client, config.pipeline)
+    for batch in [batch for batch in early if batch.run_id not in stored][:most]:
+        rows = _estimate_batch(client, loaded, batch, early[batch], columns)
+        slices.write(client, batch, slices.ESTIMATED, rows)
+        whole = [row for row in rows if not row.slice_column]
+        stored[batch.run_id] = sorted(whole, key=lambda row: row.metric)
+    known = (batch for batch in early if batch.run_id in stored)
+    return tuple(Estimate(batch, early[batch], tuple(stored[batch.run_id])) for batch in known)
 
 
 def validate_newest(client: Client, loaded: Loaded, progress: Progress) -> ValidationResult:
@@ -110,19 +140,15 @@ def _unknowable(loaded: Loaded) -> str:
         return f"{config.pipeline} has no labels.sql, and so no outcomes"
     if config.label is None or config.label.horizon_days is None or config.source.date_column is None:
         return f"{config.pipeline} has no snapshots or no horizon, so that its outcomes have no date"
-    unknown = [key for key in config.entity.keys if _published_as(key, config.entity.id) is None]
+    if config.label.kind == "classes":
+        return f"predictions of classes, as of {config.pipeline}, are not compared with their outcomes"
+    unknown = [key for key in config.entity.keys if queries.published_as(key, config.entity.id) is None]
     if unknown:
         return (
             f"the published predictions of {config.pipeline} lack a part of the entity key: {', '.join(unknown)} of "
             f"{', '.join(config.entity.keys)} is no column of ml_model_predictions"
         )
     return ""
-
-
-def _published_as(key: str, entity_id: str) -> str | None:
-    if key == entity_id:
-        return "entity_id"
-    return key if key in ("company_id", "brand_id") else None
 
 
 def _no_outcomes(pipeline: str, day: date | None, waiting: list[tuple[date, date]], newest: date) -> str:
@@ -135,48 +161,81 @@ def _no_outcomes(pipeline: str, day: date | None, waiting: list[tuple[date, date
 def _batches(client: Client, loaded: Loaded, newest: date) -> list[Batch]:
     """Return all batches of predictions, the newest first."""
     pipeline = loaded.config.pipeline
-    rows = client.rows(_statement("runs").text, {"pipeline": pipeline})
-    batches = [Batch(pipeline, day, run, model, version) for day, run, model, version in rows]
-    earlier = _earlier(loaded)
-    if has_sql(earlier):
-        sql = _statement("earlier_batches").render(earlier=_text(earlier))
-        others = client.rows(sql, {"first": FIRST_DAY, "last": newest})
+    batches = [Batch(pipeline, day, run, model, version) for day, run, model, version in queries.runs(client, pipeline)]
+    if has_sql(queries.earlier(loaded)):
+        others = queries.batches_of_tools(client, loaded, FIRST_DAY, newest)
         batches += [Batch(pipeline, day, "", "", version) for day, version in others]
     return sorted(batches, key=lambda batch: (batch.date, batch.run_id, batch.model_version), reverse=True)
 
 
-def _earlier(loaded: Loaded) -> Path:
-    """Return the path of the query for predictions of other tools, which few pipelines have."""
-    return loaded.sql(f"{loaded.config.pipeline}/earlier.sql")
-
-
-def _text(path: Path) -> str:
-    """Return the query in a file as a subquery."""
-    return unsliced(without_comments(load(path).text))
-
-
-def _validate_batch(client: Client, loaded: Loaded, batch: Batch, until: date) -> Validation:
-    kind = loaded.config.label.kind if loaded.config.label else ""
-    options = {"resamples": loaded.config.evaluate.bootstrap, "seed": loaded.config.split.seed}
+def _validate_batch(
+    client: Client, loaded: Loaded, batch: Batch, until: date, columns: Sequence[str]
+) -> tuple[Validation, list[Performance]]:
+    """Return a batch's validation, and its rows of raypipe_performance."""
+    config = loaded.config
+    kind, seed = config.label.kind if config.label else "", config.split.seed
+    options = {"resamples": config.evaluate.bootstrap, "seed": seed}
     fitted, threshold = _at_the_fit(client, batch)
-    sql, parameters = _outcomes(loaded, batch, until)
-    query = _statement(kind).render(outcomes=sql)
+    query = queries.with_outcomes(loaded, batch, until)
+    parameters = {"threshold": threshold} if kind == "binary" else {}
     validation = Validation(batch, until)
     try:
+        cells = query.cells(client, kind, **parameters)
         if kind == "binary":
-            cells = _columns(client, query, {**parameters, "threshold": threshold})
             unknown = cells["outcome"] == -1
             validation = replace(validation, left_out=int(cells["rows"][unknown].sum()))
             known = {name: values[~unknown] for name, values in cells.items()}
             evaluation = evaluate_binary(known, threshold, **options)
         else:
-            cells = _columns(client, query, parameters)
             validation = replace(validation, left_out=int(cells["missing"].sum()))
             evaluation = evaluate_number(cells, **options)
     except DataError as error:
         value = f" (found {error.found})" if error.found else ""
-        return replace(validation, reason=f"not judged: {error.problem[0].lower()}{error.problem[1:]}{value}")
-    return _compare(replace(validation, evaluation=evaluation), fitted, "auc" if kind == "binary" else "rmse")
+        reason = f"not judged: {error.problem[0].lower()}{error.problem[1:]}{value}"
+        return replace(validation, reason=reason), [slices.missing(kind, reason)]
+    validation = _compare(replace(validation, evaluation=evaluation), fitted, "auc" if kind == "binary" else "rmse")
+    rows = [*slices.of_evaluation(evaluation), *_gap(validation)]
+    if columns:
+        own = query.sliced(client, kind, loaded, columns, **parameters)
+        rows += slices.measured(own, kind, threshold, seed, config.evaluate.bootstrap)
+    return validation, rows
+
+
+def _estimate_batch(
+    client: Client, loaded: Loaded, batch: Batch, until: date, columns: Sequence[str]
+) -> list[Performance]:
+    """Return the rows of a run's estimated performance; one row with the reason where there is no estimate."""
+    config = loaded.config
+    fitted, threshold = _at_the_fit(client, batch)
+    error = (fitted.get("ece") or {}).get("value")
+    if error is None or error > MOST_CALIBRATION_ERROR:
+        found = "is unknown" if error is None else f"was {error:.3f}"
+        reason = f"not estimated: the calibration error of version {batch.model_version} at its fit {found}"
+        return [slices.missing("binary", reason)]
+    query, options = queries.without_outcomes(loaded, batch, until), (config.split.seed, config.evaluate.bootstrap)
+    cells = query.cells(client, "binary", threshold=threshold)
+    usable = {name: values[(cells["lowest"] >= 0) & (cells["highest"] <= 1)] for name, values in cells.items()}
+    if not len(usable["rows"]):
+        return [slices.missing("binary", "not estimated: no prediction is a probability")]
+    rows = slices.estimated(usable, *options)
+    if columns:
+        rows += slices.estimated(query.sliced(client, "binary", loaded, columns, threshold=threshold), *options)
+    return rows
+
+
+def _gap(validation: Validation) -> Iterator[Performance]:
+    """Yield the distance from the interval at the fit to the interval now, 0 where they meet."""
+    for metric, then in validation.fitted.items():
+        before, after = _nearest(metric, then, validation.evaluation[metric])
+        if before is not None and after is not None:
+            distance = max(gain(metric, before, after), 0.0)
+            yield Performance("", "", "performance_gap", distance, None, None, validation.rows)
+
+
+def _nearest(metric: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Return the worst end of the interval at the fit, and the best end of the interval now."""
+    best, worst = ("high", "low") if METRICS[metric].higher_is_better else ("low", "high")
+    return then.get(worst), now.get(best)
 
 
 def _compare(validation: Validation, fitted: Mapping[str, Any], metric: str) -> Validation:
@@ -188,8 +247,7 @@ def _compare(validation: Validation, fitted: Mapping[str, Any], metric: str) -> 
         return replace(validation, reason=reason)
     if then.get("value") is None:
         return validation
-    best, worst = ("high", "low") if METRICS[metric].higher_is_better else ("low", "high")
-    before, after = then.get(worst), now[best]
+    before, after = _nearest(metric, then, now)
     worse = before is not None and after is not None and gain(metric, before, after) > 0
     lost = round(gain(metric, then["value"], now["value"]), 6)
     return replace(validation, fitted={metric: dict(then)}, lost=lost, worse=worse)
@@ -203,29 +261,3 @@ def _at_the_fit(client: Client, batch: Batch) -> tuple[Mapping[str, Any], float]
         return {}, UNKNOWN_THRESHOLD
     threshold = version.metadata.get("threshold")
     return version.evaluation.get("test") or {}, UNKNOWN_THRESHOLD if threshold is None else float(threshold)
-
-
-def _outcomes(loaded: Loaded, batch: Batch, until: date) -> tuple[str, dict[str, Any]]:
-    """Return the query of a batch's predictions with their outcomes, and its parameters."""
-    entity = loaded.config.entity
-    keys = ", ".join(f"toString({identifier(key)})" for key in entity.keys)
-    parameters = split.parameters(batch.date, until, loaded.config)
-    if batch.run_id:
-        columns = (_published_as(key, entity.id) or key for key in entity.keys)
-        published = ", ".join(f"toString({identifier(column)})" for column in columns)
-        predictions = _statement("published").render(keys=published)
-        parameters |= {"pipeline": batch.pipeline, "run_id": batch.run_id}
-    else:
-        predictions = _statement("earlier").render(keys=keys, earlier=_text(_earlier(loaded)))
-        parameters |= {"first": batch.date, "last": batch.date, "model_version": batch.model_version}
-    labels = _text(loaded.sql(f"{loaded.config.pipeline}/labels.sql"))
-    return _statement("outcomes").render(predictions=predictions, keys=keys, labels=labels), parameters
-
-
-def _columns(client: Client, query: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    table = client.table(query, parameters, SETTINGS)
-    return {name: table.column(name).to_numpy() for name in table.column_names}
-
-
-def _statement(name: str) -> Statement:
-    return load(shipped() / "sql" / "validation" / f"{name}.sql")

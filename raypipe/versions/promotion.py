@@ -14,6 +14,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.load import Loaded
 from raypipe.data.slices import unsliced
 from raypipe.errors import DataError, GateRefused, ModelError, UsageError
+from raypipe.evaluation.challenges import error_of
 from raypipe.evaluation.decision import Decision
 from raypipe.fit.evidence import compare_versions
 from raypipe.fit.recipe import recipe_of
@@ -68,7 +69,8 @@ def promote(
     with Client(endpoint) as client:
         model = models.find(client, pipeline, reference)
         champion = models.find_alias(client, pipeline, CHAMPION)
-        if champion and champion.version == model.version and model.status == PRODUCTION:
+        is_champion = champion is not None and champion.version == model.version and model.status == PRODUCTION
+        if is_champion and (if_better or not model.is_provisional):
             raise UsageError(
                 f"{model.version} is the champion of {pipeline} already",
                 next_step=f"`raypipe models {pipeline}` lists the others",
@@ -76,7 +78,7 @@ def promote(
         card = fitting_card(client, loaded, model)
         if champion and not changed_contract:
             _require_same_contract(client, champion, model, card)
-        decision = _decide(client, loaded, model, champion) if if_better else None
+        decision = _decide(client, loaded, model, champion, set_by) if if_better else None
         stated = reason or (decision.reason if decision else "")
         with lock.held(client, pipeline, take_over=take_over):
             version = _promote(client, model, champion, stated, set_by)
@@ -126,7 +128,8 @@ def _require_same_contract(client: Client, champion: Registered, model: Register
         )
 
 
-def _decide(client: Client, loaded: Loaded, model: Registered, champion: Registered | None) -> Decision:
+def _decide(client: Client, loaded: Loaded, model: Registered, champion: Registered | None, set_by: str) -> Decision:
+    """Compare a version with the champion; a version that does not win is recorded as its challenger."""
     pipeline = loaded.config.pipeline
     if champion is None:
         raise UsageError(
@@ -139,12 +142,14 @@ def _decide(client: Client, loaded: Loaded, model: Registered, champion: Registe
         load_package(version.artifact_uri, version.artifact_sha256, client, pipeline=pipeline, version=version.version)
         for version in (model, champion)
     ]
-    decision = compare_versions(client, recipe, *packages).decision
+    error = error_of(champions.challenges(client, champion) + 1)
+    decision = compare_versions(client, recipe, *packages, error=error).decision
     if not decision.promote:
+        champions.challenge(client, model, decision.reason, set_by, datetime.now(UTC))
         raise GateRefused(
             f"{model.version} was not promoted: it is not shown to be better than {champion.version}",
             found=decision.reason,
-            allowed="a difference whose whole 95 % interval is above zero",
+            allowed=f"a difference whose whole interval of {100 * decision.level:.6g} % is above zero",
             next_step="wait for more labels, or promote it with --reason alone",
         )
     return decision

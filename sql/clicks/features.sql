@@ -5,7 +5,8 @@
 -- missing: NULL if a quotient's denominator is 0, or an article has no performance yet
 -- units: article_age_days in days, shares from 0 to 1, durations in seconds, engagement in points of 100
 -- why: ANY INNER JOIN would keep one pair per article, so pairs without an article are dropped at the end. The performance's engine adds up averages, and only when it merges: the rows of a key are combined here. Articles
---     can occur twice and are read with FINAL. Articles published after date are left out: they could not be recommended then
+--     can occur twice and are read with FINAL. Articles published after date are left out: they could not be recommended then. UNION DISTINCT would
+--     hash every recommendation, and most often there are no events after the date to tell them from
 WITH
     toDateTime({date:Date} + 1, {timezone:String}) AS day_end,
     toDateTime({date:Date} + 1 - {days:UInt16}, {timezone:String}) AS since
@@ -44,10 +45,18 @@ INNER JOIN
     FROM customer_events
     WHERE event_timestamp >= day_end AND event_timestamp < toDateTime({until:Date} + 1, {timezone:String})
         AND event_type = 'article_view' AND user_id != '' AND article_id != ''
-    UNION DISTINCT
+    GROUP BY company_id, brand_id, user_id, article_id
+    UNION ALL
     SELECT company_id, brand_id, user_id, article_id
     FROM customer_recommendations
-    WHERE (created_at, model_version) IN
+    WHERE (company_id, brand_id, user_id, article_id) NOT IN
+        (
+            SELECT company_id, brand_id, user_id, article_id
+            FROM customer_events
+            WHERE event_timestamp >= day_end AND event_timestamp < toDateTime({until:Date} + 1, {timezone:String})
+                AND event_type = 'article_view' AND user_id != '' AND article_id != ''
+        )
+        AND (created_at, model_version) IN
         (
             SELECT toDateTime(started_at, 'UTC'), model_version
             FROM raypipe_runs FINAL

@@ -1,25 +1,25 @@
--- grain: demo_articles and editorial_articles (article_id): six articles per brand and day, from two weeks before the first date
+-- grain: demo_articles and editorial_articles (article_id): an article per brand, day and topic, from two weeks before the first date
 -- parameters: seed UInt64, first_date Date, last_date Date, written_at DateTime
 INSERT INTO demo_articles
 WITH
-    (k, n) -> (intHash64(bitXor(k, n * 0x9E3779B97F4A7C15)) + 0.5) / 18446744073709551616. AS uniform,
-    (k, n) -> sqrt(-2 * log(uniform(k, n))) * cos(6.283185307179586 * uniform(k, n + 1)) AS normal
+    {include:demo/chance.sql},
+    {include:demo/desks.sql},
+    {include:demo/qualities.sql}
 SELECT
     UUIDNumToString(murmurHash3_128(brand_key, code)) AS article_id,
     brand,
-    day,
-    slot,
-    toUInt8(floor(uniform(cityHash64(brand_key, code), 1) * 8)) AS topic,
-    normal(cityHash64(brand_key, code), 2) AS quality
+    toDate(intDiv(code, 8)) AS day,
+    toUInt8(code % 8) AS topic,
+    author_of(brand_key, code) AS author,
+    type_of(brand_key, code) AS type,
+    quality_of(brand_key, brand, code) AS quality
 FROM
 (
     SELECT
         toUInt8(number % 5 + 1) AS brand,
-        toUInt8(intDiv(number, 5) % 6) AS slot,
-        {first_date:Date} - 14 + intDiv(number, 30) AS day,
         cityHash64({seed:UInt64}, 'articles', brand) AS brand_key,
-        toUInt32(toUInt16(day) * 8 + slot) AS code
-    FROM numbers(toUInt64({last_date:Date} - {first_date:Date} + 15) * 30)
+        toUInt32(8 * toUInt16({first_date:Date} - 14) + intDiv(number, 5)) AS code
+    FROM numbers(toUInt64({last_date:Date} - {first_date:Date} + 15) * 40)
 );
 
 INSERT INTO editorial_articles
@@ -28,21 +28,21 @@ INSERT INTO editorial_articles
      created_at, updated_at)
 SELECT
     article_id,
-    concat('a-', toString(brand), '-', toString(day), '-', toString(slot)) AS code,
+    concat('a-', toString(brand), '-', toString(day), '-', toString(topic)) AS code,
     UUIDNumToString(murmurHash3_128('company', toUInt64(brand <= 3 ? 1 : 2))),
     UUIDNumToString(murmurHash3_128('brand', toUInt64(brand))),
-    concat(['Politics', 'World', 'Business', 'Technology', 'Culture', 'Health', 'Travel', 'Opinion'][topic + 1], ' of ', toString(day), ', no. ', toString(slot + 1)) AS heading,
+    concat(['Politics', 'World', 'Business', 'Technology', 'Culture', 'Health', 'Travel', 'Opinion'][topic + 1], ' of ', toString(day)) AS heading,
     heading,
     '',
     concat('What happened on ', toString(day)),
     concat('https://example.com/', code),
-    ['news', 'analysis', 'video', 'feature'][cityHash64(article_id) % 4 + 1],
-    UUIDNumToString(murmurHash3_128('author', toUInt64((brand - 1) * 12 + cityHash64(article_id, 'author') % 12))),
+    ['news', 'analysis', 'video', 'feature'][type + 1],
+    UUIDNumToString(murmurHash3_128('author', toUInt64((brand - 1) * 12 + author))),
     UUIDNumToString(murmurHash3_128('category', toUInt64((brand - 1) * 8 + topic))),
     300 + cityHash64(article_id, 'words') % 1200 AS words,
     1 + intDiv(words, 200),
     cityHash64(article_id, 'images') % 5,
-    toDateTime(day, 'UTC') + slot * 10800,
+    toDateTime(day, 'UTC') + topic * 10800,
     day,
     'published',
     {written_at:DateTime},

@@ -1,12 +1,16 @@
 -- grain: (company_id, brand_id, user_id, article_id), the articles published by the end of date that a reader saw in (date, until]
 -- parameters: date Date (the snapshot), until Date (the last day of the horizon)
 -- score: the true probability of a click in (date, until] on an article that is seen then, given all latent values; no model can
---     rank better. The number of views is unknown beforehand, so each number counts by its probability
+--     rank better. The number of views and their screens are unknown beforehand, so each counts by its probability
 WITH
     {include:demo/reading.sql},
-    1 / (1 + exp(1.2 - 1.2 * (article_topic = topic) - 0.6 * (article_topic = second_topic) - 0.5 * quality)) AS clicking,
+    {include:demo/clicking.sql},
+    -- A session is on the reader's own screen or on any, and after a drift often on a mobile.
+    (screen, drift) -> (drift ? 0.65 : 1) * ((screen = device) * 0.85 + 0.05) + (drift AND screen = 1 ? 0.35 : 0) AS shown_on,
+    arrayMap(screen -> click(article_topic, quality, author, type, screen), [1, 2, 3]) AS clicks,
+    arrayMap(drift -> arraySum((screen, clicked) -> shown_on(screen, drift) * clicked, [1, 2, 3], clicks), days.4) AS clicking,
     arrayProduct(arrayMap((visit, missed) -> absent(visit, repeat_rate, missed), visiting, passing)) AS unseen,
-    arrayProduct(arrayMap((visit, missed) -> absent(visit, repeat_rate, 1 - clicking * (1 - missed)), visiting, passing)) AS unclicked
+    arrayProduct(arrayMap((visit, missed, clicked) -> absent(visit, repeat_rate, 1 - clicked * (1 - missed)), visiting, passing, clicking)) AS unclicked
 SELECT
     company_id,
     brand_id,
@@ -21,5 +25,9 @@ FROM
         AND event_timestamp < toDateTime({until:Date} + 1, 'UTC')
 ) AS seen
 INNER JOIN demo_truth AS reader USING (company_id, brand_id, user_id)
-INNER JOIN ({include:demo/paired_articles.sql}) AS article USING (article_id)
-WHERE article_day <= {date:Date}
+INNER JOIN
+(
+    SELECT article_id, day AS article_day, topic AS article_topic, author, type, quality
+    FROM demo_articles
+    WHERE day <= {date:Date}
+) AS article USING (article_id)

@@ -37,7 +37,7 @@ FROM
         HAVING notEmpty(known) AND notEmpty(wanted)
     ) AS history
     INNER JOIN demo_truth AS reader USING (brand_id, user_id)
-    INNER JOIN ({include:demo/paired_articles.sql}) AS article ON article.article_brand = reader.brand
+    INNER JOIN (SELECT article_id, brand AS article_brand, day AS article_day, topic AS article_topic FROM demo_articles) AS article ON article.article_brand = reader.brand
     WHERE article_day <= {date:Date} AND NOT has(known, article_id)
 ) AS scored
 GROUP BY company_id, brand_id, user_id

@@ -1,5 +1,5 @@
--- grain: (event_id), the events of the readers in the sample in their sessions from first on, as many as the sessions count
--- parameters: first Date, share_ppm UInt32 (readers in the sample, in millionths), written_at DateTime
+-- grain: (event_id), the events of the readers in the sample, as many as their sessions count
+-- parameters: share_ppm UInt32 (readers in the sample, in millionths), written_at DateTime
 -- metadata: of ad events {"arm", "propensity", "revenue"}, revenue in euro; an ad_click belongs to the session's ad_impression
 INSERT INTO customer_events
     (event_id, session_id, user_id, company_id, brand_id, event_type, event_timestamp, article_id, article_title, article_type,
@@ -47,7 +47,7 @@ FROM
             arrayMap(i -> ('newsletter_signup', ''), range(newsletter_signups)),
             arrayMap(i -> ('ad_click', ''), range(ad_clicks))) AS done
     FROM customer_sessions
-    WHERE session_start >= toDateTime({first:Date}, 'UTC') AND cityHash64(user_id) % 1000000 < {share_ppm:UInt32}
+    WHERE cityHash64(user_id) % 1000000 < {share_ppm:UInt32}
 ) AS session
 ARRAY JOIN done AS event, arrayEnumerate(done) AS position
 ANY LEFT JOIN (SELECT article_id AS opened, title, article_type, primary_category_id, content_url FROM editorial_articles FINAL) AS article

@@ -1,18 +1,19 @@
 -- grain: demo_truth (company_id, brand_id, user_id); users (user_id); user_accounts (account_id)
 -- parameters: seed UInt64, users UInt64, first_date Date, last_date Date, written_at DateTime
--- process: visits are Poisson with a log-normal intensity of loyalty + 0.5 * interest, so that engagement
--- (loyalty) and length (interest) reveal most about the next month
+-- process: visits.sql has the visits. A reader on the free tier converts by a hazard that depends on the topic, and that doubles when
+--     its articles get good. It saturates in loyalty. Readers who mind the price convert if they get the newsletter, and hardly otherwise
 INSERT INTO demo_truth
 SELECT
-    company_id, brand_id, user_id, person, key, brand, account_id, loyalty, interest, price_sensitivity, topic, second_topic,
-    weekend_reader, intensity, repeat_rate, joined, initial_tier, paid_tier, conversion_hazard, converted_on, segment, device, os,
+    company_id, brand_id, user_id, person, key, brand, account_id, loyalty, interest, price_sensitivity, newsletter_reader, topic, second_topic,
+    favourite_author, weekend_reader, turn_every, turn_shift, intensity, repeat_rate, joined, initial_tier, paid_tier, conversion_hazard, converted_on, segment, device, os,
     browser, country, city
 FROM
 (
     WITH
         (kind, n) -> UUIDNumToString(murmurHash3_128(kind, toUInt64(n))) AS uuid,
-        (k, n) -> (intHash64(bitXor(k, n * 0x9E3779B97F4A7C15)) + 0.5) / 18446744073709551616. AS uniform,
-        (k, n) -> sqrt(-2 * log(uniform(k, n))) * cos(6.283185307179586 * uniform(k, n + 1)) AS normal,
+        {include:demo/chance.sql},
+        {include:demo/hazard.sql},
+        (SELECT groupArray(toUInt16(day)) FROM (SELECT day FROM demo_days ORDER BY day)) AS days,
         (k, n, list) -> list[1 + toUInt32(floor(uniform(k, n) * length(list)))] AS pick
     SELECT
         uuid('company', brand <= 3 ? 1 : 2) AS company_id,
@@ -27,15 +28,25 @@ FROM
         normal(own, 30) AS price_sensitivity,
         toUInt8(floor(uniform(own, 40) * 8)) AS topic,
         toUInt8((topic + 1 + floor(uniform(own, 41) * 7)) % 8) AS second_topic,
+        uniform(own, 46) < 0.3 AS newsletter_reader,
+        toUInt8(floor(uniform(key, 47) * 12)) AS favourite_author,
         uniform(own, 42) < 0.25 AS weekend_reader,
+        toUInt8(90 + floor(uniform(key, 48) * 61)) AS turn_every,
+        toUInt8(floor(uniform(key, 49) * turn_every)) AS turn_shift,
         least(1.5, exp(log(0.040) + loyalty + 0.5 * interest)) AS intensity,
         0.05 + 0.15 / (1 + exp(-interest)) AS repeat_rate,
-        {first_date:Date} + toUInt16(greatest(0, floor((uniform(own, 43) - 0.75) * 4 * days))) AS joined,
-        multiIf(uniform(key, 44) > 1 / (1 + exp(2 - 0.9 * loyalty + 0.7 * price_sensitivity)), 'free', price_sensitivity > 0, 'basic', 'premium') AS initial_tier,
+        {first_date:Date} + toUInt16(greatest(0, floor((uniform(own, 43) - 0.75) * 4 * length(days)))) AS joined,
+        multiIf(
+            joined > {first_date:Date} OR uniform(key, 44) > 1 / (1 + exp(1.1 - 0.9 * loyalty + 0.7 * price_sensitivity)), 'free',
+            price_sensitivity > 0, 'basic',
+            'premium') AS initial_tier,
         price_sensitivity > 0.2 ? 'basic' : 'premium' AS paid_tier,
-        initial_tier != 'free' ? 0 : 0.0012 * exp(0.9 * loyalty - 0.7 * price_sensitivity) AS conversion_hazard,
-        floor(-log(uniform(key, 45)) / nullIf(conversion_hazard, 0)) AS free_days,
-        toDate(free_days <= {last_date:Date} - joined ? joined + toUInt16(assumeNotNull(free_days)) : toDate(0)) AS converted_on,
+        initial_tier != 'free' ? 0 : 0.0035 / (1 + exp(-2 * loyalty))
+            * [2.4, 0.3, 1.6, 0.2, 0.5, 1.0, 0.3, 1.7][(topic + 3 * brand) % 8 + 1]
+            * multiIf(price_sensitivity < 0, 1., newsletter_reader, 1.6, 0.1) AS conversion_hazard,
+        arrayCumSum(arrayMap(day -> hazard(day), days)) AS hazards,
+        -- The first day on which the hazards so far exceed an exponential value; 1970-01-01 where they never do.
+        toDate(days[arrayFirstIndex(reached -> reached > -log(uniform(key, 45)), hazards)]) AS converted_on,
         loyalty + 0.4 * normal(key, 60) AS standing,
         multiIf(standing < -0.7, 'passer-by', standing < 0.2, 'casual', standing < 1.1, 'regular', 'devoted') AS segment,
         pick(own, 50, [1, 1, 1, 1, 1, 2, 2, 2, 2, 3]) AS device,
@@ -46,7 +57,6 @@ FROM
     FROM
     (
         SELECT number AS person, cityHash64({seed:UInt64}, number) AS own, own % 5 AS home,
-            {last_date:Date} - {first_date:Date} + 1 AS days,
             arrayJoin(own % 100 < 8 ? [0, 1] : [0]) AS seat
         FROM numbers({users:UInt64})
     )
@@ -74,7 +84,7 @@ WHERE key = cityHash64({seed:UInt64}, person, 0);
 
 INSERT INTO user_accounts
     (account_id, user_id, company_id, brand_id, account_type, subscription_tier, subscription_status, subscription_start_date,
-     payment_method, billing_country_code, created_at, updated_at)
+     payment_method, billing_country_code, metadata, created_at, updated_at)
 SELECT
     account_id,
     user_id,
@@ -86,6 +96,7 @@ SELECT
     tier = 'free' ? toDate(0) : greatest(converted_on, joined),
     tier = 'free' ? '' : 'card',
     ['GB', 'US', 'DE', 'FR', 'ES', 'IT', 'NL', 'SE'][country],
+    tier = 'free' ? '{}' : concat('{"monthly_price":', tier = 'basic' ? '4.9' : '9.9', '}'),
     {written_at:DateTime},
     {written_at:DateTime}
 FROM demo_truth;

@@ -15,12 +15,12 @@ FROM
     ]) AS pair
 );
 
--- The week: a weekday reader visits less on Saturdays, a weekend reader mostly then.
+-- The week: a weekend reader hardly visits on other days. The weights of a week add up to 7.
 INSERT INTO demo_days
 SELECT
     {first_date:Date} + number AS day,
-    [1.08, 1.06, 1.05, 1.04, 1.00, 0.80, 0.97][toDayOfWeek(day)] AS weight,
-    [0.75, 0.75, 0.75, 0.75, 1.00, 1.50, 1.50][toDayOfWeek(day)] AS weekend_weight,
+    [1.15, 1.15, 1.12, 1.10, 1.05, 0.65, 0.78][toDayOfWeek(day)] AS weight,
+    [0.20, 0.20, 0.20, 0.20, 0.50, 2.90, 2.80][toDayOfWeek(day)] AS weekend_weight,
     {drift_on:Date} != toDate(0) AND day >= {drift_on:Date} AS drifted
 FROM numbers(toUInt64({last_date:Date} - {first_date:Date} + 1));
 

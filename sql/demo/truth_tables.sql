@@ -9,17 +9,21 @@ CREATE TABLE IF NOT EXISTS demo_truth
     brand UInt8 COMMENT 'number of the brand',
     account_id String,
     loyalty Float32 COMMENT 'standard normal; drives visits, engagement, segment and tier',
-    interest Float32 COMMENT 'standard normal; drives visits, pages and diversity',
-    price_sensitivity Float32 COMMENT 'standard normal; drives tier and conversion',
+    interest Float32 COMMENT 'standard normal; drives visits, length, pages, and how much the quality of articles counts',
+    price_sensitivity Float32 COMMENT 'standard normal; drives searches, tier and conversion',
+    newsletter_reader UInt8 COMMENT 'signs up for newsletters, and converts at any price sensitivity',
     topic UInt8 COMMENT 'number of the favourite topic',
-    second_topic UInt8,
+    second_topic UInt8 COMMENT 'number of the topic of the weekends',
+    favourite_author UInt8 COMMENT 'number of an author of the brand',
     weekend_reader UInt8,
-    intensity Float64 COMMENT 'a day of weight w has a visit with probability 1 - exp(-intensity * w)',
+    turn_every UInt8 COMMENT 'days from turn to turn; a reader who pays stays away after a turn, see visits.sql',
+    turn_shift UInt8 COMMENT 'a turn is on the days d since 1970 with (d + turn_shift) % turn_every = 0',
+    intensity Float64 COMMENT 'expected visits of an average day, before topic, season and turns; see visits.sql',
     repeat_rate Float32 COMMENT 'probability of a second session on a day with a visit',
     joined Date COMMENT 'no visit before this day',
     initial_tier LowCardinality(String),
     paid_tier LowCardinality(String) COMMENT 'tier after conversion',
-    conversion_hazard Float64 COMMENT 'probability of converting within n days, while free: 1 - exp(-hazard * n)',
+    conversion_hazard Float64 COMMENT 'hazard of converting on a day while free, at an average level of the topic; see readers.sql',
     converted_on Date COMMENT '1970-01-01: not before the last date',
     segment LowCardinality(String),
     device UInt8,
@@ -44,11 +48,12 @@ CREATE TABLE IF NOT EXISTS demo_articles
     article_id String,
     brand UInt8,
     day Date,
-    slot UInt8,
     topic UInt8,
-    quality Float32 COMMENT 'standard normal; drives clicks'
+    author UInt8 COMMENT 'number of an author of the brand',
+    type UInt8 COMMENT '0 news, 1 analysis, 2 video, 3 feature',
+    quality Float32 COMMENT 'standard normal; drives clicks, engagement and scroll depth'
 )
-ENGINE = MergeTree ORDER BY (brand, day, slot);
+ENGINE = MergeTree ORDER BY (brand, day, topic);
 
 CREATE TABLE IF NOT EXISTS demo_arms
 (

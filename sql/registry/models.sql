@@ -11,7 +11,8 @@ SELECT
     is_active,
     is_latest_version,
     toUnixTimestamp(created_at) AS created,
-    toUnixTimestamp(updated_at) AS updated
+    toUnixTimestamp(updated_at) AS updated,
+    has(tags, 'provisional') AS is_provisional
 FROM ml_model_registry FINAL
 WHERE {pipeline:String} = '' OR model_code = {pipeline:String}
 ORDER BY created DESC, model_code ASC, model_version DESC;

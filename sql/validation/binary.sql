@@ -1,13 +1,15 @@
--- grain: cell, the predictions with the same level, label and side of the threshold whose scores differ by less than a thousandth
+-- grain: cell, the predictions with the same slice, level, label and side of the threshold, and with scores in one narrow bin
 -- parameters: threshold Float64, and the parameters of outcomes
--- placeholders: outcomes (outcomes.sql)
+-- placeholders: outcomes (outcomes.sql or sliced.sql), slice_column, slice_value, level (expressions), bin (an expression that rises with score)
 -- units: tenth from 0 to 9 (the bin of the calibration table), losses in nats with probabilities at least 1e-7 away from 0 and 1
--- cost: at most some ten thousand cells, whatever the population: scores are cut to 10 of a Float32's 23 bits
 SELECT
-    level,
+    {slice_column} AS slice_column,
+    {slice_value} AS slice_value,
+    {level} AS level,
     ifNull(label, -1) AS outcome,
     if(isFinite(score), toUInt8(least(9, greatest(0, floor(10 * score)))), 0) AS tenth,
     score >= {threshold:Float64} AS positive,
+    toInt64({bin}) AS bin,
     count() AS rows,
     sum(score) AS scores,
     sum(pow(score - outcome, 2)) AS squares,
@@ -15,4 +17,4 @@ SELECT
     min(score) AS lowest,
     max(score) AS highest
 FROM ({outcomes})
-GROUP BY level, outcome, tenth, positive, bitAnd(reinterpretAsUInt32(toFloat32(score)), 4294959104)
+GROUP BY slice_column, slice_value, level, outcome, tenth, positive, bin

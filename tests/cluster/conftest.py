@@ -1,4 +1,4 @@
-"""Provide the replicated cluster of the environment: `make test-cluster` runs these tests, see CONTRIBUTING.md."""
+"""Provide two shards, and the replicated cluster of the environment; `make test-cluster` runs these tests."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier
+from tests.cluster.shards import Night, Shards, night_on, two_shards
 
 REPLICAS = "RAYPIPE_TEST_REPLICAS"
 NAME = "RAYPIPE_TEST_CLUSTER_NAME"
@@ -82,3 +83,25 @@ def replicas(servers: tuple[Endpoint, ...]) -> Iterator[Replicas]:
             yield Replicas(tuple(replace(server, database=name) for server in servers))
         finally:
             admin.run(f"DROP DATABASE IF EXISTS {on_cluster} SYNC")
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shards]:
+    """Start two shards; a test that kills a shard starts it again."""
+    with two_shards(tmp_path_factory.mktemp("shards")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def filled(shards: Shards, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+    """Create a publisher on two shards."""
+    made = night_on(shards, tmp_path_factory.mktemp("artifacts"))
+    yield made
+    made.client.close()
+
+
+@pytest.fixture
+def night(filled: Night) -> Night:
+    """Provide the publisher on two shards, without a run."""
+    filled.empty()
+    return filled

@@ -83,7 +83,7 @@ class TwoNights:
             for table in own_tables(night.client):
                 night.client.run(night.client.topology.drop(table))
             for table in ("raypipe_runs", "raypipe_slices", "raypipe_rejected_rows", "ml_model_monitoring", *TARGETS):
-                night.client.run(night.client.topology.truncate(table))
+                night.client.run(f"TRUNCATE TABLE {table}")
         with self.through(2) as other:
             replication.catch_up(other.client)
 

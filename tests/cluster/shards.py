@@ -30,6 +30,8 @@ LEDGERS = (
 )
 
 CLUSTER = "pair"
+DATABASE = "analytics"
+USERS = 400
 CONFIG = """
 <http_port>{http}</http_port>
 <tcp_port>{tcp}</tcp_port>
@@ -123,7 +125,7 @@ class Night:
 
     def left(self) -> list[str]:
         """Return the remaining tables of runs on all nodes, including locks."""
-        return sorted({table for node in self.client.nodes for table in own_tables(node)})
+        return sorted({table for node in sharding.nodes(self.client) for table in own_tables(node)})
 
     def seen(self) -> dict[str, int]:
         """Return the rows of the day by run that users see in each view, the same on each node and in each view."""
@@ -149,21 +151,21 @@ class Night:
 
     def empty(self) -> None:
         """Forget every run."""
-        for node in self.client.nodes:
+        for node in sharding.nodes(self.client):
             for table in own_tables(node):
                 node.run(f"DROP TABLE {table} SYNC")
             for table in LEDGERS:
                 node.run(f"TRUNCATE TABLE {table}")
 
 
-def night_on(shards: Shards, database: str, users: int, artifacts: Path) -> Night:
-    """Fill a database on all shards; small granules make several slices of each shard's users."""
-    endpoint = shards.endpoint(database)
+def night_on(shards: Shards, artifacts: Path) -> Night:
+    """Fill the database on all shards; small granules make several slices of each shard's users."""
+    endpoint = shards.endpoint(DATABASE)
     migrate_at(endpoint)
     client = Client(endpoint)
-    for shard in client.shards:
+    for shard in sharding.shards(client):
         _shrink_granules(shard, FEATURES)
-    _few_users(client, users)
+    _few_users(client, USERS)
     model = _registered(client, shipped(), artifacts)
-    addresses = tuple(replace(shards.address(number, database), cluster=None) for number in (1, 2))
+    addresses = tuple(replace(shards.address(number, DATABASE), cluster=None) for number in (1, 2))
     return Night(FittedPublisher(endpoint, model.artifacts), client, addresses)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,35 +16,18 @@ from raypipe.errors import Busy, RaypipeError, Unreachable
 from raypipe.features import snapshots, swap
 from raypipe.score import previous, publish, run, runs
 from raypipe.score.worker import SliceScorer
-from tests.cluster.shards import Night, Shards, night_on, two_shards
+from tests.cluster.shards import DATABASE, USERS, Night, Shards
 from tests.faults.actors import awaited
 from tests.faults.servers import FEATURES
 from tests.faults.small import DAY
 
-USERS = 400
-DATABASE = "analytics"
 OTHER = 2
 
 
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shards]:
-    with two_shards(tmp_path_factory.mktemp("shards")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def filled(shards: Shards, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
-    made = night_on(shards, DATABASE, USERS, tmp_path_factory.mktemp("artifacts"))
-    yield made
-    made.client.close()
-
-
-@pytest.fixture
-def night(filled: Night, monkeypatch: pytest.MonkeyPatch) -> Night:
-    """Provide the publisher on two shards, without a run."""
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repeat requests to a shard that is down without long pauses."""
     monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.01)
-    filled.empty()
-    return filled
 
 
 def at(patch: pytest.MonkeyPatch, owner: Any, name: str, act: Callable[[], object], call: int = 1) -> None:
@@ -166,7 +149,7 @@ def test_a_shard_without_new_rows_shows_the_earlier_run_until_the_commit(night: 
         raise Unreachable("a shard died")
 
     first = night.score()
-    other = night.client.shards[1]
+    other = sharding.shards(night.client)[1]
     of_the_day = f"FROM {FEATURES} WHERE feature_date = '{DAY}'"
     rows = other.table(f"SELECT * {of_the_day}")
     other.run(f"DELETE {of_the_day}")
@@ -232,7 +215,8 @@ class TestADayOfFeatures:
     def put(self, client: Client, held: lock.Lock, swapping: swap.Swapping) -> None:
         """Replace the day by the rows that it has, as a build does."""
         places = [
-            swap.Place(shard, twins.require_swappable(shard, FEATURES), {}, occupied=True) for shard in client.shards
+            swap.Place(shard, twins.require_swappable(shard, FEATURES), {}, occupied=True)
+            for shard in sharding.shards(client)
         ]
         twin = "raypipe_twin_of_the_test"
         for place in places:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.migrate import migrate_at
 from raypipe.demo.publisher import build
 from raypipe.features import snapshots
 from raypipe.progress import silent
-from tests.cluster.shards import Shards, two_shards
+from tests.cluster.shards import Shards
 
 LAST = date(2026, 1, 31)
 NOW = datetime(2026, 2, 1, 6, tzinfo=UTC)
@@ -25,12 +25,6 @@ COLUMNS = (
     " preferred_category_id, current_subscription_tier, JSONExtractUInt(ml_features, 'articles_viewed'),"
     " arraySort(JSONExtractKeys(ml_features))"
 )
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shards]:
-    with two_shards(tmp_path_factory.mktemp("shards")) as started:
-        yield started
 
 
 def demo_with_features(endpoint: Endpoint) -> list[tuple[Any, ...]]:
@@ -57,12 +51,14 @@ def test_features_are_those_of_one_server_and_each_shard_computes_its_own(
         real(self, sql, *arguments, **options)
 
     monkeypatch.setattr(Client, "run", run)
-    sharded = shards.endpoint("analytics")
+    sharded = shards.endpoint("features")
     on_shards = demo_with_features(sharded)
-    assert filled == [(shard.url, "analytics_shard") for shard in sharded.sharding.shards]
+    assert filled == [(shard.url, "features_shard") for shard in sharded.sharding.shards]
     assert on_shards == demo_with_features(replace(shards.address(1, "alone"), cluster=None))
     with Client(sharded) as client:
-        users = [shard.value("SELECT uniqExact(user_id) FROM customer_user_features") for shard in client.shards]
-        events = [shard.value("SELECT count() FROM customer_events") for shard in client.shards]
+        users = [
+            shard.value("SELECT uniqExact(user_id) FROM customer_user_features") for shard in sharding.shards(client)
+        ]
+        events = [shard.value("SELECT count() FROM customer_events") for shard in sharding.shards(client)]
         assert min(users) > 0
         assert min(events) > 0

@@ -13,33 +13,9 @@ from raypipe.clickhouse.schema.migrate import migrate_at, plan_at
 from raypipe.errors import ConfigError, GateRefused
 from raypipe.project import shipped
 from raypipe.score import gate, runs
-from tests.cluster.shards import Night, Shards, night_on, two_shards
+from tests.cluster.shards import USERS, Night, Shards
 from tests.faults.small import DAY
 from tests.integration.conftest import _few_users, _registered
-
-USERS = 600
-TARGETS = ("customer_churn_predictions", "ml_model_predictions")
-READERS = "analytics"
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shards]:
-    with two_shards(tmp_path_factory.mktemp("shards")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def filled(shards: Shards, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
-    made = night_on(shards, READERS, USERS, tmp_path_factory.mktemp("artifacts"))
-    yield made
-    made.client.close()
-
-
-@pytest.fixture
-def night(filled: Night) -> Night:
-    """Provide the publisher on two shards, without a run."""
-    filled.empty()
-    return filled
 
 
 def test_every_node_gets_every_table(shards: Shards) -> None:
@@ -77,7 +53,7 @@ def test_a_table_that_differs_on_one_node_is_named(shards: Shards) -> None:
 def test_a_population_on_two_shards_is_published_where_it_is(night: Night) -> None:
     run_id = night.score()
     night.assert_exact(run_id)
-    rows = [shard.value("SELECT count() FROM ml_model_predictions") for shard in night.client.shards]
+    rows = [shard.value("SELECT count() FROM ml_model_predictions") for shard in sharding.shards(night.client)]
     assert min(rows) > 0
     assert sum(rows) == USERS
     assert {piece.shard for piece in night.manifest(run_id).slicing.slices} == {0, 1}
@@ -112,7 +88,7 @@ def test_scores_are_those_of_one_server(shards: Shards, night: Night, tmp_path_f
 class TestAKeyOnTwoShards:
     @pytest.fixture(autouse=True)
     def twice(self, night: Night) -> Iterator[None]:
-        one, other = night.client.shards
+        one, other = sharding.shards(night.client)
         rows = one.table(f"SELECT * FROM customer_user_features WHERE feature_date = '{DAY}' LIMIT 1")
         other.insert("customer_user_features", rows)
         yield

@@ -84,7 +84,7 @@ def train(
     parts = {name: training_table.read_part(client, table, name) for name in table.rows}
     spec = labelled.fit_spec(recipe, contract)
     model, history = load_matrix_family(recipe.family).fit(parts["train"], parts["validation"], spec)
-    return model.files(), vars(history)
+    return model.files(), history
 
 
 def recipe(client: Client, publisher: FittedPublisher) -> Recipe:

@@ -115,7 +115,7 @@ def scoring(client: Client) -> Callable[..., Scoring]:
     def make(run_id: str = "churn_20260131_00000001", **changes: Any) -> Scoring:
         day = changes.get("date", date(2026, 1, 31))
         select = f"SELECT company_id, brand_id, user_id, sessions, {key_hash(KEYS)} AS key_hash FROM (\n{FEATURES}\n)"
-        rows, checksum = gate.population(client, select, {"date": day})
+        population = gate.population(client, select, {"date": day})
         bound = ("c", "b", "u5")
         slices = (Slice(0, upper=bound), Slice(1, lower=bound))
         known = manifest(
@@ -123,9 +123,9 @@ def scoring(client: Client) -> Callable[..., Scoring]:
             date=day,
             select=select,
             select_parameters={"date": day},
-            slicing=Slicing("index", KEYS, ("String",) * 3, slices, rows),
-            source_rows=rows,
-            source_checksum=checksum,
+            slicing=Slicing("index", KEYS, ("String",) * 3, slices, population.rows),
+            source_rows=population.rows,
+            source_checksum=population.checksum,
         )
         return Scoring(client, replace(known, **changes))
 

@@ -38,23 +38,23 @@ def written(folder: Path, *lines: str) -> Path:
 
 
 def test_a_blank_total_before_the_first_bill_is_null(loader: ModuleType, tmp_path: Path) -> None:
-    customers = loader.read_customers(written(tmp_path, HEADER, PAYING, NEW))
+    customers = loader.EXAMPLE.read(written(tmp_path, HEADER, PAYING, NEW))
     assert customers.column("total_charges").to_pylist() == [1889.5, None]
 
 
 def test_no_is_a_value_and_not_a_missing_one(loader: ModuleType, tmp_path: Path) -> None:
-    customers = loader.read_customers(written(tmp_path, HEADER, NEW))
+    customers = loader.EXAMPLE.read(written(tmp_path, HEADER, NEW))
     assert customers.column("internet_service").to_pylist() == ["No"]
 
 
 def test_a_file_without_a_column_is_refused_by_name(loader: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Churn"):
-        loader.read_customers(written(tmp_path, HEADER.removesuffix(",Churn"), PAYING.removesuffix(",Yes")))
+        loader.EXAMPLE.read(written(tmp_path, HEADER.removesuffix(",Churn"), PAYING.removesuffix(",Yes")))
 
 
 def test_a_missing_file_is_refused_by_name(loader: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent\.csv"):
-        loader.read_customers(tmp_path / "absent.csv")
+        loader.EXAMPLE.read(tmp_path / "absent.csv")
 
 
 def test_the_pipeline_uses_every_column_but_the_key_and_the_label(loader: ModuleType) -> None:

@@ -8,14 +8,20 @@ from raypipe.clickhouse.schema.declarations import Declaration
 from raypipe.clickhouse.statements import identifier
 
 # A scoring run records itself in the ledger.
-LEDGER = ("raypipe_runs", "raypipe_slices", "raypipe_rejected_rows")
+LEDGER = (
+    *("raypipe_runs", "raypipe_slices", "raypipe_rejected_rows"),
+    *("raypipe_histograms", "raypipe_drift_rows", "raypipe_checks"),
+)
 # Tables that are filled by plain inserts; a run's predictions are swapped in by partition instead.
-INSERTED = (*LEDGER, "ml_model_registry", "ml_model_features", "ml_model_training_runs", "raypipe_aliases")
+INSERTED = (
+    *(*LEDGER, "ml_model_registry", "ml_model_features", "ml_model_training_runs"),
+    *("raypipe_aliases", "raypipe_alerts"),
+)
 MONITORING = "ml_model_monitoring"
 # Old artifacts are deleted with their versions.
 ARTIFACTS = "raypipe_artifacts"
 # Tables without a partition per day. A run deletes the rows that an earlier run of its date wrote there.
-REPLACED = ("ml_model_ab_tests", MONITORING)
+REPLACED = ("ml_model_ab_tests", MONITORING, "raypipe_performance")
 PUBLISHED = ["SELECT", "INSERT", "ALTER DELETE"]
 _SCRATCH = ("SELECT", "INSERT", "CREATE TABLE", "DROP TABLE")
 TRAINING = "training"
@@ -88,6 +94,9 @@ def of_scoring(database: str, targets: Iterable[str], engines: Iterable[str]) ->
     """
     for table in LEDGER:
         yield _grant(["SELECT", "INSERT"], f"{database}.{table}")
+    # What was usual, and the columns that matter most.
+    for table in ("raypipe_drift", "ml_model_features"):
+        yield _grant(["SELECT"], f"{database}.{table}")
     for table in (*targets, MONITORING):
         yield _grant(PUBLISHED, table if "." in table else f"{database}.{table}")
     yield from _of_every_run(database, [kind for kind in SCRATCH if kind != TRAINING], engines)

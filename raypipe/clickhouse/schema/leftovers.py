@@ -69,7 +69,7 @@ def leftovers(client: Client) -> tuple[Leftover, ...]:
     sql = _TABLES % topology.all_nodes("system.tables")
     rows = {
         row[0]: row
-        for node in client.nodes
+        for node in sharding.nodes(client)
         for row in node.rows(sql, {"database": node.endpoint.database, "pattern": pattern}, topology.live_settings)
     }
     return tuple(

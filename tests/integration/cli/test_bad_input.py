@@ -562,7 +562,7 @@ def fit_here(
     parts = {name: training_table.read_part(client, table, name) for name in table.rows}
     spec = FitSpec(contract.columns, contract.monotone, {}, rounds=3, kind="binary")
     model, history = XGBoost().fit(parts["train"], parts["validation"], spec)
-    return model.files(), vars(history)
+    return model.files(), history
 
 
 class TestDebug:

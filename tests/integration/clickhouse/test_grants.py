@@ -25,6 +25,7 @@ from raypipe.config.shared import CLICKHOUSE
 from raypipe.demo import build
 from raypipe.doctor import examine
 from raypipe.errors import Denied
+from raypipe.experiment.assign import assign
 from raypipe.features import snapshots
 from raypipe.fit import fit
 from raypipe.night import Step, run_night
@@ -33,12 +34,14 @@ from raypipe.score import permissions, plan, runs, score
 from raypipe.validate import validate as validation
 from tests.conftest import PUBLISHER_DAYS, PUBLISHER_LAST_DATE, PUBLISHER_SEED, PUBLISHER_USERS
 from tests.faults.servers import configured
+from tests.integration.experiment.conftest import written
 
 LAST = PUBLISHER_LAST_DATE
 EVERYTHING = Needed(schema())
 DATABASE = "publisher"
 PASSWORD = "only for a test"
 ANALYST, TRAINING, NIGHTLY = "raypipe_analyst", "raypipe_training", "raypipe_nightly"
+EXPERIMENTS = "raypipe_experiments"
 PIPELINES = ("ads", "baselines", "churn", "clicks", "conversion", "engagement", "recommendation", "segmentation")
 # As in the configuration of a server: nothing is granted that no statement grants.
 STRICT = """<access_control_improvements>
@@ -195,6 +198,17 @@ def test_the_analyst_looks_and_changes_nothing(publisher: Publisher, night: dict
     with pytest.raises(Denied):
         fit.fit(publisher.of(ANALYST), publisher.load("segmentation"), LAST, silent)
     assert publisher.contents() == before
+
+
+def test_the_user_of_experiments_alone_assigns_readers(publisher: Publisher, tmp_path: Path) -> None:
+    metrics = [{"name": "readers", "kind": "mean", "value": "1"}]
+    loaded = written(tmp_path, table="users", arm=None, salt="headline-2026", metrics=metrics)
+    now = datetime(2026, 2, 2, tzinfo=UTC)
+    for user in (ANALYST, NIGHTLY):
+        with Client(publisher.of(user)) as client, pytest.raises(Denied, match="raypipe_exposures"):
+            assign(client, loaded, "users", now, silent)
+    with Client(publisher.of(EXPERIMENTS)) as client:
+        assert assign(client, loaded, "users", now, silent).added > 0
 
 
 # A statement of each kind that a run makes, and that needs the privilege; `{table}` is what it is granted on.

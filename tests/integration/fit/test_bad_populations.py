@@ -95,7 +95,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
         parts = {name: training_table.read_part(client, table, name) for name in table.rows}
         spec = fit_spec(recipe, contract)
         model, history = load_matrix_family(recipe.family).fit(parts["train"], parts["validation"], spec)
-        return model.files(), vars(history)
+        return model.files(), history
 
     monkeypatch.setattr(labelled, "_train", train)
 

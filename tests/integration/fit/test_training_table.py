@@ -12,8 +12,8 @@ from raypipe.config.load import load_pipeline
 from raypipe.errors import ServerError
 from raypipe.fit.fit import needs_ray
 from raypipe.fit.labelled import fit_version
-from raypipe.fit.recipe import PARTS, frozen, recipe_of
-from raypipe.fit.training_table import scratch_name, written
+from raypipe.fit.recipe import PARTS, Shares, frozen, recipe_of
+from raypipe.fit.training_table import kept_share, scratch_name, written
 from raypipe.progress import silent
 from raypipe.project import shipped
 from tests.faults.proxy import Rule, exception, proxied
@@ -47,3 +47,12 @@ def test_a_fit_in_this_process_reads_each_row_once_and_needs_no_ray(publisher: E
     assert len(fitted.x) == fitted.rows["train"]
     assert not needs_ray(loaded.config)
     assert needs_ray(load_pipeline("churn", shipped() / "configs", overrides=["model.workers=1"], environ={}).config)
+
+
+def test_the_fewest_rows_of_both_queries_decide_which_share_is_kept(client: Client) -> None:
+    shares, never = Shares(test=0.3, validation=0.2, max_train_rows=60, seed=7), "SELECT throwIf(1)"
+    many, few = "SELECT number FROM numbers(1000)", "SELECT number FROM numbers(240)"
+    assert kept_share(client, shares, (few, many), {}) == pytest.approx(0.5)
+    assert kept_share(client, shares, (many, few), {}) == pytest.approx(0.5)
+    # Features are expensive, and mostly there are few labels.
+    assert kept_share(client, shares, ("SELECT number FROM numbers(100)", never), {}) == 1

@@ -104,7 +104,7 @@ def test_every_customer_is_published_once(
     client: Client, loader: ModuleType, telco: Loaded, made_up: Path, database: Endpoint
 ) -> None:
     migrate(client, needed(telco.tables(), telco.sql_files()).declarations)
-    loader.fill(client, loader.read_customers(made_up), replace=False)
+    loader.EXAMPLE.fill(client, loader.EXAMPLE.read(made_up), replace=False)
     assert not [
         name for name in describe_all(client) if name.startswith(("customer_", "editorial_", "brands", "users"))
     ]
@@ -119,22 +119,22 @@ def test_on_the_published_sample_the_auc_is_what_others_reach(
     client: Client, loader: ModuleType, telco: Loaded, database: Endpoint
 ) -> None:
     migrate(client, needed(telco.tables(), telco.sql_files()).declarations)
-    loader.fill(client, loader.read_customers(SAMPLE), replace=False)
+    loader.EXAMPLE.fill(client, loader.EXAMPLE.read(SAMPLE), replace=False)
     assert _test_auc(database, telco) >= 0.84
 
 
 def test_a_table_that_exists_is_not_loaded_over(client: Client, loader: ModuleType, made_up: Path) -> None:
-    customers = loader.read_customers(made_up)
-    loader.fill(client, customers, replace=False)
+    customers = loader.EXAMPLE.read(made_up)
+    loader.EXAMPLE.fill(client, customers, replace=False)
     with pytest.raises(DataError, match="exists already"):
-        loader.fill(client, customers, replace=False)
+        loader.EXAMPLE.fill(client, customers, replace=False)
     assert client.value("SELECT count() FROM telco_customers") == CUSTOMERS
 
 
 def test_replacing_the_table_leaves_each_customer_once(client: Client, loader: ModuleType, made_up: Path) -> None:
-    customers = loader.read_customers(made_up)
-    loader.fill(client, customers, replace=False)
-    loader.fill(client, customers, replace=True)
+    customers = loader.EXAMPLE.read(made_up)
+    loader.EXAMPLE.fill(client, customers, replace=False)
+    loader.EXAMPLE.fill(client, customers, replace=True)
     assert client.value("SELECT count() FROM telco_customers") == CUSTOMERS
 
 
@@ -145,7 +145,7 @@ def test_a_project_without_the_publishers_tables_has_a_night_without_features(
     migrate(client)
     client.run("DROP TABLE customer_user_features SYNC")
     client.run("DROP TABLE customer_events SYNC")
-    loader.fill(client, loader.read_customers(made_up), replace=False)
+    loader.EXAMPLE.fill(client, loader.EXAMPLE.read(made_up), replace=False)
     # A first version may be refused on so few customers; that is not what this is about.
     registration.promote(client, fit.fit(database, telco, None, _silent).version, "the first")
     known = {"RAYPIPE_URL": str(client.endpoint), "RAYPIPE_ARTIFACTS": str(tmp_path / "artifacts")}

@@ -287,6 +287,33 @@ def test_a_fit_does_not_replace_a_champion_that_it_was_not_compared_with(registr
     assert _names(registry) == {"champion": "b", "previous": "chosen by hand meanwhile"}
 
 
+def test_the_challenges_of_a_champion_count_until_another_takes_over(registry: Client) -> None:
+    _champions(registry, "a")
+    champion = models.find(registry, "churn", "champion")
+    assert champions.challenges(registry, champion) == 0
+    refused = Decision(False, "not better", "auc")
+    for minute, version in enumerate(("b", "c", "c"), start=1):
+        registration.settle(registry, _register(registry, version, minute), refused, "a")
+    assert champions.challenges(registry, champion) == 3
+    registration.settle(registry, models.find(registry, "churn", "b"), replace(refused, promote=True), "a")
+    assert champions.challenges(registry, models.find(registry, "churn", "champion")) == 0
+    assert champions.challenges(registry, champion) == 0
+
+
+def test_a_provisional_champion_keeps_its_tag_until_it_is_promoted_otherwise(registry: Client) -> None:
+    made, decision = _register(registry, "a"), Decision(True, "provisional: x", "auc", provisional=True)
+    assert registration.settle(registry, made, decision, None).is_provisional
+    _champions(registry, "b")
+    assert models.find(registry, "churn", "a").is_provisional
+    assert not models.find(registry, "churn", "b").is_provisional
+    _roll_back(registry)
+    assert models.find(registry, "churn", "champion").is_provisional
+    _champions(registry, "a")
+    assert not models.find(registry, "churn", "champion").is_provisional
+    assert _names(registry) == {"champion": "a"}
+    assert aliases.named(registry, "churn")["champion"].reason == "x"
+
+
 def test_an_alias_cannot_name_another_pipelines_model(registry: Client) -> None:
     with pytest.raises(UsageError, match="clicks"):
         aliases.move(registry, "clicks", {"champion": _register(registry, "v1")}, "a", "test", AT)

@@ -30,7 +30,7 @@ from raypipe.project import shipped
 from raypipe.registry import models
 from raypipe.registry.record import model_id
 from raypipe.registry.trials import FinishedTrial
-from raypipe.sweep import journal, sampler, space, trial, tuner
+from raypipe.sweep import auto, journal, sampler, space, trial, tuner
 from raypipe.sweep.brands import brand_called
 from raypipe.sweep.matrix import load_cells, sweep_matrix
 from raypipe.sweep.plan import SweepPlan
@@ -83,6 +83,32 @@ def silent(stage: str, done: int, total: int) -> None:
 @pytest.fixture(scope="module")
 def swept(filled: Publisher, ray_session: None) -> dict[str, Any]:
     return sweep_pipeline(filled.endpoint, filled.loaded(), "churn_done", silent)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_fit_that_searches_first_takes_the_better_settings_and_says_so(filled: Publisher) -> None:
+    loaded = filled.loaded(
+        "model.search_minutes=2",
+        "sweep.trials=2",
+        "sweep.space=",
+        "sweep.space={model.params.eta: {choice: [0.0001, 0.1]}}",
+    )
+    result = auto.fit(filled.endpoint, loaded, None, silent)
+    assert "prefers eta=0.1: auc" in result.fitted.warnings[-1]
+    with Client(filled.endpoint) as client:
+        parameters = client.value(
+            "SELECT hyperparameters FROM ml_model_training_runs FINAL WHERE model_id = {id:String}",
+            {"id": result.version.model_id},
+        )
+    assert json.loads(parameters)["eta"] == 0.1
+
+
+def test_a_search_that_finds_nothing_better_keeps_the_settings_and_says_so() -> None:
+    best = FinishedTrial("a", {"model.params.eta": 0.05}, {"metric": 0.8}, "")
+    result = SimpleNamespace(trials=[best], best=best, default=best)
+    plan: Any = SimpleNamespace(metric="auc")
+    assert auto._changed({"eta": 0.05, "max_depth": 2}, plan, result) == {"eta": 0.05, "max_depth": 2}  # type: ignore[arg-type]
+    assert "found none better" in auto._finding(plan, result)  # type: ignore[arg-type]
 
 
 def trial_rows(publisher: Publisher, name: str) -> list[Mapping[str, Any]]:

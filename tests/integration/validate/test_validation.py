@@ -25,7 +25,7 @@ from raypipe.evaluation.evaluate import evaluate
 from raypipe.project import shipped
 from raypipe.registry import models
 from raypipe.registry.record import ModelRecord
-from raypipe.validate import records
+from raypipe.validate import queries, records
 from raypipe.validate import validate as validation
 from tests.conftest import _fresh_database
 
@@ -107,7 +107,18 @@ def scored(client: Client, score: str = SCORE, day: date = DAY) -> tuple[np.ndar
     return np.array([known[row[:3]] for row in rows], np.float32), np.array([row[3] for row in rows], np.float32)
 
 
+def performed(client: Client, kind: str = "measured", where: str = "1") -> list[tuple[Any, ...]]:
+    """Return run, slice, metric and value of the rows of performance."""
+    return client.rows(
+        "SELECT run_id, slice_column, slice_value, metric, value, low, high, rows, positives, reason"
+        f" FROM raypipe_performance WHERE kind = {{kind:String}} AND {where} ORDER BY ALL",
+        {"kind": kind},
+    )
+
+
 WRITTEN = (
+    "raypipe_performance",
+    "customer_conversion_predictions",
     "ml_model_predictions",
     "ml_model_monitoring",
     "ml_model_registry",
@@ -184,9 +195,8 @@ def test_levels_have_their_share_and_what_came_of_them(demo: Client) -> None:
 def test_only_cells_leave_the_server_however_many_were_predicted(demo: Client) -> None:
     publish(demo, DAY, "churn_run_1", "toFloat32(0.25)")
     batch = records.Batch("churn", DAY, "churn_run_1", "model", VERSION)
-    sql, parameters = validation._outcomes(pipeline(), batch, LAST)
-    query = validation._statement("binary").render(outcomes=sql)
-    assert len(demo.rows(query, {**parameters, "threshold": 0.5})) == 2
+    cells = queries.with_outcomes(pipeline(), batch, LAST).cells(demo, "binary", threshold=0.5)
+    assert len(cells["rows"]) == 2
 
 
 def test_a_judged_run_is_in_the_monitoring_and_is_not_judged_again(demo: Client) -> None:
@@ -216,7 +226,10 @@ def test_a_run_that_replaces_a_judged_one_is_judged_itself(demo: Client) -> None
     (found,) = outcome.validations
     assert (outcome.new, found.batch.run_id) == (1, "churn_run_2")
     assert found.evaluation["auc"]["value"] < 0.5
-    assert len(monitored(demo)) == 2
+    # A chart of the date has one point.
+    (row,) = monitored(demo)
+    assert row["metadata"]["validates"] == "churn_run_2"
+    assert {run for run, *_ in performed(demo)} == {"churn_run_2"}
 
 
 def test_runs_that_were_not_published_do_not_count(demo: Client) -> None:
@@ -474,3 +487,137 @@ def test_a_run_validates_what_was_published_before_it(registered_model: Any) -> 
     second = run(registered_model.day)
     assert second["validated"]["validations"] == [found]
     assert (second["validated"]["new"], len(second["validated"]["waiting"])) == (0, 1)
+
+
+SLICES = ["monitor.slices=[brand_id, primary_country_code, current_subscription_tier, nowhere]"]
+
+
+def sliced(name: str = "churn") -> Loaded:
+    return pipeline(name, *SLICES)
+
+
+def test_each_slice_has_the_metrics_of_its_rows(demo: Client) -> None:
+    publish(demo, DAY, "churn_run_1")
+    validate(demo, sliced())
+    rows = performed(demo)
+    assert {row[1] for row in rows} == {"", "brand_id", "primary_country_code", "current_subscription_tier"}
+    assert {row[3] for row in rows if not row[1]} == {
+        "auc", "log_loss", "brier", "accuracy", "precision", "recall", "f1", "ece",
+    }  # fmt: skip
+    tiers = demo.rows(
+        f"SELECT company_id, brand_id, user_id, current_subscription_tier FROM ({population()})", until(DAY, 30)
+    )
+    y, p = scored(demo)
+    of = np.array([row[3] for row in tiers])
+    found = {row[2:4]: row[4:] for row in rows if row[1] == "current_subscription_tier"}
+    assert {value for value, _ in found} == set(of)
+    for tier in set(of):
+        expected = evaluate("binary", y[of == tier], p[of == tier], threshold=0.5, resamples=0)
+        for metric in ("auc", "log_loss", "precision", "recall", "f1"):
+            value, low, high, count, positives, reason = found[tier, metric]
+            assert value == pytest.approx(expected[metric]["value"], abs=3e-3), (tier, metric)
+            assert low <= value <= high
+            assert (count, positives, reason) == (expected["rows"], expected["positives"], "")
+
+
+def test_the_whole_has_the_numbers_of_the_validation(demo: Client) -> None:
+    publish(demo, DAY, "churn_run_1")
+    (found,) = validate(demo).validations
+    for _, column, _, metric, value, low, high, rows, positives, _ in performed(demo):
+        assert column == ""
+        assert {"value": value, "low": low, "high": high} == found.evaluation[metric]
+        assert (rows, positives) == (found.rows, found.evaluation["positives"])
+
+
+def test_slices_of_a_quantity_have_its_errors(demo: Client) -> None:
+    day = LAST - timedelta(days=15)
+    publish(demo, day, "engagement_run_1", "toFloat32(20 + cityHash64(user_id) % 50)", "engagement")
+    (found,) = validate(demo, sliced("engagement")).validations
+    brands = [row for row in performed(demo, where="slice_column = 'brand_id'") if row[3] == "rmse"]
+    assert sum(row[7] for row in brands) == found.rows
+    mean = sum(row[4] ** 2 * row[7] for row in brands) / found.rows
+    assert mean**0.5 == pytest.approx(found.evaluation["rmse"]["value"])
+
+
+def registered(client: Client, ece: float) -> None:
+    evaluation = {"test": {"auc": {"value": 0.8, "low": 0.7, "high": 0.9}, "ece": {"value": ece}}}
+    record = ModelRecord(
+        "churn", VERSION, "CANDIDATE", "classification", "f", "a", "json", RUN_AT,
+        evaluation=evaluation, metadata={"threshold": 0.5},
+    )  # fmt: skip
+    models.register(client, record, RUN_AT)
+
+
+def test_predictions_without_outcomes_yet_have_an_estimate_in_all_and_by_slice(demo: Client) -> None:
+    registered(demo, 0.01)
+    publish(demo, LAST, "churn_run_1")
+    (estimate,) = validate(demo, sliced()).estimates
+    rows = performed(demo, "estimated")
+    assert {row[1] for row in rows} == {"", "brand_id", "primary_country_code", "current_subscription_tier"}
+    assert "ece" not in {row[3] for row in rows}
+    p = np.array([row[0] for row in demo.rows(f"SELECT {SCORE} FROM ({population()})", {"date": LAST})])
+    (precision,) = [row for row in rows if not row[1] and row[3] == "precision"]
+    assert precision[4] == pytest.approx(p[p >= 0.5].mean(), rel=1e-5)
+    assert precision[5] < precision[4] < precision[6]
+    assert {row.metric: row.value for row in estimate.metrics} == {row[3]: row[4] for row in rows if not row[1]}
+    # The second time, it is read and not computed.
+    demo.run("TRUNCATE TABLE ml_model_predictions")
+    assert validate(demo, sliced()).estimates == (estimate,)
+
+
+def test_a_run_that_replaces_another_has_its_own_estimate_alone(demo: Client) -> None:
+    registered(demo, 0.01)
+    publish(demo, LAST, "churn_run_1")
+    validate(demo)
+    publish(demo, LAST, "churn_run_2")
+    validate(demo)
+    assert {row[0] for row in performed(demo, "estimated")} == {"churn_run_2"}
+
+
+@pytest.mark.parametrize("ece", [0.2, None])
+def test_scores_that_were_not_calibrated_at_the_fit_have_no_estimate_in_words(demo: Client, ece: float | None) -> None:
+    if ece is not None:
+        registered(demo, ece)
+    publish(demo, LAST, "churn_run_1")
+    (estimate,) = validate(demo).estimates
+    ((*_, metric, value, _, _, rows, _, reason),) = performed(demo, "estimated")
+    assert (metric, value, rows) == ("auc", None, 0)
+    found = "was 0.200" if ece else "is unknown"
+    assert reason == f"not estimated: the calibration error of version {VERSION} at its fit {found}"
+    assert estimate.metrics[0].reason == reason
+
+
+def test_a_slice_with_one_outcome_says_so_and_has_no_auc(alone: Client) -> None:
+    publish(alone, DAY, "churn_run_1")
+    alone.run("TRUNCATE TABLE customer_sessions")
+    validate(alone, sliced())
+    aucs = [row for row in performed(alone) if row[3] == "auc"]
+    assert len(aucs) > 3
+    for _, _, _, _, value, low, high, rows, _, reason in aucs:
+        assert (value, low, high, reason) == (None, None, None, "every outcome is the same, so there is no AUC")
+        assert rows > 0
+    assert not any(row[4] is not None and not np.isfinite(row[4]) for row in performed(alone))
+
+
+def test_what_cannot_be_judged_is_a_row_with_its_reason(demo: Client) -> None:
+    earlier(demo, DAY, score=f"100 * {SCORE}")
+    validate(demo, sliced())
+    ((*_, value, _, _, rows, _, reason),) = performed(demo)
+    assert (value, rows) == (None, 0)
+    assert reason.startswith("not judged: the scores are no probabilities")
+
+
+def test_conversions_of_another_tool_are_judged_as_those_of_raypipe(demo: Client) -> None:
+    publish(demo, DAY, "conversion_run_1", name="conversion")
+    demo.run(
+        "INSERT INTO customer_conversion_predictions (prediction_id, user_id, company_id, brand_id, prediction_date,"
+        " conversion_probability, conversion_tier, model_version) SELECT toString(generateUUIDv4()), user_id,"
+        f" company_id, brand_id, {{date:Date}}, {SCORE}, 'premium', version FROM ({population('conversion')})"
+        f" ARRAY JOIN ['their own', '{VERSION}'] AS version",
+        {"date": DAY, "timezone": "UTC"},
+    )
+    ours, theirs = validate(demo, pipeline("conversion")).validations
+    assert (ours.batch.model_version, theirs.batch.model_version) == (VERSION, "their own")
+    assert ours.evaluation["auc"]["value"] == pytest.approx(theirs.evaluation["auc"]["value"])
+    assert ours.rows == theirs.rows > 0
+    assert {row[0] for row in performed(demo)} == {"conversion_run_1", ""}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from raypipe.cli.failures import tolerated
 from raypipe.cli.fit import print_fit
 from raypipe.cli.metrics import cell
 from raypipe.cli.score import score_document
+from raypipe.data.split import Dates
 from raypipe.errors import Unreachable
 from raypipe.evaluation.decision import Decision
 from raypipe.registry.record import CANDIDATE, Registered
@@ -30,7 +31,8 @@ def fit(test: dict[str, Any], baselines: dict[str, Any]) -> Any:
     fitted = SimpleNamespace(
         test=test, validation={}, baselines=baselines, decision=decision, warnings=("look [here]",)
     )
-    return cast(Any, SimpleNamespace(version=version, fitted=fitted))
+    dates = Dates((date(2025, 12, 1),), date(2026, 1, 1), "the newest")
+    return cast(Any, SimpleNamespace(version=version, fitted=fitted, dates=dates, read_as_now=("accounts",)))
 
 
 def cells(printed: str, name: str) -> list[str]:
@@ -46,6 +48,8 @@ def test_every_value_stands_below_the_name_of_its_metric(capsys: pytest.CaptureF
     assert cells(printed, "model (test)") == ["model (test)", "0.8123 [0.8000, 0.8200]", "0.2000"]
     assert cells(printed, "baseline: prior") == ["baseline: prior", "–", "0.2000"]
     assert cells(printed, "baseline: one_feature") == ["baseline: one_feature", "0.8123 [0.8000, 0.8200]", "0.2000"]
+    assert "fitted on 2025-12-01 (the newest), tested on 2026-01-01" in printed
+    assert "read as of now, also for past dates: accounts (docs/lifecycle.md, Point in time)" in printed
     assert "no better than before" in printed
     assert "warning: look [here]" in printed
 

@@ -65,5 +65,5 @@ def test_a_comparison_with_a_model_that_failed_is_not_whole() -> None:
 
 def test_a_rule_that_could_not_be_fitted_is_left_out() -> None:
     unfitted = Baseline("persistence", "as gone: not fitted", None, {})
-    rivals = Rivals(None, {}, {}, {"persistence": unfitted}, None, (), ())  # type: ignore[arg-type]
+    rivals = Rivals(None, {}, {}, {"persistence": unfitted}, None, 0.025, (), ())  # type: ignore[arg-type]
     assert _rules(rivals) == []

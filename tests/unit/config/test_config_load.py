@@ -384,3 +384,10 @@ def test_base_may_hold_defaults_of_a_pipelines_keys(load: Load, configs: Path, p
     base(configs, "ray: {cpus: 2}\ncarry: [tier]\n")
     assert load_shared(configs, None, {}).ray.cpus == 2
     assert load().config.carry == ("tier",)
+
+
+def test_a_model_that_is_auto_is_searched_for_five_minutes(load: Load, pipeline: dict[str, Any]) -> None:
+    pipeline["model"] = "auto"
+    assert load().config.model.search_minutes == 5
+    assert load("model.search_minutes=1").config.model.search_minutes == 1
+    assert load("model.search_minutes=1").sources["model.search_minutes"] == "--set"

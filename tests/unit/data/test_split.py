@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -43,6 +44,37 @@ def test_too_few_snapshots_are_refused_with_what_there_is(found: list[date]) -> 
     with pytest.raises(DataError, match="too few snapshots") as refused:
         choose_dates(found, LAST, 30, 3)
     assert all(day.isoformat() in str(refused.value.found) for day in found)
+
+
+DAILY = [LAST - timedelta(days=i) for i in reversed(range(150))]
+
+
+def test_daily_snapshots_are_spread_over_months() -> None:
+    dates = choose_dates(DAILY, LAST, 30, 3)
+    assert dates.test == date(2026, 1, 1)
+    assert dates.train == (date(2025, 10, 7), date(2025, 11, 4), date(2025, 12, 2))
+    assert (
+        dates.rule == "at least 28 days apart, a rule for frequent snapshots; their labels of 30 days end by the test"
+    )
+
+
+def test_a_short_history_of_daily_snapshots_is_spread_in_whole_weeks_where_that_is_possible() -> None:
+    # 31 + 30 + n days hold n days to train on.
+    for days, apart in ((80, 7), (90, 14), (66, 2)):
+        train = choose_dates(DAILY[-days:], LAST, 30, 3).train
+        assert [(later - earlier).days for earlier, later in pairwise(train)] == [apart, apart], days
+
+
+def test_missing_days_shift_a_training_date_to_the_next_older_snapshot() -> None:
+    holes = [day for day in DAILY if day not in (date(2025, 11, 4), date(2025, 11, 3))]
+    assert choose_dates(holes, LAST, 30, 3).train == (date(2025, 10, 5), date(2025, 11, 2), date(2025, 12, 2))
+
+
+def test_the_distance_may_be_set_and_sparse_snapshots_are_taken_as_they_come() -> None:
+    assert choose_dates(DAILY, LAST, 30, 3, 1).train == (date(2025, 11, 30), date(2025, 12, 1), date(2025, 12, 2))
+    assert choose_dates(WEEKLY, LAST, 30, 2, 14).train == (date(2025, 11, 8), date(2025, 11, 22))
+    assert choose_dates(WEEKLY, LAST, 30, 2).train == (date(2025, 11, 15), date(2025, 11, 22))
+    assert choose_dates(WEEKLY, LAST, 30, 2).rule.startswith("the newest;")
 
 
 def test_a_day_after_the_one_asked_for_is_not_used() -> None:

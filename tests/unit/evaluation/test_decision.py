@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from raypipe.evaluation.challenges import error_of
 from raypipe.evaluation.decision import decide
 
 RNG = np.random.default_rng(4)
@@ -42,12 +43,32 @@ def test_a_gain_within_the_noise_is_not_enough() -> None:
     assert not decision.promote
 
 
-def test_the_first_model_must_beat_the_strongest_baseline() -> None:
+def test_the_first_model_must_beat_the_strongest_baseline_by_more_than_noise() -> None:
     known = {"prior": np.full(len(Y), 0.4), "one_feature": _scores(1.0, seed=1)}
-    strong, weak = decide(Y, _scores(1.5), None, known, seed=0), decide(Y, _scores(0.5), None, known, seed=0)
-    assert (strong.promote, strong.rival) == (True, "one_feature")
-    assert (weak.promote, weak.rival) == (False, "one_feature")
-    assert "not above the strongest baseline (one_feature)" in weak.reason
+    strong, equal, weak = (decide(Y, _scores(strength), None, known, seed=0) for strength in (1.5, 1.02, 0.5))
+    assert [(it.promote, it.provisional) for it in (strong, equal, weak)] == [
+        (True, False),
+        (True, True),
+        (False, False),
+    ]
+    assert {it.rival for it in (strong, equal, weak)} == {"one_feature"}
+    assert equal.low is not None
+    assert equal.high is not None
+    assert equal.low < 0 < equal.high
+    assert equal.warnings == (equal.reason,)
+    assert equal.reason.startswith("provisional: not shown to be above the strongest baseline (one_feature): auc 0.")
+    assert weak.reason.startswith("below the strongest baseline (one_feature) by more than noise: auc 0.")
+    assert strong.warnings == weak.warnings == ()
+
+
+def test_a_later_challenge_needs_a_larger_gain() -> None:
+    champion, challenger = _scores(1.5, seed=1), _scores(1.72)
+    first = decide(Y, challenger, champion, {}, seed=0, error=error_of(1))
+    late = decide(Y, challenger, champion, {}, seed=0, error=error_of(30))
+    assert (first.promote, late.promote) == (True, False)
+    assert first.difference == late.difference
+    assert (first.level, late.level) == (pytest.approx(0.975), pytest.approx(0.99975))
+    assert "an interval of 99.975 % as challenges are repeated" in late.reason
 
 
 def test_better_than_the_champion_is_not_enough_below_a_baseline() -> None:
@@ -57,9 +78,14 @@ def test_better_than_the_champion_is_not_enough_below_a_baseline() -> None:
     assert decision.low is not None
     assert decision.low > 0
     assert "better than the champion by more than noise" in decision.reason
-    assert "not above the strongest baseline (one_feature" in decision.reason
+    assert "but below the strongest baseline (one_feature) by more than noise" in decision.reason
     rules["one_feature"] = _scores(1.5, seed=1)
-    assert decide(Y, _scores(2.0), _scores(1.0, seed=2), rules, seed=0).promote
+    above = decide(Y, _scores(2.0), _scores(1.0, seed=2), rules, seed=0)
+    assert (above.promote, above.provisional) == (True, False)
+    rules["one_feature"] = _scores(2.0, seed=1)
+    equal = decide(Y, _scores(2.0), _scores(1.0, seed=2), rules, seed=0)
+    assert (equal.promote, equal.provisional) == (True, True)
+    assert "but provisional: not shown to be above the strongest baseline" in equal.reason
 
 
 def test_a_gain_on_few_entities_with_many_rows_each_is_not_enough() -> None:

@@ -48,6 +48,7 @@ class Unchecked:
     framework = algorithm = format = fitter = tries = ""
     scores_without = ()
     explains = is_linear = False
+    default_rounds = 1
 
     def from_files(self, files: object) -> None:
         """Return nothing."""

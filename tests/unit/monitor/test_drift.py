@@ -1,91 +1,154 @@
-"""Test the population stability index against values computed by hand."""
+"""Test which differences of two nights are drift, and that whatever cannot be compared is said in words."""
 
 from __future__ import annotations
 
-import math
+from datetime import date
 
 import numpy as np
 import pytest
 
-from raypipe.monitor.drift import SMALLEST_SHARE, measure, psi
+from raypipe.monitor.drift import (
+    ALERT,
+    FIT,
+    LEAST_ROWS,
+    NIGHT,
+    NOT_COMPARED,
+    OK,
+    WARNING,
+    Comparison,
+    Limits,
+    Reference,
+    compare,
+    summary,
+)
+from raypipe.monitor.histograms import SCORE, Histogram, Series
 
-FEATURES = ((0.5, 0.5, 0.0), (0.9, 0.1, 0.0))
-SCORE = (0.5, 0.5, 0.0)
+DAY = date(2026, 1, 31)
+LIMITS = Limits(0.1, 0.25)
+SERIES = Series("sessions")
+EDGES = np.array([1, 2, 3], dtype=np.float32)
 
 
-def counts(*numbers: int) -> np.ndarray:
-    return np.array(numbers, dtype=np.int64)
+def histogram(*counts: float, edges: np.ndarray = EDGES, shift: float = 0.0) -> Histogram:
+    means = np.append(edges - 0.5, edges[-1] + 0.5).astype(np.float64) if len(edges) else np.zeros(1)
+    return Histogram(np.array(counts, dtype=np.float64), edges, means, tuple(range(len(edges))), shift)
+
+
+def reference(then: Histogram | None, kind: str = NIGHT, usual: float | None = None) -> Reference:
+    known = {} if then is None else {SERIES: then}
+    return Reference(kind, DAY, "run", "v1", known, {} if usual is None else {SERIES: usual})
+
+
+def compared(now: Histogram, then: Histogram | None, limits: Limits = LIMITS, usual: float | None = None) -> Comparison:
+    return compare(SERIES, now, reference(then, usual=usual), limits)
+
+
+SAME = histogram(2500, 2500, 2500, 2500, 0)
 
 
 @pytest.mark.parametrize(
-    ("expected", "found", "index"),
+    ("now", "status"),
     [
-        ((0.5, 0.5), (50, 50), 0.0),
-        # 0.25 ln 1.5 + -0.25 ln 0.5
-        ((0.5, 0.5), (75, 25), 0.25 * math.log(1.5) + 0.25 * math.log(2)),
-        # 0.1 ln 1.5 + 0.1 ln 1.5 - 0.2 ln (3 / 5)
-        ((0.2, 0.2, 0.6), (30, 30, 40), 2 * 0.1 * math.log(1.5) - 0.2 * math.log(4 / 6)),
+        (histogram(2520, 2480, 2500, 2500, 0), OK),
+        (histogram(3400, 2600, 2200, 1800, 0), OK),
+        (histogram(3900, 2600, 2000, 1500, 0), WARNING),
+        (histogram(5000, 2500, 1500, 1000, 0), ALERT),
+        (histogram(2000, 2000, 2000, 2000, 2000), ALERT),
     ],
 )
-def test_the_index_is_the_sum_of_share_differences_times_the_log_of_their_ratio(
-    expected: tuple[float, ...], found: tuple[int, ...], index: float
-) -> None:
-    assert psi(expected, counts(*found)) == pytest.approx(index)
+def test_the_status_follows_from_the_index_less_what_chance_gives(now: Histogram, status: str) -> None:
+    result = compared(now, SAME)
+    assert result.status == status, result
+    assert result.psi is not None
+    assert (status == ALERT) == (result.psi >= 0.25)
 
 
-def test_a_bin_that_one_side_never_saw_counts_as_the_smallest_share() -> None:
-    q = SMALLEST_SHARE
-    expected = (1 - 0.5) * math.log(1 / 0.5) + (q - 0.5) * math.log(q / 0.5)
-    assert psi((0.5, 0.5), counts(10, 0)) == pytest.approx(expected)
-    assert psi((1.0, 0.0), counts(1, 1)) == pytest.approx((0.5 - 1) * math.log(0.5) + (0.5 - q) * math.log(0.5 / q))
+def test_a_small_population_does_not_alert_by_chance_and_does_by_a_shift() -> None:
+    now, then = histogram(32, 22, 28, 38, 0), histogram(38, 32, 22, 28, 0)
+    assert compared(now, then).status == OK
+    few = compared(histogram(9, 1, 0, 0, 0), histogram(0, 0, 50, 60, 0))
+    assert (few.status, few.psi) == (NOT_COMPARED, None)
+    assert few.reason == f"10 rows are too few to judge; {LEAST_ROWS} are enough"
+    assert compared(histogram(120, 0, 0, 0, 0), histogram(0, 0, 0, 120, 0)).status == ALERT
 
 
-def test_the_index_does_not_depend_on_how_many_rows_there_are() -> None:
-    assert psi((0.3, 0.7), counts(40, 60)) == pytest.approx(psi((0.3, 0.7), counts(4000, 6000)))
+def test_an_index_that_is_a_multiple_of_the_usual_is_an_alert_below_the_limit() -> None:
+    moved = histogram(3100, 2600, 2300, 2000, 0)
+    assert compared(moved, SAME).status == OK
+    assert compared(moved, SAME, usual=0.02).status == OK
+    unusual = compared(moved, SAME, usual=0.002)
+    assert unusual.status == ALERT
+    assert unusual.reason == "13 times the highest index of the nights before 2026-01-31"
 
 
-def test_nothing_counted_is_no_drift() -> None:
-    assert psi((0.5, 0.5), counts(0, 0)) == 0
+def test_limits_of_a_feature_replace_those_of_all_and_an_ignored_feature_is_not_compared() -> None:
+    shifted = histogram(5000, 2500, 1500, 1000, 0)
+    assert compared(shifted, SAME, Limits(0.5, 0.9)).status == OK
+    ignored = compared(shifted, SAME, Limits(0.1, 0.25, ignore=True))
+    assert (ignored.status, ignored.psi, ignored.reason) == (NOT_COMPARED, None, "ignored by monitor.features")
 
 
-def of(first: tuple[int, ...], second: tuple[int, ...], scores: tuple[int, ...]) -> dict[str, object]:
-    return {"features": [list(first), list(second)], "scores": list(scores)}
+ALL_MISSING = histogram(0, 0, 0, 0, 10_000)
 
 
-def test_the_counts_of_all_slices_are_added_before_they_are_compared() -> None:
-    # Each slice alone has moved; together they are as at fit time.
-    slices = [of((100, 0, 0), (90, 10, 0), (0, 100, 0)), of((0, 100, 0), (90, 10, 0), (100, 0, 0))]
-    found = measure(["a", "b"], FEATURES, SCORE, slices, warning=0.1, alert=0.25)
-    assert found.features == {"a": 0.0, "b": 0.0}
-    assert (found.score, found.worst, found.warnings, found.alerts) == (0.0, 0.0, (), ())
-    assert found.score_counts == (100, 100, 0)
+def test_a_feature_that_appears_or_vanishes_is_told_as_that() -> None:
+    gone, there = compared(ALL_MISSING, SAME), compared(SAME, ALL_MISSING)
+    assert (gone.status, gone.reason) == (ALERT, "there on 2026-01-31, and missing in all rows now")
+    assert (there.status, there.reason) == (ALERT, "missing in all rows on 2026-01-31, and there now")
+    assert (gone.ks, gone.wasserstein, gone.unseen, there.reference_unseen) == (None, None, None, None)
+    both = compared(ALL_MISSING, ALL_MISSING)
+    assert (both.status, both.reason, both.psi) == (OK, "missing in all rows, as on 2026-01-31", 0)
+    at_fit = compare(SERIES, SAME, reference(ALL_MISSING, FIT), LIMITS)
+    assert at_fit.reason == "missing in all rows at the fit, and there now"
 
 
-def test_a_column_is_a_warning_between_the_limits_and_an_alert_from_the_second_on() -> None:
-    # 0.2747 for the first feature; 0.1 ln … for the second; the score as the first.
-    moved = of((75, 25, 0), (75, 25, 0), (50, 50, 0))
-    second = round(-0.15 * math.log(0.75 / 0.9) + 0.15 * math.log(2.5), 5)
-    found = measure(["a", "b"], FEATURES, SCORE, [moved], warning=second, alert=0.25)
-    assert found.features == {"a": 0.27465, "b": second}
-    assert (found.warnings, found.alerts, found.worst) == (("b",), ("a",), 0.27465)
+def test_rates_of_missing_and_unseen_values_are_shares() -> None:
+    result = compared(histogram(100, 200, 300, 100, 300), SAME)
+    assert (result.missing, result.unseen) == (0.3, pytest.approx(200 / 700))
 
 
-def test_the_score_is_watched_as_the_features_are() -> None:
-    found = measure(["a", "b"], FEATURES, SCORE, [of((1, 1, 0), (9, 1, 0), (75, 25, 0))], warning=0.1, alert=0.25)
-    assert (found.alerts, found.worst) == (("score",), 0.27465)
+def test_without_a_reference_the_row_says_so() -> None:
+    none = compare(SERIES, SAME, Reference(NIGHT, reason="no reference yet"), LIMITS)
+    assert (none.status, none.reason, none.psi) == (NOT_COMPARED, "no reference yet", None)
+    other = compared(SAME, None)
+    assert (other.status, other.reason) == (NOT_COMPARED, "no rows of this series on 2026-01-31")
 
 
-def test_missing_values_that_appear_are_drift() -> None:
-    found = measure(["a", "b"], FEATURES, SCORE, [of((25, 25, 50), (9, 1, 0), (1, 1, 0))], warning=0.1, alert=0.25)
-    assert found.alerts == ("a",)
+def test_one_row_and_no_row_are_words_and_never_nan() -> None:
+    for now in (histogram(1, 0, 0, 0, 0), histogram(0, 0, 0, 0, 0), histogram(5, 0, edges=EDGES[:0])):
+        result = compared(now, SAME if len(now.edges) else histogram(1, 0, edges=EDGES[:0]))
+        assert result.status == NOT_COMPARED
+        assert "too few" in result.reason
+        numbers = [value for value in vars(result).values() if isinstance(value, float)]
+        assert all(np.isfinite(numbers))
 
 
-def test_values_that_appear_where_the_fit_knew_none_are_not_drift() -> None:
-    counts_of = {"features": [[90, 10], [90, 10, 0]], "scores": [1, 1, 0]}
-    found = measure(["a", "b"], ((0.0, 1.0), FEATURES[1]), SCORE, [counts_of], warning=0.1, alert=0.25)
-    assert found.features == {"a": 0.0, "b": 0.0}
+def test_a_histogram_of_another_version_is_counted_again_in_the_bins_of_this_one() -> None:
+    then = histogram(100, 200, 300, 400, 7)
+    now = histogram(0, 0, 0, edges=np.array([2.0], dtype=np.float32))
+    again = then.in_bins_of(now)
+    assert again.counts.tolist() == [300, 700, 7]
+    assert then.in_bins_of(histogram(0, 0, 0, 0, 0)) is then
+    # Counted without a growth of 10, and now without a growth of 11.
+    later = histogram(0, 0, 0, edges=np.array([2.0], dtype=np.float32), shift=11.0)
+    grown = histogram(100, 200, 300, 400, 0, shift=10.0).in_bins_of(later)
+    assert grown.counts.tolist() == [600, 400, 0]
 
 
-def test_other_columns_than_those_of_the_bins_are_a_bug() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        measure(["a"], FEATURES, SCORE, [], warning=0.1, alert=0.25)
+def test_the_summary_names_the_series_of_the_reference_that_alerts_the_largest_index_first() -> None:
+    against, whole = (
+        reference(None),
+        [
+            Comparison(reference(None), Series("a"), 500, psi=0.3, status=ALERT),
+            Comparison(reference(None), Series("b", "tier", "free"), 500, psi=0.9, status=ALERT),
+            Comparison(reference(None), Series(SCORE), 500, psi=0.15, status=WARNING),
+            Comparison(reference(None, FIT), Series("c"), 500, psi=3.0, status=ALERT),
+        ],
+    )
+    found = summary(whole, against, histogram(1, 2, 3, 4, 0))
+    assert (found.alerts, found.warnings, found.since_fit) == (("b [tier=free]", "a"), ("score",), ("c",))
+    assert (found.worst, found.score, found.features) == (0.3, 0.15, {"a": 0.3})
+    assert found.score_counts == (1, 2, 3, 4, 0)
+    assert found.reference == "night of 2026-01-31"
+    nothing = summary([], Reference(NIGHT, reason="no reference yet"), None)
+    assert (nothing.worst, nothing.reference, nothing.alerts) == (None, "no reference yet", ())

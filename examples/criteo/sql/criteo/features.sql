@@ -1,0 +1,47 @@
+-- grain: impression_id
+-- parameters: none (the table has no snapshots)
+-- placeholders: slice (a predicate on the sorting key of ad_impressions)
+-- units: logarithms of counts, ln(1 + i); a count below 0 stays as it is
+SELECT
+    impression_id,
+    if(i1 < 0, i1, log1p(i1)) AS i1,
+    if(i2 < 0, i2, log1p(i2)) AS i2,
+    if(i3 < 0, i3, log1p(i3)) AS i3,
+    if(i4 < 0, i4, log1p(i4)) AS i4,
+    if(i5 < 0, i5, log1p(i5)) AS i5,
+    if(i6 < 0, i6, log1p(i6)) AS i6,
+    if(i7 < 0, i7, log1p(i7)) AS i7,
+    if(i8 < 0, i8, log1p(i8)) AS i8,
+    if(i9 < 0, i9, log1p(i9)) AS i9,
+    if(i10 < 0, i10, log1p(i10)) AS i10,
+    if(i11 < 0, i11, log1p(i11)) AS i11,
+    if(i12 < 0, i12, log1p(i12)) AS i12,
+    if(i13 < 0, i13, log1p(i13)) AS i13,
+    c1,
+    c2,
+    c3,
+    c4,
+    c5,
+    c6,
+    c7,
+    c8,
+    c9,
+    c10,
+    c11,
+    c12,
+    c13,
+    c14,
+    c15,
+    c16,
+    c17,
+    c18,
+    c19,
+    c20,
+    c21,
+    c22,
+    c23,
+    c24,
+    c25,
+    c26
+FROM ad_impressions
+WHERE {slice}

@@ -1,0 +1,1 @@
+"""Tell others about a night: alerts for receivers, metrics for Prometheus."""
