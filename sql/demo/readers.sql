@@ -1,6 +1,6 @@
 -- grain: demo_truth (company_id, brand_id, user_id); users (user_id); user_accounts (account_id)
 -- parameters: seed UInt64, users UInt64, first_date Date, last_date Date, written_at DateTime
--- process: visits.sql has the visits. A reader on the free tier converts by a hazard that depends on the topic, and that doubles when
+-- process: visits.sql has the visits. A reader on the free tier converts by a hazard that depends on the topic, and that triples when
 --     its articles get good. It saturates in loyalty. Readers who mind the price convert if they get the newsletter, and hardly otherwise
 INSERT INTO demo_truth
 SELECT
@@ -31,7 +31,7 @@ FROM
         uniform(own, 46) < 0.3 AS newsletter_reader,
         toUInt8(floor(uniform(key, 47) * 12)) AS favourite_author,
         uniform(own, 42) < 0.25 AS weekend_reader,
-        toUInt8(90 + floor(uniform(key, 48) * 61)) AS turn_every,
+        toUInt8(80 + floor(uniform(key, 48) * 41)) AS turn_every,
         toUInt8(floor(uniform(key, 49) * turn_every)) AS turn_shift,
         least(1.5, exp(log(0.040) + loyalty + 0.5 * interest)) AS intensity,
         0.05 + 0.15 / (1 + exp(-interest)) AS repeat_rate,
@@ -41,9 +41,9 @@ FROM
             price_sensitivity > 0, 'basic',
             'premium') AS initial_tier,
         price_sensitivity > 0.2 ? 'basic' : 'premium' AS paid_tier,
-        initial_tier != 'free' ? 0 : 0.0035 / (1 + exp(-2 * loyalty))
-            * [2.4, 0.3, 1.6, 0.2, 0.5, 1.0, 0.3, 1.7][(topic + 3 * brand) % 8 + 1]
-            * multiIf(price_sensitivity < 0, 1., newsletter_reader, 1.6, 0.1) AS conversion_hazard,
+        initial_tier != 'free' ? 0 : 0.005 / (1 + exp(-2 * loyalty))
+            * [2.2, 0.2, 1.8, 1.4, 0.2, 0.2, 0.2, 1.8][topic + 1]
+            * multiIf(price_sensitivity < 0, 1., newsletter_reader, 2., 0.05) AS conversion_hazard,
         arrayCumSum(arrayMap(day -> hazard(day), days)) AS hazards,
         -- The first day on which the hazards so far exceed an exponential value; 1970-01-01 where they never do.
         toDate(days[arrayFirstIndex(reached -> reached > -log(uniform(key, 45)), hazards)]) AS converted_on,
