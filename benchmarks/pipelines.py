@@ -62,11 +62,10 @@ def of_seed(folder: Path, seed: int, users: int, path: Path, bags: int) -> None:
     if not missing:
         return
     with connected(f"chdb:{folder}/{seed}", None, None, check=False) as endpoint:
-        migrate_at(endpoint)
         with Client(endpoint) as client:
-            if not client.value(
-                "SELECT count() FROM system.tables WHERE name = 'ml_model_registry' AND total_rows > 0"
-            ):
+            migrate(client)
+            # The newest snapshot is the last thing that a demo writes.
+            if not client.value(f"SELECT count() FROM customer_user_features WHERE feature_date = '{LAST_DATE}'"):
                 build(client, users=users, seed=seed, last_date=LAST_DATE, replace=True)
             observed = Observed.read(client)
             for name in missing:

@@ -1,8 +1,8 @@
 -- grain: none of its own; lambdas for a WITH over a reader of demo_truth
--- process: an article that the reader opens is of the second topic (mostly at weekends), the favourite topic (mostly on other days), or any.
+-- process: an article that the reader opens is of the favourite topic, the second topic (more at weekends), or any.
 --     Before a turn the reader avoids the favourite topic (see visits.sql)
 -- drawn: the topic that a uniform value u draws; chosen: the probability of a topic
-is_weekend -> is_weekend ? 0.6 : 0.2 AS of_second,
+is_weekend -> is_weekend ? 0.35 : 0.15 AS of_second,
 (u, is_weekend, turns) -> toUInt8(multiIf(
     u < of_second(is_weekend), second_topic,
     turns, (topic + 1 + floor(7 * (u - of_second(is_weekend)) / (1 - of_second(is_weekend)))) % 8,

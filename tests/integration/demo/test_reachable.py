@@ -83,8 +83,8 @@ def test_what_is_left_of_engagement_is_noise(publisher_client: Client) -> None:
     for part in np.array_split(found, 5):
         expected, happened = part.mean(axis=0)
         assert abs(happened - expected) < 4 * error.std() / np.sqrt(len(part))
-    # The noise of a session has a spread of 7 points, and the first article adds a part of its own.
-    assert 6.5 < error.std() < 9
+    # The noise of a session has a spread of 6 points, and the first article adds a part of its own.
+    assert 5.5 < error.std() < 9
     assert error.std() < 0.8 * found[:, 1].std()
 
 
@@ -133,7 +133,7 @@ def visits(day: date, reader: Reader = READER) -> float:
     number = (day - date(1970, 1, 1)).days
     desk = np.sin(2 * np.pi * ((number - 28) / 75 + (3 * reader.topic + BRAND / 5) / 8))
     season = np.cos(2 * np.pi * (number / 84 + reader.topic / 8))
-    return float(reader.intensity * np.exp(1.5 * desk / (1 + np.exp(1.5 * reader.loyalty))) * (1 + 0.5 * season))
+    return float(reader.intensity * np.exp(2 * desk / (1 + np.exp(1.5 * reader.loyalty))) * (1 + 0.5 * season))
 
 
 def click_rates(screen: int) -> Array:
@@ -145,7 +145,7 @@ def click_rates(screen: int) -> Array:
 
 def chosen(day: date) -> Array:
     """The probability that an article that the reader opens on a day is of each topic."""
-    second = 0.6 if day.weekday() >= 5 else 0.2
+    second = 0.35 if day.weekday() >= 5 else 0.15
     shares = np.full(TOPICS, (1 - second) / 7 if day == UNTIL else 0.2 / 8)
     shares[READER.topic] = 0 if day == UNTIL else 0.8 - second + 0.2 / 8
     shares[READER.second_topic] += second
@@ -306,7 +306,7 @@ def expected_engagement(day: date, paying: bool = False) -> float:
     at = (day - OLDEST).days
     quality = sum(lag * shares @ qualities()[at - back] for back, lag in enumerate(lags))
     own_days = 4 if day.weekday() < 5 else -4
-    liking = quality * (0.5 + 6 / (1 + np.exp(-3 * READER.interest)))
+    liking = quality * (1 + 8 / (1 + np.exp(-3 * READER.interest)))
     favourite = 3 * shares[READER.topic]
     return float(50 + 10 * np.tanh(READER.loyalty) + own_days - 12 * paying * turning + favourite + liking)
 
