@@ -99,30 +99,29 @@ def compare(
 
 
 def _measured(result: Comparison, now: Histogram, then: Histogram, limits: Limits) -> Comparison:
+    rates = {
+        "reference_rows": then.rows,
+        "missing": now.missing,
+        "reference_missing": then.missing,
+        "unseen": now.unseen if now.known else None,
+        "reference_unseen": then.unseen if then.known else None,
+    }
+    fewest = min(now.rows, then.rows)
+    if fewest < LEAST_ROWS:
+        return replace(result, **rates, reason=f"{fewest} rows are too few to judge; {LEAST_ROWS} are enough")
     wide, wide_then = now.widened, then.widened
-    result = replace(
-        result,
-        reference_rows=then.rows,
-        missing=now.missing,
-        reference_missing=then.missing,
-        unseen=now.unseen if now.known else None,
-        reference_unseen=then.unseen if then.known else None,
-    )
-    if min(now.rows, then.rows) < LEAST_ROWS:
-        few = f"{min(now.rows, then.rows)} rows are too few to judge; {LEAST_ROWS} are enough"
-        return replace(result, reason=few)
-    result = replace(
-        result,
-        psi=measures.psi(wide_then, wide),
-        psi_noise=measures.expected_psi(wide_then, wide),
-        js=measures.js(wide_then, wide),
-    )
+    distances: dict[str, float] = {
+        "psi": measures.psi(wide_then, wide),
+        "psi_noise": measures.expected_psi(wide_then, wide),
+        "js": measures.js(wide_then, wide),
+    }
     if now.known and then.known:
         distance = measures.ks(then.counts, now.counts, now.edges)
         moved = measures.wasserstein(then.counts, now.counts, now.means)
-        result = replace(result, ks=distance.value, ks_error=distance.error, wasserstein=moved)
-    status, reason = _judged(result, measures.chance_psi(wide_then, wide), limits)
-    return replace(result, status=status, reason=reason)
+        distances |= {"ks": distance.value, "ks_error": distance.error, "wasserstein": moved}
+    measured = replace(result, **rates, **distances)
+    status, reason = _judged(measured, measures.chance_psi(wide_then, wide), limits)
+    return replace(measured, status=status, reason=reason)
 
 
 def _judged(result: Comparison, chance: float, limits: Limits) -> tuple[str, str]:
