@@ -96,7 +96,7 @@ def _scores(model: Model, facts: Facts) -> Markup:
         largest = max(value for _, value, _ in model.importance)
         rows = [
             (
-                [words(feature), element("span", f" {about}", class_="quiet") if about else None],
+                [words(feature), element("span", f" {about}", class_="quiet hint") if about else None],
                 bar(value, largest),
                 Cell(decimal(value), value),
             )

@@ -57,6 +57,9 @@ for (const table of document.querySelectorAll("table[data-searchable]")) {
   table.parentElement.before(line);
 }
 
+// Where a time axis is wider than the screen, the newest days are shown first.
+for (const box of document.querySelectorAll(".newest")) box.scrollLeft = box.scrollWidth;
+
 // A link to something folded opens it.
 function open() {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
