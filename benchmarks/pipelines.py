@@ -22,6 +22,7 @@ from observed import Observed
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.config.load import load_pipeline
 from raypipe.demo import build, reachable
 from raypipe.fit import fit
@@ -61,17 +62,16 @@ def of_seed(folder: Path, seed: int, users: int, path: Path, bags: int) -> None:
     missing = [name for name in PIPELINES if f"{name} {seed}" not in known(path)]
     if not missing:
         return
-    with connected(f"chdb:{folder}/{seed}", None, None, check=False) as endpoint:
-        with Client(endpoint) as client:
-            migrate(client)
-            # The newest snapshot is the last thing that a demo writes.
-            if not client.value(f"SELECT count() FROM customer_user_features WHERE feature_date = '{LAST_DATE}'"):
-                build(client, users=users, seed=seed, last_date=LAST_DATE, replace=True)
-            observed = Observed.read(client)
-            for name in missing:
-                result = measured(endpoint, client, name, observed, bags)
-                path.write_text(json.dumps({**known(path), f"{name} {seed}": result}, indent=2) + "\n")
-                say(f"{name}, seed {seed}: {result}")
+    with connected(f"chdb:{folder}/{seed}", None, None, check=False) as endpoint, Client(endpoint) as client:
+        migrate(client)
+        # The newest snapshot is the last thing that a demo writes.
+        if not client.value(f"SELECT count() FROM customer_user_features WHERE feature_date = '{LAST_DATE}'"):
+            build(client, users=users, seed=seed, last_date=LAST_DATE, replace=True)
+        observed = Observed.read(client)
+        for name in missing:
+            result = measured(endpoint, client, name, observed, bags)
+            path.write_text(json.dumps({**known(path), f"{name} {seed}": result}, indent=2) + "\n")
+            say(f"{name}, seed {seed}: {result}")
 
 
 def known(path: Path) -> Results:

@@ -57,7 +57,7 @@ SELECT
     toJSONString(arrayMap(code -> UUIDNumToString(murmurHash3_128(brand_key, code)), read)) AS article_ids_visited,
     '[]' AS article_titles_visited,
     toJSONString(clicked) AS page_events,
-    round(4 * greatest(0, least(100, (day >= drift_day ? 0.75 : 1) * (engaged(weekend, paying AND is_turning, topics_read[1] = topic, qualities[1]) + 6 * normal(s, 16))))) / 4 AS engagement_score,
+    round(4 * greatest(0, least(100, (day >= drift_day ? 0.75 : 1) * (engaged(weekend, paying AND is_turning, topics_read[1] = topic, qualities[1]) + 7 * normal(s, 16))))) / 4 AS engagement_score,
     toUInt8(greatest(5, least(100, 50 + 8 * interest + 5 * qualities[1] + 10 * normal(s, 18)))) AS scroll_depth_avg,
     toUInt32(session_duration_sec / pages_visited_count) AS time_on_page_avg,
     arm = 0 ? '{}' : concat('{"arm":"', arm_names[arm], '"}') AS metadata,

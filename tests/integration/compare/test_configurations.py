@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from raypipe.clickhouse.client import Client
@@ -20,14 +22,15 @@ def loaded(pipeline: str, *overrides: str) -> Loaded:
     return load_pipeline(pipeline, shipped() / "configs", [*QUICK, *overrides], environ={})
 
 
-def compared(endpoint: Endpoint, *other: str) -> Difference:
-    return compare_with(endpoint, loaded("churn"), loaded("churn", *other), None, lambda *_: None)
+def compared(endpoint: Endpoint, other: Loaded) -> Difference:
+    return compare_with(endpoint, loaded("churn"), other, None, lambda *_: None)
 
 
 @pytest.fixture(scope="module")
 def without_habits(publisher: Endpoint) -> Difference:
-    others = [feature.name for feature in loaded("churn").config.features if feature.name not in HABITS]
-    return compared(publisher, f"features=[{', '.join(others)}]")
+    churn = loaded("churn")
+    others = [feature for feature in churn.config.features if feature.name not in HABITS]
+    return compared(publisher, replace(churn, config=churn.config.model_copy(update={"features": others})))
 
 
 def test_the_difference_is_between_the_metrics_of_the_same_rows(without_habits: Difference) -> None:
@@ -52,7 +55,7 @@ def test_nothing_is_left_behind(without_habits: Difference, publisher: Endpoint)
 
 def test_a_configuration_of_other_rows_is_refused(publisher: Endpoint) -> None:
     with pytest.raises(UsageError, match="do not have the same rows") as refused:
-        compared(publisher, "split.seed=99")
+        compared(publisher, loaded("churn", "split.seed=99"))
     assert refused.value.found == "other values of split"
 
 
