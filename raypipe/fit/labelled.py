@@ -195,7 +195,7 @@ def _judge(
     package = Package(
         recipe.family,
         contract,
-        fit_bins(fit_rows.x, model.predict(fit_rows.x), _trends(client, contract, table, fit_rows.x)),
+        fit_bins(fit_rows.x, model.predict(fit_rows.x), contract.columns, _trends(client, contract, table, fit_rows.x)),
         threshold,
         recipe.levels,
         model,
