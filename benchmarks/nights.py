@@ -3,10 +3,10 @@
     python benchmarks/nights.py --readers 3000 --nights 60 --seeds 1 2 3
     python benchmarks/nights.py --readers 3000 --nights 20 --drift-after 15 --json
 
-Each seed gets a database of its own, which is dropped at the end. churn is fitted once, on days before the first night.
-Each night builds its features and scores on threads, without Ray, as `raypipe nightly` does. With --drift-after N, the
-readers behave otherwise from night N + 1 on. Exit code 1 says that the nights without drift had more than one alert in
-all, or that a drift was not noticed within two nights.
+Each seed gets a database of its own, which is dropped at the end. The features of all nights are built first, and the
+pipelines are fitted once, on days before the first night. Each night scores on threads, without Ray. With
+--drift-after N, the readers behave otherwise from night N + 1 on. Exit code 1 says that the nights without drift had
+more than one alert in all, or that a drift was not noticed within two nights.
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ from raypipe.score.score import score
 
 # Days before the first night: training dates, a test date, and the horizon of its labels.
 HISTORY = 140
-SLICES = "monitor.slices=[brand_id, primary_country_code, preferred_device_type_id, current_subscription_tier]"
 ALERTS = """
-SELECT column, slice_column, slice_value, round(psi, 4), reason
+SELECT pipeline, column, slice_column, slice_value, round(psi, 4), reason
 FROM raypipe_drift WHERE date = {date:Date} AND reference = {reference:String} AND status = 'alert' ORDER BY psi DESC
 """
 Alert = dict[str, Any]
@@ -50,22 +49,23 @@ def nights(
     last = datetime.now(UTC).date() - timedelta(days=1)
     first = last - timedelta(days=arguments.nights - 1)
     drift_on = None if arguments.drift_after is None else first + timedelta(days=arguments.drift_after)
-    overrides = [SLICES, f"artifacts={folder / str(seed)}", "score.explain.rows=0", *arguments.set]
-    loaded = load_pipeline("churn", shipped() / "configs", overrides, environ={})
+    overrides = [f"artifacts={folder / str(seed)}", "score.explain.rows=0", *arguments.set]
+    pipelines = [load_pipeline(name, shipped() / "configs", overrides, environ={}) for name in arguments.pipelines]
     with Client(endpoint) as client:
         migrate(client)
         publisher.build(
             client, arguments.readers, arguments.nights + HISTORY, seed, last, drift_on=drift_on, snapshot_every=14
         )
-    fit(endpoint, loaded, first - timedelta(days=1), silent)
+        snapshots.compute(client, last, first, run_at=datetime.now(UTC), timezone="UTC", progress=silent)
+    for loaded in pipelines:
+        fit(endpoint, loaded, first - timedelta(days=1), silent)
     for number in range(arguments.nights):
         day = first + timedelta(days=number)
+        for loaded in pipelines:
+            score(endpoint, loaded, day, "latest", silent)
         with Client(endpoint) as client:
-            snapshots.compute(client, day, run_at=datetime.now(UTC), timezone="UTC", progress=silent)
-        score(endpoint, loaded, day, "latest", silent)
-        with Client(endpoint) as client:
-            rows = client.rows(ALERTS, {"date": day, "reference": loaded.config.monitor.reference})
-        names = ("column", "slice_column", "slice_value", "psi", "reason")
+            rows = client.rows(ALERTS, {"date": day, "reference": pipelines[0].config.monitor.reference})
+        names = ("pipeline", "column", "slice_column", "slice_value", "psi", "reason")
         yield day, [dict(zip(names, row, strict=True)) for row in rows]
 
 
@@ -113,6 +113,7 @@ def main() -> None:
     parser.add_argument("--readers", type=int, default=3000)
     parser.add_argument("--nights", type=int, default=60)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--pipelines", nargs="+", default=["churn", "engagement"])
     parser.add_argument("--drift-after", type=int, help="the drift begins after so many nights")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a value of the config")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Fix the bins of every column at the fit; scored rows are counted in them, and drift is measured on the counts."""
+"""Fix the bins of every column at the fit, in which scored rows are counted."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ _JSON = TypeAdapter(Bins)
 
 
 def shift(bins: Bins, columns: Sequence[str], day: date) -> Values:
-    """Return the growth of each matrix column from the fit to a day; 0 for a column that does not grow."""
+    """Return each matrix column's growth from the fit to a day, 0 where there is none."""
     grown = [bins.trends[name].shift(day) if name in bins.trends else 0.0 for name in columns]
     return np.asarray(grown, dtype=np.float32)
 
@@ -192,7 +192,10 @@ def trends(
 
 
 def _steady(groups: Sequence[Values], ordinals: npt.NDArray[np.int64]) -> float | None:
-    """Return the rise of the median per day, if each step is near the whole; a ratio that falls off must not go on."""
+    """Return the median's rise per day if each step is near the whole.
+
+    A ratio that falls off must not go on.
+    """
     medians = np.array([float(np.median(values)) for values in groups])
     steps = np.diff(medians) / np.diff(ordinals)
     slope = float((medians[-1] - medians[0]) / (ordinals[-1] - ordinals[0]))

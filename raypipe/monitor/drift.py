@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import Any
 
 from raypipe.monitor import measures
 from raypipe.monitor.histograms import SCORE, Histogram, Series
@@ -99,30 +100,29 @@ def compare(
 
 
 def _measured(result: Comparison, now: Histogram, then: Histogram, limits: Limits) -> Comparison:
+    rates: dict[str, Any] = {
+        "reference_rows": then.rows,
+        "missing": now.missing,
+        "reference_missing": then.missing,
+        "unseen": now.unseen if now.known else None,
+        "reference_unseen": then.unseen if then.known else None,
+    }
+    fewest = min(now.rows, then.rows)
+    if fewest < LEAST_ROWS:
+        return replace(result, **rates, reason=f"{fewest} rows are too few to judge; {LEAST_ROWS} are enough")
     wide, wide_then = now.widened, then.widened
-    result = replace(
-        result,
-        reference_rows=then.rows,
-        missing=now.missing,
-        reference_missing=then.missing,
-        unseen=now.unseen if now.known else None,
-        reference_unseen=then.unseen if then.known else None,
-    )
-    if min(now.rows, then.rows) < LEAST_ROWS:
-        few = f"{min(now.rows, then.rows)} rows are too few to judge; {LEAST_ROWS} are enough"
-        return replace(result, reason=few)
-    result = replace(
-        result,
-        psi=measures.psi(wide_then, wide),
-        psi_noise=measures.expected_psi(wide_then, wide),
-        js=measures.js(wide_then, wide),
-    )
+    distances: dict[str, Any] = {
+        "psi": measures.psi(wide_then, wide),
+        "psi_noise": measures.expected_psi(wide_then, wide),
+        "js": measures.js(wide_then, wide),
+    }
     if now.known and then.known:
         distance = measures.ks(then.counts, now.counts, now.edges)
         moved = measures.wasserstein(then.counts, now.counts, now.means)
-        result = replace(result, ks=distance.value, ks_error=distance.error, wasserstein=moved)
-    status, reason = _judged(result, measures.chance_psi(wide_then, wide), limits)
-    return replace(result, status=status, reason=reason)
+        distances |= {"ks": distance.value, "ks_error": distance.error, "wasserstein": moved}
+    measured = replace(result, **rates, **distances)
+    status, reason = _judged(measured, measures.chance_psi(wide_then, wide), limits)
+    return replace(measured, status=status, reason=reason)
 
 
 def _judged(result: Comparison, chance: float, limits: Limits) -> tuple[str, str]:

@@ -27,7 +27,7 @@ WHERE pipeline = {pipeline:String} AND date = {date:Date} AND run_id = {run_id:S
 
 @dataclass(frozen=True, order=True)
 class Series:
-    """A column of all rows, or of the rows with one value of a slice column; empty texts stand for all rows."""
+    """A column over all rows, or over the rows with one value of a slice column."""
 
     column: str
     slice_column: str = ""

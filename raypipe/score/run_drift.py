@@ -102,7 +102,7 @@ def _fit(card: Card, manifest: Manifest) -> Reference:
 
 
 def _in_own_bins(counted: Mapping[Series, Histogram], reference: Reference) -> Reference:
-    """Return a reference in the run's bins: without the growth up to the run, and in the bins of its version.
+    """Return a reference in the bins of the run's version, without the growth up to the run.
 
     Growth is taken off for the comparison with the fit. From one night to the next, whole numbers would jump.
     """

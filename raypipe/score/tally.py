@@ -1,4 +1,4 @@
-"""Count the rows of a scoring pass into the fit's bins: the features of a sample of rows, the scores of all rows."""
+"""Count a scoring pass into the fit's bins: the features of a sample, the scores of all rows."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from raypipe.artifact import files
-from raypipe.artifact.bins import Bins
+from raypipe.artifact.bins import Bins, ColumnBins
 from raypipe.artifact.contract import Contract
 from raypipe.artifact.package import Package, load_card, load_package, pack
 from raypipe.errors import ModelError
@@ -37,7 +37,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> files.Artifact:
     spec = FitSpec(("a", "b", "c"), rounds=3, kind="binary")
     model, _ = load_family(FAMILY).fit(rows, rows, spec)
     contract = Contract(("user",), ("String",), (), (), ())
-    bins = Bins((), (), (0.5,), (0.5, 0.5, 0.0))
+    bins = Bins((), ColumnBins((0.5,), (0.5, 0.5, 0.0), (0.25, 0.75), (0,)), 1, {})
     package = Package(FAMILY, contract, bins, 0.5, (("low", 0.5), ("high", 1.0)), model)
     return files.save(str(tmp_path_factory.mktemp("artifacts")), pack(package, x, {}))
 

@@ -20,7 +20,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from raypipe.artifact import files
-from raypipe.artifact.bins import Bins
+from raypipe.artifact.bins import Bins, ColumnBins
 from raypipe.artifact.contract import Contract
 from raypipe.artifact.package import Package, pack
 from raypipe.errors import ConfigError, DataError, ModelError
@@ -395,7 +395,12 @@ def test_a_model_scores_its_golden_rows_in_a_process_of_its_own(name: str, tmp_p
     path = f"raypipe.models.sklearn:{name}"
     model, _ = load_family(path).fit(TRAIN, VALIDATION, SPEC)
     package = Package(
-        path, Contract(("user",), ("String",), (), (), ()), Bins((), (), (0.5,), (0.5, 0.5, 0.0)), 0.5, (), model
+        path,
+        Contract(("user",), ("String",), (), (), ()),
+        Bins((), ColumnBins((0.5,), (0.5, 0.5, 0.0), (0.25, 0.75), (0,)), 1, {}),
+        0.5,
+        (),
+        model,
     )
     stored = files.save(str(tmp_path), pack(package, TRAIN.x, {}))
     command = [sys.executable, "-W", "error", "-c", SCORE_ELSEWHERE, stored.uri, stored.sha256]
