@@ -16,6 +16,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier, load, load_all
 from raypipe.demo.plan import EVENT_DAYS, DemoPlan
 from raypipe.errors import DataError
+from raypipe.features.reading import NEVER, raw
 from raypipe.progress import Progress, silent
 from raypipe.project import shipped
 
@@ -135,11 +136,13 @@ def _run(client: Client, file: str, parameters: Mapping[str, Any]) -> None:
 
 
 def _snapshot(client: Client, parameters: Mapping[str, Any]) -> None:
-    select = load(shipped() / "sql" / "features" / "user_features.sql")
-    values = {name: parameters[name] for name in select.parameters}
-    columns = ", ".join(identifier(name) for name in describe_query(client, select.text, values))
+    text = load(shipped() / "sql" / "features" / "user_features.sql").render(
+        totals=raw("session_totals"), words=raw("session_words")
+    )
+    values = {**{name: parameters[name] for name in ("date", "timezone", "run_at")}, "first_session": NEVER}
+    columns = ", ".join(identifier(name) for name in describe_query(client, text, values))
     for shard in client.shards:
-        for statement in shard.topology.fill("customer_user_features", columns, select.text):
+        for statement in shard.topology.fill("customer_user_features", columns, text):
             shard.run(statement, values, SETTINGS)
 
 

@@ -1,8 +1,15 @@
 -- grain: (company_id, brand_id, user_id), the rows of {users} with their ml_features
--- parameters: date Date, run_at DateTime (the time of writing), event_types Array(String), content_types Array(String), knows_sessions UInt8, knows_events UInt8, knows_content UInt8 (whether the table has any row in the window)
+-- parameters: date Date, run_at DateTime (the time of writing), event_types Array(String), content_types Array(String), event_places Array(UInt32), content_places Array(UInt32), knows_sessions UInt8, knows_events UInt8, knows_content UInt8, usual_engagement Float64
+-- places: the place of each type in by_type; knows_sessions and so on: whether the table has any row in the 28 days
 -- placeholders: users (a SELECT of customer_user_features), activity (activity.sql), content (content.sql)
 -- json: a flat object with events_by_type and content_by_type inside; null means unknown, 0 means none
 -- kept: a row that has ml_features already stays unchanged
+-- shrunk: a share of few sessions or reads is drawn towards the usual share, and engagement towards usual_engagement, the mean of all sessions
+WITH
+    least(84, {date:Date} - users.first_session_date + 1) AS exposure,
+    -- The days without a session since the last one, that day excluded.
+    arrayCount(n -> toDayOfWeek({date:Date} - n) < 6, range(activity.idle)) AS weekdays_since,
+    (content.favourite.2 - content.favourite.3) / nullIf(content.reads_84d - content.reads_21d, 0) AS favourite_before
 SELECT
     users.* EXCEPT (unfilled) REPLACE (
         if(unfilled, toJSONString(CAST(
@@ -18,12 +25,36 @@ SELECT
                 if({knows_content:UInt8}, content.events_28d, NULL),
                 if({knows_content:UInt8}, content.events_weighted, NULL),
                 4 * content.events_7d / nullIf(content.events_28d, 0) - 1,
-                mapFromArrays({content_types:Array(String)}, arrayResize(content.by_type, length({content_types:Array(String)}))),
+                mapFromArrays({content_types:Array(String)}, arrayMap(place -> content.by_type[place], {content_places:Array(UInt32)})),
+                if({knows_content:UInt8}, content.reads_84d, NULL),
+                3 * content.reads_28d / nullIf(content.reads_84d, 0) - 1,
+                content.concentration,
+                if(content.reads_84d = 0, NULL, (content.favourite.2 + 1) / (content.reads_84d + 4)),
+                if(content.reads_21d = 0, NULL, (content.favourite.3 - content.reads_21d * favourite_before) / (content.reads_21d + 2)),
+                if(content.reads_21d = 0, NULL, (content.favourite.3 - content.reads_21d * favourite_before) / sqrt(content.reads_21d * favourite_before * (1 - favourite_before) + 1)),
+                content.favourite_points,
+                content.favourite_points - content.favourite_points_before,
+                content.favourite_demand,
+                content.quality / nullIf(content.rated, 0),
+                content.quality_7d / nullIf(content.rated_7d, 0) - content.quality / nullIf(content.rated, 0),
+                content.author_points / nullIf(content.rated_author, 0),
                 if({knows_sessions:UInt8}, activity.sessions_7d, NULL),
                 if({knows_sessions:UInt8}, activity.sessions_28d, NULL),
                 if({knows_sessions:UInt8}, activity.sessions_weighted, NULL),
                 4 * activity.sessions_7d / nullIf(activity.sessions_28d, 0) - 1,
                 if({knows_sessions:UInt8}, activity.active_days, NULL),
+                if({knows_sessions:UInt8}, activity.sessions_84d, NULL),
+                if({knows_sessions:UInt8}, activity.sessions_weighted_2, NULL),
+                if({knows_sessions:UInt8}, activity.sessions_weighted_28, NULL),
+                3 * activity.sessions_28d / nullIf(activity.sessions_84d, 0) - 1,
+                if({knows_sessions:UInt8}, activity.active_days_84d, NULL),
+                if(activity.active_days_84d = 0, NULL, (activity.active_weekends_84d + 2) / (activity.active_days_84d + 7)),
+                if(activity.active_days_84d = 0, NULL, weekdays_since * (activity.active_days_84d - activity.active_weekends_84d + 0.5) / (exposure * 5 / 7 + 7)
+                    + (activity.idle - weekdays_since) * (activity.active_weekends_84d + 0.5) / (exposure * 2 / 7 + 7)),
+                activity.log_seconds / nullIf(activity.sessions_84d, 0),
+                if(activity.sessions_84d = 0, NULL, (activity.from_search + 0.5) / (activity.sessions_84d + 2)),
+                if(activity.sessions_84d = 0, NULL, (activity.from_newsletter + 0.5) / (activity.sessions_84d + 2)),
+                if({knows_sessions:UInt8}, (activity.engagement_weighted_28 + 2 * {usual_engagement:Float64}) / (activity.sessions_weighted_28 + 2), NULL),
                 if({knows_sessions:UInt8}, activity.engagement_7d, NULL),
                 if({knows_sessions:UInt8}, activity.engagement_28d, NULL),
                 if({knows_sessions:UInt8}, activity.engagement_weighted, NULL),
@@ -33,10 +64,10 @@ SELECT
                 if({knows_events:UInt8}, activity.events_28d, NULL),
                 if({knows_events:UInt8}, activity.events_weighted, NULL),
                 4 * activity.events_7d / nullIf(activity.events_28d, 0) - 1,
-                mapFromArrays({event_types:Array(String)}, arrayResize(activity.by_type, length({event_types:Array(String)}))),
+                mapFromArrays({event_types:Array(String)}, arrayMap(place -> activity.by_type[place], {event_places:Array(UInt32)})),
                 activity.time_on_page,
                 activity.scroll_depth,
-                if({knows_events:UInt8}, activity.unreadable, NULL)
+                if({knows_events:UInt8}, activity.unreadable_events, NULL)
             ),
             'Tuple(
                 articles_viewed Nullable(UInt32),
@@ -51,11 +82,34 @@ SELECT
                 content_events_weighted Nullable(Float32),
                 content_events_trend Nullable(Float32),
                 content_by_type Map(String, UInt32),
+                reads_84d Nullable(UInt32),
+                reads_trend_84d Nullable(Float32),
+                category_concentration Nullable(Float32),
+                favourite_share Nullable(Float32),
+                favourite_change Nullable(Float32),
+                favourite_z Nullable(Float32),
+                favourite_quality Nullable(Float32),
+                favourite_quality_trend Nullable(Float32),
+                favourite_demand Nullable(Float32),
+                read_quality Nullable(Float32),
+                read_quality_trend Nullable(Float32),
+                author_engagement Nullable(Float32),
                 sessions_7d Nullable(UInt32),
                 sessions_28d Nullable(UInt32),
                 sessions_weighted Nullable(Float32),
                 sessions_trend Nullable(Float32),
                 active_days_28d Nullable(UInt32),
+                sessions_84d Nullable(UInt32),
+                sessions_weighted_2 Nullable(Float32),
+                sessions_weighted_28 Nullable(Float32),
+                sessions_trend_84d Nullable(Float32),
+                active_days_84d Nullable(UInt32),
+                weekend_share Nullable(Float32),
+                visits_missed Nullable(Float32),
+                log_session_sec Nullable(Float32),
+                search_share Nullable(Float32),
+                newsletter_share Nullable(Float32),
+                engagement_level Nullable(Float32),
                 engagement_7d Nullable(Float32),
                 engagement_28d Nullable(Float32),
                 engagement_weighted Nullable(Float32),

@@ -28,6 +28,7 @@ from raypipe.models.protocol import FitSpec
 from raypipe.models.xgboost import XGBoost
 from raypipe.project import shipped
 from tests.conftest import _fresh_database
+from tests.performance import fill_performance
 
 LAST = date(2026, 1, 31)
 OF_LAST = {"date": LAST, "timezone": "UTC"}
@@ -57,6 +58,7 @@ def demo(client: Client, *, filled: bool) -> Client:
     client.run("DROP TABLE customer_user_features SYNC")
     client.run(ddl.replace("index_granularity = 8192", "index_granularity = 8"))
     build(client, users=400, days=120, last_date=LAST, snapshot_every=30)
+    fill_performance(client)
     for months in range(4 if filled else 0):
         fill(client, LAST - timedelta(days=30 * months))
     return client
@@ -207,7 +209,9 @@ def test_a_fit_without_any_of_them_works_and_says_so(client: Client, monkeypatch
     (warning,) = fitted.warnings
     assert warning.startswith("features without any value in the training rows")
     assert set(CONTENT) - EVENTS <= set(re.findall(r"\w+", warning))
-    assert "raypipe features" in warning
+    days = sorted(map(date.fromisoformat, re.findall(r"\d{4}-\d\d-\d\d", warning)))
+    count = (days[-1] - days[0]).days + 1
+    assert f"raypipe features --date {days[-1]} --backfill {count}`" in warning
     assert "held back" not in fitted.decision.reason
     assert math.isfinite(fitted.test["auc"]["value"])
 
