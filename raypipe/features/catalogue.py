@@ -10,7 +10,7 @@ _COUNT, _NUMBER, _LARGE, _MAP = "UInt32", "Float32", "Float64", "Map(String, UIn
 _WEIGHTED = "each counting 2^(-n/7) when n days old"
 _SLOW = "each counting 2^(-n/28) when n days old, last 84 days"
 _TREND_84 = "3 × the last 28 days / all 84, less 1: 0 is steady, -1 none lately, 2 all lately; null without any"
-_FAVOURITE = "the favourite category, the category with the most reads in 84 days"
+_FAVOURITE = "the favourite category, the category with the most events in 84 days"
 _TREND = "4 × the last 7 days / all 28, less 1: 0 is steady, -1 none lately, 3 all lately; null without any"
 
 
@@ -50,19 +50,24 @@ DEFINITIONS = (
     Definition("content_events_weighted", _NUMBER, f"Events in editorial_content_events, {_WEIGHTED}."),
     Definition("content_events_trend", _NUMBER, f"Events in editorial_content_events: {_TREND}."),
     Definition(CONTENT_BY_TYPE, _MAP, "Events in editorial_content_events by event_type, such as view or share."),
-    Definition("reads_84d", _COUNT, "Reads, last 84 days; a read is an article on a day."),
-    Definition("reads_trend_84d", _NUMBER, f"Reads: {_TREND_84}."),
+    Definition(
+        "read_quality_trend",
+        _NUMBER,
+        "Mean engagement_score of the articles over the last 7 days' events less that over all 28; null without any.",
+    ),
+    Definition("category_events_84d", _COUNT, "Events on articles of a known category, last 84 days."),
+    Definition("category_events_trend_84d", _NUMBER, f"Events on articles of a known category: {_TREND_84}."),
     Definition(
         "category_concentration",
         _NUMBER,
-        "Probability that two reads of the last 84 days are of one category; null with fewer than two reads.",
+        "Probability that two of these events are of one category; null with fewer than two.",
     ),
-    Definition("favourite_share", _NUMBER, f"(reads of {_FAVOURITE}, + 1) / (all reads + 4), last 84 days."),
+    Definition("favourite_share", _NUMBER, f"(Events of {_FAVOURITE}, + 1) / (all + 4)."),
     Definition(
         "favourite_change",
         _NUMBER,
         "Share of the favourite category in the last 21 days less its share in the 63 days before, drawn towards 0 by"
-        " 2 reads; null without reads in either.",
+        " two events; null without events in either.",
     ),
     Definition(
         "favourite_z",
@@ -79,15 +84,6 @@ DEFINITIONS = (
         "favourite_demand",
         _NUMBER,
         "Views of the favourite category by all readers: 6 × the last 14 days / all 84, less 1.",
-    ),
-    Definition(
-        "read_quality", _NUMBER, f"Mean engagement_score of the articles read, {_SLOW}; an article's over 84 days."
-    ),
-    Definition("read_quality_trend", _NUMBER, "read_quality of the last 7 days less read_quality; null without any."),
-    Definition(
-        "author_engagement",
-        _NUMBER,
-        f"Mean avg_engagement_score of the authors read in editorial_author_performance, {_SLOW}.",
     ),
     Definition("sessions_7d", _COUNT, "Sessions, last 7 days."),
     Definition("sessions_28d", _COUNT, "Sessions."),

@@ -25,8 +25,13 @@ from raypipe.features.reading import NEVER, bounds, raw, whole_day
 from raypipe.features.sources import CONTENT, EVENTS, MOMENTS, MOST_TYPES, PIPELINE, SourceWindow, statement
 
 WORDS, TOTALS = "session_words", "session_totals"
-# Each has a row per reader and day, sorted by day, so that a snapshot reads only its window.
-BY_DAY = ("session_days", "event_days", "content_days")
+# Each adds up the rows of a reader and day, and is sorted by day, so that a snapshot reads only its window.
+BY_DAY = {
+    "session_days": "session_rows",
+    "event_days": "event_rows",
+    "content_days": "content_rows",
+    "category_days": "category_rows",
+}
 DAY = timedelta(days=1)
 
 Counts = Mapping[date, Counter[str]]
@@ -50,6 +55,7 @@ class Pass:
         covered: the first and the last day of each source, as `sources.days` returns them.
         types: the readers' events by type and day, by source.
         levels: the sessions by day.
+        unreadable: the sessions with unreadable categories by day.
         totals_of: the day of the totals; None before the first.
     """
 
@@ -59,6 +65,7 @@ class Pass:
     covered: Mapping[str, tuple[date, date] | None]
     types: Mapping[str, Counts]
     levels: Mapping[date, Level]
+    unreadable: Mapping[date, int]
     totals_of: date | None = None
 
     def window(self, day: date) -> SourceWindow:
@@ -84,19 +91,19 @@ class Pass:
         types = {"event_types": self.counted[EVENTS], "content_types": self.counted[CONTENT]}
         parameters = {**bounds(first, last), **types, "timezone": self.timezone}
         for name in (WORDS, *BY_DAY):
-            self._insert(name, raw(name), parameters)
+            self._insert(name, _raw(name), parameters)
 
     def select(self, day: date, *, from_sessions: bool) -> str:
         """Return the whole day as one SELECT over the tables."""
         if from_sessions:
             self._advance(day)
-        rows = {name: f"SELECT * FROM {identifier(self.tables[name])}" for name in (*BY_DAY, WORDS)}
-        return whole_day({**rows, TOTALS: self._totals("{date:Date}")}, rows[WORDS], from_sessions)
+        totals = self._totals("{date:Date}")
+        words, *rows = (f"SELECT * FROM {identifier(self.tables[name])}" for name in (WORDS, *BY_DAY))
+        return whole_day(totals, *rows, words=words, from_sessions=from_sessions)
 
     def unreadable_sessions(self, day: date) -> int:
         """Return the number of sessions up to the day with unreadable categories."""
-        self._advance(day)
-        return int(self.client.value(f"SELECT sum(unreadable) FROM ({self._totals('{date:Date}')})", {"date": day}))
+        return sum(count for one, count in self.unreadable.items() if one <= day)
 
     def _totals(self, day: str) -> str:
         return f"SELECT * EXCEPT (as_of) FROM {identifier(self.tables[TOTALS])} WHERE as_of = {day}"
@@ -142,6 +149,7 @@ def opened(client: Client, days: Sequence[date], run_id: str, epoch: int, timezo
         {table: sources.days(client, table, timezone) for table in MOMENTS},
         {table: _types(client, table, parameters) for table in (EVENTS, CONTENT)},
         _levels(client, parameters),
+        dict(client.rows(statement("unreadable_by_day").text, parameters)),
     )
     with ExitStack() as stack:
         for name, table in tables.items():
@@ -151,9 +159,14 @@ def opened(client: Client, days: Sequence[date], run_id: str, epoch: int, timezo
         yield own
 
 
+def _raw(name: str) -> str:
+    """Return the SELECT that fills a table from the raw tables."""
+    return statement(name).render(rows=raw(BY_DAY[name])) if name in BY_DAY else raw(name)
+
+
 def _create(client: Client, name: str, table: str, parameters: Parameters) -> None:
     """Create a table for the rows of a SQL file."""
-    columns = describe_query(client, raw(name), parameters)
+    columns = describe_query(client, _raw(name), parameters)
     if name == TOTALS:
         columns = {"as_of": "Date", **columns}
     listed = ", ".join(f"{identifier(column)} {kind}" for column, kind in columns.items())

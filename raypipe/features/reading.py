@@ -1,6 +1,5 @@
 """Read the sources of a day's features from the raw tables, each once."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Protocol
@@ -42,9 +41,9 @@ class RawReading:
         return SourceWindow({**bounds(day, day), "first_session": NEVER, **found.parameters}, found.warnings)
 
     def select(self, day: date, *, from_sessions: bool) -> str:
-        """Return the whole day as one SELECT, which reads every raw table once."""
-        names = ("session_totals", "session_days", "event_days", "content_days")
-        return whole_day({name: raw(name) for name in names}, raw("session_words"), from_sessions)
+        """Return the whole day as one SELECT over the raw tables."""
+        names = ("session_totals", "session_rows", "event_rows", "content_rows", "category_rows")
+        return whole_day(*(raw(name) for name in names), words=raw("session_words"), from_sessions=from_sessions)
 
     def unreadable_sessions(self, day: date) -> int:
         """Return the number of sessions up to the day with unreadable categories."""
@@ -67,11 +66,15 @@ def raw(name: str) -> str:
     return sql.render(words=raw("session_words")) if "words" in sql.placeholders else sql.text
 
 
-def whole_day(rows: Mapping[str, str], words: str, from_sessions: bool) -> str:
-    """Return a day as one SELECT over the SELECTs of its sources' rows."""
-    users = statement("user_features").render(totals=rows["session_totals"], words=words) if from_sessions else _STORED
+def whole_day(
+    totals: str, sessions: str, events: str, reads: str, categories: str, *, words: str, from_sessions: bool
+) -> str:
+    """Return a day as one SELECT over the SELECTs of its sources."""
+    users = statement("user_features").render(totals=totals, words=words) if from_sessions else _STORED
     return statement("ml_features").render(
         users=users,
-        activity=statement("activity").render(session_days=rows["session_days"], event_days=rows["event_days"]),
-        content=statement("content").render(content_days=rows["content_days"]),
+        visits=statement("visits").render(sessions=sessions),
+        activity=statement("activity").render(events=events),
+        content=statement("content").render(reads=reads),
+        history=statement("history").render(categories=categories),
     )

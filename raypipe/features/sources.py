@@ -18,8 +18,8 @@ PIPELINE = exclusion.FEATURES
 SESSIONS, EVENTS, CONTENT = "customer_sessions", "customer_events", "editorial_content_events"
 USER_FEATURES, DOCUMENTED = exclusion.USER_FEATURES, "ml_model_features"
 SOURCES = (SESSIONS, EVENTS, CONTENT, "editorial_article_performance", "editorial_articles", "categories")
-# These may be empty: the features from them are null then.
-OPTIONAL = ("editorial_author_performance", "editorial_category_performance")
+# It may be empty: the features from it are null then.
+CATEGORY_PERFORMANCE = "editorial_category_performance"
 MOMENTS = {SESSIONS: "session_start", EVENTS: "event_timestamp", CONTENT: "event_timestamp"}
 # More types than any publisher has; a table with event ids in place of types would make endless JSON.
 MOST_TYPES = 50
@@ -49,7 +49,7 @@ def require_tables(client: Client) -> None:
     Raises:
         DataError: names each of these tables; nothing was computed.
     """
-    needed = [*SOURCES, *OPTIONAL, USER_FEATURES, DOCUMENTED]
+    needed = [*SOURCES, CATEGORY_PERFORMANCE, USER_FEATURES, DOCUMENTED]
     tables = describe_all(client, names=needed)
     missing = [name for name in needed if name not in tables]
     any_row = "SELECT count() FROM (SELECT 1 FROM {} LIMIT 1)"

@@ -31,7 +31,6 @@ SELECT
     max(t.last_standing) AS last_standing,
     min(t.first_start) AS first_start,
     max(t.last_start) AS last_start,
-    sum(t.days) AS days,
-    sum(t.unreadable) AS unreadable
+    sum(t.days) AS days
 FROM (SELECT * FROM ({previous}) UNION ALL SELECT * FROM ({added})) AS t
 GROUP BY person

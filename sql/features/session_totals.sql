@@ -39,8 +39,7 @@ SELECT
     max((bitShiftLeft(toUInt64(toUnixTimestamp(session_start)), 32) + bitShiftRight(cityHash64(session_id), 32), concat(subscription_tier, '\0', user_segment))) AS last_standing,
     min(session_start) AS first_start,
     max(session_start) AS last_start,
-    uniqExact(toUInt16(toDate(session_start, {timezone:String}))) AS days,
-    countIf(categories_visited NOT IN ('', '[]') AND toString(JSONType(categories_visited)) != 'Array') AS unreadable
+    uniqExact(toUInt16(toDate(session_start, {timezone:String}))) AS days
 FROM customer_sessions AS session
 WHERE ({first_session:Date} = toDate(0) OR session_start >= toDateTime({first_session:Date}, {timezone:String}))
     AND session_start < toDateTime({date:Date} + 1, {timezone:String}) AND session.user_id != ''
