@@ -95,10 +95,11 @@ def counts(
 
 
 def _others(name: str, kind: str, words: Sequence[str]) -> str:
-    """Return the number of values other than the words; NULL is in no set, and empty text counts as missing."""
+    """Return the number of values other than the words; NULL and empty text are missing values."""
     # A set is looked up once per word of a LowCardinality column; `has` costs ten times as much.
     column = identifier(name) if _bare(kind).startswith("String") else f"toString({identifier(name)})"
-    return f"countIf({column} NOT IN ({', '.join(map(literal, ['', *words]))}))"
+    known = f"isNotNull({identifier(name)}) AND " if "Nullable(" in kind else ""
+    return f"countIf({known}{column} NOT IN ({', '.join(map(literal, ['', *words]))}))"
 
 
 def _known(name: str, kind: str) -> str:
