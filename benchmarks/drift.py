@@ -67,7 +67,7 @@ def tables(rows: int, columns: int, seed: int = 1) -> tuple[np.ndarray, np.ndarr
 
 def counted(bins: Bins, x: np.ndarray, every: int) -> list[Histogram]:
     """Count a matrix as a scoring pass does."""
-    tally = Tally(bins, every, np.zeros(x.shape[1], np.float32))
+    tally = Tally(bins, every)
     batch = pa.record_batch({"key": pa.nulls(BATCH)})
     for first in range(0, len(x), BATCH):
         part = x[first : first + BATCH]

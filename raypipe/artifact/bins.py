@@ -24,6 +24,8 @@ DISTINCT = 256
 WIDE = 10
 # A rise is steady if no step between two dates is steeper or flatter than the whole by this factor.
 UNSTEADY = 1.5
+# The bins of a feature that grows go on for so many days of growth.
+GROWING_DAYS = 400
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Trend:
     since: date
     whole: bool
 
-    def shift(self, day: date) -> float:
+    def growth(self, day: date) -> float:
         """Return the growth from the fit to a day."""
         grown = (self.per_day or 0.0) * (day - self.since).days
         return float(round(grown)) if self.whole else grown
@@ -107,25 +109,29 @@ class Bins:
 _JSON = TypeAdapter(Bins)
 
 
-def shift(bins: Bins, columns: Sequence[str], day: date) -> Values:
-    """Return each matrix column's growth from the fit to a day, 0 where there is none."""
-    grown = [bins.trends[name].shift(day) if name in bins.trends else 0.0 for name in columns]
-    return np.asarray(grown, dtype=np.float32)
+def fit_bins(x: Matrix, scores: Values, columns: Sequence[str] = (), trends: Mapping[str, Trend] | None = None) -> Bins:
+    """Make bins of the rows (rows, features) and scores (rows,) of a fit.
+
+    Args:
+        columns: the names of the features, where `trends` has some.
+    """
+    known = dict(trends or {})
+    growth = [known[name].per_day or 0.0 if name in known else 0.0 for name in columns or [""] * x.shape[1]]
+    features = tuple(column_bins(x[:, i], GROWING_DAYS * growth[i]) for i in range(x.shape[1]))
+    return Bins(features, column_bins(scores), len(x), known)
 
 
-def fit_bins(x: Matrix, scores: Values, trends: Mapping[str, Trend] | None = None) -> Bins:
-    """Make bins of the rows (rows, features) and scores (rows,) of a fit."""
-    features = tuple(column_bins(x[:, i]) for i in range(x.shape[1]))
-    return Bins(features, column_bins(scores), len(x), dict(trends or {}))
+def column_bins(values: Values, growth: float = 0.0) -> ColumnBins:
+    """Make the bins of a column: one per value if there are few, otherwise at quantiles and around frequent values.
 
-
-def column_bins(values: Values) -> ColumnBins:
-    """Make the bins of a column: one per value if there are few, otherwise at quantiles and around frequent values."""
+    Args:
+        growth: the bins go on above the greatest value by so much.
+    """
     known = values[np.isfinite(values)]
     if known.size == 0:
         return ColumnBins(shares=_shares(count(values, ())))
     distinct, numbers = np.unique(known, return_counts=True)
-    wide = _wide_edges(known, distinct)
+    wide = np.concatenate([_wide_edges(known, distinct), _further_edges(known, growth)]).astype(np.float32)
     if distinct.size <= DISTINCT:
         cuts = [distinct, _above(distinct)]
     else:
@@ -219,6 +225,16 @@ def _wide_edges(known: Values, distinct: Values) -> Values:
     edges = np.unique(quantiles[quantiles > distinct[0]])
     # Where nine of ten rows have the smallest value, one edge still separates the other rows.
     return edges if edges.size else distinct[1:2]
+
+
+def _further_edges(known: Values, growth: float) -> Values:
+    """Return edges above the greatest value, as far apart as the deciles are on average."""
+    if growth <= 0:
+        return np.empty(0, np.float32)
+    low, high = np.quantile(known, [0.1, 0.9])
+    step = max((high - low) / WIDE, growth / 100)
+    further: Values = np.arange(1, np.ceil(growth / step) + 1, dtype=np.float32) * np.float32(step) + known.max()
+    return further
 
 
 def _above(values: Values) -> Values:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from raypipe.artifact import alike
 from raypipe.artifact.bins import Trend, fit_bins, trends
 from raypipe.artifact.contract import Contract
 from raypipe.artifact.package import Package, pack
@@ -195,11 +196,12 @@ def _judge(
     package = Package(
         recipe.family,
         contract,
-        fit_bins(fit_rows.x, model.predict(fit_rows.x), _trends(client, contract, table, fit_rows.x)),
+        fit_bins(fit_rows.x, model.predict(fit_rows.x), contract.columns, _trends(client, contract, table, fit_rows.x)),
         threshold,
         recipe.levels,
         model,
         score_range=recipe.score_range,
+        alike=alike.groups(fit_rows.x, contract),
     )
     described = {name: item.to_json() for name, item in rivals.baselines.items()}
     evaluation = {**metrics, "baselines": described, "decision": decision.to_json(), "history": history.to_json()}

@@ -20,7 +20,7 @@ OK, WARNING, ALERT, NOT_COMPARED = "ok", "warning", "alert", "not_compared"
 # Fewer rows on either side are not judged.
 LEAST_ROWS = 100
 # An index that is so many times the highest of the nights before is an alert, if it is at least LEAST_UNUSUAL.
-UNUSUAL, LEAST_UNUSUAL = 4.0, 0.01
+UNUSUAL, LEAST_UNUSUAL = 5.0, 0.005
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _judged(result: Comparison, chance: float, limits: Limits) -> tuple[str, str
     psi, noise, since = result.psi or 0.0, result.psi_noise or 0.0, result.reference.date
     gone, usual = _gone(result), result.reference.usual.get(result.series)
     # Two nights share most of their readers and differ by less than chance; slices are many and small.
-    least = max(LEAST_UNUSUAL, chance if result.series.slice_column else noise)
+    least = max(LEAST_UNUSUAL, chance if result.series.slice_column else 0.0)
     if psi > chance and psi - noise >= limits.alert:
         return ALERT, gone or f"the index exceeds {limits.alert:g}"
     if usual is not None and psi >= max(UNUSUAL * usual, least):

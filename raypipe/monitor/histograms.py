@@ -19,7 +19,7 @@ from raypipe.clickhouse.client import Client, content_token
 TABLE = "raypipe_histograms"
 SCORE = "score"
 _READ = """
-SELECT column, slice_column, slice_value, counts, edges, means, wide, shift
+SELECT column, slice_column, slice_value, counts, edges, means, wide
 FROM raypipe_histograms FINAL
 WHERE pipeline = {pipeline:String} AND date = {date:Date} AND run_id = {run_id:String}
 """
@@ -43,14 +43,12 @@ class Histogram:
         edges: the inner edges, ascending; shape (bins - 1,).
         means: the mean of the fit's values in each bin; shape (bins,).
         wide: the positions of the edges between the wide bins.
-        shift: the growth of the column with the calendar that was taken off the values before they were counted.
     """
 
     counts: npt.NDArray[np.float64]
     edges: npt.NDArray[np.float32]
     means: npt.NDArray[np.float64]
     wide: tuple[int, ...]
-    shift: float = 0.0
 
     @cached_property
     def rows(self) -> int:
@@ -82,11 +80,15 @@ class Histogram:
         counts = np.bincount(np.append(group, len(self.wide) + 1), self.counts, minlength=len(self.wide) + 2)
         return counts.astype(np.float64)
 
-    def in_bins_of(self, other: Histogram) -> Histogram:
-        """Return the rows in another histogram's bins; each bin's rows go where the mean of the bin is."""
-        if self.shift == other.shift and np.array_equal(self.edges, other.edges):
+    def in_bins_of(self, other: Histogram, growth: float = 0.0) -> Histogram:
+        """Return the rows in another histogram's bins; each bin's rows go where the mean of the bin is.
+
+        Args:
+            growth: the rise of every value.
+        """
+        if not growth and np.array_equal(self.edges, other.edges):
             return self
-        values = (self.means + self.shift - other.shift).astype(np.float32)
+        values = (self.means + growth).astype(np.float32)
         place = np.searchsorted(other.edges, values, side="right")
         known = np.bincount(place, self.counts[:-1], minlength=len(other.edges) + 1)
         return replace(other, counts=np.append(known, self.counts[-1]))
@@ -115,7 +117,6 @@ def write(client: Client, night: Night, histograms: Mapping[Series, Histogram]) 
             "edges": histogram.edges.tolist(),
             "means": histogram.means.tolist(),
             "wide": list(histogram.wide),
-            "shift": histogram.shift,
             "written_at": now,
         }
         for series, histogram in histograms.items()
@@ -133,13 +134,10 @@ def read(client: Client, night: Night) -> dict[Series, Histogram]:
     }
 
 
-def _histogram(
-    counts: Sequence[Any], edges: Sequence[float], means: Sequence[float], wide: Sequence[int], shift: float
-) -> Histogram:
+def _histogram(counts: Sequence[Any], edges: Sequence[float], means: Sequence[float], wide: Sequence[int]) -> Histogram:
     return Histogram(
         np.asarray(counts, dtype=np.float64),
         np.asarray(edges, dtype=np.float32),
         np.asarray(means, dtype=np.float64),
         tuple(int(position) for position in wide),
-        float(shift),
     )

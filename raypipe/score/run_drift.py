@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import date
 from typing import Any
 
 import numpy as np
@@ -49,12 +48,11 @@ def _summed(card: Card, manifest: Manifest, written: Sequence[Receipt]) -> dict[
     """Return the histograms of a run: over all rows, and by slice in the wide bins."""
     columns = (*card.contract.columns, SCORE)
     bins = [*card.bins.features, card.bins.score]
-    shifts = [_shift(card.bins, name, manifest.date) for name in columns]
     receipts = [receipt.histograms for receipt in written]
     sums: dict[Series, Histogram] = {}
-    for position, (name, column, shift) in enumerate(zip(columns, bins, shifts, strict=True)):
+    for position, (name, column) in enumerate(zip(columns, bins, strict=True)):
         counts = [[*receipt["features"], receipt["scores"]][position] for receipt in receipts]
-        sums[Series(name)] = _histogram(column, np.sum(counts, axis=0), shift)
+        sums[Series(name)] = _histogram(column, np.sum(counts, axis=0))
     widened = [column.widened() for column in bins]
     for slice_column in manifest.slices:
         values: dict[str, list[list[list[int]]]] = {}
@@ -64,21 +62,16 @@ def _summed(card: Card, manifest: Manifest, written: Sequence[Receipt]) -> dict[
         for value, parts in values.items():
             for position, name in enumerate(columns):
                 total = np.sum([part[position] for part in parts], axis=0)
-                sums[Series(name, slice_column, value)] = _histogram(widened[position], total, 0.0)
+                sums[Series(name, slice_column, value)] = _histogram(widened[position], total)
     return sums
 
 
-def _shift(bins: Bins, name: str, day: date) -> float:
-    return bins.trends[name].shift(day) if name in bins.trends else 0.0
-
-
-def _histogram(bins: ColumnBins, counts: npt.NDArray[Any], shift: float) -> Histogram:
+def _histogram(bins: ColumnBins, counts: npt.NDArray[Any]) -> Histogram:
     return Histogram(
         np.asarray(counts, dtype=np.float64),
         np.asarray(bins.edges, dtype=np.float32),
         np.asarray(bins.means, dtype=np.float64),
         bins.wide,
-        shift,
     )
 
 
@@ -93,21 +86,19 @@ def _limited(sums: Mapping[Series, Histogram], ranked: Sequence[str]) -> dict[Se
 
 
 def _fit(card: Card, manifest: Manifest) -> Reference:
-    """Return the rows of the fit as a reference; the fit has no slices."""
+    """Return the rows of the fit as a reference, with their growth up to the run; the fit has no slices."""
     columns = (*card.contract.columns, SCORE)
-    known = zip(columns, (*card.bins.features, card.bins.score), strict=True)
-    whole = {Series(name): _histogram(bins, np.asarray(bins.shares) * card.bins.rows, 0.0) for name, bins in known}
+    whole = {}
+    for name, bins in zip(columns, (*card.bins.features, card.bins.score), strict=True):
+        fitted = _histogram(bins, np.asarray(bins.shares) * card.bins.rows)
+        trend = card.bins.trends.get(name)
+        whole[Series(name)] = fitted.in_bins_of(fitted, trend.growth(manifest.date) if trend else 0.0)
     since = [trend.since for trend in card.bins.trends.values()]
     return Reference(FIT, since[0] if since else None, "", manifest.model_version, whole)
 
 
 def _in_own_bins(counted: Mapping[Series, Histogram], reference: Reference) -> Reference:
-    """Return a reference in the bins of the run's version, without the growth up to the run.
-
-    Growth is taken off for the comparison with the fit. From one night to the next, whole numbers would jump.
-    """
-    if reference.kind == FIT:
-        return reference
+    """Return a reference in the bins of the run's version."""
     aligned = {
         series: histogram.in_bins_of(counted[series])
         for series, histogram in reference.histograms.items()
@@ -143,7 +134,7 @@ def _compared(
 def _not_comparable(bins: Bins, column: str, reference: Reference) -> str:
     trend = bins.trends.get(column)
     if reference.kind == FIT and trend and trend.per_day is None:
-        return "moves with the calendar, and the dates of the fit do not show a steady growth to take off"
+        return "moves with the calendar, and the dates of the fit do not show a steady growth"
     return ""
 
 
@@ -152,7 +143,7 @@ def _qualified(result: Comparison, card: Card, manifest: Manifest, reference: Re
     if result.series.column == SCORE and reference.version not in ("", manifest.model_version):
         note = f"the reference was scored by version {reference.version}"
     elif reference.kind == FIT and result.series.column in card.bins.trends:
-        note = "grows with the calendar, and is compared without its growth"
+        note = "grows with the calendar; the fit is compared with its growth since"
     else:
         return result
     status = WARNING if result.status == drift.ALERT else result.status

@@ -31,14 +31,11 @@ class Tally:
 
     Args:
         every: every n-th row is in the sample.
-        shift: the growth of each feature since the fit, shape (features,); the values are counted without it.
-        slicers: the columns by which the sample is counted as well, in the wide bins and with the growth: slices are
-            compared with other nights alone.
+        slicers: the columns by which the sample is counted as well, in the wide bins.
     """
 
-    def __init__(self, bins: Bins, every: int, shift: npt.NDArray[np.float32], slicers: Sequence[Slicer] = ()) -> None:
+    def __init__(self, bins: Bins, every: int, slicers: Sequence[Slicer] = ()) -> None:
         self._every = every
-        self._shift = np.append(shift, np.float32(0)).reshape(-1, 1)
         # The sample's score is one more column of the sample.
         columns = (*bins.features, bins.score)
         self._edges = [np.asarray(column.edges, dtype=np.float32) for column in columns]
@@ -80,7 +77,6 @@ class Tally:
         values[:-1], values[-1] = rows.T, np.concatenate(self._sampled_scores)
         for item in self._slices:
             item.add(rows, table, values)
-        values -= self._shift
         _add(self._sample, values, self._edges)
         self._scores += count(np.concatenate(self._all_scores), self._edges[-1])
         self._reset()

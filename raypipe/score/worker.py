@@ -19,7 +19,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raypipe.artifact.bins import shift
 from raypipe.artifact.contract import KEY_HASH, MATRIX, matrix
 from raypipe.artifact.package import Package, load_package
 from raypipe.clickhouse import retry, sharding
@@ -106,7 +105,6 @@ class _Attempt:
         self._tally = Tally(
             package.bins,
             stride(manifest.source_rows),
-            shift(package.bins, package.contract.columns, manifest.date),
             slicers(package.contract, manifest.slices),
         )
         plain = (*manifest.carry, *manifest.inputs)

@@ -19,7 +19,6 @@ CREATE TABLE IF NOT EXISTS raypipe_histograms
     edges Array(Float32) COMMENT 'inner edges of the bins, ascending' CODEC(ZSTD(3)),
     means Array(Float32) COMMENT 'mean of the values of the fit in each bin' CODEC(ZSTD(3)),
     wide Array(UInt16) COMMENT 'positions of the edges between the bins of the population stability index' CODEC(ZSTD(3)),
-    shift Float64 COMMENT 'growth with the calendar since the fit, taken off the values before they were counted',
     written_at DateTime64(6, 'UTC') DEFAULT now64(6)
 )
 ENGINE = ReplacingMergeTree(written_at)

@@ -287,6 +287,6 @@ def test_a_joined_table_that_cannot_be_pinned_is_refused_by_name_unless_it_is_co
 
 
 def test_the_pin_is_taken_before_the_population_is_counted(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    before_call(monkeypatch, gate, "distinct_population", lambda: updated(source))
+    before_call(monkeypatch, gate, "population", lambda: updated(source))
     with pytest.raises(GateRefused, match="the source changed while"):
         source.night.run(source.plan())

@@ -213,6 +213,7 @@ def test_a_receipt_is_confirmed_by_every_portion(run: Any) -> None:
 def test_a_population_with_a_repeated_key_is_counted_as_such(run: Any) -> None:
     bound = {"date": run.manifest.date}
     counted = run.manifest.source_rows, run.manifest.source_checksum
-    assert gate.distinct_population(run.client, run.manifest.select, bound) == (*counted, True)
+    population = gate.population(run.client, run.manifest.select, bound, distinct=True)
+    assert (population.rows, population.checksum, population.is_distinct) == (*counted, True)
     run.client.run("INSERT INTO people VALUES ('2026-01-31', 'c', 'b', 'u3', 77)")
-    assert gate.distinct_population(run.client, run.manifest.select, bound)[2] is False
+    assert gate.population(run.client, run.manifest.select, bound, distinct=True).is_distinct is False

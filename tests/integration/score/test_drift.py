@@ -98,7 +98,10 @@ def test_a_column_that_turns_to_zero_is_refused_before_anything_is_scored(
     assert caught.value.exit_code == 3
     assert caught.value.found == "zeros of days_since_last_session: 1 zeros (300 of 300 rows) (allowed: at most 0.5)"
     assert len(runs.listed(reader, limit=1000)) == before
-    checks = "SELECT check, status FROM raypipe_checks WHERE date = {day:Date} ORDER BY check"
+    checks = (
+        "SELECT check, status FROM raypipe_checks"
+        " WHERE date = {day:Date} AND column = 'days_since_last_session' ORDER BY check"
+    )
     assert reader.rows(checks, {"day": day}) == [("missing", "ok"), ("zeros", "refused")]
     warned = night(day, EXPECT % "warn")
     assert warned.outcome.run.status == runs.PUBLISHED

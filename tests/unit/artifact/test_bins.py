@@ -8,7 +8,7 @@ from datetime import date
 import numpy as np
 import pytest
 
-from raypipe.artifact.bins import FINE, Bins, ColumnBins, Trend, column_bins, count, fit_bins, shift, trends
+from raypipe.artifact.bins import FINE, Bins, ColumnBins, Trend, column_bins, count, fit_bins, trends
 
 NAN = float("nan")
 DAYS = [date(2026, 1, 1), date(2026, 1, 16), date(2026, 1, 31)]
@@ -87,7 +87,7 @@ def test_the_shares_and_means_of_the_fit_are_those_of_the_same_rows(scale: float
 
 def test_bins_survive_their_json() -> None:
     growing = {"a": Trend(0.5, DAYS[0], True)}
-    bins = fit_bins(np.arange(40, dtype=np.float32).reshape(20, 2) / 3, column(*range(20)), growing)
+    bins = fit_bins(np.arange(40, dtype=np.float32).reshape(20, 2) / 3, column(*range(20)), ["a", "b"], growing)
     assert Bins.from_json(json.loads(json.dumps(bins.to_json()))) == bins
     assert bins.rows == 20
 
@@ -108,8 +108,8 @@ def test_a_feature_whose_median_moves_with_the_date_grows_and_the_others_do_not(
     trend = found["tenure"]
     assert trend.per_day == pytest.approx(1.0, abs=0.1)
     assert (trend.since, trend.whole) == (DAYS[1], True)
-    assert trend.shift(date(2026, 3, 17)) == pytest.approx(60, abs=6)
-    assert trend.shift(DAYS[1]) == 0
+    assert trend.growth(date(2026, 3, 17)) == pytest.approx(60, abs=6)
+    assert trend.growth(DAYS[1]) == 0
     assert trends(x[:, :1], ["tenure"], dates, [], []) == {}, "a category does not grow"
 
 
@@ -117,7 +117,25 @@ def test_a_declared_feature_grows_even_if_one_date_cannot_say_by_how_much() -> N
     x, dates = snapshots(1.0)
     found = trends(x[:3000], ["tenure", "still"], dates[:3000], ["tenure"], ["still"])
     assert found == {"tenure": Trend(None, DAYS[0], True)}
-    bins = fit_bins(x, x[:, 0], found)
-    assert shift(bins, ["tenure", "still"], date(2026, 5, 1)).tolist() == [0, 0]
+    assert found["tenure"].growth(date(2026, 5, 1)) == 0
     empty = np.full((6, 1), NAN, dtype=np.float32)
     assert trends(empty, ["a"], [*DAYS, *DAYS], ["a"], []) == {"a": Trend(None, DAYS[1], True)}
+
+
+def test_the_bins_of_a_feature_that_grows_go_on_above_the_values_of_the_fit() -> None:
+    x, dates = snapshots(1.0)
+    found = trends(x, ["tenure", "still"], dates, [], ["tenure", "still"])
+    tenure, still = fit_bins(x, x[:, 0], ["tenure", "still"], found).features
+    assert tenure.edges[-1] > x[:, 0].max() + 390
+    assert still.edges[-1] == pytest.approx(x[:, 1].max())
+    later = count(x[:, 0] + 300, tenure.widened().edges)
+    assert np.count_nonzero(later) > 8, "readers are told apart a year later, too"
+
+
+def test_a_median_that_falls_off_moves_with_the_calendar_but_has_no_growth_to_count_on() -> None:
+    x, dates = snapshots(0.0)
+    days = np.array([(day - DAYS[0]).days + 20 for day in dates])
+    ratio = (x[:, 1] / days).reshape(-1, 1).astype(np.float32)
+    found = trends(ratio, ["share"], dates, [], ["share"])
+    assert found["share"].per_day is None
+    assert found["share"].growth(date(2026, 6, 1)) == 0

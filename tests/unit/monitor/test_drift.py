@@ -29,9 +29,9 @@ SERIES = Series("sessions")
 EDGES = np.array([1, 2, 3], dtype=np.float32)
 
 
-def histogram(*counts: float, edges: np.ndarray = EDGES, shift: float = 0.0) -> Histogram:
+def histogram(*counts: float, edges: np.ndarray = EDGES) -> Histogram:
     means = np.append(edges - 0.5, edges[-1] + 0.5).astype(np.float64) if len(edges) else np.zeros(1)
-    return Histogram(np.array(counts, dtype=np.float64), edges, means, tuple(range(len(edges))), shift)
+    return Histogram(np.array(counts, dtype=np.float64), edges, means, tuple(range(len(edges))))
 
 
 def reference(then: Histogram | None, kind: str = NIGHT, usual: float | None = None) -> Reference:
@@ -129,10 +129,8 @@ def test_a_histogram_of_another_version_is_counted_again_in_the_bins_of_this_one
     again = then.in_bins_of(now)
     assert again.counts.tolist() == [300, 700, 7]
     assert then.in_bins_of(histogram(0, 0, 0, 0, 0)) is then
-    # Counted without a growth of 10, and now without a growth of 11.
-    later = histogram(0, 0, 0, edges=np.array([2.0], dtype=np.float32), shift=11.0)
-    grown = histogram(100, 200, 300, 400, 0, shift=10.0).in_bins_of(later)
-    assert grown.counts.tolist() == [600, 400, 0]
+    grown = then.in_bins_of(now, growth=-1.0)
+    assert grown.counts.tolist() == [600, 400, 7]
 
 
 def test_the_summary_names_the_series_of_the_reference_that_alerts_the_largest_index_first() -> None:

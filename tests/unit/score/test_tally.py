@@ -16,7 +16,6 @@ from raypipe.score.slicers import slicers
 from raypipe.score.tally import MOST_VALUES, SAMPLED_ROWS, Tally, stride
 
 NAN = float("nan")
-STILL = np.zeros(3, np.float32)
 CONTRACT = Contract(
     ("brand",),
     ("String",),
@@ -53,7 +52,7 @@ def test_a_tally_adds_up_all_scores_and_every_nth_row_of_the_features_whatever_t
     monkeypatch.setattr(module, "WAITING_ROWS", 100)
     batch, x, scores = rows()
     bins = fit_bins(x, scores)
-    tally = Tally(bins, every, STILL)
+    tally = Tally(bins, every)
     for first, last in ((0, 5), (5, 5), (5, 1000), (1000, 4000)):
         tally.add(batch.slice(first, last - first), x[first:last], scores[first:last])
     counted = json.loads(json.dumps(tally.to_json()))
@@ -67,7 +66,7 @@ def test_the_sample_is_counted_by_each_value_of_keys_carried_columns_and_categor
     batch, x, scores = rows()
     bins = fit_bins(x, scores)
     names = ["brand", "desk", "tier", "device"]
-    tally = Tally(bins, 2, STILL, slicers(CONTRACT, names))
+    tally = Tally(bins, 2, slicers(CONTRACT, names))
     for first in (0, 2000):
         tally.add(batch.slice(first, 2000), x[first : first + 2000], scores[first : first + 2000])
     by_slice = tally.to_json()["slices"]
@@ -89,18 +88,10 @@ def test_the_sample_is_counted_by_each_value_of_keys_carried_columns_and_categor
         assert counts == [count(values[here, place], edges).tolist() for place, edges in enumerate(wide)]
 
 
-def test_growth_is_taken_off_before_the_values_are_counted() -> None:
-    batch, x, scores = rows()
-    bins = fit_bins(x, scores)
-    tally = Tally(bins, 1, np.array([10, 0, 0], np.float32))
-    tally.add(batch, x + np.array([10, 0, 0], np.float32), scores)
-    assert tally.to_json()["features"][0] == count(x[:, 0], bins.features[0].edges).tolist()
-
-
 def test_of_a_column_with_too_many_values_the_first_are_counted_and_the_rest_is_said() -> None:
     _, x, scores = rows(500)
     batch = pa.record_batch({"brand": [str(number) for number in range(500)], "desk": ["a"] * 500})
-    tally = Tally(fit_bins(x, scores), 1, STILL, slicers(CONTRACT, ["brand"]))
+    tally = Tally(fit_bins(x, scores), 1, slicers(CONTRACT, ["brand"]))
     tally.add(batch, x, scores)
     counted = tally.to_json()["slices"]["brand"]
     assert (len(counted["values"]), counted["left_out"]) == (MOST_VALUES, 500 - MOST_VALUES)
@@ -108,7 +99,7 @@ def test_of_a_column_with_too_many_values_the_first_are_counted_and_the_rest_is_
 
 def test_an_empty_batch_adds_nothing() -> None:
     batch, x, scores = rows(10)
-    tally = Tally(fit_bins(x, scores), 1, STILL, slicers(CONTRACT, ["brand", "tier"]))
+    tally = Tally(fit_bins(x, scores), 1, slicers(CONTRACT, ["brand", "tier"]))
     tally.add(batch.slice(0, 0), x[:0], scores[:0])
     assert sum(tally.to_json()["scores"]) == 0
 
