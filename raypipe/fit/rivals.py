@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from raypipe.artifact.contract import MATRIX, Contract, matrix
@@ -19,7 +18,7 @@ from raypipe.evaluation.decision import Decision, decide
 from raypipe.evaluation.evaluate import Evaluation, evaluate
 from raypipe.evaluation.leaks import suspicious_features
 from raypipe.evaluation.metrics import Entities
-from raypipe.fit import training_table
+from raypipe.fit import empty_columns, training_table
 from raypipe.fit.recipe import Recipe, require_contract
 from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable
 from raypipe.models.model import Matrix
@@ -105,7 +104,8 @@ def score_rivals(
     )
     scores, doubt = _champion_scores(client, recipe, table, champion)
     warnings = (*_leaks(recipe, parts["train"], contract), *([doubt] if doubt else []))
-    return Rivals(recipe, parts, entities, simple, scores, warnings, _empty_features(parts["train"], contract))
+    notes = empty_columns.notes(client, recipe, table, contract)
+    return Rivals(recipe, parts, entities, simple, scores, warnings, notes)
 
 
 def scores_of(client: Client, recipe: Recipe, table: TrainingTable, package: Package) -> Scores:
@@ -153,15 +153,3 @@ def _leaks(recipe: Recipe, rows: Matrix, contract: Contract) -> list[str]:
         return []
     leaks = suspicious_features(rows.x, rows.y, contract.columns, recipe.suspicious_auc)
     return [f"{column} alone reaches AUC {auc:.4f}: does it know the label?" for column, auc in leaks]
-
-
-def _empty_features(rows: Matrix, contract: Contract) -> tuple[str, ...]:
-    """Note the features without any value: the model cannot have learned from them."""
-    filled = {name for at, name in enumerate(contract.columns) if not np.isnan(rows.x[:, at]).all()}
-    empty = [feature.name for feature in contract.features if filled.isdisjoint(feature.columns)]
-    if not empty:
-        return ()
-    return (
-        f"features without any value in the training rows have no effect: {', '.join(empty)}; fit again once they are"
-        " filled (what comes from ml_features: `raypipe features`)",
-    )
