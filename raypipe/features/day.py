@@ -103,7 +103,7 @@ def build(
     with ExitStack() as tables:
         for place in places:
             tables.enter_context(swap.scratch(place.client, twin, place.table))
-            _fill(place.client, twin, reading.select(day, from_sessions=from_sessions), parameters)
+            _fill(place.client, twin, reading.select(day, from_sessions=from_sessions), parameters, reading.columns)
         filled, empty = _count(client, twin, day)
         _require_whole(client, twin, day, filled, empty, None if from_sessions else rows)
         unreadable = _unreadable(client, twin, day, reading if from_sessions else None)
@@ -160,8 +160,12 @@ def _status(rows: int, unfilled: int, replace: bool) -> str:
     return FILLED if unfilled else PRESENT
 
 
-def _fill(client: Client, twin: str, sql: str, parameters: Mapping[str, Any]) -> None:
-    twins.fill(client, twin, describe_query(client, sql, parameters), sql, parameters, SETTINGS)
+def _fill(
+    client: Client, twin: str, sql: str, parameters: Mapping[str, Any], known: dict[str, tuple[str, ...]]
+) -> None:
+    if sql not in known:
+        known[sql] = tuple(describe_query(client, sql, parameters))
+    twins.fill(client, twin, known[sql], sql, parameters, SETTINGS)
 
 
 def _count(client: Client, table: str, day: date) -> tuple[int, int]:

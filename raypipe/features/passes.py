@@ -8,7 +8,7 @@ the sessions since.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
 
@@ -67,6 +67,7 @@ class Pass:
     levels: Mapping[date, Level]
     unreadable: Mapping[date, int]
     totals_of: date | None = None
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def window(self, day: date) -> SourceWindow:
         """Return the values that the day's statement binds, and the gaps in its sources."""

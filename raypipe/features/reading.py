@@ -1,6 +1,6 @@
 """Read the sources of a day's features from the raw tables, each once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Protocol
 
@@ -16,7 +16,13 @@ _STORED = f"SELECT * FROM {USER_FEATURES} WHERE feature_date = {{date:Date}}"
 
 
 class Reading(Protocol):
-    """The way to the sources of a day's features."""
+    """The way to the sources of a day's features.
+
+    Attributes:
+        columns: the columns of each statement that was described, by its text; other days have the same statement.
+    """
+
+    columns: dict[str, tuple[str, ...]]
 
     def window(self, day: date) -> SourceWindow:
         """Return the values that the day's statement binds, and the gaps in its sources."""
@@ -28,12 +34,13 @@ class Reading(Protocol):
         """Return the number of sessions up to the day with unreadable categories."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class RawReading:
     """The raw tables as the sources of one day."""
 
     client: Client
     timezone: str
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def window(self, day: date) -> SourceWindow:
         """Return the values that the day's statement binds, and the gaps in its sources."""

@@ -1,7 +1,8 @@
 -- grain: demo_truth (company_id, brand_id, user_id); users (user_id); user_accounts (account_id)
 -- parameters: seed UInt64, users UInt64, first_date Date, last_date Date, written_at DateTime
--- process: visits.sql has the visits; who stays briefly comes often, for the headlines, as does who stays long. A reader on the free tier converts by a hazard: every other topic sells, and more while its articles are
---     good (hazard.sql). It saturates in loyalty. Readers who mind the price convert if they get the newsletter, and hardly otherwise
+-- visits: visits.sql; intensity is log-normal in loyalty, and highest for readers who stay shortest (for the headlines) or longest
+-- conversion: hazard.sql; every other topic sells, and the hazard saturates in loyalty. Readers who mind the price convert if they get the
+--     newsletter, and hardly otherwise; for others, the newsletter is enough
 INSERT INTO demo_truth
 SELECT
     company_id, brand_id, user_id, person, key, brand, account_id, loyalty, interest, price_sensitivity, newsletter_reader, topic, second_topic,
@@ -37,7 +38,7 @@ FROM
         0.05 + 0.15 / (1 + exp(-interest)) AS repeat_rate,
         {first_date:Date} + toUInt16(greatest(0, floor((uniform(own, 43) - 0.65) / 0.35 * length(days)))) AS joined,
         0.009 / (1 + exp(-2 * loyalty)) * (topic % 2 = 0 ? 2. : 0.2)
-            * multiIf(price_sensitivity < 0, 1., newsletter_reader, 1.6, 0.05) AS free_hazard,
+            * multiIf(price_sensitivity > 0, newsletter_reader ? 1.8 : 0.05, newsletter_reader ? 0.3 : 1.2) AS free_hazard,
         -- As many readers of a hazard are free at first as keeps their number: those who join replace those who convert.
         multiIf(
             joined > {first_date:Date} OR uniform(key, 44) < 0.0032 / free_hazard, 'free',
