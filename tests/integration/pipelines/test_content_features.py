@@ -30,6 +30,7 @@ from raypipe.models.protocol import FitSpec
 from raypipe.models.xgboost import XGBoost
 from raypipe.project import shipped
 from tests.conftest import _fresh_database
+from tests.performance import fill_performance
 
 LAST = date(2026, 1, 31)
 OF_LAST = {"date": LAST, "timezone": "UTC"}
