@@ -61,9 +61,9 @@ def grid(
     first: date | None = None,
     note: str = "",
 ) -> Markup:
-    """Return a row per name with a cell per day; days without a cell stay empty. Names stand beside the newest day.
+    """Return a row per name with a cell per day; days without a cell stay empty.
 
-    Neighbouring cells of one colour and without words are one rectangle, which keeps a year of nights small.
+    Names stand beside the newest day.     Neighbouring cells of one colour and without words are one rectangle, which keeps a year of nights small.
     """
     days = [day for cells in rows.values() for day in cells]
     if not days:

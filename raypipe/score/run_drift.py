@@ -86,7 +86,7 @@ def _limited(sums: Mapping[Series, Histogram], ranked: Sequence[str]) -> dict[Se
 
 
 def _fit(card: Card, manifest: Manifest) -> Reference:
-    """Return the rows of the fit as a reference, with their growth up to the run; the fit has no slices."""
+    """Return the rows of the fit as a reference, with their growth up to the run."""
     columns = (*card.contract.columns, SCORE)
     whole = {}
     for name, bins in zip(columns, (*card.bins.features, card.bins.score), strict=True):
