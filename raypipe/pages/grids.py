@@ -63,7 +63,8 @@ def grid(
 ) -> Markup:
     """Return a row per name with a cell per day; days without a cell stay empty.
 
-    Names stand beside the newest day.     Neighbouring cells of one colour and without words are one rectangle, which keeps a year of nights small.
+    Names stand beside the newest day. Neighbouring cells of one colour and without words are one rectangle, which keeps
+    a year of nights small.
     """
     days = [day for cells in rows.values() for day in cells]
     if not days:
