@@ -109,9 +109,7 @@ class Bins:
 _JSON = TypeAdapter(Bins)
 
 
-def fit_bins(
-    x: Matrix, scores: Values, columns: Sequence[str] = (), trends: Mapping[str, Trend] | None = None
-) -> Bins:
+def fit_bins(x: Matrix, scores: Values, columns: Sequence[str] = (), trends: Mapping[str, Trend] | None = None) -> Bins:
     """Make bins of the rows (rows, features) and scores (rows,) of a fit.
 
     Args:

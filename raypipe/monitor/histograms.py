@@ -134,9 +134,7 @@ def read(client: Client, night: Night) -> dict[Series, Histogram]:
     }
 
 
-def _histogram(
-    counts: Sequence[Any], edges: Sequence[float], means: Sequence[float], wide: Sequence[int]
-) -> Histogram:
+def _histogram(counts: Sequence[Any], edges: Sequence[float], means: Sequence[float], wide: Sequence[int]) -> Histogram:
     return Histogram(
         np.asarray(counts, dtype=np.float64),
         np.asarray(edges, dtype=np.float32),
