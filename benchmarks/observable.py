@@ -102,7 +102,12 @@ def ensemble(rows: dict[str, Rows], kind: str, bags: int) -> Array:
         params = {**PARAMS, "objective": objective[0], "eval_metric": objective[1], "seed": bag}
         params |= {"max_depth": depth, "min_child_weight": weight}
         model = xgboost.train(
-            params, train, ROUNDS, [(validation, "validation")], early_stopping_rounds=STOPPING, verbose_eval=False
+            params,
+            train,
+            ROUNDS,
+            evals=[(validation, "validation")],
+            early_stopping_rounds=STOPPING,
+            verbose_eval=False,
         )
         prediction = model.predict(test, iteration_range=(0, model.best_iteration + 1))
         predictions.append(prediction)

@@ -24,7 +24,7 @@ entity: {type: user, keys: [user_id], id: user_id}
 source: {table: user_days, date_column: day}
 label: {horizon_days: 7}
 features: [signal, other, noise]
-model: {rounds: 30, params: {max_depth: 2, nthread: 1}}
+model: {class: "raypipe.models.xgboost:XGBoost", rounds: 30, params: {max_depth: 2, nthread: 1}}
 evaluate: {bootstrap: 50}
 publish: [{target: ml_model_predictions, sql: shared/predictions.sql}]
 """

@@ -233,7 +233,8 @@ def _further_edges(known: Values, growth: float) -> Values:
         return np.empty(0, np.float32)
     low, high = np.quantile(known, [0.1, 0.9])
     step = max((high - low) / WIDE, growth / 100)
-    return np.arange(1, np.ceil(growth / step) + 1, dtype=np.float32) * np.float32(step) + known.max()
+    further: Values = np.arange(1, np.ceil(growth / step) + 1, dtype=np.float32) * np.float32(step) + known.max()
+    return further
 
 
 def _above(values: Values) -> Values:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raypipe.artifact import golden, stores
+from raypipe.artifact.alike import Groups
 from raypipe.artifact.bins import Bins
 from raypipe.artifact.contract import Contract, Matrix
 from raypipe.artifact.imports import without
@@ -29,6 +30,7 @@ class Card:
         score_range: the lowest and the highest score that may be published; None for any finite number.
         outputs: the columns of the model's answers beside the score, with their ClickHouse types.
         values: the model's own values that publish.sql may bind.
+        alike: groups of near-duplicate columns, each one reason in an explanation.
     """
 
     family: str
@@ -39,6 +41,7 @@ class Card:
     score_range: tuple[float, float] | None = field(default=None, kw_only=True)
     outputs: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     values: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    alike: Groups = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ def pack(package: Package, golden_rows: Matrix | Rows, evaluation: Mapping[str, 
         "score_range": package.score_range,
         "outputs": dict(wide.outputs) if wide else {},
         "values": dict(wide.values) if wide else {},
+        "alike": package.alike,
     }
     rows = golden_rows if isinstance(golden_rows, Rows) else Rows(golden_rows, {}, golden.ANY_DAY)
     inputs = {name: column[:GOLDEN_ROWS] for name, column in rows.inputs.items()}
@@ -141,6 +145,8 @@ def _card(files: Mapping[str, bytes]) -> Card:
         score_range=tuple(decision["score_range"]) if decision["score_range"] else None,
         outputs=decision["outputs"],
         values=decision["values"],
+        # Artifacts of earlier versions have none.
+        alike=tuple(tuple(group) for group in decision.get("alike", ())),
     )
 
 

@@ -15,7 +15,7 @@ from raypipe.cli.options import Limit, Only, Options, command
 from raypipe.config.load import load_shared
 from raypipe.errors import UsageError
 
-SHOWN = ("status", "severity", "rule", "pipeline", "first", "last", "message")
+SHOWN = ("status", "severity", "rule", "pipeline", "first", "last", "reason")
 
 
 @command()
@@ -75,7 +75,7 @@ def entry(alert: Alert) -> dict[str, Any]:
         "rule": alert.rule,
         **vars(alert.place),
         "value": alert.value,
-        "message": alert.message,
+        "reason": alert.message,
         "first": alert.dates[0],
         "last": alert.dates[-1],
         "opened_at": alert.opened_at,

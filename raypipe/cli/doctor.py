@@ -1,6 +1,9 @@
 """Define `raypipe doctor`."""
 
-from datetime import UTC, datetime
+from collections.abc import Collection
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from functools import partial
 
 import typer
 
@@ -11,8 +14,9 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import EMBEDDED
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.tables import describe
-from raypipe.config.load import load_shared
+from raypipe.config.load import list_pipelines, load_shared
 from raypipe.config.shared import CLICKHOUSE
+from raypipe.errors import RaypipeError
 
 _SHOWN = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
 
@@ -24,8 +28,8 @@ def doctor(
 ) -> None:
     """Check whether a run would work; exit 1 when it would fail.
 
-    It checks the connection, version, grants, tables, leftovers, artifacts, the rows of the last runs, Ray, memory and
-    disk. It changes nothing, except that --clean drops what dead runs left behind.
+    It checks the connection, version, grants, tables, leftovers, features, artifacts, the rows of the last runs, Ray,
+    memory and disk. It changes nothing, except that --clean drops what dead runs left behind.
 
     Example: raypipe doctor --url https://scoring@clickhouse.example:8443/analytics
     """
@@ -36,7 +40,12 @@ def doctor(
             endpoint,
             needed_tables(options),
             embedded=embedded,
-            more={"artifacts": _artifacts, "published rows": _published, "last runs": _last_runs},
+            more={
+                "features": partial(_features, options),
+                "artifacts": _artifacts,
+                "published rows": _published,
+                "last runs": _last_runs,
+            },
         )
     rows = [(check.name, _SHOWN[check.status], check.detail, check.next_step) for check in checks]
     document = {"checks": [vars(check) for check in checks], "dropped": dropped}
@@ -44,6 +53,46 @@ def doctor(
     options.show(document, output.table, ("check", "", "found", "next"), rows, title)
     if any(check.status == "problem" for check in checks):
         raise typer.Exit(failures.FAILED)
+
+
+def _features(options: Options, client: Client) -> examination.Check:
+    """Look for empty ml_features in the snapshots that a fit of each pipeline would read now."""
+    from raypipe.features import gaps
+
+    readers, columns = _fits(options, client, gaps.columns())
+    empty = gaps.empty_days(client, readers)
+    if not empty:
+        return examination.Check("features", "ok", f"{len(readers)} snapshots that fits read have their ml_features")
+    first, last = empty[0].date, empty[-1].date
+    pipelines = sorted(set().union(*(readers[day.date] for day in empty)))
+    detail = (
+        f"ml_features are empty in {sum(day.empty for day in empty):,} rows of"
+        f" {', '.join(str(day.date) for day in empty)}, which fits of {', '.join(pipelines)} read:"
+        f" no value there for {', '.join(sorted(columns))}"
+    )
+    fill = f"raypipe features --date {last} --backfill {(last - first).days + 1}"
+    return examination.Check("features", "warning", detail, fill)
+
+
+def _fits(options: Options, client: Client, known: Collection[str]) -> tuple[dict[date, set[str]], set[str]]:
+    """Return the pipelines that would fit on each snapshot, and their features among the known columns."""
+    from raypipe.features.sources import USER_FEATURES
+    from raypipe.fit.recipe import recipe_of
+
+    readers: dict[date, set[str]] = {}
+    columns: set[str] = set()
+    if describe(client, USER_FEATURES) is None:
+        return readers, columns
+    for name in list_pipelines(options.config):
+        loaded = options.load(name)
+        used = {feature.name for feature in loaded.config.used_features}.intersection(known)
+        if used and loaded.config.source.table == USER_FEATURES:
+            # With too few snapshots, the fit says so itself.
+            with suppress(RaypipeError):
+                for snapshot in recipe_of(client, loaded, None).snapshots:
+                    readers.setdefault(snapshot.date, set()).add(name)
+                columns |= used
+    return readers, columns
 
 
 def _artifacts(client: Client) -> examination.Check:

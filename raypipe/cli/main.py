@@ -19,6 +19,7 @@ COMMANDS = {
     },
     "Fit": {
         "fit": "Fit, evaluate and register a version of a pipeline's model.",
+        "compare": "Compare two configurations of a pipeline on the same test rows.",
         "sweep": "Search for a better configuration; register the best as a candidate.",
         "models": "List, promote, prune and export model versions.",
     },

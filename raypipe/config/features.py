@@ -63,6 +63,9 @@ class Feature(Section):
     default: float | None = Field(
         default=None, description="The matrix value for missing or unknown values; null: NaN, which trees understand."
     )
+    group: Slug | None = Field(
+        default=None, description="The group that it belongs to, such as content; `without` leaves whole groups out."
+    )
     unit: str | None = Field(default=None, description="The unit of the values, such as seconds, share or percent.")
     description: str | None = Field(default=None, description="The meaning, for ml_model_features and the report.")
 

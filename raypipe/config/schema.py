@@ -56,6 +56,9 @@ class PipelineConfig(SharedConfig):
     features: Items[FeatureEntry] = Field(
         min_length=1, description="The features in matrix order; a bare name is in `definitions`, or a number."
     )
+    without: Items[Slug] = Field(
+        default=(), description="Groups of features that the model does not get; compare `--set without=[content]`."
+    )
     model: ModelEntry = Field(
         default=ModelConfig(),
         description="The model to fit, and how to fit it; without it, a model whose settings follow from the rows. "
@@ -77,6 +80,11 @@ class PipelineConfig(SharedConfig):
     baselines: Baselines | None = Field(
         default=None, description="Models to compare with another champion; such a pipeline publishes nothing."
     )
+
+    @property
+    def used_features(self) -> tuple[Feature, ...]:
+        """Return the features that the model gets, in matrix order."""
+        return tuple(feature for feature in self.features if feature.group not in self.without)
 
     @field_validator("pipeline")
     @classmethod
@@ -126,6 +134,12 @@ class PipelineConfig(SharedConfig):
         refuse(*_persistence_breaches(features, info.data.get("label"), info.data.get("evaluate")))
         refuse(*_monitor_breaches(features, info.data.get("monitor")))
         return features
+
+    @field_validator("without")
+    @classmethod
+    def _names_groups(cls, without: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        refuse(*_without_breaches(without, info.data.get("features", ()), info.data.get("evaluate")))
+        return without
 
     @field_validator("model")
     @classmethod
@@ -187,6 +201,24 @@ def _trust_breaches(features: tuple[Feature, ...], evaluate: Evaluate | None) ->
     for position, name in enumerate(evaluate.trusted if evaluate else ()):
         if name not in names:
             yield Breach("is not a feature", name, "names of `features`", ("evaluate", "trusted", position), top=True)
+
+
+def _without_breaches(
+    without: tuple[str, ...], features: tuple[Feature, ...], evaluate: Evaluate | None
+) -> Iterator[Breach]:
+    if not features:
+        # The features have a problem of their own.
+        return
+    groups = {feature.group for feature in features if feature.group}
+    for position, name in enumerate(without):
+        if name not in groups:
+            allowed = f"a group of the features: {', '.join(sorted(groups)) or 'none has a `group`'}"
+            yield Breach("names no group", name, allowed, (position,))
+    left = {feature.name for feature in features if feature.group not in without}
+    if not left:
+        yield Breach("leaves no feature", ", ".join(without), "fewer groups")
+    elif evaluate and evaluate.persistence and evaluate.persistence not in left:
+        yield Breach("leaves out evaluate.persistence", evaluate.persistence, "other groups, or no persistence")
 
 
 def _persistence_breaches(

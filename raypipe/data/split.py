@@ -129,6 +129,17 @@ def choose_dates(
     return Dates(train, test, f"{rule}; their labels of {horizon_days} days end by the test")
 
 
+def rule_of(train_snapshots: int, every_days: int | None) -> str:
+    """Return in words how `choose_dates` chooses the training snapshots."""
+    known = f"the newest {train_snapshots} whose labels are known before the test"
+    if every_days is not None:
+        return f"{known}, at least {every_days} days apart"
+    return (
+        f"{known}; if snapshots are less than {FREQUENT_DAYS} days apart, {SPREAD_DAYS} days apart or as far as the"
+        " history allows"
+    )
+
+
 def spacing(snapshots: Sequence[date], train_snapshots: int) -> int:
     """Return the fewest days between two training snapshots: 1 unless snapshots are less than a week apart.
 

@@ -7,7 +7,10 @@ from typing import Any
 
 from raypipe.errors import UsageError
 
-ACTIVE_DAYS = 30
+# The fewest days of a demo, and of history that a snapshot needs; and the days of the longest window of features.
+ACTIVE_DAYS, WINDOW_DAYS = 30, 84
+# From the first training snapshot to the last day, with horizons of 30 days.
+FITTED_DAYS = 91
 EVENT_READERS = 200_000
 NO_DATE = date(1970, 1, 1)
 
@@ -47,8 +50,9 @@ class DemoPlan:
 
     @property
     def snapshots(self) -> tuple[date, ...]:
-        """Return the snapshots, oldest first; each has a whole window of activity before it."""
-        earliest = self.first_date + timedelta(days=ACTIVE_DAYS - 1)
+        """Return the snapshots, oldest first; each has whole windows of activity before it, as far as a fit allows."""
+        history = min(WINDOW_DAYS, max(ACTIVE_DAYS, self.days - FITTED_DAYS))
+        earliest = self.first_date + timedelta(days=history - 1)
         count = (self.last_date - earliest).days // self.snapshot_every + 1
         return tuple(self.last_date - timedelta(days=n * self.snapshot_every) for n in reversed(range(count)))
 

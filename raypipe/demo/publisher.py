@@ -26,7 +26,8 @@ FILLED_TABLES = (
     *("companies", "brands", "countries", "cities", "categories", "device_types", "operating_systems", "browsers"),
     *("brand_countries", "editorial_authors", "users", "user_accounts", "editorial_articles"),
     *("customer_sessions", "customer_events", "editorial_content_events", "editorial_article_performance"),
-    *("customer_session_summary_daily", "customer_user_features"),
+    *("editorial_category_performance", "editorial_author_performance", "customer_session_summary_daily"),
+    "customer_user_features",
 )
 # Two insert threads and blocks of a million rows give few parts. An insert may write every monthly partition at once.
 SETTINGS = {
@@ -53,7 +54,7 @@ class Summary:
 def build(
     client: Client,
     users: int = 50_000,
-    days: int = 120,
+    days: int = 210,
     seed: int = 1,
     last_date: date | None = None,
     *,
@@ -120,9 +121,9 @@ def _fill(client: Client, plan: DemoPlan, progress: Progress) -> None:
     for late in (0, 1):
         _run(client, "performance.sql", {**plan.parameters, "late": late})
     say("daily summaries")
-    _run(client, "summary.sql", plan.parameters)
-    for snapshot in plan.snapshots:
-        snapshots.compute(client, snapshot, run_at=plan.built_at, timezone="UTC", progress=progress)
+    for file in ("summary.sql", "desks_performance.sql"):
+        _run(client, file, plan.parameters)
+    snapshots.compute_days(client, plan.snapshots, run_at=plan.built_at, timezone="UTC", progress=progress)
 
 
 def _run(client: Client, file: str, parameters: Mapping[str, Any]) -> None:

@@ -191,7 +191,7 @@ def _relationships(relations: Sequence[Relation], anchors: Mapping[str, str]) ->
         "Relationships",
         neighbours.draw(centre, relations, anchors),
         folded("All tables at once", _diagram(relations, anchors)),
-        listed_,
+        folded(f"{plural(len(relations), 'reference')}, guessed and verified", listed_),
         anchor="relationships",
         about=about,
     )

@@ -14,6 +14,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.data import exclusion
 from raypipe.errors import DataError, UsageError
 from raypipe.features import sources, swap
+from raypipe.features.reading import Reading
 from raypipe.features.sources import SESSIONS, USER_FEATURES, statement
 from raypipe.features.swap import Place, Swapping
 
@@ -34,7 +35,6 @@ SETTINGS = {
     "max_insert_threads": 2,
     "optimize_on_insert": 0,
 }
-_STORED = f"SELECT * FROM {USER_FEATURES} WHERE feature_date = {{date:Date}}"
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ def build(
     run_at: datetime,
     *,
     timezone: str,
+    reading: Reading,
     replace: bool,
     require_lock: Callable[[], None],
     swapping: Swapping,
@@ -75,6 +76,7 @@ def build(
         run_id: names the build's twin.
         run_at: the created_at and updated_at of the written rows.
         timezone: the zone in which days are cut, an IANA name.
+        reading: the way to the sources.
         replace: compute every column of an existing day again from the sessions.
         require_lock: called right before the swap; raises when another process has taken over.
         swapping: tells whether the day is new on some shards alone.
@@ -93,7 +95,7 @@ def build(
         )
     exclusion.require_unread(client, day, shared=not swap.is_daily(places[0].table))
     from_sessions = status != FILLED
-    window = sources.window(client, day, timezone)
+    window = reading.window(day)
     for warning in window.warnings:
         log.warning("%s: %s", day, warning)
     parameters = {**window.parameters, "date": day, "timezone": timezone, "run_at": run_at}
@@ -101,10 +103,10 @@ def build(
     with ExitStack() as tables:
         for place in places:
             tables.enter_context(swap.scratch(place.client, twin, place.table))
-            _fill(place.client, twin, _select(from_sessions), parameters)
+            _fill(place.client, twin, reading.select(day, from_sessions=from_sessions), parameters, reading.columns)
         filled, empty = _count(client, twin, day)
         _require_whole(client, twin, day, filled, empty, None if from_sessions else rows)
-        unreadable = _unreadable(client, twin, day, timezone, from_sessions)
+        unreadable = _unreadable(client, twin, day, reading if from_sessions else None)
         swap.put_all(places, twin, day, require_lock, swapping)
     stored, _ = _count(client, USER_FEATURES, day)
     if stored != filled:
@@ -143,6 +145,13 @@ def require_sessions(client: Client, wanted: Sequence[date], timezone: str, *, r
             )
 
 
+def pending(client: Client, wanted: Sequence[date], *, replace: bool) -> list[date]:
+    """Return the days that `build` would change."""
+    sql = statement("whole_days").render(features=sharding.everywhere(client, USER_FEATURES))
+    whole = {day for (day,) in client.rows(sql, {"first": wanted[0], "last": wanted[-1]})}
+    return [day for day in wanted if replace or day not in whole]
+
+
 def _status(rows: int, unfilled: int, replace: bool) -> str:
     if rows == 0:
         return COMPUTED
@@ -151,17 +160,12 @@ def _status(rows: int, unfilled: int, replace: bool) -> str:
     return FILLED if unfilled else PRESENT
 
 
-def _select(from_sessions: bool) -> str:
-    """Return the whole day as one SELECT, which reads every raw table once."""
-    return statement("ml_features").render(
-        users=statement("user_features").text if from_sessions else _STORED,
-        activity=statement("activity").text,
-        content=statement("content").text,
-    )
-
-
-def _fill(client: Client, twin: str, sql: str, parameters: Mapping[str, Any]) -> None:
-    twins.fill(client, twin, describe_query(client, sql, parameters), sql, parameters, SETTINGS)
+def _fill(
+    client: Client, twin: str, sql: str, parameters: Mapping[str, Any], known: dict[str, tuple[str, ...]]
+) -> None:
+    if sql not in known:
+        known[sql] = tuple(describe_query(client, sql, parameters))
+    twins.fill(client, twin, known[sql], sql, parameters, SETTINGS)
 
 
 def _count(client: Client, table: str, day: date) -> tuple[int, int]:
@@ -183,12 +187,11 @@ def _require_whole(client: Client, twin: str, day: date, filled: int, empty: int
         )
 
 
-def _unreadable(client: Client, twin: str, day: date, timezone: str, from_sessions: bool) -> dict[str, int]:
+def _unreadable(client: Client, twin: str, day: date, reading: Reading | None) -> dict[str, int]:
     events = statement("unreadable_events").render(features=sharding.everywhere(client, twin))
     counts = {"customer_events.engagement_metrics": int(client.value(events))}
-    if from_sessions:
-        sessions = statement("unreadable_sessions").render(sessions=sharding.everywhere(client, SESSIONS))
-        counts[f"{SESSIONS}.categories_visited"] = int(client.value(sessions, {"date": day, "timezone": timezone}))
+    if reading is not None:
+        counts[f"{SESSIONS}.categories_visited"] = reading.unreadable_sessions(day)
     else:
         counts |= _broken(client, twin, day)
     return _noted(day, counts)

@@ -10,7 +10,7 @@ from raypipe.clickhouse.statements import Statement, identifier, load
 from raypipe.clickhouse.tables import describe_all
 from raypipe.data import exclusion
 from raypipe.errors import DataError
-from raypipe.features.catalogue import WINDOW_DAYS
+from raypipe.features.catalogue import LONG_WINDOW_DAYS, WINDOW_DAYS
 from raypipe.project import shipped
 
 # The name of the features in locks and twins, as of a pipeline.
@@ -18,6 +18,8 @@ PIPELINE = exclusion.FEATURES
 SESSIONS, EVENTS, CONTENT = "customer_sessions", "customer_events", "editorial_content_events"
 USER_FEATURES, DOCUMENTED = exclusion.USER_FEATURES, "ml_model_features"
 SOURCES = (SESSIONS, EVENTS, CONTENT, "editorial_article_performance", "editorial_articles", "categories")
+# It may be empty: the features from it are null then.
+CATEGORY_PERFORMANCE = "editorial_category_performance"
 MOMENTS = {SESSIONS: "session_start", EVENTS: "event_timestamp", CONTENT: "event_timestamp"}
 # More types than any publisher has; a table with event ids in place of types would make endless JSON.
 MOST_TYPES = 50
@@ -28,7 +30,7 @@ class SourceWindow:
     """The content of the sources in the 28 days up to and including a date.
 
     Attributes:
-        parameters: the values that ml_features.sql binds: the most frequent event types, and which sources have rows.
+        parameters: the values that a day's statement binds: the most frequent event types, and which sources have rows.
         warnings: gaps that the features of this date will have.
     """
 
@@ -47,7 +49,7 @@ def require_tables(client: Client) -> None:
     Raises:
         DataError: names each of these tables; nothing was computed.
     """
-    needed = [*SOURCES, USER_FEATURES, DOCUMENTED]
+    needed = [*SOURCES, CATEGORY_PERFORMANCE, USER_FEATURES, DOCUMENTED]
     tables = describe_all(client, names=needed)
     missing = [name for name in needed if name not in tables]
     any_row = "SELECT count() FROM (SELECT 1 FROM {} LIMIT 1)"
@@ -73,16 +75,40 @@ def window(client: Client, day: date, timezone: str) -> SourceWindow:
     """Look at the sources in the window that ends with a day of a zone."""
     types = {table: _types(client, table, day, timezone) for table in (EVENTS, CONTENT)}
     counting = statement("sessions_in_window").render(sessions=identifier(SESSIONS))
-    sessions = bool(client.value(counting, {"date": day, "timezone": timezone}))
+    ((sessions, engagement),) = client.rows(counting, {"date": day, "timezone": timezone})
+    covered = {table: days(client, table, timezone) for table in MOMENTS}
+    return described(day, covered, types, sessions, engagement)
+
+
+def described(
+    day: date,
+    covered: Mapping[str, tuple[date, date] | None],
+    types: Mapping[str, list[str]],
+    sessions: int,
+    engagement: float,
+) -> SourceWindow:
+    """Describe the sources of a day.
+
+    Args:
+        covered: the first and the last day of each source, as `days` returns them.
+        types: the event types in the window, the most frequent first, by table.
+        sessions: the number of sessions in the window.
+        engagement: their mean engagement score.
+    """
+    known = {SESSIONS: bool(sessions), **{table: bool(names) for table, names in types.items()}}
+    listed = {table: names[:MOST_TYPES] for table, names in types.items()}
     parameters = {
-        "event_types": types[EVENTS][:MOST_TYPES],
-        "content_types": types[CONTENT][:MOST_TYPES],
-        "knows_sessions": int(sessions),
-        "knows_events": int(bool(types[EVENTS])),
-        "knows_content": int(bool(types[CONTENT])),
+        "event_types": listed[EVENTS],
+        "content_types": listed[CONTENT],
+        "event_places": [*range(1, len(listed[EVENTS]) + 1)],
+        "content_places": [*range(1, len(listed[CONTENT]) + 1)],
+        "knows_sessions": int(known[SESSIONS]),
+        "knows_events": int(known[EVENTS]),
+        "knows_content": int(known[CONTENT]),
+        # Rounded, as the last digits depend on the order of the sum.
+        "usual_engagement": round(float(engagement), 3),
     }
-    known = {SESSIONS: sessions, **{table: bool(types[table]) for table in types}}
-    return SourceWindow(parameters, (*_gaps(client, day, timezone, known), *_too_many(types)))
+    return SourceWindow(parameters, (*_gaps(day, covered, known), *_too_many(types)))
 
 
 def _types(client: Client, table: str, day: date, timezone: str) -> list[str]:
@@ -90,15 +116,16 @@ def _types(client: Client, table: str, day: date, timezone: str) -> list[str]:
     return [str(name) for name, _ in client.rows(sql, {"date": day, "timezone": timezone})]
 
 
-def _gaps(client: Client, day: date, timezone: str, known: Mapping[str, bool]) -> Iterator[str]:
-    since = day - timedelta(days=WINDOW_DAYS - 1)
+def _gaps(day: date, covered: Mapping[str, tuple[date, date] | None], known: Mapping[str, bool]) -> Iterator[str]:
     for table, has_rows in known.items():
-        covered = days(client, table, timezone)
+        window = WINDOW_DAYS if table == EVENTS else LONG_WINDOW_DAYS
+        first, _ = covered[table] or (day, day)
         if not has_rows:
-            yield f"{table} has no row from {since} to {day}: its features are null"
-        elif covered is not None and covered[0] > since:
-            days_known = (day - covered[0]).days + 1
-            yield f"{table} begins on {covered[0]}: features over {WINDOW_DAYS} days cover only {days_known}"
+            yield f"{table} has no row from {day - timedelta(days=WINDOW_DAYS - 1)} to {day}: its features are null"
+        elif first > day - timedelta(days=WINDOW_DAYS - 1):
+            yield f"{table} begins on {first}: features over {WINDOW_DAYS} days cover only {(day - first).days + 1}"
+        elif first > day - timedelta(days=window - 1):
+            yield f"{table} begins on {first}: features over {window} days cover only {(day - first).days + 1}"
 
 
 def _too_many(types: Mapping[str, list[str]]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from raypipe.artifact import alike
 from raypipe.artifact.bins import Trend, fit_bins, trends
 from raypipe.artifact.contract import Contract
 from raypipe.artifact.package import Package, pack
@@ -200,6 +201,7 @@ def _judge(
         recipe.levels,
         model,
         score_range=recipe.score_range,
+        alike=alike.groups(fit_rows.x, contract),
     )
     described = {name: item.to_json() for name, item in rivals.baselines.items()}
     evaluation = {**metrics, "baselines": described, "decision": decision.to_json(), "history": history.to_json()}

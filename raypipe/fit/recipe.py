@@ -140,7 +140,7 @@ def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
         inputs=config.inputs,
         parameters=config.parameters,
         entity_id=config.entity.id,
-        features=config.features,
+        features=config.used_features,
         folder=loaded.sql(config.pipeline),
         features_sql=features,
         labels_sql=load(loaded.sql(f"{config.pipeline}/labels.sql")) if label else None,

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from raypipe.artifact.contract import MATRIX, Contract, matrix
@@ -20,7 +19,7 @@ from raypipe.evaluation.decision import Decision, decide
 from raypipe.evaluation.evaluate import Evaluation, evaluate
 from raypipe.evaluation.leaks import suspicious_features
 from raypipe.evaluation.metrics import Entities
-from raypipe.fit import training_table
+from raypipe.fit import empty_columns, training_table
 from raypipe.fit.recipe import Recipe, require_contract
 from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable
 from raypipe.models.classes import predictions
@@ -120,7 +119,7 @@ def score_rivals(
     scores, doubt = _champion_scores(client, recipe, table, champion)
     warnings = (*_leaks(recipe, parts["train"], contract), *([doubt] if doubt else []))
     error = error_of(champions.challenges(client, champion) + 1) if champion else ALPHA
-    notes = (*_empty_features(parts["train"], contract), *_constant_features(parts["train"], contract))
+    notes = (*empty_columns.notes(client, recipe, table, contract), *_constant_features(parts["train"], contract))
     return Rivals(recipe, parts, entities, simple, scores, error, warnings, notes)
 
 
@@ -168,18 +167,6 @@ def _leaks(recipe: Recipe, rows: Matrix, contract: Contract) -> list[str]:
     leaks = suspicious_features(rows.x, rows.y, contract.columns, recipe.suspicious_auc, recipe.label_kind)
     trusted = {name for feature in contract.features if feature.name in recipe.trusted for name in feature.columns}
     return [f"{leak.reason} (if so: evaluate.trusted)" for leak in leaks if leak.column not in trusted]
-
-
-def _empty_features(rows: Matrix, contract: Contract) -> tuple[str, ...]:
-    """Note the features without any value: the model cannot have learned from them."""
-    filled = {name for at, name in enumerate(contract.columns) if not np.isnan(rows.x[:, at]).all()}
-    empty = [feature.name for feature in contract.features if filled.isdisjoint(feature.columns)]
-    if not empty:
-        return ()
-    return (
-        f"features without any value in the training rows have no effect: {', '.join(empty)}; fit again once they are"
-        " filled (what comes from ml_features: `raypipe features`)",
-    )
 
 
 def _constant_features(rows: Matrix, contract: Contract) -> tuple[str, ...]:

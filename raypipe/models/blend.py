@@ -2,7 +2,7 @@
 
 Few rows are cross-validated: each fold's forests stop early on the rows held out, and their average is the forest of
 the model. So early stopping costs no rows, and the weights, which also calibrate, come from all of them. Many rows are
-judged by the validation rows alone. See docs/decisions/0037-defaults-that-fit-the-data.md.
+judged by the validation rows alone. See docs/decisions/0036-defaults-that-fit-the-data.md.
 """
 
 from __future__ import annotations

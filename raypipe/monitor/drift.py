@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import Any
 
 from raypipe.monitor import measures
 from raypipe.monitor.histograms import SCORE, Histogram, Series
@@ -99,7 +100,7 @@ def compare(
 
 
 def _measured(result: Comparison, now: Histogram, then: Histogram, limits: Limits) -> Comparison:
-    rates = {
+    rates: dict[str, Any] = {
         "reference_rows": then.rows,
         "missing": now.missing,
         "reference_missing": then.missing,
@@ -110,7 +111,7 @@ def _measured(result: Comparison, now: Histogram, then: Histogram, limits: Limit
     if fewest < LEAST_ROWS:
         return replace(result, **rates, reason=f"{fewest} rows are too few to judge; {LEAST_ROWS} are enough")
     wide, wide_then = now.widened, then.widened
-    distances: dict[str, float] = {
+    distances: dict[str, Any] = {
         "psi": measures.psi(wide_then, wide),
         "psi_noise": measures.expected_psi(wide_then, wide),
         "js": measures.js(wide_then, wide),

@@ -264,8 +264,8 @@ def _marks(marks: Sequence[Mark], x: Days, y: Linear, right: float) -> list[Mark
     for mark in marks:
         if mark.day is None:
             parts.append(element("line", class_="limit", x1=LEFT, x2=WIDTH - right, y1=y(mark.value), y2=y(mark.value)))
-            place = {"x": WIDTH - right, "y": y(mark.value) - 4}
-            parts.append(element("text", mark.label, class_="limit", text_anchor="end", **place))
+            end = {"x": float(WIDTH - right), "y": y(mark.value) - 4}
+            parts.append(element("text", mark.label, class_="limit", text_anchor="end", **end))
         elif x.first <= mark.day <= x.last:
             title = element("title", f"{day_text(mark.day)}: {mark.label}")
             at = x(mark.day)

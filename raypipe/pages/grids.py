@@ -14,7 +14,7 @@ from raypipe.pages.figures import short
 from raypipe.pages.markup import Markup, coordinate, element
 from raypipe.pages.scales import Days, Linear, around
 
-ROW, NAME = 16, 190
+ROW, NAME, LEFT = 16, 190, 4
 DAY = timedelta(days=1)
 # A night's width, from a few nights to a year.
 WIDEST, NARROWEST = 14.0, 2.4
@@ -61,7 +61,7 @@ def grid(
     first: date | None = None,
     note: str = "",
 ) -> Markup:
-    """Return a row per name with a cell per day; days without a cell stay empty.
+    """Return a row per name with a cell per day; days without a cell stay empty. Names stand beside the newest day.
 
     Neighbouring cells of one colour and without words are one rectangle, which keeps a year of nights small.
     """
@@ -75,16 +75,17 @@ def grid(
     parts = []
     for at, (name, cells) in enumerate(rows.items()):
         shown = name if len(name) <= SHORTEST_NAME else f"{name[: SHORTEST_NAME - 1]}…"
-        words = element("text", element("title", name), shown, x=NAME - 8.0, y=at * ROW + 12.0, text_anchor="end")
+        words = element("text", element("title", name), shown, x=LEFT + count * step + 8, y=at * ROW + 12.0)
         parts.append(words)
         parts += _cells(cells, begin, count, step, at)
-    axis = Days(begin, end, NAME + step / 2, NAME + (count - 0.5) * step)
+    axis = Days(begin, end, LEFT + step / 2, LEFT + (count - 0.5) * step)
     most = max(2, min(12, int(count * step / 60)))
     for day, words_ in axis.ticks(most):
-        parts.append(element("text", words_, x=axis(day), y=height - 8.0, text_anchor="middle"))
+        anchor = "start" if axis(day) < LEFT + 20 else "middle"
+        parts.append(element("text", words_, x=axis(day), y=height - 8.0, text_anchor=anchor))
     drawing = svg(label, *parts, width=width, height=height)
     return figure(
-        caption, element("div", drawing, class_="wide", tabindex=0, role="group", aria_label=caption), note=note
+        caption, element("div", drawing, class_="wide newest", tabindex=0, role="group", aria_label=caption), note=note
     )
 
 
@@ -99,7 +100,7 @@ def _cells(cells: Mapping[date, Cell], begin: date, count: int, step: float, row
                 last += 1
             title = element("title", f"{day_text(begin + at * DAY)}: {cell.title}") if cell.title else None
             gap = 1.0 if step > 5 else 0.0
-            place = {"x": NAME + at * step, "y": row * ROW + 1, "width": (last - at) * step - gap, "height": ROW - 2}
+            place = {"x": LEFT + at * step, "y": row * ROW + 1, "width": (last - at) * step - gap, "height": ROW - 2}
             parts.append(element("rect", title, class_=f"cell {cell.style}", **place))
         at = last
     return parts
@@ -129,7 +130,7 @@ def spans(caption: str, periods: Sequence[Span], *, reason: str, note: str = "")
     label = f"{caption}. " + "; ".join(f"{s.label}, {day_text(s.first)} to {day_text(s.last)}" for s in periods[:5])
     drawing = svg(label, *parts, width=width, height=height)
     return figure(
-        caption, element("div", drawing, class_="wide", tabindex=0, role="group", aria_label=caption), note=note
+        caption, element("div", drawing, class_="wide newest", tabindex=0, role="group", aria_label=caption), note=note
     )
 
 

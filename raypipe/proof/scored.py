@@ -27,6 +27,7 @@ class FeatureValue:
         value: a number or a category; None is missing, or unknown to the model.
         contribution: its part of the score, in the model's raw units; None without explanations.
         changed: whether the run read another value; None where it kept no fingerprint of the entity.
+        alike: its near-duplicates: published explanations count all of them as one reason.
     """
 
     name: str
@@ -35,6 +36,7 @@ class FeatureValue:
     description: str
     contribution: float | None
     changed: bool | None
+    alike: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,13 +97,16 @@ def _features(
     declared: Sequence[Feature],
 ) -> list[FeatureValue]:
     about = {feature.name: feature for feature in declared}
+    alike = {name: group for group in package.alike for name in group}
     described = []
     for feature, places in _places(package.contract.features):
         known = about.get(feature.name)
         part = None if contributions is None else round(float(contributions[places].sum()), 6)
         is_changed = None if changed is None else not {feature.name, *feature.columns}.isdisjoint(changed)
         unit, description = (known.unit or "", known.description or "") if known else ("", "")
-        described.append(FeatureValue(feature.name, _value(feature, x[places]), unit, description, part, is_changed))
+        like = tuple(name for name in alike.get(feature.name, ()) if name != feature.name)
+        value = _value(feature, x[places])
+        described.append(FeatureValue(feature.name, value, unit, description, part, is_changed, like))
     return sorted(described, key=lambda item: -abs(item.contribution or 0))
 
 

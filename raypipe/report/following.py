@@ -92,7 +92,8 @@ def follow(
 def _of_run(client: Client, row: Row, at: datetime) -> Work:
     status = row["status"]
     is_at_work = status in runs.AT_WORK
-    end = row["published_at"] if status == runs.PUBLISHED else at if is_at_work else row["updated_at"]
+    started, updated, published = (_utc(row[name]) for name in ("started_at", "updated_at", "published_at"))
+    end = published if status == runs.PUBLISHED else at if is_at_work else updated
     done, read = int(row["done"]), int(row["read"])
     rate = left = None
     if status == runs.RUNNING and done:
@@ -100,7 +101,7 @@ def _of_run(client: Client, row: Row, at: datetime) -> Work:
         rate = read / spent if spent > 0 else None
         left = max(int(row["source_rows"]) - read, 0) / rate if rate else None
     if status == runs.PUBLISHED and row["rows_published"]:
-        spent = (end - row["started_at"]).total_seconds()
+        spent = (end - started).total_seconds()
         rate = row["rows_published"] / spent if spent > 0 else None
     return Work(
         row["pipeline"],
@@ -113,7 +114,7 @@ def _of_run(client: Client, row: Row, at: datetime) -> Work:
         int(row["source_rows"]),
         rate,
         left,
-        max((end - row["started_at"]).total_seconds(), 0.0),
+        max((end - started).total_seconds(), 0.0),
         is_at_work,
         not is_at_work or lock.holder(client, row["pipeline"]) is not None,
         next(iter(row["error"].splitlines()), ""),
@@ -121,6 +122,10 @@ def _of_run(client: Client, row: Row, at: datetime) -> Work:
 
 
 def _of_fit(row: Row, at: datetime) -> Work:
-    started = row["started_at"].replace(tzinfo=UTC)
-    spent = max((at - started).total_seconds(), 0.0)
+    spent = max((at - _utc(row["started_at"])).total_seconds(), 0.0)
     return Work(row["pipeline"], None, row["run_id"], "fit", 0, 0, 0, 0, None, None, spent, True)
+
+
+def _utc(moment: datetime) -> datetime:
+    """Return a moment as the server keeps it, in UTC without a zone, with its zone."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

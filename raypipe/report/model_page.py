@@ -41,7 +41,7 @@ def content(facts: Facts, model: Model) -> list[Child]:
     if segments.TARGET in model.targets:
         parts.append(segments.show(facts.source))
     if recommendations.TARGET in model.targets and model.latest is not None:
-        parts.append(recommendations.show(facts.source, model.latest))
+        parts.append(recommendations.show(facts.source, model.latest, model.loaded.config.timezone))
     parts += [
         _scores(model, facts),
         drift_section.show(facts.drift_of(model.pipeline), model),
@@ -96,7 +96,7 @@ def _scores(model: Model, facts: Facts) -> Markup:
         largest = max(value for _, value, _ in model.importance)
         rows = [
             (
-                [words(feature), element("span", f" {about}", class_="quiet") if about else None],
+                [words(feature), element("span", f" {about}", class_="quiet hint") if about else None],
                 bar(value, largest),
                 Cell(decimal(value), value),
             )

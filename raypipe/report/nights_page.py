@@ -58,7 +58,7 @@ def _to_do(found: Sequence[Action]) -> Markup | None:
     rows = [
         (
             Cell(state(action.state, action.pipeline), action.pipeline),
-            action.why,
+            Cell(action.why, None, "words"),
             code(action.command) if action.command else "see its page",
         )
         for action in found
@@ -103,7 +103,7 @@ def _night_row(name: str, night: Night, facts: Facts) -> tuple[Cell | Child, ...
         Cell(duration(nights.seconds(run)), nights.seconds(run)),
         run.model_version,
         f"{day_text(run.published_at)[:-5]} {run.published_at:%H:%M}" if is_published else "–",
-        "" if is_published else [nights.why(night, name), " ", code(nights.remedy(night, name))],
+        "" if is_published else Cell([nights.why(night, name), " ", code(nights.remedy(night, name))], None, "words"),
     )
 
 
@@ -175,7 +175,7 @@ def _alerts(facts: Facts) -> Markup | None:
         (
             Cell(state("bad" if alert.is_open else "good", "open" if alert.is_open else "ended"), alert.status),
             alert.pipeline or "all",
-            alert.words,
+            Cell(alert.words, None, "words"),
             Cell(day_text(alert.days[0]) if alert.days else "–", str(alert.days[0]) if alert.days else ""),
             Cell(figures.plural(len(alert.days), "night"), len(alert.days)),
         )
@@ -185,7 +185,7 @@ def _alerts(facts: Facts) -> Markup | None:
         (
             Cell(state("bad" if check.is_refused else "watch", "refused" if check.is_refused else "warning"), ""),
             check.pipeline,
-            check.words,
+            Cell(check.words, None, "words"),
             Cell(day_text(check.day), str(check.day)),
         )
         for check in facts.checks

@@ -18,9 +18,9 @@ TITLES = 15
 DAYS = 14
 
 
-def show(source: Source, latest: Run) -> Markup:
-    """Return the section of the newest night's recommendations."""
-    found = source.rows("coverage", VIEW, run_id=latest.run_id, date=latest.date, days=DAYS)
+def show(source: Source, latest: Run, timezone: str) -> Markup:
+    """Return the section of the newest night's recommendations; `timezone` is that of its date."""
+    found = source.rows("coverage", VIEW, run_id=latest.run_id, date=latest.date, timezone=timezone, days=DAYS)
     counts = found[0] if found else None
     if counts is None or not counts["recommendations"]:
         return section("Recommendations", "No list is published for the newest night.", anchor="recommendations")

@@ -70,7 +70,6 @@ def write(
         UsageError: the folder cannot be written to.
     """
     require_writable(folder)
-    progress("read", 0, len(pipelines))
     facts = read(client, pipelines, at, progress)
     pages = _pages(facts, _profile(client, pipelines, at) if has_data else None)
     written = 0

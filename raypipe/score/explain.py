@@ -4,8 +4,10 @@ import json
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from raypipe.artifact import alike
 from raypipe.artifact.contract import MATRIX, matrix
 from raypipe.artifact.package import Package, load_package
 from raypipe.clickhouse import sharding
@@ -15,12 +17,15 @@ from raypipe.data.slices import unsliced
 from raypipe.score.ledger import Receipt, attempts
 from raypipe.score.manifest import Manifest
 
+Contributions = npt.NDArray[np.float32]
+
 
 def write(client: Client, manifest: Manifest, written: Sequence[Receipt]) -> int:
     """Fill the run's table of explanations, replacing an earlier attempt's, and return its number of rows.
 
     An exact SHAP value costs hundreds of times a prediction, so only `explain_rows` rows are explained. An
     explanation is a JSON object of the features that moved the score most, largest first, in the model's raw units.
+    Near-duplicate features are one entry with the sum of their parts.
     """
     columns = [f"{identifier(name)} {kind}" for name, kind in zip(manifest.keys, manifest.key_types, strict=True)]
     columns.append("contributions String")
@@ -79,8 +84,17 @@ def _highest(client: Client, manifest: Manifest, written: Sequence[Receipt], mos
 def _contributions(package: Package, rows: pa.Table, features: int) -> list[str]:
     names = package.contract.columns
     values = package.model.explain(matrix(rows.column(MATRIX), len(names)))
-    order = np.argsort(-np.abs(values), axis=1)[:, :features]
-    return [
-        json.dumps({names[column]: round(float(row[column]), 4) for column in best if row[column] != 0})
-        for row, best in zip(values, order, strict=True)
-    ]
+    reasons = alike.numbers(names, package.alike)
+    return [json.dumps(_reasons(row, names, reasons, features)) for row in values]
+
+
+def _reasons(row: Contributions, names: Sequence[str], reasons: npt.NDArray[np.intp], most: int) -> dict[str, float]:
+    """Return the largest reasons of a row: near-duplicate columns add up, under the name of the largest of them."""
+    sums = np.bincount(reasons, weights=row, minlength=len(names))
+    largest: dict[str, float] = {}
+    for reason in np.argsort(-np.abs(sums), kind="stable")[:most]:
+        if sums[reason] != 0:
+            columns = np.flatnonzero(reasons == reason)
+            name = names[columns[np.argmax(np.abs(row[columns]))]]
+            largest[name] = round(float(sums[reason]), 4)
+    return largest

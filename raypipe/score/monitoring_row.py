@@ -67,7 +67,7 @@ def _row(manifest: Manifest, written: Sequence[Receipt], measured: Drift) -> dic
 
 
 def remove(client: Client, run: Run) -> None:
-    """Delete the row of a run that failed or was superseded: a date has the row of its committed run alone."""
+    """Delete the row of a run that failed or was superseded."""
     condition = "monitoring_date = {day:Date} AND monitoring_id = {id:String}"
     bound = {"day": run.date, "id": table.id_of(f"monitoring:{run.run_id}")}
     if client.value(f"SELECT count() FROM {identifier(table.TABLE)} WHERE {condition}", bound):

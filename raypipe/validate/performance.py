@@ -146,7 +146,7 @@ def _metrics(groups: _Groups, ones: Floats, zeros: Floats) -> dict[str, Floats]:
 
 
 def _auc(groups: _Groups, ones: Floats, zeros: Floats) -> Floats:
-    """Return the share of pairs of a 1 and a 0 in which the 1 has the higher score; equal bins count half."""
+    """Return the share of pairs of outcomes that the scores order; equal bins count half."""
     ones, zeros = (np.add.reduceat(counts, groups.starts, axis=1) for counts in (ones, zeros))
     below = np.cumsum(zeros, axis=1) - zeros / 2
     return _ratio((ones * below).sum(axis=1), ones.sum(axis=1) * zeros.sum(axis=1))

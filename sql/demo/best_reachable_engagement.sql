@@ -1,9 +1,9 @@
 -- grain: (company_id, brand_id, user_id), every row of demo_truth
 -- parameters: date Date (the snapshot), until Date (the last day of the horizon)
 -- units: score in points of 100
--- score: the expected mean engagement score of the sessions in (date, until], given all latent values. The remaining squared error
---     is noise, and a model beats it only by luck. Exact except that the days count by their expected visits, and for the
---     few sessions below 0 or above 100
+-- score: the expected mean engagement score of the sessions in (date, until], which is 0 without a session, given all latent values. The
+--     remaining squared error is noise, and a model beats it only by luck. Exact except that the days count by their expected
+--     visits, and for the few sessions below 0 or above 100
 WITH
     {include:demo/visits.sql},
     {include:demo/topics.sql},
@@ -18,7 +18,7 @@ SELECT
     company_id,
     brand_id,
     user_id,
-    arraySum((visit, expected) -> visit * expected, visiting, scores) / arraySum(visiting) AS score
+    (1 - arrayProduct(visit -> 1 - visit, visiting)) * arraySum((visit, expected) -> visit * expected, visiting, scores) / greatest(1e-9, arraySum(visiting)) AS score
 FROM demo_truth AS reader
 INNER JOIN
 (

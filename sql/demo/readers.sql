@@ -1,7 +1,8 @@
 -- grain: demo_truth (company_id, brand_id, user_id); users (user_id); user_accounts (account_id)
 -- parameters: seed UInt64, users UInt64, first_date Date, last_date Date, written_at DateTime
--- process: visits.sql has the visits. A reader on the free tier converts by a hazard that depends on the topic, and that doubles when
---     its articles get good. It saturates in loyalty. Readers who mind the price convert if they get the newsletter, and hardly otherwise
+-- visits: visits.sql; intensity is log-normal in loyalty, and highest for readers who stay shortest (for the headlines) or longest
+-- conversion: hazard.sql; every other topic sells, and the hazard saturates in loyalty. Readers who mind the price convert if they get the
+--     newsletter, and hardly otherwise; for others, the newsletter is enough
 INSERT INTO demo_truth
 SELECT
     company_id, brand_id, user_id, person, key, brand, account_id, loyalty, interest, price_sensitivity, newsletter_reader, topic, second_topic,
@@ -31,19 +32,20 @@ FROM
         uniform(own, 46) < 0.3 AS newsletter_reader,
         toUInt8(floor(uniform(key, 47) * 12)) AS favourite_author,
         uniform(own, 42) < 0.25 AS weekend_reader,
-        toUInt8(90 + floor(uniform(key, 48) * 61)) AS turn_every,
+        toUInt8(80 + floor(uniform(key, 48) * 41)) AS turn_every,
         toUInt8(floor(uniform(key, 49) * turn_every)) AS turn_shift,
-        least(1.5, exp(log(0.040) + loyalty + 0.5 * interest)) AS intensity,
+        least(1.5, exp(log(0.040) + loyalty + 0.35 * (interest * interest - 1))) AS intensity,
         0.05 + 0.15 / (1 + exp(-interest)) AS repeat_rate,
-        {first_date:Date} + toUInt16(greatest(0, floor((uniform(own, 43) - 0.75) * 4 * length(days)))) AS joined,
+        {first_date:Date} + toUInt16(greatest(0, floor((uniform(own, 43) - 0.65) / 0.35 * length(days)))) AS joined,
+        0.009 / (1 + exp(-2 * loyalty)) * (topic % 2 = 0 ? 2. : 0.2)
+            * multiIf(price_sensitivity > 0, newsletter_reader ? 1.8 : 0.05, newsletter_reader ? 0.3 : 1.2) AS free_hazard,
+        -- As many readers of a hazard are free at first as keeps their number: those who join replace those who convert.
         multiIf(
-            joined > {first_date:Date} OR uniform(key, 44) > 1 / (1 + exp(1.1 - 0.9 * loyalty + 0.7 * price_sensitivity)), 'free',
+            joined > {first_date:Date} OR uniform(key, 44) < 0.0032 / free_hazard, 'free',
             price_sensitivity > 0, 'basic',
             'premium') AS initial_tier,
         price_sensitivity > 0.2 ? 'basic' : 'premium' AS paid_tier,
-        initial_tier != 'free' ? 0 : 0.0035 / (1 + exp(-2 * loyalty))
-            * [2.4, 0.3, 1.6, 0.2, 0.5, 1.0, 0.3, 1.7][(topic + 3 * brand) % 8 + 1]
-            * multiIf(price_sensitivity < 0, 1., newsletter_reader, 1.6, 0.1) AS conversion_hazard,
+        initial_tier = 'free' ? free_hazard : 0. AS conversion_hazard,
         arrayCumSum(arrayMap(day -> hazard(day), days)) AS hazards,
         -- The first day on which the hazards so far exceed an exponential value; 1970-01-01 where they never do.
         toDate(days[arrayFirstIndex(reached -> reached > -log(uniform(key, 45)), hazards)]) AS converted_on,

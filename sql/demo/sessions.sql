@@ -49,7 +49,7 @@ SELECT
     toUInt16(floor(-log(uniform(s, 8)) * 0.6)) AS video_plays,
     toUInt16(uniform(s, 9) < (newsletter_reader ? 0.25 : 0.005)) AS newsletter_signups,
     toUInt16(arm > 0 AND uniform(s, 14) < click_rates[(screen - 1) * 4 + arm]) AS ad_clicks,
-    toUInt16(floor(-log(uniform(s, 10)) * 0.7 * exp(0.7 * price_sensitivity))) AS searches,
+    toUInt16(floor(-log(uniform(s, 10)) * 0.7 * exp(0.9 * price_sensitivity))) AS searches,
     toUInt16(1 + length(read) + searches + floor(-log(uniform(s, 11)) * (0.5 + exp(0.5 * interest)))) AS pages_visited_count,
     toUInt16(greatest(1, pages_visited_count - floor(uniform(s, 12) * 2))) AS unique_pages_count,
     toUInt16(length(topics)) AS unique_categories_count,

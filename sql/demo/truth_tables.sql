@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS demo_truth
     loyalty Float32 COMMENT 'standard normal; drives visits, engagement, segment and tier',
     interest Float32 COMMENT 'standard normal; drives visits, length, pages, and how much the quality of articles counts',
     price_sensitivity Float32 COMMENT 'standard normal; drives searches, tier and conversion',
-    newsletter_reader UInt8 COMMENT 'signs up for newsletters, and converts at any price sensitivity',
+    newsletter_reader UInt8 COMMENT 'signs up for newsletters; converts if minding the price, and rarely otherwise',
     topic UInt8 COMMENT 'number of the favourite topic',
     second_topic UInt8 COMMENT 'number of the topic of the weekends',
     favourite_author UInt8 COMMENT 'number of an author of the brand',

@@ -9,6 +9,6 @@ day -> initial_tier != 'free' OR (converted_on > toDate(0) AND toDate(day) >= co
 day -> (toUInt32(day) + turn_shift) % turn_every AS turned,
 day -> turned(day) >= turn_every - 21 AS turning,
 (day, weight) -> if(day < toUInt16(joined), 0., intensity * weight
-    * exp(desk(brand, topic, day - 28) / (1 + exp(2 * loyalty)))
-    * (1 + 0.35 * season(topic, day))
-    * multiIf(NOT pays(day), 1., turned(day) < 40, 0.1, 1.45)) AS visits
+    * exp(2 * desk(brand, topic, day - 28) / (1 + exp(1.5 * loyalty)))
+    * (1 + 0.5 * season(topic, day))
+    * multiIf(NOT pays(day), 1., turned(day) < 40, 0.05, 1.7)) AS visits

@@ -3,6 +3,7 @@
 -- placeholders: slice (a predicate on the sorting key of customer_user_features)
 -- recent: sessions of the last 7 days and of the 21 days before, read once for all users; NULL for a user without sessions
 -- ties: among sessions that began in the same second, the same session always counts as the last
+-- last_week: 0 for a user without a session in the last 7 days, as in labels.sql
 -- units: engagement in points of 100
 WITH {include:shared/ml_features.sql}
 SELECT
@@ -12,6 +13,7 @@ SELECT
     if(recent.sessions_7 > 0, recent.engagement_7 / recent.sessions_7, NULL) AS engagement_7,
     if(recent.sessions_28 > 0, recent.engagement_28 / recent.sessions_28, NULL) AS engagement_28,
     engagement_7 - engagement_28 AS engagement_trend,
+    ifNull(engagement_7, 0) AS last_week,
     recent.last_engagement AS last_engagement
 FROM customer_user_features
 ANY LEFT JOIN (

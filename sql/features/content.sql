@@ -1,9 +1,10 @@
 -- grain: reader (a hash of brand_id, user_id), every known reader of an article in the window
--- parameters: date Date (the last day of the window), content_types Array(String) (the types to count separately), timezone String (of the days)
+-- parameters: date Date (the last day of the window)
+-- placeholders: reads (rows of content_rows.sql or content_days.sql)
 -- window: the 28 days up to and including the date; columns that end in _7d cover the last 7 days
--- units: engagement in the points of editorial_article_performance, views in views by all readers, article_age in seconds; NULL without any
--- weighted: as in activity.sql
--- author, category: of the event, or else of the article
+-- units: engagement and quality in the points of editorial_article_performance, views in views by all readers, article_age in seconds; NULL without any
+-- weighted: an event n days ago counts 2^(-n/7), in multiples of 1/1048576 so that a sum is the same in any order
+-- quality: the mean over events of their articles' engagement, in multiples of 1/1048576 as the weights
 SELECT
     reader,
     length(articles) AS articles_viewed,
@@ -17,57 +18,40 @@ SELECT
     events_7d,
     events_28d,
     events_weighted,
-    by_type
+    by_type,
+    quality,
+    quality_7d
 FROM
 (
     SELECT
         reader,
-        -- An article always has the same numbers, so each occurs here once. Ids are 64-bit hashes: among a
-        -- million articles two collide with probability 3e-8.
-        groupUniqArray((article, ifNull(performance.engagement, nan), performance.views)) AS articles,
-        uniqExactIf(sipHash64(author), author != '') AS authors,
-        uniqExactIf(sipHash64(category), category != '') AS categories,
-        uniqExactIf(sipHash64(if(section.parent = '', category, section.parent)), category != '') AS sections,
-        avg(read.since_publication) AS article_age,
-        countIf(age < 7) AS events_7d,
-        count() AS events_28d,
-        sum(toUInt64(round(1048576 * exp2(-age / 7)))) / 1048576 AS events_weighted,
-        sumForEach(types) AS by_type
+        -- An article always has the same numbers, so each occurs here once.
+        groupUniqArray((article, ifNull(performance.points, nan), performance.views)) AS articles,
+        uniqExactIf(author, author != 0) AS authors,
+        uniqExactIf(category, category != 0) AS categories,
+        uniqExactIf(if(section.parent = 0, category, section.parent), category != 0) AS sections,
+        sum(age_sum) / nullIf(sum(aged), 0) AS article_age,
+        sumIf(events, age < 7) AS events_7d,
+        sum(events) AS events_28d,
+        sum(events * toUInt64(round(1048576 * exp2(-age / 7)))) / 1048576 AS events_weighted,
+        sumForEach(types) AS by_type,
+        sum(events * toInt64(round(1048576 * performance.points))) / 1048576 / nullIf(sumIf(events, isNotNull(performance.points)), 0) AS quality,
+        sumIf(events * toInt64(round(1048576 * performance.points)), age < 7) / 1048576
+            / nullIf(sumIf(events, isNotNull(performance.points) AND age < 7), 0) AS quality_7d
     FROM
     (
         SELECT
-            event.reader AS reader,
-            event.age AS age,
-            event.types AS types,
-            event.article AS article,
-            if(event.author_id = '', about.author, event.author_id) AS author,
-            if(event.category_id = '', about.category, event.category_id) AS category,
-            if(about.published = 0 OR about.published > event.moment, NULL, event.moment - about.published) AS since_publication
-        FROM
-        (
-            SELECT
-                murmurHash3_128(brand_id, user_id) AS reader,
-                toUInt8({date:Date} - toDate(event_timestamp, {timezone:String})) AS age,
-                toUnixTimestamp(event_timestamp) AS moment,
-                arrayMap(type -> toUInt32(event_type = type), {content_types:Array(String)}) AS types,
-                sipHash64(brand_id, article_id) AS article,
-                sipHash64(article_id) AS id,
-                author_id,
-                category_id
-            FROM editorial_content_events
-            PREWHERE event_timestamp >= toDateTime({date:Date} - 27, {timezone:String}) AND event_timestamp < toDateTime({date:Date} + 1, {timezone:String})
-            WHERE user_id != '' AND article_id != ''
-        ) AS event
-        ANY LEFT JOIN
-        (
-            SELECT
-                sipHash64(article_id) AS id,
-                primary_author_id AS author,
-                primary_category_id AS category,
-                toUnixTimestamp(publish_time) AS published
-            FROM editorial_articles FINAL
-            WHERE publish_date <= {date:Date}
-        ) AS about ON about.id = event.id
+            reader,
+            toUInt8({date:Date} - day) AS age,
+            article,
+            category,
+            author,
+            events,
+            by_type AS types,
+            article_age AS age_sum,
+            aged
+        FROM ({reads})
+        WHERE day > {date:Date} - 28 AND day <= {date:Date}
     ) AS read
     ANY LEFT JOIN
     (
@@ -76,12 +60,15 @@ FROM
         SELECT
             sipHash64(brand_id, article_id) AS key,
             sum(total_views) AS views,
-            sum(toFloat64(engagement_score) * total_views) / nullIf(sum(total_views), 0) AS engagement
+            sum(toFloat64(engagement_score) * total_views) / nullIf(sum(total_views), 0) AS points
         FROM editorial_article_performance
-        PREWHERE performance_date >= {date:Date} - 27 AND performance_date <= {date:Date}
+        PREWHERE performance_date > {date:Date} - 28 AND performance_date <= {date:Date}
         GROUP BY key
     ) AS performance ON performance.key = read.article
-    ANY LEFT JOIN (SELECT category_id AS id, parent_category_id AS parent FROM categories FINAL) AS section
-        ON section.id = read.category
+    ANY LEFT JOIN
+    (
+        SELECT sipHash64(category_id) AS id, if(parent_category_id = '', 0, sipHash64(parent_category_id)) AS parent
+        FROM categories FINAL
+    ) AS section ON section.id = read.category
     GROUP BY reader
 )

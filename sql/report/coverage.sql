@@ -1,5 +1,5 @@
 -- grain: the committed lists of a run, and the articles that could be in them
--- parameters: run_id String, date Date, days UInt16 (of an article's age)
+-- parameters: run_id String, date Date, timezone String (of the date), days UInt16 (of an article's age)
 -- why: articles replace by key, so they are read with FINAL
 SELECT
     uniqExact(user_id, brand_id, company_id) AS lists,
@@ -9,7 +9,7 @@ SELECT
     (
         SELECT count()
         FROM editorial_articles FINAL
-        WHERE publish_time >= toDateTime({date:Date} - {days:UInt16}, 'UTC') AND publish_time < toDateTime({date:Date} + 1, 'UTC')
+        WHERE publish_time >= toDateTime({date:Date} - {days:UInt16}, {timezone:String}) AND publish_time < toDateTime({date:Date} + 1, {timezone:String})
     ) AS recent
 FROM raypipe_current_customer_recommendations
 WHERE (created_at, model_version) IN (SELECT toDateTime(started_at, 'UTC'), model_version FROM raypipe_runs FINAL WHERE run_id = {run_id:String})

@@ -9,7 +9,6 @@ from pathlib import Path
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import load_all
-from raypipe.clickhouse.tables import describe_all
 from raypipe.config.load import Loaded, list_pipelines, load_pipeline
 from raypipe.demo.publisher import build
 from raypipe.project import shipped
@@ -21,34 +20,17 @@ LASTING = (
     *("ml_model_predictions", "ml_model_monitoring"),
 )
 EVIL = "<b onclick=alert(1)>Evil & Söhne</b>"
-# Until the schema has them.
-DRIFT = """
-CREATE TABLE IF NOT EXISTS raypipe_drift
-(
-    pipeline String, date Date, run_id String, model_id String, model_version String,
-    reference String, reference_date Date, reference_run_id String, column String, feature String,
-    slice_column String, slice_value String, rows UInt64, reference_rows UInt64, psi Nullable(Float64),
-    missing Nullable(Float64), reference_missing Nullable(Float64), status String, reason String
-)
-ENGINE = MergeTree ORDER BY (pipeline, date, column)
-"""
 
 
 def fill(client: Client) -> None:
     """Create the tables, a small publisher, and the year."""
     migrate(client)
     build(client, users=USERS, days=91, seed=1, last_date=LAST)
-    known = describe_all(client)
-    if "raypipe_drift" not in known:
-        client.run(DRIFT)
-        for statement in load_all(Path(__file__).with_name("others.sql")):
-            client.run(statement.text)
-    drift = "raypipe_drift_rows" if "raypipe_drift_rows" in known else "raypipe_drift"
     # The year is in the past, and its rows must not expire.
     for table in LASTING:
         client.run(f"ALTER TABLE {table} REMOVE TTL")
     for statement in load_all(Path(__file__).with_name("year.sql")):
-        client.run(statement.text.replace("{drift}", drift))
+        client.run(statement.text)
     client.run(
         "INSERT INTO brands (brand_id, brand_name, updated_at)"
         " SELECT brand_id, {name:String}, now() + 60 FROM brands FINAL ORDER BY brand_id LIMIT 1",

@@ -59,7 +59,7 @@ FROM (SELECT model_id FROM ml_model_registry FINAL WHERE model_code NOT IN ('rec
 ARRAY JOIN ['days_since_last_session', 'sessions_weighted', 'avg_engagement_score', 'tenure_days', 'content_views', 'clicks_per_view', 'active_days_share', 'total_sessions', 'avg_session_duration_sec', 'current_subscription_tier=free', 'current_subscription_tier=premium', 'newsletter_signup_rate'] AS feature, arrayEnumerate([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]) AS rank;
 
 -- grain: one column of a run, beside the night before
-INSERT INTO {drift}
+INSERT INTO raypipe_drift_rows
     (pipeline, date, run_id, model_id, model_version, reference, reference_date, reference_run_id, column, feature, slice_column, slice_value, rows, reference_rows, psi, status, reason)
 SELECT
     pipeline, date, run_id, model_id, model_version, 'night', date - 1, '', column, column, '', '', rows_read, rows_read,
@@ -73,6 +73,22 @@ FROM
     ARRAY JOIN arrayConcat(['score', 'days_since_last_session', 'sessions_weighted', 'avg_engagement_score', 'tenure_days', 'content_views', 'clicks_per_view', 'active_days_share', 'total_sessions', 'avg_session_duration_sec', 'newsletter_signups'], arrayMap(i -> concat('feature_', toString(i)), range(40))) AS column
     WHERE status = 'PUBLISHED' AND pipeline != 'ads'
 );
+
+-- grain: the score of a brand or device in a run, beside the night before
+INSERT INTO raypipe_drift_rows
+    (pipeline, date, run_id, model_id, model_version, reference, reference_date, reference_run_id, column, feature, slice_column, slice_value, rows, reference_rows, psi, status, reason)
+SELECT
+    pipeline, date, run_id, model_id, model_version, 'night', date - 1, '', 'score', 'score', slice.1, slice.2, 900, 900,
+    if(pipeline = 'churn' AND date >= '2026-01-31' AND slice.1 = 'preferred_device_type_id', 0.34, (cityHash64(date, slice.2, pipeline) % 1000) / 25000) AS psi, psi >= 0.25 ? 'alert' : 'ok', ''
+FROM (SELECT * FROM raypipe_runs FINAL WHERE status = 'PUBLISHED' AND pipeline IN ('churn', 'conversion', 'engagement'))
+ARRAY JOIN arrayConcat((SELECT groupArray(('brand_id', brand_id)) FROM brands FINAL), (SELECT groupArray(('preferred_device_type_id', device_type_id)) FROM device_types FINAL)) AS slice;
+
+-- grain: one expectation of a planned run
+INSERT INTO raypipe_checks (pipeline, date, run_id, check, column, found, allowed, status, reason)
+VALUES
+    ('conversion', '2026-01-09', '', 'volume', '', '27,120', '35,000 or more', 'refused', 'the rows of the source are 31 % fewer than usual'),
+    ('churn', '2026-01-31', '', 'missing', 'preferred_city_id', '12 %', 'at most 10 %', 'warning', ''),
+    ('churn', '2026-01-31', '', 'range', 'avg_engagement_score', '0 to 100', '0 to 100', 'ok', '');
 
 -- grain: one metric of a date, for all rows or a slice
 INSERT INTO raypipe_performance (pipeline, date, kind, run_id, model_version, slice_column, slice_value, metric, value, low, high, rows, positives, reason)

@@ -40,20 +40,25 @@ for (const table of document.querySelectorAll("table[data-searchable]")) {
   input.setAttribute("aria-label", "Search: " + table.dataset.searchable);
   count.setAttribute("role", "status");
   input.addEventListener("input", () => {
-    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const phrase = input.value.toLowerCase().trim();
+    const rows = [...table.tBodies[0].rows].map((row) => [row, [...row.cells].map((cell) => cell.textContent).join(" ").toLowerCase()]);
+    // The words as they stand, such as a date; where no row has them, each word anywhere in the row.
+    const words = rows.some(([, text]) => text.includes(phrase)) ? [phrase] : phrase.split(/\s+/);
     let shown = 0;
-    for (const row of table.tBodies[0].rows) {
-      const text = row.textContent.toLowerCase();
+    for (const [row, text] of rows) {
       row.hidden = !words.every((word) => text.includes(word));
       shown += !row.hidden;
     }
-    count.textContent = words.length ? shown + " of " + table.tBodies[0].rows.length + " rows" : "";
+    count.textContent = phrase ? shown + " of " + rows.length + " rows" : "";
   });
   const line = document.createElement("p");
   line.className = "search";
   line.append(input, count);
   table.parentElement.before(line);
 }
+
+// Where a time axis is wider than the screen, the newest days are shown first.
+for (const box of document.querySelectorAll(".newest")) box.scrollLeft = box.scrollWidth;
 
 // A link to something folded opens it.
 function open() {

@@ -221,10 +221,10 @@ def test_names_and_values_of_any_letters_are_read(odd: tuple[Endpoint, DatabaseP
     assert columns(found["bytes"])["raw"].high == "3"
 
 
-def test_the_page_of_the_odd_database_holds_no_script(odd: tuple[Endpoint, DatabaseProfile]) -> None:
+def test_the_page_of_the_odd_database_holds_no_script_but_its_own(odd: tuple[Endpoint, DatabaseProfile]) -> None:
     html = page.render(odd[1])
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
-    assert "<script" not in html
+    assert html.count("<script") == 1
 
 
 def test_what_changes_a_database_is_not_needed(odd: tuple[Endpoint, DatabaseProfile]) -> None:

@@ -17,6 +17,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import load
 from raypipe.demo import build
+from raypipe.features.reading import NEVER, raw
 from raypipe.project import shipped
 
 LAST = date(2026, 1, 31)
@@ -34,10 +35,11 @@ def demo(client: Client) -> Client:
 
 def compute(client: Client, day: date) -> None:
     statement = load(shipped() / "sql" / "features" / "user_features.sql")
+    text = statement.render(totals=raw("session_totals"), words=raw("session_words"))
     client.run("TRUNCATE TABLE customer_user_features")
-    values = {"date": day, "timezone": "UTC", "run_at": datetime(2026, 2, 1)}
-    columns = ", ".join(describe_query(client, statement.text, values))
-    client.run(f"INSERT INTO customer_user_features ({columns}) {statement.text}", values)
+    values = {"date": day, "timezone": "UTC", "run_at": datetime(2026, 2, 1), "first_session": NEVER}
+    columns = ", ".join(describe_query(client, text, values))
+    client.run(f"INSERT INTO customer_user_features ({columns}) {text}", values)
 
 
 def rows_of(client: Client, table: str) -> list[Row]:

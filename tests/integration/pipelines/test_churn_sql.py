@@ -272,6 +272,9 @@ def test_churn_rows_and_predictions_share_their_ids(demo: Client) -> None:
 
 
 def report(client: Client) -> list[dict[str, Any]]:
+    """Commit the run, and return its rows by name."""
+    committed = {"run_id": RUN["run_id"], "pipeline": "churn", "date": LAST, "status": "PUBLISHED", "sequence": 1}
+    client.insert_rows("raypipe_runs", [{**committed, "started_at": RUN_AT.replace(tzinfo=UTC)}])
     rows: list[dict[str, Any]] = client.table(
         sql("churn/report.sql"), {"run_id": RUN["run_id"], "date": LAST}
     ).to_pylist()

@@ -6,14 +6,16 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from raypipe.artifact.contract import MATRIX, Contract, matrix
 from raypipe.artifact.freeze import freeze
+from raypipe.cli import app
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import load
@@ -28,6 +30,7 @@ from raypipe.models.protocol import FitSpec
 from raypipe.models.xgboost import XGBoost
 from raypipe.project import shipped
 from tests.conftest import _fresh_database
+from tests.performance import fill_performance
 
 LAST = date(2026, 1, 31)
 OF_LAST = {"date": LAST, "timezone": "UTC"}
@@ -57,10 +60,10 @@ def demo(client: Client, *, filled: bool) -> Client:
     client.run("DROP TABLE customer_user_features SYNC")
     client.run(ddl.replace("index_granularity = 8192", "index_granularity = 8"))
     build(client, users=400, days=120, last_date=LAST, snapshot_every=30)
-    if not filled:
-        client.run(
-            "ALTER TABLE customer_user_features UPDATE ml_features = '{}' WHERE 1", settings={"mutations_sync": 2}
-        )
+    fill_performance(client)
+    client.run("ALTER TABLE customer_user_features UPDATE ml_features = '{}' WHERE 1", settings={"mutations_sync": 2})
+    for months in range(4 if filled else 0):
+        fill(client, LAST - timedelta(days=30 * months))
     return client
 
 
@@ -207,11 +210,34 @@ def test_broken_json_is_counted_and_skipped(client: Client) -> None:
 def test_a_fit_without_any_of_them_works_and_says_so(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = fit(demo(client, filled=False), monkeypatch)
     (warning,) = fitted.warnings
-    assert warning.startswith("features without any value in the training rows")
+    assert re.match(r"features without any value in (\d+) of \1 training rows, of .*, have no effect: ", warning)
     assert set(CONTENT) - EVENTS <= set(re.findall(r"\w+", warning))
-    assert "raypipe features" in warning
+    days = sorted(map(date.fromisoformat, re.findall(r"\d{4}-\d\d-\d\d", warning)))
+    count = (days[-1] - days[0]).days + 1
+    assert f"raypipe features --date {days[-1]} --backfill {count}`" in warning
     assert "held back" not in fitted.decision.reason
     assert math.isfinite(fitted.test["auc"]["value"])
+    check = doctors_check(client)
+    assert check["status"] == "warning"
+    assert all(name in check["detail"] for name in ("articles_viewed", "churn, conversion, engagement", str(days[0])))
+    first, last, backfill = days[0], *re.findall(r"--date (\S+) --backfill (\d+)", check["next_step"])[0]
+    assert date.fromisoformat(last) - timedelta(days=int(backfill) - 1) <= first
+    for day in snapshots_of(client):
+        fill(client, day)
+    assert doctors_check(client)["status"] == "ok"
+
+
+def snapshots_of(client: Client) -> list[date]:
+    return [day for (day,) in client.rows("SELECT DISTINCT feature_date FROM customer_user_features ORDER BY 1")]
+
+
+def doctors_check(client: Client) -> dict[str, Any]:
+    environment = {"RAYPIPE_URL": str(client.endpoint)}
+    if client.endpoint.password_file:
+        environment["RAYPIPE_PASSWORD_FILE"] = client.endpoint.password_file
+    result = CliRunner().invoke(app, ["doctor", "--json"], env=environment)
+    (check,) = [check for check in json.loads(result.stdout)["checks"] if check["name"] == "features"]
+    return dict(check)
 
 
 def test_a_fit_with_them_uses_them_and_warns_of_nothing(filled: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,24 +85,6 @@ def swept(filled: Publisher, ray_session: None) -> dict[str, Any]:
     return sweep_pipeline(filled.endpoint, filled.loaded(), "churn_done", silent)
 
 
-@pytest.mark.usefixtures("ray_session")
-def test_a_fit_that_searches_first_takes_the_better_settings_and_says_so(filled: Publisher) -> None:
-    loaded = filled.loaded(
-        "model.search_minutes=2",
-        "sweep.trials=2",
-        "sweep.space=",
-        "sweep.space={model.params.eta: {choice: [0.0001, 0.1]}}",
-    )
-    result = auto.fit(filled.endpoint, loaded, None, silent)
-    assert "prefers eta=0.1: auc" in result.fitted.warnings[-1]
-    with Client(filled.endpoint) as client:
-        parameters = client.value(
-            "SELECT hyperparameters FROM ml_model_training_runs FINAL WHERE model_id = {id:String}",
-            {"id": result.version.model_id},
-        )
-    assert json.loads(parameters)["eta"] == 0.1
-
-
 def test_a_search_that_finds_nothing_better_keeps_the_settings_and_says_so() -> None:
     best = FinishedTrial("a", {"model.params.eta": 0.05}, {"metric": 0.8}, "")
     result = SimpleNamespace(trials=[best], best=best, default=best)

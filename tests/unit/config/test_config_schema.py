@@ -233,3 +233,25 @@ def test_every_object_of_the_schema_is_closed_but_the_models_parameters() -> Non
     assert [name for name, part in definitions.items() if part.get("additionalProperties") is not False] == []
     assert schema["$defs"]["ModelConfig"]["properties"]["params"]["additionalProperties"] is True
     assert PipelineConfig.__name__ not in schema["$defs"]
+
+
+GROUPED = "features=[sessions, {name: topics, group: content}, {name: reads, group: content}]"
+
+
+def test_a_group_of_features_can_be_left_out(load: Load) -> None:
+    assert [feature.name for feature in load(GROUPED).config.used_features] == ["sessions", "topics", "reads"]
+    config = load(GROUPED, "without=[content]").config
+    assert [feature.name for feature in config.used_features] == ["sessions"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        ((GROUPED, "without=[contents]"), "a group of the features: content"),
+        (("without=[content]",), "none has a `group`"),
+        (("features=[{name: reads, group: content}]", "without=[content]"), "leaves no feature"),
+        ((*NUMBER, GROUPED, "levels=[]", "evaluate.persistence=reads", "without=[content]"), "evaluate.persistence"),
+    ],
+)
+def test_a_group_that_cannot_be_left_out_is_refused(load: Load, overrides: tuple[str, ...], named: str) -> None:
+    assert named in refused(load, *overrides)

@@ -40,6 +40,12 @@ def test_every_snapshot_has_thirty_days_before_it() -> None:
     assert min(PLAN.snapshots) - timedelta(days=29) >= PLAN.first_date
 
 
+def test_the_snapshots_of_a_long_demo_have_the_longest_window_before_them() -> None:
+    long = replace(PLAN, days=210)
+    assert min(long.snapshots) - timedelta(days=83) >= long.first_date
+    assert len(long.snapshots) == 9
+
+
 def test_months_cover_every_day_once() -> None:
     days = [first + timedelta(days=n) for first, until in PLAN.months for n in range((until - first).days + 1)]
     assert days == [PLAN.first_date + timedelta(days=n) for n in range(120)]

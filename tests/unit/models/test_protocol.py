@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from raypipe.errors import ConfigError
@@ -49,6 +51,7 @@ class Unchecked:
     scores_without = ()
     explains = is_linear = False
     default_rounds = 1
+    space: ClassVar[dict[str, dict[str, list[int]]]] = {}
 
     def from_files(self, files: object) -> None:
         """Return nothing."""

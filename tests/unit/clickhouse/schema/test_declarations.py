@@ -36,11 +36,11 @@ TARGETS = {
 }
 
 
-def test_there_are_thirty_three_tables_of_the_publisher_twelve_of_raypipe_and_a_view_of_each_target_of_runs() -> None:
+def test_there_are_thirty_three_tables_of_the_publisher_fourteen_of_raypipe_and_a_view_of_each_target_of_runs() -> None:
     names = [one.name for one in schema()]
     views = [name for name in names if name.startswith("raypipe_current_")]
     assert sorted(views) == sorted(current_views.name(target) for target in TARGETS - {"customer_user_features"})
-    assert len(names) == len(set(names)) == 33 + 12 + 6
+    assert len(names) == len(set(names)) == 33 + 14 + 6
     assert set(names) >= OWN
 
 

@@ -1,0 +1,36 @@
+-- grain: person, the rows of {previous} and {added} as one row per person
+-- placeholders: previous (rows of session_totals.sql up to a day), added (rows of session_totals.sql of the days after it)
+SELECT
+    person,
+    any(t.user_id) AS user_id,
+    any(t.company_id) AS company_id,
+    any(t.brand_id) AS brand_id,
+    sum(t.sessions) AS sessions,
+    sum(t.seconds) AS seconds,
+    min(t.least_seconds) AS least_seconds,
+    max(t.most_seconds) AS most_seconds,
+    sum(t.squared_seconds) AS squared_seconds,
+    sum(t.events) AS events,
+    sum(t.pages) AS pages,
+    sum(t.categories) AS categories,
+    sum(t.views) AS views,
+    sum(t.clicks) AS clicks,
+    sum(t.plays) AS plays,
+    sum(t.all_searches) AS all_searches,
+    sum(t.signups) AS signups,
+    sum(t.all_ad_clicks) AS all_ad_clicks,
+    sum(t.engagement) AS engagement,
+    max(t.most_engagement) AS most_engagement,
+    min(t.least_engagement) AS least_engagement,
+    groupArrayArray(t.category_list) AS category_list,
+    groupArrayArray(t.device_list) AS device_list,
+    groupArrayArray(t.system_list) AS system_list,
+    groupArrayArray(t.browser_list) AS browser_list,
+    groupArrayArray(t.country_list) AS country_list,
+    groupArrayArray(t.city_list) AS city_list,
+    max(t.last_standing) AS last_standing,
+    min(t.first_start) AS first_start,
+    max(t.last_start) AS last_start,
+    sum(t.days) AS days
+FROM (SELECT * FROM ({previous}) UNION ALL SELECT * FROM ({added})) AS t
+GROUP BY person
