@@ -27,7 +27,7 @@ from raypipe.registry.record import Registered
 from raypipe.score import current_rows, direct, expectations, gate, one_predictor, publish_sql, targets
 from raypipe.score.expectations import Count, Subject
 from raypipe.score.manifest import Manifest, PublishTarget
-from raypipe.score.slicers import slicers
+from raypipe.score.slicers import watched
 
 NOT_CUT = Slicing("whole", (), (), (), 0)
 # Every slice would repeat a join or an aggregate in the features query.
@@ -101,7 +101,6 @@ def manifest(
     with _blamed_on(population.features.source):
         types = describe_query(client, unsliced(population.features.text), population.parameters)
     contract.check(types)
-    slicers(contract, config.monitor.slices)
     counts = expectations.counts(config.expect, contract, config.features, types)
     published = [(item, load(loaded.sql(item.sql))) for item in config.publish]
     texts = "\x00".join([population.features.text, *(statement.text for _, statement in published)])
@@ -145,7 +144,7 @@ def manifest(
         ),
         snapshot=None,
         pinned=(),
-        slices=config.monitor.slices,
+        slices=watched(contract, config.monitor.slices),
     )
     # The shards of a target mostly have the same faults.
     refusals = {

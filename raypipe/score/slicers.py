@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raypipe.artifact.contract import Contract, Matrix
-from raypipe.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,33 +55,31 @@ def _encoded(column: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.int64]]
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
 
 
-def slicers(contract: Contract, names: Sequence[str]) -> list[Slicer]:
-    """Return the slice columns that a config names.
+def watched(contract: Contract, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the slice columns of a config that a scoring pass of this version reads, and warn of the others.
 
-    Raises:
-        ConfigError: a name is neither a key, a carried column nor a category of the model.
+    A version may have been fitted without a feature that the config lists, such as by a sweep.
     """
+    categories = (feature.name for feature in contract.features if feature.kind == "category")
+    known = dict.fromkeys([*contract.keys, *contract.carry, *categories])
+    for name in names:
+        if name not in known:
+            allowed = ", ".join(known)
+            log.warning(
+                "monitor.slices: this version does not read %s, so it is not watched; it reads %s", name, allowed
+            )
+    return tuple(name for name in names if name in known)
+
+
+def slicers(contract: Contract, names: Sequence[str]) -> list[Slicer]:
+    """Return the slice columns with these names, of those that `watched` returns."""
     if not names:
         return []
-    places, first = {}, 0
+    found, first = {name: Slicer(name) for name in names}, 0
     for feature in contract.features:
-        places[feature.name] = (feature, tuple(range(first, first + len(feature.columns))))
-        first += len(feature.columns)
-    categories = [name for name, (feature, _) in places.items() if feature.kind == "category"]
-    plain = [*contract.keys, *contract.carry]
-    unknown = [name for name in names if name not in (*categories, *plain)]
-    if unknown:
-        raise ConfigError(
-            "monitor.slices names columns that a scoring pass does not read as values",
-            found=", ".join(unknown),
-            allowed=", ".join(dict.fromkeys([*plain, *categories])),
-            next_step="name another column, or add it to `carry` in the pipeline's config",
-        )
-    found = []
-    for name in names:
-        if name in categories:
-            feature, positions = places[name]
-            found.append(Slicer(name, positions, feature.vocabulary, feature.encode == "ordinal"))
-        else:
-            found.append(Slicer(name))
-    return found
+        positions = tuple(range(first, first + len(feature.columns)))
+        first += len(positions)
+        if feature.kind == "category" and feature.name in found:
+            is_coded = feature.encode == "ordinal"
+            found[feature.name] = Slicer(feature.name, positions, feature.vocabulary, is_coded)
+    return list(found.values())

@@ -10,9 +10,8 @@ import pytest
 
 from raypipe.artifact.bins import count, fit_bins
 from raypipe.artifact.contract import Contract, FrozenFeature
-from raypipe.errors import ConfigError
 from raypipe.score import tally as module
-from raypipe.score.slicers import slicers
+from raypipe.score.slicers import slicers, watched
 from raypipe.score.tally import MOST_VALUES, SAMPLED_ROWS, Tally, stride
 
 NAN = float("nan")
@@ -104,8 +103,7 @@ def test_an_empty_batch_adds_nothing() -> None:
     assert sum(tally.to_json()["scores"]) == 0
 
 
-def test_a_slice_that_the_pass_does_not_read_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match=r"monitor\.slices") as caught:
-        slicers(CONTRACT, ["brand", "sessions", "country"])
-    assert caught.value.found == "sessions, country"
-    assert caught.value.allowed == "brand, desk, tier, device"
+def test_a_slice_that_the_version_does_not_read_is_left_out_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    assert watched(CONTRACT, ["brand", "sessions", "tier", "country"]) == ("brand", "tier")
+    assert "does not read sessions" in caplog.text
+    assert "does not read country, so it is not watched; it reads brand, desk, tier, device" in caplog.text
