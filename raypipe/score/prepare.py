@@ -3,30 +3,29 @@
 import hashlib
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from raypipe.artifact.contract import KEY_HASH, Contract, describe_query
 from raypipe.artifact.package import Card
-from raypipe.clickhouse import sharding, twins
+from raypipe.clickhouse import sharding
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.server_errors import STATEMENT
 from raypipe.clickhouse.statements import Statement, identifier, load, without_comments
-from raypipe.clickhouse.tables import Table
 from raypipe.config.load import Loaded
 from raypipe.data import pin, slices, split
 from raypipe.data.days import today
 from raypipe.data.pin import PinnedTable
 from raypipe.data.slices import Slicing, cut, has_place, unsliced
-from raypipe.errors import ConfigError, GateRefused, RaypipeError, ServerError, advised, together
+from raypipe.errors import ConfigError, GateRefused, RaypipeError, advised, together
 from raypipe.models.protocol import load_family
 from raypipe.registry.record import Registered
-from raypipe.score import current_rows, direct, expectations, gate, one_predictor, publish_sql, targets
+from raypipe.score import direct, expectations, gate, one_predictor
 from raypipe.score.expectations import Count, Subject
 from raypipe.score.manifest import Manifest, PublishTarget
+from raypipe.score.refusals import blamed_on, refusals
 from raypipe.score.slicers import watched
 
 NOT_CUT = Slicing("whole", (), (), (), 0)
@@ -98,7 +97,7 @@ def manifest(
     sharding.require_sharded(client, config.source.table)
     # A version reads with the values that it was fitted with, even if the config has changed.
     population = replace(population, parameters={**population.parameters, **contract.parameters})
-    with _blamed_on(population.features.source):
+    with blamed_on(population.features.source):
         types = describe_query(client, unsliced(population.features.text), population.parameters)
     contract.check(types)
     counts = expectations.counts(config.expect, contract, config.features, types)
@@ -147,14 +146,14 @@ def manifest(
         slices=watched(contract, config.monitor.slices),
     )
     # The shards of a target mostly have the same faults.
-    refusals = {
+    reasons = {
         str(refusal): refusal
         for target, (_, statement) in zip(uncut.targets, published, strict=True)
         for holder in sharding.holders(client, target.table)
-        for refusal in _refusals(holder, uncut, target, statement)
+        for refusal in refusals(holder, uncut, target, statement)
     }
-    if refusals:
-        raise together(list(refusals.values()))
+    if reasons:
+        raise together(list(reasons.values()))
     uncut = replace(uncut, direct=direct.is_possible(client, uncut))
     if population.copied and write:
         return _copied(client, loaded, uncut, card, population, counts)
@@ -266,57 +265,6 @@ def _copied(
         with suppress(RaypipeError):
             sharding.drop(client, name)
         raise
-
-
-def _refusals(client: Client, uncut: Manifest, target: PublishTarget, statement: Statement) -> Iterator[RaypipeError]:
-    """Yield every reason why the run cannot publish to a target, before the run scores for it."""
-    try:
-        table = twins.require_swappable(client, target.table)
-    except ConfigError as error:
-        yield error
-        return
-    yield from targets.refusals(client, uncut, target, table)
-    try:
-        _require_publishable(client, uncut, target, table, statement)
-    except ConfigError as error:
-        yield error
-
-
-def _require_publishable(
-    client: Client, uncut: Manifest, target: PublishTarget, table: Table, statement: Statement
-) -> None:
-    """Refuse a publish statement that cannot run."""
-    if target.current is not None:
-        current_rows.day_column(table, target)
-    source = statement.source
-    with advised(f"correct it in {source}"):
-        sql = statement.render(**{**publish_sql.fragments(uncut), **publish_sql.stand_ins(uncut)})
-    with _blamed_on(source, "; it can use a column of features.sql that `carry` in the config names"):
-        names = describe_query(client, sql, publish_sql.bound(uncut, ()))
-    known = [column.name for column in table.columns]
-    unknown = sorted(set(names) - set(known))
-    if unknown:
-        raise ConfigError(
-            f"{source} yields columns that its target {table.name} does not have",
-            found=", ".join(unknown),
-            allowed=", ".join(known),
-            next_step=f"rename them in {source}, or add them to {table.name}",
-        )
-
-
-@contextmanager
-def _blamed_on(source: str, advice: str = ", or the table that it reads") -> Iterator[None]:
-    """Turn an error of the SQL itself into an error of its file."""
-    try:
-        yield
-    except ServerError as error:
-        if error.code not in STATEMENT:
-            raise
-        raise ConfigError(
-            f"ClickHouse cannot run {source} ({STATEMENT[error.code]})",
-            found=error.found,
-            next_step=f"correct {source}{advice}",
-        ) from error
 
 
 def _copy(client: Client, name: str, population: Population, contract: Contract, checked: Sequence[str]) -> None:
