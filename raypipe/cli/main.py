@@ -21,7 +21,6 @@ COMMANDS = {
         "fit": "Fit, evaluate and register a version of a pipeline's model.",
         "compare": "Compare two configurations of a pipeline on the same test rows.",
         "sweep": "Search for a better configuration; register the best as a candidate.",
-        "compare": "Compare two configurations of a pipeline on the same test rows.",
         "models": "List, promote, prune and export model versions.",
     },
     "Score": {
