@@ -149,7 +149,9 @@ def test_the_project_that_the_tests_break_can_be_planned(project: Project) -> No
 class TestConfig:
     def test_an_unknown_key_of_a_pipeline(self, project: Project) -> None:
         project.edit("configs/churn.yaml", "trials: 20", "trails: 20")
-        error = refused(project.run("plan", "churn", "--json"), 2, "sweep.trails", "did you mean trials?", "churn.yaml:")
+        error = refused(
+            project.run("plan", "churn", "--json"), 2, "sweep.trails", "did you mean trials?", "churn.yaml:"
+        )
         assert "grace_rounds" in error
 
     def test_an_unknown_key_of_base_yaml(self, project: Project) -> None:
