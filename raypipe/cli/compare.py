@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from raypipe.compare.configurations import Difference
 
 
-@command("repeat the command; nothing is kept", reads="fit", fits=True)
+@command("repeat the command; nothing is kept", reads="compare", fits=True)
 def compare(
     options: Options,
     pipeline: Pipeline,

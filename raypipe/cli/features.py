@@ -31,7 +31,7 @@ def features(
     leaves the days that it finished, and goes on with the others when it is repeated. A fit learns from snapshots of
     past days: --backfill computes them, reading each source once for all days.
 
-    Example: raypipe features --backfill 90, or raypipe features --date 2026-01-31 --from 2026-01-25
+    Example: raypipe features --backfill 90
     """
     if first is not None and backfill is not None:
         raise UsageError(

@@ -6,7 +6,7 @@ from raypipe.config.schema import PipelineConfig
 from raypipe.errors import UsageError
 
 COMMON = ("connection", "timezone", "artifacts", "ray", "entity", "source")
-TEST_ROWS = ("carry", "inputs", "label", "features", "levels", "parameters", "split", "evaluate")
+TEST_ROWS = ("carry", "inputs", "label", "features", "without", "levels", "parameters", "split", "evaluate")
 FIT = (*TEST_ROWS, "model", "baselines", "score.slice_rows")
 SCORE = ("score", "monitor", "publish")
 NIGHT = (*FIT, *SCORE, "ads")
@@ -17,6 +17,7 @@ COMPARISON = (*TEST_ROWS, "baselines", "score.slice_rows")
 # A command that is not here reads every section.
 READS = {
     "fit": FIT,
+    "compare": FIT,
     "sweep": (*FIT, "sweep"),
     "plan": ("score", "publish"),
     "score": SCORE,

@@ -91,6 +91,9 @@ def _of_replicas(endpoint: Endpoint) -> Mapping[str, object]:
         # A node that is down runs what it missed once it is back; by default the others wait three minutes for it.
         "distributed_ddl_output_mode": "none_only_active",
         "distributed_ddl_task_timeout": endpoint.wait_seconds,
+        # A Replicated database otherwise reports a CREATE as done before the table has started on the other nodes. An
+        # insert that comes between waits in vain for its quorum.
+        "database_replicated_enforce_synchronous_settings": 1,
         **FORGETTING,
     }
 

@@ -14,10 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from raypipe.clickhouse import mutations
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.migrate import migrate
-from raypipe.clickhouse.topology import Topology
 from raypipe.errors import Busy, DataError, RaypipeError, UsageError
 from raypipe.loaders import save
 from tests.conftest import _fresh_database
@@ -152,7 +152,7 @@ def test_without_the_lock_and_the_removal_two_saves_double_the_rows(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(save, "_locked", lambda *_: nullcontext())
-    monkeypatch.setattr(Topology, "delete", lambda *_: ("SELECT 1", {}))
+    monkeypatch.setattr(mutations, "delete", lambda *_: None)
     gate = threading.Barrier(2)
     at_once([Waiting(client.endpoint, gate) for _ in range(2)])
     assert standing(client) == (2 * ROWS, ROWS)

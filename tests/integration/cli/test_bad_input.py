@@ -148,11 +148,9 @@ def test_the_project_that_the_tests_break_can_be_planned(project: Project) -> No
 
 class TestConfig:
     def test_an_unknown_key_of_a_pipeline(self, project: Project) -> None:
-        project.edit("configs/churn.yaml", "trials: 20", "trails: 20")
-        error = refused(
-            project.run("plan", "churn", "--json"), 2, "sweep.trails", "did you mean trials?", "churn.yaml:"
-        )
-        assert "grace_rounds" in error
+        project.edit("configs/churn.yaml", "rounds: 600", "runds: 600")
+        error = refused(project.run("plan", "churn", "--json"), 2, "model.runds", "did you mean rounds?", "churn.yaml:")
+        assert "early_stopping_rounds" in error
 
     def test_an_unknown_key_of_base_yaml(self, project: Project) -> None:
         project.edit("configs/base.yaml", "timezone: UTC", "timezonne: UTC")
@@ -164,9 +162,9 @@ class TestConfig:
         refused(result, 2, "--set", "score.chunkrows", "did you mean chunk_rows?")
 
     def test_every_problem_is_told_at_once(self, project: Project) -> None:
-        project.edit("configs/churn.yaml", "trials: 20", "trials: many")
+        project.edit("configs/churn.yaml", "rounds: 600", "rounds: many")
         result = project.run("plan", "churn", "--set", "score.nonsense=1", "--json")
-        refused(result, 2, "sweep.trials", "'many'", "score.nonsense", "2 problems")
+        refused(result, 2, "model.rounds", "'many'", "score.nonsense", "2 problems")
 
     def test_an_unknown_pipeline(self, project: Project) -> None:
         for command in ("plan", "score", "fit", "run"):
@@ -547,10 +545,7 @@ class TestLeaks:
         monkeypatch.setattr(labelled, "_train", fit_here)
         monkeypatch.setattr(rivals, "decide", lambda *_, **__: Decision(True, "better than all", "auc"))
         loaded = load_pipeline(
-            "churn",
-            project.folder / "configs",
-            ["label.horizon_days=1", "evaluate.bootstrap=5", "model.class=raypipe.models.xgboost:XGBoost"],
-            {},
+            "churn", project.folder / "configs", ["label.horizon_days=1", "evaluate.bootstrap=5"], {}
         )
         with Client(project.endpoint) as client:
             recipe = recipes.recipe_of(client, loaded, date(2026, 2, 1))

@@ -20,6 +20,7 @@ from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import load, load_all
 from raypipe.config.load import list_pipelines
 from raypipe.data.slices import unsliced
+from raypipe.demo.observable import observable
 from raypipe.demo.reachable import best_reachable
 from raypipe.project import shipped
 
@@ -331,6 +332,15 @@ def test_who_has_not_joined_by_the_snapshot_can_convert_from_that_day_on(by_hand
     ((*_, converts),) = by_hand.rows(truth("conversion"), {"date": DAY, "until": UNTIL})
     desk = np.sin(2 * np.pi * (((UNTIL - date(1970, 1, 1)).days - 14) / 75 + (3 * READER.topic + BRAND / 5) / 8))
     assert converts == pytest.approx(1 - np.exp(-0.01 * np.exp(1.2 * desk)))
+
+
+def test_the_best_observable_says_of_which_demo_it_is(by_hand: Client) -> None:
+    best = observable()
+    rows = ", ".join(f"('{name}', '{value}')" for name, value in best.settings.items())
+    by_hand.run(f"INSERT INTO demo_settings VALUES {rows}")
+    assert best.doubt(by_hand) == ""
+    change(by_hand, "demo_settings", "value = '77' WHERE setting = 'seed'")
+    assert best.doubt(by_hand) == "the best observable was measured on a demo with seed 1; this demo has seed 77"
 
 
 def test_a_database_that_is_no_demo_is_refused(database: Endpoint) -> None:

@@ -94,10 +94,14 @@ def fit(client: Client, monkeypatch: pytest.MonkeyPatch) -> Fitted:
 
     # The fit itself takes no Ray here; everything around it is the pipeline's own.
     monkeypatch.setattr(labelled, "_train", fit_here)
-    trees = "model.class=raypipe.models.xgboost:XGBoost"
-    loaded = load_pipeline("churn", shipped() / "configs", ["evaluate.bootstrap=5", trees], {})
+    loaded = load_pipeline("churn", shipped() / "configs", ["evaluate.bootstrap=5"], {})
     recipe = recipe_of(client, loaded, LAST)
     return labelled.fit_version(client, recipe, "raypipe_training_content", None, lambda *_: None)
+
+
+def doubts(fitted: Fitted) -> list[str]:
+    """Return a fit's warnings; so few readers do not show that the version is any good."""
+    return [warning for warning in fitted.warnings if not warning.startswith("provisional: ")]
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
@@ -210,7 +214,7 @@ def test_broken_json_is_counted_and_skipped(client: Client) -> None:
 
 def test_a_fit_without_any_of_them_works_and_says_so(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = fit(demo(client, filled=False), monkeypatch)
-    (warning,) = fitted.warnings
+    (warning,) = doubts(fitted)
     assert re.match(r"features without any value in (\d+) of \1 training rows, of .*, have no effect: ", warning)
     assert set(CONTENT) - EVENTS <= set(re.findall(r"\w+", warning))
     days = sorted(map(date.fromisoformat, re.findall(r"\d{4}-\d\d-\d\d", warning)))
@@ -243,7 +247,7 @@ def doctors_check(client: Client) -> dict[str, Any]:
 
 def test_a_fit_with_them_uses_them_and_warns_of_nothing(filled: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = fit(filled, monkeypatch)
-    assert not fitted.warnings
+    assert doubts(fitted) == []
     columns = fitted.package.contract.columns
     importance = dict(zip(columns, fitted.package.model.importance(), strict=True))
     assert sum(importance[name] for name in set(CONTENT) - EVENTS) > 0

@@ -40,4 +40,4 @@ def test_the_error_of_a_copy_is_not_hidden_by_a_table_that_could_not_be_dropped(
         between.add(Rule(b"CREATE TABLE `raypipe_snapshot_", "answer", answer=exception(241, "MEMORY_LIMIT_EXCEEDED")))
         between.add(Rule(b"DROP TABLE IF EXISTS `raypipe_snapshot_", "answer", answer=exception(497, "ACCESS_DENIED")))
         with pytest.raises(ServerError, match="MEMORY_LIMIT_EXCEEDED"):
-            prepare._copied(client, loaded, manifest(), card, population)
+            prepare._copied(client, loaded, manifest(), card, population, {})
