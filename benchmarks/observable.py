@@ -36,8 +36,8 @@ from raypipe.fit.training_table import place
 from raypipe.project import shipped
 
 PIPELINES = ("churn", "conversion", "clicks", "engagement")
-ROUNDS, STOPPING = 4000, 100
-PARAMS = {"tree_method": "hist", "eta": 0.02, "subsample": 0.7, "colsample_bynode": 0.3, "lambda": 5.0, "max_bin": 128}
+ROUNDS, STOPPING = 2000, 60
+PARAMS = {"tree_method": "hist", "eta": 0.04, "subsample": 0.7, "colsample_bynode": 0.3, "lambda": 5.0, "max_bin": 128}
 DEPTHS, WEIGHTS = (4, 6, 8), (20, 40, 80)
 
 Array = npt.NDArray[Any]
