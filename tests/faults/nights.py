@@ -40,7 +40,7 @@ TARGETS = ("customer_churn_predictions", "ml_model_predictions")
 EMPTY = ("ml_model_monitoring", "raypipe_runs", "raypipe_slices", "raypipe_rejected_rows")
 
 
-REGISTRY = ("ml_model_registry", "raypipe_aliases", "raypipe_artifacts")
+REGISTRY = ("ml_model_registry", "ml_model_features", "raypipe_aliases", "raypipe_artifacts")
 
 
 # A third of the readers, in granules small enough for several slices.
