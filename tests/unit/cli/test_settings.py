@@ -38,8 +38,8 @@ def test_the_table_has_every_command_with_settings_and_names_sections_that_exist
 @pytest.mark.parametrize(
     ("command", "key", "readers"),
     [
-        ("score", "model.params.max_dept", "fit, sweep, run, nightly"),
-        ("plan", "split.seed", "fit, sweep, run, nightly, models promote, validate"),
+        ("score", "model.params.max_dept", "fit, compare, sweep, run, nightly"),
+        ("plan", "split.seed", "fit, compare, sweep, run, nightly, models promote, validate"),
         ("rollback", "label.horizon_days", "fit"),
         ("fit", "score.explain.rows", "plan, score, rollback, run, nightly"),
         ("fit", "sweep.trials", "sweep"),
