@@ -73,7 +73,8 @@ def test_a_space_is_one_of_the_model_that_the_pipeline_has(name: str, end: int) 
     params = {**config.model.params, **{key.removeprefix("model.params."): value for key, value in found.items()}}
     rng = np.random.default_rng(1)
     x = rng.normal(size=(80, 3)).astype(np.float32)
-    y = (x[:, 0] > 0) if config.label.kind == "binary" else x[:, 0]
+    # As the labels of a pipeline may be, none is negative.
+    y = (x[:, 0] > 0) if config.label.kind == "binary" else np.abs(x[:, 0])
     rows = Matrix(x, y.astype(np.float32))
     spec = FitSpec(("a", "b", "c"), (0, 0, 0), params, 60, kind=config.label.kind)
     assert found
