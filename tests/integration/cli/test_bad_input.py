@@ -299,7 +299,7 @@ class TestModels:
     def test_a_setting_without_effect(self, project: Project) -> None:
         for command in ("plan", "score"):
             result = project.run(command, "churn", "--set", "model.params.max_dept=4", "--json")
-            refused(result, 2, "does not read model.params.max_dept", "fit, sweep, run, nightly")
+            refused(result, 2, "does not read model.params.max_dept", "fit, compare, sweep, run, nightly")
 
     def test_a_misspelt_parameter_of_a_fit_before_anything_is_read(self, project: Project) -> None:
         result = project.run("fit", "churn", "--set", "model.params.max_dept=4", "--json")
