@@ -168,7 +168,9 @@ def test_a_run_writes_one_monitoring_row_with_the_drift_of_its_own_pass(publishe
     assert len(rows) == 1
     total, worst, scores = rows[0]
     assert total == published.outcome.run.rows_published
-    assert worst == pytest.approx(max(json.loads(scores).values()), rel=1e-5)
+    # Without an earlier night there is nothing to compare with.
+    known = [value for value in json.loads(scores).values() if value is not None]
+    assert worst == pytest.approx(max(known, default=0.0), rel=1e-5)
 
 
 def test_the_model_is_close_to_the_best_reachable_and_not_perfect(
