@@ -103,7 +103,8 @@ class Pool:
         shared = ray.put(manifest.to_json())
         # An actor gets a slice when it is ready, so that an actor without a node delays no slice.
         named = f"{manifest.pipeline} {manifest.date}"
-        loading = {"name": f"load the model of {named}"}
+        # Ray's dashboard and the processes of actors show these names.
+        loading = {"name": f"{ScoringActor.__name__}: load the model of {named}"}
         working = {actor.ready.options(**loading).remote(shared): actor for actor in self._actors}
         scoring = 0
         while queue or scoring:
@@ -117,7 +118,7 @@ class Pool:
             scoring -= receipt is not None
             if queue:
                 piece = queue.popleft()
-                task = free.score.options(name=f"score {named}, slice {piece.index}")
+                task = free.score.options(name=f"{ScoringActor.__name__}: score {named}, slice {piece.index}")
                 working[task.remote(shared, piece)] = free
                 scoring += 1
             else:

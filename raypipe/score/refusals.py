@@ -1,4 +1,4 @@
-"""Refuse a run whose SQL or targets cannot be used, before it scores; each refusal names the file or the table."""
+"""Refuse a run whose SQL or targets cannot be used, before it scores."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

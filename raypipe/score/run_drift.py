@@ -29,7 +29,9 @@ def measure(client: Client, limits: Monitor, manifest: Manifest, written: Sequen
     """Measure a run's drift from its receipts, and write its monitoring rows; a resumed run writes them again."""
     card = load_card(manifest.artifact_uri, manifest.artifact_sha256, client)
     night = Night(manifest.pipeline, manifest.date, manifest.run_id, manifest.model_id, manifest.model_version)
-    counted = _limited(_summed(card, manifest, written), references.ranked_columns(client, night.model_id))
+    counted = _summed(card, manifest, written)
+    if len(counted) > MOST_SERIES:
+        counted = _limited(counted, references.ranked_columns(client, night.model_id))
     histograms.write(client, night, counted)
     compared_with = [*references.nights(client, night), _fit(card, manifest)]
     comparisons = [

@@ -54,7 +54,7 @@ def test_features_are_those_of_one_server_and_each_shard_computes_its_own(
     sharded = shards.endpoint("features")
     on_shards = demo_with_features(sharded)
     assert filled == [(shard.url, "features_shard") for shard in sharded.sharding.shards]
-    assert on_shards == demo_with_features(replace(shards.address(1, "alone"), cluster=None))
+    assert on_shards == demo_with_features(replace(shards.address(1, "features_alone"), cluster=None))
     with Client(sharded) as client:
         users = [
             shard.value("SELECT uniqExact(user_id) FROM customer_user_features") for shard in sharding.shards(client)

@@ -40,7 +40,7 @@ TARGETS = ("customer_churn_predictions", "ml_model_predictions")
 EMPTY = ("ml_model_monitoring", "raypipe_runs", "raypipe_slices", "raypipe_rejected_rows")
 
 
-REGISTRY = ("ml_model_registry", "raypipe_aliases", "raypipe_artifacts")
+REGISTRY = ("ml_model_registry", "ml_model_features", "raypipe_aliases", "raypipe_artifacts")
 
 
 # A third of the readers, in granules small enough for several slices.
@@ -113,6 +113,8 @@ def own_night(publisher: FittedPublisher, schema: str = "raypipe") -> Iterator[N
     with _fresh_database(publisher.endpoint) as place, Client(place) as client:
         for table in (*EMPTY, *REGISTRY):
             client.run(f"CREATE TABLE {table} AS {theirs}.{table}")
+        for statement in load_all(shipped() / "sql" / "schema" / "0014_drift.sql"):
+            client.run(statement.text)
         for table in REGISTRY:
             client.run(f"INSERT INTO {table} SELECT * FROM {theirs}.{table}")
         for table in TARGETS:

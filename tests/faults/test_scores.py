@@ -87,13 +87,9 @@ def train(
     return model.files(), history
 
 
-# Its numbers leave 0 to 1 where a line would not.
-TREES = ("model.class=raypipe.models.xgboost:XGBoost",)
-
-
 def recipe(client: Client, publisher: FittedPublisher) -> Recipe:
     """Return the recipe of churn with `model.params: {}`, which leaves the objective to the kind of the label."""
-    config = loaded(publisher, *TREES, "evaluate.bootstrap=0", "model.early_stopping_rounds=0", "model.rounds=60")
+    config = loaded(publisher, "evaluate.bootstrap=0", "model.early_stopping_rounds=0", "model.rounds=60")
     model = config.config.model.model_copy(update={"params": {}})
     return recipe_of(client, replace(config, config=config.config.model_copy(update={"model": model})), None)
 

@@ -26,14 +26,7 @@ TRIALS = 8
 PATIENCE = 200
 INTERRUPTED = 130
 SPACE = "{model.params.max_depth: {int: [2, 6]}, model.params.eta: {log: [0.02, 0.3]}}"
-KNOWN = (
-    "evaluate.bootstrap=50",
-    "model.class=raypipe.models.xgboost:XGBoost",
-    "model.rounds=60",
-    "sweep.grace_rounds=10",
-    "sweep.space=",
-    f"sweep.space={SPACE}",
-)
+KNOWN = ("evaluate.bootstrap=50", "model.rounds=60", "sweep.grace_rounds=10", "sweep.space=", f"sweep.space={SPACE}")
 
 
 @dataclass(frozen=True)

@@ -232,7 +232,7 @@ def _registered(client: Client, project: Path, artifacts: Path) -> RegisteredMod
     model, _ = XGBoost().fit(rows, rows, spec)
     bins = fit_bins(x, model.predict(x))
     levels = tuple((level.name, level.below) for level in config.levels)
-    package = Package("raypipe.models.xgboost:XGBoost", contract, bins, 0.5, levels, model)
+    package = Package(config.model.class_path, contract, bins, 0.5, levels, model)
     artifact = store.save(str(artifacts), pack(package, x, {}))
     at = datetime(2026, 2, 1, tzinfo=UTC)
     record = model_record("20260131.000000.abcdef", at, artifact, contract.sha256)

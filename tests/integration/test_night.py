@@ -36,8 +36,8 @@ def configs(tmp_path: Path) -> Path:
     (folder / "lacking.yaml").write_text(yaml.safe_dump(lacking))
     shutil.copytree(tmp_path / "sql" / "churn", tmp_path / "sql" / "lacking")
     (tmp_path / "sql" / "lacking" / "labels.sql").write_text(
-        "SELECT '' AS company_id, brand_id, author_id AS user_id, 1 AS label FROM editorial_author_performance"
-        " WHERE performance_date > {date:Date} AND performance_date <= {until:Date}"
+        "SELECT '' AS company_id, '' AS brand_id, article_id AS user_id, 1 AS label FROM editorial_article_content"
+        " WHERE toDate(created_at) > {date:Date} AND toDate(created_at) <= {until:Date}"
     )
     off = {**broken, "pipeline": "off", "enabled": False, "after": []}
     (folder / "off.yaml").write_text(yaml.safe_dump(off))
@@ -84,7 +84,7 @@ def test_a_pipeline_that_fails_does_not_stop_the_others_and_the_command_says_so(
     }
     assert list(steps).index("churn") < list(steps).index("broken")
     assert "nobodys_table" in str(steps["broken"]["reason"])
-    assert "empty: editorial_author_performance" in str(steps["lacking"]["reason"])
+    assert "empty: editorial_article_content" in str(steps["lacking"]["reason"])
     with Client(fitted_publisher.endpoint) as client:
         for name in ("ads", "churn"):
             found = client.value(

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.cluster
 
 DAY = PUBLISHER_LAST_DATE
 EARLIER = PUBLISHER_LAST_DATE - timedelta(days=60)
-FAST = ("evaluate.bootstrap=50", "model.class=raypipe.models.xgboost:XGBoost")
+FAST = ("evaluate.bootstrap=50",)
 # Ray's names of the processes that fit, read and write.
 TRAINS, READS, TRIES = "ray::RayTrainWorker", "ray::ReadClickHouse", "ray::ImplicitFunc"
 PROGRAM = """

@@ -22,6 +22,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.clickhouse.statements import identifier, load, load_all
 from raypipe.errors import DataError, ServerError, UsageError
+from raypipe.features.reading import NEVER, raw
 from raypipe.loaders import loaders, save
 from raypipe.project import shipped
 
@@ -370,8 +371,10 @@ def test_session_features_have_the_columns_and_types_of_a_snapshot(reader: Clien
 def test_session_features_are_what_the_features_pipeline_would_write(writer: Client) -> None:
     computed = loaders.load_session_features(writer, DAY)
     writer.run("TRUNCATE TABLE customer_user_features")
-    select = load(shipped() / "sql" / "features" / "user_features.sql").text
-    values = {"date": DAY, "timezone": "UTC", "run_at": datetime(2026, 2, 1, tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%S")}
+    statement = load(shipped() / "sql" / "features" / "user_features.sql")
+    select = statement.render(totals=raw("session_totals"), words=raw("session_words"))
+    run_at = datetime(2026, 2, 1, tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%S")
+    values = {"date": DAY, "timezone": "UTC", "run_at": run_at, "first_session": NEVER}
     columns = ", ".join(describe_query(writer, select, values))
     writer.run(f"INSERT INTO customer_user_features ({columns}) {select}", values)
     snapshot = loaders.load_user_features(writer, DAY).select(computed.column_names)

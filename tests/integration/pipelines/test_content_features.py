@@ -94,8 +94,7 @@ def fit(client: Client, monkeypatch: pytest.MonkeyPatch) -> Fitted:
 
     # The fit itself takes no Ray here; everything around it is the pipeline's own.
     monkeypatch.setattr(labelled, "_train", fit_here)
-    trees = "model.class=raypipe.models.xgboost:XGBoost"
-    loaded = load_pipeline("churn", shipped() / "configs", ["evaluate.bootstrap=5", trees], {})
+    loaded = load_pipeline("churn", shipped() / "configs", ["evaluate.bootstrap=5"], {})
     recipe = recipe_of(client, loaded, LAST)
     return labelled.fit_version(client, recipe, "raypipe_training_content", None, lambda *_: None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -159,6 +159,8 @@ def test_the_report_shows_the_tier_and_the_value_of_its_own_run(readers: Client)
             " 'b', {date:Date}, {run:String}, {value:Float32}, {at:DateTime})",
             {**bound, "at": datetime(2026, 1, 2, 3)},
         )
+    committed = {"run_id": "newest", "pipeline": "conversion", "date": DAY, "status": "PUBLISHED", "sequence": 1}
+    readers.insert_rows("raypipe_runs", [{**committed, "started_at": datetime(2026, 1, 2, 3, tzinfo=UTC)}])
     (row,) = readers.table(sql("report"), {"run_id": "newest", "date": DAY}).to_pylist()
     assert (row["user_id"], row["conversion_probability"]) == ("subscribes", 0.5)
     assert (row["conversion_tier"], row["conversion_value"]) == ("newest", 2.5)

@@ -61,9 +61,12 @@ def copied(place: Place) -> Iterator[Place]:
         for (table,) in place.client.rows(f"{_USED} AND engine LIKE '%MergeTree'"):
             client.run(f"CREATE TABLE {table} AS {theirs}.{table}")
             client.run(f"INSERT INTO {table} SELECT * FROM {theirs}.{table}")
+        client.run(f"CREATE TABLE IF NOT EXISTS ml_model_features AS {theirs}.ml_model_features")
         for statement in load_all(shipped() / "sql" / "schema" / "0010_raypipe.sql"):
             if "VIEW" in statement.text:
                 client.run(statement.text)
+        for statement in load_all(shipped() / "sql" / "schema" / "0014_drift.sql"):
+            client.run(statement.text)
         for name, table in describe_all(client).items():
             if name in TARGETS:
                 current_views.create_missing(client, name, table)

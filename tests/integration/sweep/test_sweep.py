@@ -55,8 +55,6 @@ class Publisher:
         known = [
             f"artifacts={self.artifacts}",
             "evaluate.bootstrap=50",
-            # Trials of a single forest report their rounds.
-            "model.class=raypipe.models.xgboost:XGBoost",
             "model.rounds=60",
             # Too slow by far for so few rounds, so that there is something to find.
             "model.params.eta=0.0001",

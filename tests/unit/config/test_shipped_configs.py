@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from jsonschema import Draft7Validator
 
 from raypipe.config import json_schema, list_pipelines, load_pipeline, load_shared
 from raypipe.config.shared import SharedConfig
+from raypipe.models.model import Matrix
+from raypipe.models.protocol import FitSpec, load_family
 from raypipe.project import shipped
+from raypipe.sweep.space import axes
 
 CONFIGS = shipped() / "configs"
 # A matrix of sweeps and an experiment are other kinds of documents.
@@ -54,6 +58,29 @@ def test_a_pipeline_opens_with_the_command_that_runs_it(name: str) -> None:
 def test_every_feature_of_a_pipeline_is_explained(name: str) -> None:
     features = load_pipeline(name, CONFIGS, environ={}).config.features
     assert [feature.name for feature in features if not feature.description] == []
+
+
+SWEPT = [name for name in list_pipelines(CONFIGS) if load_pipeline(name, CONFIGS, environ={}).config.sweep.space]
+
+
+@pytest.mark.parametrize("end", [0, 1], ids=["low", "high"])
+@pytest.mark.parametrize("name", SWEPT)
+def test_a_space_is_one_of_the_model_that_the_pipeline_has(name: str, end: int) -> None:
+    config = load_pipeline(name, CONFIGS, environ={}).config
+    assert config.label is not None
+    known = axes(config.sweep.space)
+    found = {axis.name: (axis.low, axis.high)[end] for axis in known if axis.name.startswith("model.params.")}
+    params = {**config.model.params, **{key.removeprefix("model.params."): value for key, value in found.items()}}
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(80, 3)).astype(np.float32)
+    # As the labels of a pipeline may be, none is negative.
+    y = (x[:, 0] > 0) if config.label.kind == "binary" else np.abs(x[:, 0])
+    rows = Matrix(x, y.astype(np.float32))
+    spec = FitSpec(("a", "b", "c"), (0, 0, 0), params, 60, kind=config.label.kind)
+    assert found
+    assert np.isfinite(load_family(config.model.class_path).fit(rows, rows, spec)[0].predict(x)).all()
+    dropped = {axis.name.partition(":")[2] for axis in known if ":" in axis.name}
+    assert dropped <= {feature.name for feature in config.features}
 
 
 def test_base_says_what_the_defaults_are() -> None:

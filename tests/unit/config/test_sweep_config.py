@@ -14,6 +14,7 @@ from jsonschema import Draft7Validator
 from raypipe.config import Loaded, as_yaml, json_schema, load_pipeline
 from raypipe.config.matrix import MOST_CELLS, load_matrix
 from raypipe.errors import ConfigError, UsageError
+from raypipe.models.protocol import load_family
 from raypipe.project import shipped
 
 Load = Callable[..., Loaded]
@@ -165,4 +166,5 @@ def test_a_matrix_that_is_not_there_is_refused_with_those_that_are(tmp_path: Pat
 @pytest.mark.parametrize("path", sorted((shipped() / "configs" / "sweeps").glob("*.yaml")), ids=lambda path: path.name)
 def test_a_shipped_matrix_can_be_used(path: Path) -> None:
     for cell in load_matrix(path):
-        assert load_pipeline(cell.pipeline, shipped() / "configs", cell.overrides, environ={}).config.sweep.space
+        config = load_pipeline(cell.pipeline, shipped() / "configs", cell.overrides, environ={}).config
+        assert config.sweep.space or load_family(config.model.class_path).space

@@ -229,13 +229,6 @@ def test_a_line_is_the_ridge_regression() -> None:
     assert losses(line.margins(x), y, "number").mean() < 1
 
 
-@pytest.mark.parametrize("end", [0, -1], ids=["default", "last"])
-def test_every_setting_of_its_own_space_can_be_fitted(end: int) -> None:
-    params = {key.removeprefix("model.params."): ways["choice"][end] for key, ways in Blend.space.items()}
-    Blend().check(params, "binary")
-    assert np.isfinite(fitted(replace(SPEC, rounds=5, params=params))[0].predict(TRAIN.x)).all()
-
-
 @pytest.mark.parametrize(
     ("params", "message"),
     [

@@ -86,11 +86,7 @@ def test_the_parameters_of_the_shipped_pipelines_are_known(pipeline: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "override",
-    [
-        "model={class: 'raypipe.models.xgboost:XGBoost', params: {objective: 'reg:squarederror'}}",
-        "model.class=raypipe.models.sklearn:Ridge",
-    ],
+    "override", ["model.params.objective=reg:squarederror", "model.class=raypipe.models.sklearn:Ridge"]
 )
 def test_a_fit_refuses_a_model_without_probabilities_before_it_asks_the_database(override: str) -> None:
     loaded = load_pipeline("churn", shipped() / "configs", [override], environ={})
