@@ -21,7 +21,9 @@ class Observable:
     settings: Mapping[str, str]
 
     def doubt(self, client: Client) -> str:
-        """Return how this demo differs from the demo of the figures; '' if it does not."""
+        """Return how this demo differs from the demo of the figures; '' if it does not, or without figures."""
+        if not self.values:
+            return ""
         here = {str(name): str(value) for name, value in client.rows("SELECT setting, value FROM demo_settings")}
         other = {name: value for name, value in self.settings.items() if here.get(name) != value}
         if not other:
