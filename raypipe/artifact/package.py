@@ -146,7 +146,7 @@ def _card(files: Mapping[str, bytes]) -> Card:
         outputs=decision["outputs"],
         values=decision["values"],
         # Artifacts of earlier versions have none.
-        alike=tuple(tuple(group) for group in decision.get("alike", ())),
+        alike=tuple(tuple(group) for group in decision["alike"]),
     )
 
 

@@ -88,7 +88,7 @@ class Histogram:
         """
         if not growth and np.array_equal(self.edges, other.edges):
             # Versions may group the same bins otherwise.
-            return replace(self, wide=other.wide)
+            return self if self.wide == other.wide else replace(self, wide=other.wide)
         values = (self.means + growth).astype(np.float32)
         place = np.searchsorted(other.edges, values, side="right")
         known = np.bincount(place, self.counts[:-1], minlength=len(other.edges) + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -131,6 +132,12 @@ def test_a_histogram_of_another_version_is_counted_again_in_the_bins_of_this_one
     assert then.in_bins_of(histogram(0, 0, 0, 0, 0)) is then
     grown = then.in_bins_of(now, growth=-1.0)
     assert grown.counts.tolist() == [600, 400, 7]
+
+
+def test_equal_bins_that_another_version_groups_otherwise_are_grouped_as_here() -> None:
+    now = replace(SAME, wide=SAME.wide[:1])
+    result = compare(SERIES, now, reference(SAME.in_bins_of(now)), LIMITS)
+    assert (len(now.widened), result.psi) == (3, 0)
 
 
 def test_the_summary_names_the_series_of_the_reference_that_alerts_the_largest_index_first() -> None:
