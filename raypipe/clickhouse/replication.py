@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from raypipe.clickhouse import nodes
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.lock_ledger import UNKNOWN_TABLE
 from raypipe.clickhouse.nodes import Node
 from raypipe.clickhouse.statements import quoted
 from raypipe.clickhouse.tables import locate
@@ -41,6 +42,10 @@ def catch_up(client: Client) -> None:
             )
         except Transient as error:
             raise _behind(client, table, f"ClickHouse at {client.endpoint}", str(error.found)) from error
+        except ServerError as error:
+            # A table of another run, dropped since the look.
+            if error.code != UNKNOWN_TABLE:
+                raise
 
 
 def _behind(client: Client, table: str, where: str, found: str) -> ServerError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from raypipe.clickhouse.nodes import Node
 from raypipe.clickhouse.schema.migrate import database_exists, migrate, migrate_at, plan
 from raypipe.errors import ConfigError
 from tests.cluster.conftest import Replicas
+from tests.cluster.projects import project
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def test_a_migrated_database_has_the_same_tables_on_every_node(replicas: Replica
         command(replicas, number)
 
 
-def test_a_table_that_a_node_lacks_is_named(replicas: Replicas, alone: Client) -> None:
+def test_a_table_that_a_node_lacks_is_named(replicas: Replicas, alone: Client, tmp_path: Path) -> None:
     alone.run("DROP TABLE raypipe_runs SYNC")
     with replicas.client(1) as first, replicas.client(2) as second:
         with pytest.raises(ConfigError, match="raypipe_runs") as refused:
@@ -64,6 +66,9 @@ def test_a_table_that_a_node_lacks_is_named(replicas: Replicas, alone: Client) -
         assert (problem.table, problem.found) == ("raypipe_runs", "missing")
         # There a new table would have a path of its own.
         assert migrate(second).created == ()
+        demo = project(tmp_path, str(replicas.first), str(replicas.first.cluster))
+        assert "raypipe_runs" in demo.run("demo", "--users", "100", code=2)["error"]["problem"]
+        assert first.value("SELECT count() FROM customer_sessions") == 0
 
 
 def test_a_table_with_another_key_on_a_node_is_named(replicas: Replicas, alone: Client) -> None:
