@@ -50,6 +50,15 @@ def test_a_table_that_is_dropped_while_a_node_catches_up_needs_no_more(
         assert other.rows("SHOW TABLES LIKE 'dropped'") == []
 
 
+def test_a_row_that_another_replica_has_got_is_there_when_a_node_has_caught_up(replicas: Replicas) -> None:
+    with Client(replace(replicas.first, quorum=1)) as one, replicas.client(2) as other:
+        one.run(one.topology.create("followed", "(a UInt16)", order="a"))
+        for number in range(50):
+            one.insert_rows("followed", [{"a": number}])
+            replication.catch_up(other)
+            assert other.value("SELECT count() FROM followed") == number + 1
+
+
 def test_a_lock_that_one_replica_has_is_refused_on_the_other(
     replicas: Replicas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
