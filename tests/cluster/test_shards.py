@@ -16,7 +16,7 @@ from raypipe.clickhouse.schema.migrate import database_exists, migrate_at, plan_
 from raypipe.errors import ConfigError, GateRefused
 from raypipe.project import shipped
 from raypipe.score import gate, runs
-from tests.cluster.shards import CLUSTER, DATABASE, USERS, Night, Shards
+from tests.cluster.shards import CLUSTER, USERS, Night, Shards
 from tests.faults.small import DAY
 from tests.integration.conftest import _few_users, _registered
 
@@ -65,7 +65,7 @@ def test_shards_that_differ_are_refused_before_a_table_is_made(
     def listed(client: Client) -> list[Node]:
         return [node if node.is_here else replace(node, **there) for node in real(client)]
 
-    endpoint, address = shards.endpoint("not_created"), shards.address(1, DATABASE)
+    endpoint, address = shards.endpoint("not_created"), shards.address(1, "default")
     monkeypatch.setattr(nodes, "listed", listed)
     with pytest.raises(ConfigError, match=problem):
         migrate_at(endpoint)
