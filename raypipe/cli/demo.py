@@ -17,7 +17,7 @@ from raypipe.demo import publisher
 def demo(
     options: Options,
     users: int = typer.Option(50_000, min=100, help="Readers of the publisher."),
-    days: int = typer.Option(210, min=91, help="Days of history; a fit needs 91."),
+    days: int = typer.Option(180, min=91, help="Days of history; a fit needs 91."),
     seed: int = typer.Option(1, min=0, help="The same seed gives the same rows."),
     last_date: str = typer.Option(LATEST, metavar="DATE", help="The newest day: YYYY-MM-DD, or latest (yesterday)."),
     drift_on: str | None = typer.Option(None, metavar="DATE", help="From this day on readers behave differently."),

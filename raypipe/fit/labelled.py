@@ -157,6 +157,7 @@ def fit_spec(recipe: Recipe, contract: Contract) -> FitSpec:
         recipe.balance,
         recipe.shares.seed,
         classes=recipe.classes,
+        score_range=recipe.score_range,
         kind=recipe.label_kind,
     )
 
