@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-
 TRAINING = "TRAINING"
 CANDIDATE = "CANDIDATE"
 PRODUCTION = "PRODUCTION"
