@@ -97,7 +97,7 @@ def arena(users: int, articles: int, reads: int, factors: int, n: int, threads: 
         }
     )
     catalogue = catalogues.read(table, content={"category_id": 1.0, "author_id": 0.5}, width=params.content_width)
-    return Arena(weights, confidence, library, Recommender(params, catalogue, library.item_factors), n, threads)
+    return Arena(weights, confidence, library, Recommender(params, catalogue, library.item_factors, None), n, threads)
 
 
 def batch(weights: Any) -> Users:
