@@ -86,5 +86,5 @@ def _judged(champion: Registered | None) -> Markup | None:
         (name, *(decimal((metrics.get(metric) or {}).get("value")) for metric in known.values()))
         for name, metrics in {"the model": test, **baselines}.items()
     ]
-    columns = ("lists by", *(Column(title, True) for title in known))
+    columns: list[Column | str] = ["lists by", *(Column(title, True) for title in known)]
     return tables.table("Lists for readers whose next articles were held out at the fit", columns, rows)
