@@ -58,15 +58,24 @@ def _summed(card: Card, manifest: Manifest, written: Sequence[Receipt]) -> dict[
         sums[Series(name)] = _histogram(column, np.sum(counts, axis=0))
     widened = [column.widened() for column in bins]
     for slice_column in manifest.slices:
-        values: dict[str, list[list[list[int]]]] = {}
-        for receipt in receipts:
-            for value, counts in receipt["slices"][slice_column]["values"].items():
-                values.setdefault(value, []).append(counts)
-        for value, parts in values.items():
+        for value, parts in _values([receipt["slices"][slice_column] for receipt in receipts]).items():
             for position, name in enumerate(columns):
                 total = np.sum([part[position] for part in parts], axis=0)
                 sums[Series(name, slice_column, value)] = _histogram(widened[position], total)
     return sums
+
+
+def _values(counted: Sequence[Mapping[str, Any]]) -> dict[str, list[list[list[int]]]]:
+    """Return the counts of each value of a slice column, by receipt.
+
+    A receipt that left values out counts for those it has: of the others, it may have left out rows.
+    """
+    values: dict[str, list[list[list[int]]]] = {}
+    for slices in counted:
+        for value, counts in slices["values"].items():
+            values.setdefault(value, []).append(counts)
+    full = [slices["values"].keys() for slices in counted if slices["left_out"]]
+    return {value: parts for value, parts in values.items() if all(value in known for known in full)}
 
 
 def _histogram(bins: ColumnBins, counts: npt.NDArray[Any]) -> Histogram:
