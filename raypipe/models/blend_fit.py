@@ -122,7 +122,8 @@ def blend(xgboost: ModuleType, rows: Matrix, splits: Splits, spec: FitSpec, part
     for part, weight in weighed:
         margins += weight * part.margins
     straight = next((part.line.scaled(weight) for part, weight in weighed if part.line and weight), None)
-    model = blended(_joined(xgboost, weighed, bias), Parts(kind, spec.classes, straight, _share(weighed)))
+    parts_beside = Parts(kind, spec.classes, straight, _share(weighed), spec.score_range)
+    model = blended(_joined(xgboost, weighed, bias), parts_beside)
     rounds = max(part.rounds for part in parts)
     return Blended(model, margins, float(losses(margins, y, kind).mean()), rounds)
 

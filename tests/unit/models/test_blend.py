@@ -101,6 +101,18 @@ def test_a_straight_truth_gets_a_line_and_a_bent_truth_does_without() -> None:
     assert shares[1] < 0.1
 
 
+def test_numbers_stay_inside_the_range_of_the_label() -> None:
+    train = rows(binary=False)
+    train = replace(train, y=np.maximum(train.y, 0))
+    spec = replace(SPEC, kind="number", rounds=5)
+    free, _ = fitted(spec, train, train)
+    bound, _ = fitted(replace(spec, score_range=(0.0, 1.5)), train, train)
+    assert free.predict(train.x).min() < 0 < 1.5 < free.predict(train.x).max()
+    assert np.array_equal(bound.predict(train.x), np.clip(free.predict(train.x), 0, 1.5))
+    again = Blend().from_files(bound.files())
+    assert np.array_equal(again.predict(train.x), bound.predict(train.x))
+
+
 def test_probabilities_are_calibrated_on_the_rows_held_out() -> None:
     model, history = fitted()
     # A logistic regression of the labels on the log odds finds nothing to correct.
