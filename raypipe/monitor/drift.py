@@ -1,26 +1,26 @@
 """Compare the histograms of a night with those of a reference, and say what has shifted by more than chance.
 
-A series has shifted when its population stability index, less what chance gives on average, reaches a limit, or when
-the index is several times the highest of the nights before. Either way it has to be more than chance gives.
+A series has shifted when its population stability index is more than chance gives and, less what chance gives on
+average, reaches a limit; or when it has moved by several times its usual move.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from raypipe.monitor import measures
+from raypipe.monitor import measures, moves
 from raypipe.monitor.histograms import SCORE, Histogram, Series
+from raypipe.monitor.moves import Usual
 
 # The reference: the last accepted night, the accepted night a week before, or the rows of the fit.
 NIGHT, WEEKDAY, FIT = "night", "weekday", "fit"
 OK, WARNING, ALERT, NOT_COMPARED = "ok", "warning", "alert", "not_compared"
 # Fewer rows on either side are not judged.
 LEAST_ROWS = 100
-# An index that is so many times the highest of the nights before is an alert, if it is at least LEAST_UNUSUAL.
-UNUSUAL, LEAST_UNUSUAL = 5.0, 0.005
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Reference:
         kind: NIGHT, WEEKDAY or FIT.
         date: the date of the night, or the middle of the fit's dates; None without a reference.
         run_id: empty for the fit.
-        usual: the highest index of earlier nights against such a reference, by series.
+        usual: the usual moves of the nights before, by series; none for the fit.
         reason: why there is nothing to compare with; otherwise empty.
     """
 
@@ -49,7 +49,7 @@ class Reference:
     run_id: str = ""
     version: str = ""
     histograms: Mapping[Series, Histogram] = field(default_factory=dict)
-    usual: Mapping[Series, float] = field(default_factory=dict)
+    usual: Mapping[Series, Usual] = field(default_factory=dict)
     reason: str = ""
 
 
@@ -82,12 +82,19 @@ class Comparison:
 
 
 def compare(
-    series: Series, now: Histogram, reference: Reference, limits: Limits, *, not_comparable: str = ""
+    series: Series,
+    now: Histogram,
+    reference: Reference,
+    limits: Limits,
+    *,
+    not_comparable: str = "",
+    groups: float = math.inf,
 ) -> Comparison:
     """Compare a series with a reference.
 
     Args:
         not_comparable: why the two are not compared, whatever the rows.
+        groups: the number of groups of rows that share a value; chance counts no more rows.
     """
     then = reference.histograms.get(series)
     result = Comparison(reference, series, now.rows)
@@ -96,16 +103,18 @@ def compare(
         reason = f"no rows of this series on {reference.date}"
     if reason or then is None:
         return replace(result, reason=reason)
-    return _measured(result, now, then, limits)
+    return _measured(result, now, then, limits, groups)
 
 
-def _measured(result: Comparison, now: Histogram, then: Histogram, limits: Limits) -> Comparison:
+def _measured(result: Comparison, now: Histogram, then: Histogram, limits: Limits, groups: float) -> Comparison:
+    is_whole = not result.series.slice_column
     rates: dict[str, Any] = {
         "reference_rows": then.rows,
         "missing": now.missing,
         "reference_missing": then.missing,
-        "unseen": now.unseen if now.known else None,
-        "reference_unseen": then.unseen if then.known else None,
+        # Slices are counted in wide bins, where the first and the last hold values of the fit.
+        "unseen": now.unseen if now.known and is_whole else None,
+        "reference_unseen": then.unseen if then.known and is_whole else None,
     }
     fewest = min(now.rows, then.rows)
     if fewest < LEAST_ROWS:
@@ -113,7 +122,7 @@ def _measured(result: Comparison, now: Histogram, then: Histogram, limits: Limit
     wide, wide_then = now.widened, then.widened
     distances: dict[str, Any] = {
         "psi": measures.psi(wide_then, wide),
-        "psi_noise": measures.expected_psi(wide_then, wide),
+        "psi_noise": measures.expected_psi(wide_then, wide, groups),
         "js": measures.js(wide_then, wide),
     }
     if now.known and then.known:
@@ -121,20 +130,19 @@ def _measured(result: Comparison, now: Histogram, then: Histogram, limits: Limit
         moved = measures.wasserstein(then.counts, now.counts, now.means)
         distances |= {"ks": distance.value, "ks_error": distance.error, "wasserstein": moved}
     measured = replace(result, **rates, **distances)
-    status, reason = _judged(measured, measures.chance_psi(wide_then, wide), limits)
+    usual = result.reference.usual.get(result.series)
+    reason = moves.moved(result.series, now, usual) if usual else ""
+    status, reason = _judged(measured, measures.chance_psi(wide_then, wide, groups), reason, limits)
     return replace(measured, status=status, reason=reason)
 
 
-def _judged(result: Comparison, chance: float, limits: Limits) -> tuple[str, str]:
+def _judged(result: Comparison, chance: float, moved: str, limits: Limits) -> tuple[str, str]:
     """Return the status of a measured series, and the reason for it."""
-    psi, noise, since = result.psi or 0.0, result.psi_noise or 0.0, result.reference.date
-    gone, usual = _gone(result), result.reference.usual.get(result.series)
-    # Two nights share most of their readers and differ by less than chance; slices are many and small.
-    least = max(LEAST_UNUSUAL, chance if result.series.slice_column else 0.0)
+    psi, noise, gone = result.psi or 0.0, result.psi_noise or 0.0, _gone(result)
     if psi > chance and psi - noise >= limits.alert:
         return ALERT, gone or f"the index exceeds {limits.alert:g}"
-    if usual is not None and psi >= max(UNUSUAL * usual, least):
-        return ALERT, gone or f"{psi / max(usual, 1e-9):.0f} times the highest index of the nights before {since}"
+    if moved:
+        return ALERT, gone or moved
     if psi > chance and psi - noise >= limits.warning:
         return WARNING, gone or f"the index exceeds {limits.warning:g}"
     return OK, gone

@@ -43,17 +43,20 @@ def _floored(counts: npt.ArrayLike) -> Numbers:
     return np.maximum(shares(counts), max(SMALLEST_SHARE, 0.5 / rows))
 
 
-def expected_psi(reference: npt.ArrayLike, counts: npt.ArrayLike) -> float:
+def expected_psi(reference: npt.ArrayLike, counts: npt.ArrayLike, most: float = np.inf) -> float:
     """Return the index that chance alone gives on average: `(bins - 1) * (1/n + 1/m)`.
 
     `psi / (1/n + 1/m)` has about a chi-square distribution with bins - 1 degrees of freedom (Yurdakul and Naranjo 2020,
     "Statistical properties of the population stability index", Journal of Risk Model Validation 14 (4)). Bins that are
     empty on both sides do not count.
+
+    Args:
+        most: the most rows that count on a side, as further rows are not independent of them.
     """
-    return _degrees(reference, counts) * _inverse_rows(reference, counts)
+    return _degrees(reference, counts) * _inverse_rows(reference, counts, most)
 
 
-def chance_psi(reference: npt.ArrayLike, counts: npt.ArrayLike) -> float:
+def chance_psi(reference: npt.ArrayLike, counts: npt.ArrayLike, most: float = np.inf) -> float:
     """Return the index that chance alone exceeds once in a million comparisons.
 
     The quantile of chi-square is by Wilson and Hilferty 1931, "The distribution of chi-square".
@@ -62,15 +65,15 @@ def chance_psi(reference: npt.ArrayLike, counts: npt.ArrayLike) -> float:
     if degrees < 1:
         return 0.0
     spread = 2 / (9 * degrees)
-    return float(degrees * (1 - spread + RARE * np.sqrt(spread)) ** 3 * _inverse_rows(reference, counts))
+    return float(degrees * (1 - spread + RARE * np.sqrt(spread)) ** 3 * _inverse_rows(reference, counts, most))
 
 
 def _degrees(reference: npt.ArrayLike, counts: npt.ArrayLike) -> int:
     return int(np.count_nonzero(np.asarray(reference) + np.asarray(counts))) - 1
 
 
-def _inverse_rows(reference: npt.ArrayLike, counts: npt.ArrayLike) -> float:
-    return float(1 / max(float(np.sum(reference)), 1.0) + 1 / max(float(np.sum(counts)), 1.0))
+def _inverse_rows(reference: npt.ArrayLike, counts: npt.ArrayLike, most: float) -> float:
+    return sum(1 / max(min(float(np.sum(side)), most), 1.0) for side in (reference, counts))
 
 
 def js(reference: npt.ArrayLike, counts: npt.ArrayLike) -> float:

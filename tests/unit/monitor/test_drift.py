@@ -23,8 +23,10 @@ from raypipe.monitor.drift import (
     summary,
 )
 from raypipe.monitor.histograms import SCORE, Histogram, Series
+from raypipe.monitor.moves import Usual
 
 DAY = date(2026, 1, 31)
+BEFORE = date(2026, 1, 30)
 LIMITS = Limits(0.1, 0.25)
 SERIES = Series("sessions")
 EDGES = np.array([1, 2, 3], dtype=np.float32)
@@ -35,12 +37,12 @@ def histogram(*counts: float, edges: np.ndarray = EDGES) -> Histogram:
     return Histogram(np.array(counts, dtype=np.float64), edges, means, tuple(range(len(edges))))
 
 
-def reference(then: Histogram | None, kind: str = NIGHT, usual: float | None = None) -> Reference:
+def reference(then: Histogram | None, kind: str = NIGHT, usual: Usual | None = None) -> Reference:
     known = {} if then is None else {SERIES: then}
     return Reference(kind, DAY, "run", "v1", known, {} if usual is None else {SERIES: usual})
 
 
-def compared(now: Histogram, then: Histogram | None, limits: Limits = LIMITS, usual: float | None = None) -> Comparison:
+def compared(now: Histogram, then: Histogram | None, limits: Limits = LIMITS, usual: Usual | None = None) -> Comparison:
     return compare(SERIES, now, reference(then, usual=usual), limits)
 
 
@@ -73,13 +75,28 @@ def test_a_small_population_does_not_alert_by_chance_and_does_by_a_shift() -> No
     assert compared(histogram(120, 0, 0, 0, 0), histogram(0, 0, 0, 120, 0)).status == ALERT
 
 
-def test_an_index_that_is_a_multiple_of_the_usual_is_an_alert_below_the_limit() -> None:
-    moved = histogram(3100, 2600, 2300, 2000, 0)
+def test_a_move_that_is_a_multiple_of_the_usual_is_an_alert_below_the_limit() -> None:
+    moved = histogram(2700, 2550, 2400, 2350, 0)
     assert compared(moved, SAME).status == OK
-    assert compared(moved, SAME, usual=0.02).status == OK
-    unusual = compared(moved, SAME, usual=0.002)
+    assert compared(moved, SAME, usual=Usual(BEFORE, 2.0, 0.0, 0.05, 0.0)).status == OK
+    unusual = compared(moved, SAME, usual=Usual(BEFORE, 2.0, 0.0, 0.005, 0.0))
     assert unusual.status == ALERT
-    assert unusual.reason == "13 times the highest index of the nights before 2026-01-31"
+    assert unusual.reason == "the mean moved by 12 times its usual move since 2026-01-30"
+
+
+def test_values_that_groups_of_rows_share_are_no_more_rows_than_groups() -> None:
+    shifted = histogram(5000, 2500, 1500, 1000, 0)
+    grouped = compare(SERIES, shifted, reference(SAME), LIMITS, groups=38)
+    assert (compared(shifted, SAME).status, grouped.status) == (ALERT, OK)
+    assert grouped.psi_noise == pytest.approx(3 * 2 / 38)
+    assert compare(SERIES, shifted, reference(SAME), LIMITS, groups=3000).status == ALERT
+
+
+def test_of_a_slice_no_value_is_called_unseen() -> None:
+    of_slice = Series("sessions", "tier", "free")
+    known = Reference(NIGHT, DAY, "run", "v1", {of_slice: SAME})
+    result = compare(of_slice, SAME, known, LIMITS)
+    assert (result.status, result.unseen, result.reference_unseen) == (OK, None, None)
 
 
 def test_limits_of_a_feature_replace_those_of_all_and_an_ignored_feature_is_not_compared() -> None:

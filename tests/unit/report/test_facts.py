@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import date, datetime
 from typing import Any, cast
 
 from raypipe.pages.markup import Markup
-from raypipe.report import drift, experiments, names, performance
+from raypipe.report import alerts, drift, experiments, names, performance
 from raypipe.report.drift import Drift, Measure
 from raypipe.report.experiments import Experiment
 from raypipe.report.names import Names
@@ -38,6 +38,23 @@ def test_features_that_moved_are_one_change_of_a_night_the_most_moved_first() ->
     features = {name: {DAY: Measure(psi, "alert")} for name, psi in (("a", 0.3), ("b", 0.9), ("c", 0.5), ("d", 0.4))}
     (event,) = drift.events("churn", Drift(features={**features, "calm": {DAY: Measure(0.01, "ok")}}))
     assert event.words == "b (PSI 0.90), c (PSI 0.50), d (PSI 0.40) and 1 more feature moved"
+
+
+def test_an_alert_names_its_slice_and_keeps_its_numbers() -> None:
+    row = {
+        **{
+            "pipeline": "churn",
+            "slice_column": "brand_id",
+            "slice_value": "1",
+            "severity": "warning",
+            "status": "open",
+        },
+        "message": "churn: score_drift where brand_id is 1 is 0.31, more than usual, on 2026-01-31",
+        **{"dates": [DAY], "opened_at": datetime(2026, 1, 31), "resolved_at": datetime(2026, 1, 31)},
+    }
+    known = Names(Rows(), {"brand_id": {"1": "Harbour News"}})
+    (alert,) = alerts.read_alerts(Rows(alerts=[row]), known)
+    assert alert.words == "churn: score_drift where brand_id is Harbour News is 0.31, more than usual, on 2026-01-31"
 
 
 def test_a_slice_is_named_in_words() -> None:
