@@ -8,6 +8,7 @@ from raypipe.cli import output
 from raypipe.cli.dates import LATEST, parse_date, parse_day
 from raypipe.cli.options import Options, command
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.connect import on_cluster
 from raypipe.clickhouse.schema import migrate as migration
 from raypipe.demo import publisher
 
@@ -33,6 +34,8 @@ def demo(
     drift = None if drift_on is None else parse_day(drift_on, "--drift-on")
     with options.endpoint(check=False) as endpoint:
         migration.migrate_at(endpoint)
+        # A cluster whose tables differ is refused, too.
+        on_cluster(endpoint)
         with Client(endpoint) as client, output.progress() as progress:
             summary = publisher.build(
                 client,

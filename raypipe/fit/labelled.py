@@ -58,6 +58,12 @@ def fit_version(
         return _judge(client, recipe, contract, table, rivals, files, history, started, beside=other)
 
 
+def fit_both(client: Client, other: Recipe, recipe: Recipe, name: str, progress: Progress) -> tuple[Fitted, Fitted]:
+    """Fit and judge two configurations on the same rows; the second has the comparison."""
+    beside = fit_version(client, other, name, None, progress)
+    return beside, fit_version(client, recipe, name, None, progress, ("other configuration", beside.package))
+
+
 def fit_candidate(
     client: Client,
     recipe: Recipe,
