@@ -45,22 +45,27 @@ def calibration(reliability: Sequence[Mapping[str, Any]]) -> Calibration:
     ones = float(observed @ rows)
     if len(rows) < 2 or not 0 < ones < rows.sum():
         return Calibration()
+    table = predicted, observed, rows
+    line = _fitted(*table)
+    gain = 2 * (_likelihood(line, *table) - _likelihood(Calibration(), *table))
+    # Scores that fall as outcomes rise are no case for a calibration.
+    return line if gain > LEAST_GAIN and line.slope > 0 else Calibration()
+
+
+def _fitted(predicted: Floats, observed: Floats, rows: Floats) -> Calibration:
+    """Return the most likely line, by Newton's steps or the part of them that is an ascent."""
     odds = np.stack([np.ones(len(rows)), _odds(predicted)])
-    found, likelihood = Calibration(), _likelihood(Calibration(), predicted, observed, rows)
-    before = likelihood
+    line = Calibration()
     for _ in range(STEPS):
-        rate = found(predicted)
+        rate, likelihood = line(predicted), _likelihood(line, predicted, observed, rows)
         curvature = (odds * (rows * rate * (1 - rate))) @ odds.T
-        step = np.linalg.lstsq(curvature, odds @ (rows * (observed - rate)), rcond=None)[0]
-        # Newton's step, or the part of it that is an ascent.
-        tries = (Calibration(found.intercept + part * step[0], found.slope + part * step[1]) for part in PARTS)
-        better = next((line for line in tries if _likelihood(line, predicted, observed, rows) > likelihood), None)
+        step = np.linalg.lstsq(curvature, odds @ (rows * (observed - rate)), rcond=None)[0].tolist()
+        tries = (Calibration(line.intercept + part * step[0], line.slope + part * step[1]) for part in PARTS)
+        better = next((item for item in tries if _likelihood(item, predicted, observed, rows) > likelihood), None)
         if better is None:
             break
-        found, likelihood = better, _likelihood(better, predicted, observed, rows)
-    # Scores that fall as outcomes rise are no case for a calibration.
-    is_needed = 2 * (likelihood - before) > LEAST_GAIN and found.slope > 0
-    return Calibration(float(found.intercept), float(found.slope)) if is_needed else Calibration()
+        line = better
+    return line
 
 
 def _odds(scores: Floats) -> Floats:
