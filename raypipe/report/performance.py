@@ -100,9 +100,6 @@ def _performance(rows: list[Row], validations: list[Mapping[str, Any]], names: N
                 Slice(label, row["value"], row["low"], row["high"], row["rows"])
             )
     judged = sorted(validations, key=lambda document: document["date"])
-    for document in judged:
-        if document.get("reason"):
-            reasons.setdefault(date.fromisoformat(document["date"]), document["reason"])
     calibrated = [document for document in judged if document["evaluation"].get("reliability")]
     compared = [document for document in judged if document.get("fitted")]
     last = calibrated[-1] if calibrated else None
