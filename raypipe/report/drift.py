@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from typing import Any
 
 from raypipe.pages.figures import plural
 from raypipe.report.events import Event
@@ -48,7 +49,7 @@ class Drift:
 
 def read(source: Source, names: Names, references: Mapping[str, str]) -> dict[str, Drift]:
     """Return the drift of each pipeline against its reference: night, weekday or fit."""
-    of = {"pipelines": list(references), "references": list(references.values())}
+    of: dict[str, Any] = {"pipelines": list(references), "references": list(references.values())}
     features_from = source.last - timedelta(days=NIGHTS - 1)
     scores: dict[str, dict[date, Measure]] = {}
     features: dict[str, dict[str, dict[date, Measure]]] = {}

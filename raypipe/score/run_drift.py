@@ -16,7 +16,7 @@ from raypipe.artifact.package import Card, load_card
 from raypipe.clickhouse.client import Client
 from raypipe.config.monitor import Monitor
 from raypipe.monitor import drift, drift_rows, histograms, references
-from raypipe.monitor.drift import FIT, WARNING, Comparison, Drift, Limits, Reference
+from raypipe.monitor.drift import FIT, WARNING, Comparison, Drift, Limits, Reference, Terms
 from raypipe.monitor.histograms import SCORE, Histogram, Night, Series
 from raypipe.score import monitoring_row
 from raypipe.score.ledger import Receipt
@@ -132,24 +132,27 @@ def _compared(
 ) -> Iterator[Comparison]:
     """Yield the comparison of every series with a reference."""
     owners = _owners(card.contract)
-    for series, histogram in counted.items():
-        if reference.kind == FIT and series.slice_column:
-            continue
-        if reference.reason and series != Series(SCORE):
-            # The score's row says once why there is nothing to compare with.
-            continue
-        feature = owners[series.column]
-        result = drift.compare(
-            series,
-            histogram,
-            reference,
-            _limits(limits, feature),
-            not_comparable=_not_comparable(card.bins, series, reference, manifest),
-            groups=card.bins.groups.get(series.column, math.inf),
+
+    def terms(series: Series) -> Terms:
+        return Terms(
+            _limits(limits, owners[series.column]),
+            _not_comparable(card.bins, series, reference, manifest),
+            card.bins.groups.get(series.column, math.inf),
         )
-        if feature in manifest.unseen and not series.slice_column:
-            result = replace(result, unseen=manifest.unseen[feature] / manifest.source_rows, reference_unseen=None)
-        yield _qualified(result, card, manifest, reference)
+
+    chosen = {
+        series: histogram
+        for series, histogram in counted.items()
+        # The fit has no slices. Without a reference, the score's row says once why there is nothing to compare with.
+        if not (reference.kind == FIT and series.slice_column) and not (reference.reason and series != Series(SCORE))
+    }
+    for result in drift.compare(chosen, reference, terms):
+        feature = owners[result.series.column]
+        if feature in manifest.unseen and not result.series.slice_column:
+            share = manifest.unseen[feature] / manifest.source_rows
+            yield _qualified(replace(result, unseen=share, reference_unseen=None), card, manifest, reference)
+        else:
+            yield _qualified(result, card, manifest, reference)
 
 
 def _not_comparable(bins: Bins, series: Series, reference: Reference, manifest: Manifest) -> str:

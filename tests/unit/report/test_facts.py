@@ -65,9 +65,8 @@ def test_a_slice_is_named_in_words() -> None:
 
 
 def test_a_batch_that_could_not_be_judged_has_a_reason_and_no_value() -> None:
-    evaluation = {"rows": 9, "auc": {"value": None, "low": None, "high": None}}
-    document = {"pipeline": "churn", "date": str(DAY), "evaluation": evaluation, "reason": "one class"}
-    source = Rows(validations=[{"metadata": json.dumps(document)}])
+    row = {"pipeline": "churn", "date": DAY, "kind": "measured", "slice_column": "", "metric": "auc", "value": None}
+    source = Rows(performance=[{**row, "low": None, "high": None, "reason": "one class"}])
     found = performance.read(source, Names(source))["churn"]
     assert found.reasons == {DAY: "one class"}
     assert found.measured["auc"][0].value is None
