@@ -122,7 +122,9 @@ def test_a_table_without_brands_and_categories_needs_neither(model: HybridModel)
 def test_numbers_of_articles_are_ids_and_not_positions(model: HybridModel) -> None:
     numbered = replace(model.recommender.catalogue, ids=pa.array([str(1000 - at) for at in range(160)]))
     inputs = {**rows(READERS[0]).inputs, "read_articles": pa.array([[999, 995]], pa.list_(pa.uint32()))}
-    found = answer(HybridModel(replace(model.recommender, catalogue=numbered)), Rows(np.zeros((1, 3)), inputs, AT))
+    found = answer(
+        HybridModel(replace(model.recommender, catalogue=numbered)), Rows(np.zeros((1, 3), np.float32), inputs, AT)
+    )
     by_name = answer(model, rows(READERS[0]))
     assert lists(found) == [[str(1000 - int(name[1:])) for name in lists(by_name)[0]]]
 
