@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from typing import Any
 
 from raypipe.pages.figures import plural
 from raypipe.report.events import Event
@@ -46,12 +47,13 @@ class Drift:
         return [name for _, name in sorted(moved, key=lambda item: (-item[0], item[1]))]
 
 
-def read(source: Source, names: Names, reference: str) -> dict[str, Drift]:
-    """Return the drift of each pipeline against a reference: night, weekday or fit."""
+def read(source: Source, names: Names, references: Mapping[str, str]) -> dict[str, Drift]:
+    """Return the drift of each pipeline against its reference: night, weekday or fit."""
+    of: dict[str, Any] = {"pipelines": list(references), "references": list(references.values())}
     features_from = source.last - timedelta(days=NIGHTS - 1)
     scores: dict[str, dict[date, Measure]] = {}
     features: dict[str, dict[str, dict[date, Measure]]] = {}
-    rows = source.rows("drift", VIEW, first=source.first, features_from=features_from, reference=reference)
+    rows = source.rows("drift", VIEW, first=source.first, features_from=features_from, **of)
     for row in rows:
         measure = Measure(row["psi"], row["status"], row["reason"])
         if row["column"] == SCORE:
@@ -59,7 +61,7 @@ def read(source: Source, names: Names, reference: str) -> dict[str, Drift]:
         else:
             features.setdefault(row["pipeline"], {}).setdefault(row["column"], {})[row["date"]] = measure
     slices: dict[str, list[Row]] = {}
-    for row in source.rows("drift_slices", VIEW, first=source.last, reference=reference):
+    for row in source.rows("drift_slices", VIEW, first=source.last, **of):
         slices.setdefault(row["pipeline"], []).append(row)
     return {
         name: Drift(scores.get(name, {}), features.get(name, {}), tuple(_slices(slices.get(name, []), names)))
