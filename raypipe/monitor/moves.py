@@ -22,6 +22,8 @@ USUAL_DAYS, LEAST_NIGHTS = 28, 14
 SCORE_TIMES, COLUMN_TIMES, SLICE_TIMES = 5.0, 7.0, 9.0
 # A smaller part of the standard deviation is no message, however exact the mean.
 LEAST_MOVE = 0.03
+# A reason of an alert with these words is of such a move.
+MOVED = "times its usual move"
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def moved(series: Series, now: Histogram, before: Usual) -> str:
         # Two rows that change from the lowest to the highest value are usual.
         least = max(usual_move, 2 * width / max(now.rows, 1))
         if isfinite(move) and abs(move) >= max(times * least, LEAST_MOVE * deviation) > 0:
-            return f"the {name} moved by {abs(move) / least:.0f} times its usual move since {before.since}"
+            return f"the {name} moved by {abs(move) / least:.0f} {MOVED} since {before.since}"
     return ""
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
+from raypipe.monitor.moves import MOVED
 from raypipe.pages.figures import plural
 from raypipe.report.events import Event
 from raypipe.report.names import Names, slice_label, words
@@ -69,6 +70,11 @@ def read(source: Source, names: Names, references: Mapping[str, str]) -> dict[st
     }
 
 
+def _how(measure: Measure) -> str:
+    """Return the reason of an alert; a mean can move while the index shows nothing."""
+    return measure.reason if MOVED in measure.reason else f"PSI {measure.psi or 0:.2f}"
+
+
 def _slices(rows: list[Row], names: Names) -> list[tuple[str, float, str]]:
     found = [
         (
@@ -86,12 +92,12 @@ def events(pipeline: str, drift: Drift) -> list[Event]:
     found = []
     for day, measure in drift.scores.items():
         if measure.status == ALERT:
-            found.append(Event(day, pipeline, f"the scores moved (PSI {measure.psi or 0:.2f})", "watch"))
+            found.append(Event(day, pipeline, f"the scores moved ({_how(measure)})", "watch"))
     days = {day for measures in drift.features.values() for day in measures}
     for day in days:
         moved = drift.moved(day)
         if moved:
-            shown = ", ".join(f"{words(name)} (PSI {drift.features[name][day].psi or 0:.2f})" for name in moved[:3])
+            shown = ", ".join(f"{words(name)} ({_how(drift.features[name][day])})" for name in moved[:3])
             more = f" and {plural(len(moved) - 3, 'more feature')}" if len(moved) > 3 else ""
             found.append(Event(day, pipeline, f"{shown}{more} moved", "watch"))
     return found

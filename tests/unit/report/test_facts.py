@@ -40,6 +40,12 @@ def test_features_that_moved_are_one_change_of_a_night_the_most_moved_first() ->
     assert event.words == "b (PSI 0.90), c (PSI 0.50), d (PSI 0.40) and 1 more feature moved"
 
 
+def test_a_mean_that_moved_is_told_by_its_move_and_not_by_its_index() -> None:
+    reason = "the mean moved by 7 times its usual move since 2026-01-29"
+    (event,) = drift.events("churn", Drift(scores={DAY: Measure(0.004, "alert", reason)}))
+    assert event.words == f"the scores moved ({reason})"
+
+
 def test_an_alert_names_its_slice_and_keeps_its_numbers() -> None:
     row = {
         **{
