@@ -15,6 +15,8 @@ Floats = npt.NDArray[np.float64]
 STEPS, PARTS = 25, (1.0, 0.5, 0.25, 0.125, 0.0625)
 # The quantile of chi-square with 2 degrees of freedom that chance exceeds once in twenty.
 LEAST_GAIN = 5.991
+# The scores of a rare outcome are all in the first bins, which show no slope.
+LEAST_ROWS, LEAST_BINS = 30, 5
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,14 @@ def calibration(reliability: Sequence[Mapping[str, Any]]) -> Calibration:
     Args:
         reliability: the mean score, the rate of outcomes 1, and the rows of each bin.
     """
+    bins = [row for row in reliability if row["rows"] >= LEAST_ROWS]
+    if len(bins) < LEAST_BINS:
+        return Calibration()
     predicted, observed, rows = (
-        np.array([float(row[name]) for row in reliability]) for name in ("predicted", "observed", "rows")
+        np.array([float(row[name]) for row in bins]) for name in ("predicted", "observed", "rows")
     )
     ones = float(observed @ rows)
-    if len(rows) < 2 or not 0 < ones < rows.sum():
+    if not 0 < ones < rows.sum():
         return Calibration()
     table = predicted, observed, rows
     line = _fitted(*table)

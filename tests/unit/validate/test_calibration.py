@@ -57,9 +57,12 @@ def test_an_estimate_of_scores_that_were_wrong_is_right_after_their_calibration(
 def test_what_shows_no_calibration_changes_nothing() -> None:
     one = [{"predicted": 0.2, "observed": 0.5, "rows": 900}]
     assert calibration([]) == calibration(one) == Calibration()
-    constant = [{"predicted": p, "observed": 0.0, "rows": 900} for p in (0.2, 0.8)]
+    tenths = [0.1, 0.3, 0.5, 0.7, 0.9]
+    constant = [{"predicted": p, "observed": 0.0, "rows": 900} for p in tenths]
     assert calibration(constant) == Calibration()
-    falling = [{"predicted": 0.2, "observed": 0.8, "rows": 900}, {"predicted": 0.8, "observed": 0.2, "rows": 900}]
+    falling = [{"predicted": p, "observed": 1 - p, "rows": 900} for p in tenths]
     assert calibration(falling) == Calibration()
-    apart = [{"predicted": 0.2, "observed": 0.0, "rows": 900}, {"predicted": 0.8, "observed": 1.0, "rows": 900}]
+    rare = [{"predicted": 0.033, "observed": 0.052, "rows": 9590}, {"predicted": 0.118, "observed": 0.15, "rows": 200}]
+    assert calibration(rare) == Calibration(), "two bins show no slope"
+    apart = [{"predicted": p, "observed": float(p > 0.5), "rows": 900} for p in tenths]
     assert np.isfinite(calibration(apart)(np.array([0.0, 0.5, 1.0]))).all()
