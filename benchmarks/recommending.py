@@ -31,7 +31,9 @@ import pyarrow as pa
 from raypipe.recommend import catalogue as catalogues
 from raypipe.recommend.als import one_blas_thread
 from raypipe.recommend.histories import Users
-from raypipe.recommend.parameters import AlsParameters, HybridParameters
+from raypipe.recommend.interactions import DAY_SECONDS, Interactions
+from raypipe.recommend.neighbours import nearest
+from raypipe.recommend.parameters import AlsParameters, HybridParameters, ListParameters
 from raypipe.recommend.ranker import Ranker
 from raypipe.recommend.recommender import Recommender
 
@@ -39,7 +41,7 @@ AT = datetime(2026, 1, 31, tzinfo=UTC)
 BATCH = 100_000
 SAMPLE = 1_000
 NAMES = ("raypipe", "implicit", "implicit_fold_in")
-PURE = {"als": 1.0, "content": 0.0, "popularity": 0.0, "freshness": 0.0}
+PURE = {"als": 1.0, "neighbours": 0.0, "content": 0.0, "popularity": 0.0, "freshness": 0.0, "lists": ListParameters()}
 ALIKE = 0.999
 
 
@@ -69,10 +71,25 @@ def interactions(users: int, articles: int, reads: int, seed: int) -> Any:
     return csr_matrix((weights, (rows, columns)), shape=(users, articles))
 
 
-def arena(users: int, articles: int, reads: int, factors: int, n: int, threads: int, seed: int) -> Arena:
+def neighbours(weights: Any, params: HybridParameters, seed: int) -> Any:
+    """Return the neighbours of the articles, by reads at random times of 30 days."""
+    rows = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
+    times = np.random.default_rng(seed).integers(1, 30 * DAY_SECONDS, weights.nnz)
+    read = Interactions(rows, weights.indices, weights.data, times, *weights.shape)
+    return nearest(read, np.ones(weights.shape[1], np.bool_), params.covisitation)
+
+
+def arena(
+    users: int, articles: int, reads: int, factors: int, n: int, threads: int, seed: int, weight: float, rules: bool
+) -> Arena:
     from implicit.cpu.als import AlternatingLeastSquares
 
-    params = HybridParameters(max_age_days=0, factorisation=AlsParameters(factors=factors, iterations=3, seed=seed))
+    params = HybridParameters(
+        neighbours=weight,
+        max_age_days=0,
+        factorisation=AlsParameters(factors=factors, iterations=3, seed=seed),
+        lists=ListParameters(5, 3, 0.05) if rules else ListParameters(),
+    )
     weights = interactions(users, articles, reads, seed)
     confidence = weights.copy()
     confidence.data = 1 + np.float32(params.factorisation.alpha) * confidence.data
@@ -97,7 +114,8 @@ def arena(users: int, articles: int, reads: int, factors: int, n: int, threads: 
         }
     )
     catalogue = catalogues.read(table, content={"category_id": 1.0, "author_id": 0.5}, width=params.content_width)
-    return Arena(weights, confidence, library, Recommender(params, catalogue, library.item_factors), n, threads)
+    model = Recommender(params, catalogue, library.item_factors, neighbours(weights, params, seed))
+    return Arena(weights, confidence, library, model, n, threads)
 
 
 def batch(weights: Any) -> Users:
@@ -188,6 +206,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--neighbours", type=float, default=0.0, help="weight of the neighbours in raypipe's score")
+    parser.add_argument("--rules", action="store_true", help="cap categories and authors in raypipe's lists")
     parser.add_argument("--contenders", default=",".join(NAMES), help="a comma-separated subset")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     asked = parser.parse_args()
@@ -195,7 +215,8 @@ def main() -> None:
     if "raypipe" not in names or not set(names) <= set(NAMES):
         parser.error(f"--contenders must be a subset of {','.join(NAMES)} that includes raypipe")
     with one_blas_thread():
-        made = arena(asked.users, asked.articles, asked.reads, asked.factors, asked.n, asked.threads, asked.seed)
+        sizes = (asked.users, asked.articles, asked.reads, asked.factors, asked.n, asked.threads, asked.seed)
+        made = arena(*sizes, asked.neighbours, asked.rules)
         result = benchmark(made, asked.rounds, names)
     if asked.json:
         print(json.dumps(result))

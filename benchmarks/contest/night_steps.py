@@ -19,7 +19,8 @@ from raypipe.demo import publisher
 from raypipe.progress import Progress
 from raypipe.project import shipped
 
-DAYS = 120
+# Enough for whole windows of features before each training snapshot.
+DAYS = 180
 
 
 def fill(url: str, day: str, users: str) -> None:

@@ -23,11 +23,7 @@ def require_usable(client: Client) -> None:
         ServerError: Keeper is gone, or this node has not caught up in time.
         ConfigError: versions, clocks or tables of the nodes differ.
     """
-    listed = nodes.listed(client)
-    _require_quorum(client, listed)
-    live = [node for node in listed if node.answers]
-    _require_equal(client, live)
-    _require_writable(client, live)
+    require_nodes(client, client.endpoint.database)
     apart = next(node_tables.differences(client), None)
     if apart is not None:
         raise ConfigError(
@@ -37,6 +33,15 @@ def require_usable(client: Client) -> None:
             next_step="`raypipe migrate --check` lists all differences; correct the table on the node that is named",
         )
     replication.catch_up(client)
+
+
+def require_nodes(client: Client, database: str) -> None:
+    """Refuse a cluster whose nodes cannot work together, whatever tables they have; the database may be missing."""
+    listed = nodes.listed(client)
+    _require_quorum(client, listed)
+    live = [node for node in listed if node.answers]
+    _require_equal(client, live)
+    _require_writable(client, live, database)
 
 
 def _require_quorum(client: Client, listed: Sequence[Node]) -> None:
@@ -87,12 +92,12 @@ ORDER BY ALL
 """
 
 
-def _require_writable(client: Client, live: Sequence[Node]) -> None:
+def _require_writable(client: Client, live: Sequence[Node], database: str) -> None:
     """Refuse tables that are read-only, as they are without Keeper, and for some seconds once it is back."""
     readonly = _READONLY % client.topology.all_nodes("system.replicas")
     names = {node.number: node.name for node in live}
     pauses = Pauses(client.endpoint.wait_seconds)
-    while rows := client.rows(readonly, {"database": client.endpoint.database}, LIVE):
+    while rows := client.rows(readonly, {"database": database}, LIVE):
         number, table, reason = rows[0]
         where = f"The table {table} is read-only on {names.get(int(number), number)}"
         if pauses.is_first:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from raypipe.clickhouse import nodes
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.lock_ledger import UNKNOWN_TABLE
 from raypipe.clickhouse.nodes import Node
 from raypipe.clickhouse.statements import quoted
 from raypipe.clickhouse.tables import locate
@@ -33,7 +34,9 @@ def catch_up(client: Client) -> None:
     """
     if client.topology.cluster is None:
         return
-    for (table,) in client.rows(_BEHIND, {"database": client.endpoint.database}):
+    # The server reads its queue, then Keeper's log: the first look misses an entry that moves into the queue meanwhile.
+    looks = [client.rows(_BEHIND, {"database": client.endpoint.database}) for _ in range(2)]
+    for table in sorted({table for look in looks for (table,) in look}):
         try:
             client.run(
                 f"SYSTEM SYNC REPLICA {quoted(client.endpoint.database)}.{quoted(table)} LIGHTWEIGHT",
@@ -41,6 +44,10 @@ def catch_up(client: Client) -> None:
             )
         except Transient as error:
             raise _behind(client, table, f"ClickHouse at {client.endpoint}", str(error.found)) from error
+        except ServerError as error:
+            # A table of another run, dropped since the look.
+            if error.code != UNKNOWN_TABLE:
+                raise
 
 
 def _behind(client: Client, table: str, where: str, found: str) -> ServerError:

@@ -13,7 +13,7 @@ from raypipe.compare.comparison import Interval
 from raypipe.config.load import Loaded
 from raypipe.errors import UsageError
 from raypipe.fit import empty_tables
-from raypipe.fit.labelled import fit_version
+from raypipe.fit.fitted import fit_both_of
 from raypipe.fit.recipe import Recipe, recipe_of
 from raypipe.fit.training_table import scratch_name
 from raypipe.progress import Progress
@@ -50,18 +50,17 @@ def compare_with(
         as_of: the last day with usable data; None for the newest snapshot.
 
     Raises:
-        UsageError: the pipeline has no label, or the configurations have other rows.
+        UsageError: the pipeline's models cannot be compared, or the configurations have other rows.
     """
     started, name = time.perf_counter(), loaded.config.pipeline
     with Client(endpoint) as client:
         recipes = [recipe_of(client, each, as_of) for each in (other, loaded)]
+        fit_both = fit_both_of(recipes[1].family)
         _require_comparable(*recipes)
         with empty_tables.named(client, recipes[0]), runtime.session(endpoint, loaded.config.ray) as workers:
             if any(recipe.workers for recipe in recipes):
                 workers.ready()
-            beside = fit_version(client, recipes[0], scratch_name(name), None, progress)
-            rival = ("other configuration", beside.package)
-            fitted = fit_version(client, recipes[1], scratch_name(name), None, progress, rival)
+            beside, fitted = fit_both(client, recipes[0], recipes[1], scratch_name(name), progress)
     decision = fitted.comparison
     assert decision is not None
     return Difference(
@@ -78,12 +77,6 @@ def compare_with(
 
 
 def _require_comparable(other: Recipe, recipe: Recipe) -> None:
-    if recipe.labels_sql is None:
-        raise UsageError(
-            f"Two configurations of {recipe.pipeline} cannot be compared",
-            found="a pipeline without a section label",
-            allowed="a pipeline that learns from labels",
-        )
     differing = [name for name, value in _rows_of(recipe).items() if value != _rows_of(other)[name]]
     if differing:
         raise UsageError(

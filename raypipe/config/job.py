@@ -6,11 +6,29 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from raypipe.config.shared import CLICKHOUSE, SharedConfig
-from raypipe.errors import UsageError
+from raypipe.errors import ClusterError, UsageError
 
 # Ray sets it for the command of a job.
 _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 _EMBEDDED = "chdb:"
+
+
+def require_working_dir(environ: Mapping[str, str] = os.environ) -> None:
+    """Refuse a job whose copy of the working directory is gone: raypipe's own pipelines would replace the user's.
+
+    Raises:
+        ClusterError: Ray has removed the copy, to unpack it again for another node.
+    """
+    if not _has_working_dir(environ.get(_JOB, "")):
+        return
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise ClusterError(
+            "The working directory of this job was removed before the command had read its files",
+            found="a node that joined, and that shares the folder of Ray's sessions with this node",
+            next_step="submit the job again; nothing was changed",
+        ) from error
 
 
 def refuse_vanishing_folders(config: SharedConfig, environ: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from raypipe.config.check import check
 from raypipe.config.document import Document, Node, read
 from raypipe.config.extends import extended, with_auto, with_definitions
-from raypipe.config.job import refuse_vanishing_folders
+from raypipe.config.job import refuse_vanishing_folders, require_working_dir
 from raypipe.config.layers import merged, with_environment, with_overrides, with_url
 from raypipe.config.leaves import sources_of
 from raypipe.config.problems import Problem, nearest, refusal, shown
@@ -60,8 +60,10 @@ def config_directory(config_dir: Path | str | None = None) -> Path:
 
     Raises:
         UsageError: the given folder does not exist.
+        ClusterError: the working directory of a job is gone.
     """
     if config_dir is None:
+        require_working_dir()
         here = Path("configs")
         return here if here.is_dir() else shipped() / "configs"
     directory = Path(config_dir)
@@ -121,6 +123,8 @@ def load_pipeline(
         raise refusal(f"The configuration of {name}", problems)
     refuse_vanishing_folders(config, environ)
     read_ahead(directory.parent / "sql")
+    # Half of the files may have been gone already.
+    require_working_dir(environ)
     return Loaded(config, sources_of(config, document.root), directory.parent / "sql")
 
 
@@ -204,5 +208,6 @@ def display(path: Path) -> str:
     """Return a path as users type it: relative to the working directory if it lies below."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
+    except (ValueError, FileNotFoundError):
+        # Outside of the working directory, or in one that is gone.
         return str(path)

@@ -17,7 +17,6 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier
 from raypipe.data.slices import Slice, Slicing, cut, has_place, place
 from raypipe.errors import UsageError
-from raypipe.pages import notebook
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +142,8 @@ def read_sql(
         dataset: ray.data.Dataset = ray.data.read_datasource(
             source, override_num_blocks=len(slicing.slices), ray_remote_args=ONCE
         )
+    from raypipe.pages import notebook
+
     return notebook.shown(dataset, f"dataset of {table or 'a query'}", _described(endpoint, slicing))
 
 

@@ -54,7 +54,7 @@ class Summary:
 def build(
     client: Client,
     users: int = 50_000,
-    days: int = 210,
+    days: int = 180,
     seed: int = 1,
     last_date: date | None = None,
     *,

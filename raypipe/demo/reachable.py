@@ -24,9 +24,11 @@ from raypipe.evaluation import checks, metrics
 from raypipe.fit.recipe import Recipe, labels_of, recipe_of
 from raypipe.fit.training_table import place
 from raypipe.project import shipped
-from raypipe.recommend import evaluation, fit
+from raypipe.recommend import evaluation
+from raypipe.recommend.backtest import K
 from raypipe.recommend.evaluation import Holdout
 from raypipe.recommend.interactions import Interactions, positions_of
+from raypipe.recommend.sources import test_days
 from raypipe.registry import models
 from raypipe.registry.aliases import CHAMPION
 from raypipe.registry.record import NOT_FITTED, Registered
@@ -151,10 +153,10 @@ def _scored(client: Client, recipe: Recipe, statement: Statement) -> tuple[int, 
 
 def _listed(client: Client, recipe: Recipe, statement: Statement) -> tuple[int, dict[str, float | None]]:
     """Return the number of test readers, and the quality of the truth's lists for them."""
-    since = recipe.test_date - timedelta(days=fit.test_days(recipe))
+    since = recipe.test_date - timedelta(days=test_days(recipe))
     table = client.table(
         statement.text,
-        {**recipe.snapshots[-1].parameters, "date": since, "until": recipe.test_date, "length": fit.K},
+        {**recipe.snapshots[-1].parameters, "date": since, "until": recipe.test_date, "length": K},
     ).combine_chunks()
     if not table.num_rows:
         raise DataError(
@@ -164,7 +166,7 @@ def _listed(client: Client, recipe: Recipe, statement: Statement) -> tuple[int, 
         )
     listed, wanted = (table.column(name).combine_chunks() for name in ("articles", "wanted"))
     held, lists = _held(listed, wanted)
-    quality = evaluation.evaluate(lists, held, 0, k=fit.K, resamples=0)
+    quality = evaluation.evaluate(lists, held, 0, k=K, resamples=0)
     return table.num_rows, {name: quality[name]["value"] for name in ("precision", "ndcg")}
 
 
@@ -175,7 +177,7 @@ def _held(listed: pa.ListArray, wanted: pa.ListArray) -> tuple[Holdout, Any]:
     items = positions_of(wanted.flatten(), ids)
     ones, times = np.ones(len(items), np.float32), np.zeros(len(items), np.int64)
     test = Interactions(np.repeat(np.arange(readers), lengths), items, ones, times, readers, len(ids))
-    lists = np.full((readers, fit.K), -1, np.int64)
-    filled = np.arange(fit.K) < pc.list_value_length(listed).to_numpy()[:, None]
+    lists = np.full((readers, K), -1, np.int64)
+    filled = np.arange(K) < pc.list_value_length(listed).to_numpy()[:, None]
     lists[filled] = positions_of(listed.flatten(), ids)
     return Holdout(test.take(np.zeros(0, np.int64)), test), lists

@@ -52,6 +52,9 @@ METRICS: Mapping[str, MetricSpec] = {
     "ndcg": MetricSpec(interval=True),
     "recall": MetricSpec(),
     "coverage": MetricSpec(),
+    "precision_of_possible": MetricSpec(interval=True),
+    "diversity": MetricSpec(),
+    "age_days": MetricSpec(higher_is_better=False),
     "silhouette": MetricSpec(interval=True),
 }
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from raypipe.artifact.package import Package
 from raypipe.clickhouse.client import Client
+from raypipe.errors import UsageError
 from raypipe.evaluation.decision import Decision
 from raypipe.fit.recipe import Recipe
 from raypipe.models.protocol import load_family
@@ -47,7 +48,27 @@ class Fitted:
 FitVersion = Callable[[Client, Recipe, str, Registered | None, Progress], Fitted]
 
 
+# Called with the other configuration's recipe, the own recipe, and the name of a scratch table.
+FitBoth = Callable[[Client, Recipe, Recipe, str, Progress], tuple[Fitted, Fitted]]
+
+
 def fitter_of(family: str) -> FitVersion:
     """Return the `fit_version` of the module that the family names."""
     fit_version: FitVersion = importlib.import_module(load_family(family).fitter).fit_version
     return fit_version
+
+
+def fit_both_of(family: str) -> FitBoth:
+    """Return the `fit_both` of the module that the family names, which compares two configurations.
+
+    Raises:
+        UsageError: the module has none.
+    """
+    fit_both: FitBoth | None = getattr(importlib.import_module(load_family(family).fitter), "fit_both", None)
+    if fit_both is None:
+        raise UsageError(
+            "Two configurations of this model cannot be compared",
+            found=family,
+            allowed="models that learn from labels, and recommenders",
+        )
+    return fit_both

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from raypipe.artifact import alike
-from raypipe.artifact.bins import Trend, fit_bins, trends
+from raypipe.artifact.bins import Bins, fit_bins, trends
 from raypipe.artifact.contract import Contract
+from raypipe.artifact.groups import groups
 from raypipe.artifact.package import Package, pack
 from raypipe.clickhouse.client import Client
 from raypipe.errors import ModelError, RaypipeError
@@ -26,7 +27,7 @@ from raypipe.models.settings import FOLDED_ROWS
 from raypipe.progress import Progress
 from raypipe.registry.record import Registered
 
-# Medians by date need no more rows.
+# Medians by date and shared values need no more rows.
 TREND_ROWS = 50_000
 
 
@@ -56,6 +57,12 @@ def fit_version(
         rivals = score_rivals(client, recipe, contract, table, rows, champion)
         other = (beside[0], scores_of(client, recipe, table, beside[1])) if beside else None
         return _judge(client, recipe, contract, table, rivals, files, history, started, beside=other)
+
+
+def fit_both(client: Client, other: Recipe, recipe: Recipe, name: str, progress: Progress) -> tuple[Fitted, Fitted]:
+    """Fit and judge two configurations on the same rows; the second has the comparison."""
+    beside = fit_version(client, other, name, None, progress)
+    return beside, fit_version(client, recipe, name, None, progress, ("other configuration", beside.package))
 
 
 def fit_candidate(
@@ -157,6 +164,7 @@ def fit_spec(recipe: Recipe, contract: Contract) -> FitSpec:
         recipe.balance,
         recipe.shares.seed,
         classes=recipe.classes,
+        score_range=recipe.score_range,
         kind=recipe.label_kind,
     )
 
@@ -196,7 +204,7 @@ def _judge(
     package = Package(
         recipe.family,
         contract,
-        fit_bins(fit_rows.x, model.predict(fit_rows.x), contract.columns, _trends(client, contract, table, fit_rows.x)),
+        _bins(client, contract, table, fit_rows.x, model.predict(fit_rows.x)),
         threshold,
         recipe.levels,
         model,
@@ -221,10 +229,12 @@ def _judge(
     )
 
 
-def _trends(client: Client, contract: Contract, table: TrainingTable, x: Any) -> dict[str, Trend]:
-    """Return the features that grow with the calendar, by the first TREND_ROWS training rows."""
-    x = x[:TREND_ROWS]
+def _bins(client: Client, contract: Contract, table: TrainingTable, x: Any, scores: Any) -> Bins:
+    """Return the bins of the fit's rows; the first TREND_ROWS show what moves with the date."""
+    first = x[:TREND_ROWS]
     kinds = {column: feature.kind for feature in contract.features for column in feature.columns}
     declared = [column for column, kind in kinds.items() if kind == "cumulative"]
     numbers = [column for column, kind in kinds.items() if kind == "number"]
-    return trends(x, contract.columns, training_table.read_dates(client, table, "train", len(x)), declared, numbers)
+    dates = training_table.read_dates(client, table, "train", len(first))
+    growing = trends(first, contract.columns, dates, declared, numbers)
+    return fit_bins(x, scores, contract.columns, growing, groups(first, contract.columns, dates, numbers))

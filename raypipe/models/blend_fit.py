@@ -94,6 +94,26 @@ def forest(xgboost: ModuleType, rows: Matrix, splits: Splits, spec: FitSpec, par
     )
 
 
+def better(
+    xgboost: ModuleType,
+    rows: Matrix,
+    split: tuple[Positions, Positions],
+    spec: FitSpec,
+    forests: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """Return the parameters of the forest that, fitted on a part, loses least on the rows held out."""
+    if len(forests) == 1:
+        return forests[0]
+    fit, held = split
+    drawn = np.random.default_rng(spec.seed).choice(fit, min(len(fit), settings.TRIED_ROWS), replace=False)
+
+    def loss(params: Mapping[str, Any]) -> float:
+        part = forest(xgboost, rows, [(drawn, held)], spec, params)
+        return float(losses(part.margins, rows.y[held], spec.kind).mean())
+
+    return min(forests, key=loss)
+
+
 def line(rows: Matrix, splits: Splits, spec: FitSpec) -> Part:
     """Fit a line on each split, with the penalty that suits the rows held out best."""
     rng = np.random.default_rng(spec.seed)
@@ -122,7 +142,8 @@ def blend(xgboost: ModuleType, rows: Matrix, splits: Splits, spec: FitSpec, part
     for part, weight in weighed:
         margins += weight * part.margins
     straight = next((part.line.scaled(weight) for part, weight in weighed if part.line and weight), None)
-    model = blended(_joined(xgboost, weighed, bias), Parts(kind, spec.classes, straight, _share(weighed)))
+    parts_beside = Parts(kind, spec.classes, straight, _share(weighed), spec.score_range)
+    model = blended(_joined(xgboost, weighed, bias), parts_beside)
     rounds = max(part.rounds for part in parts)
     return Blended(model, margins, float(losses(margins, y, kind).mean()), rounds)
 

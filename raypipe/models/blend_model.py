@@ -35,17 +35,19 @@ class Parts:
         classes: the names of the classes; empty for other labels.
         line: the linear part; None for trees alone.
         share: the linear part's share of the importance.
+        score_range: the lowest and the highest number that a score may be; None for any.
     """
 
     kind: str
     classes: tuple[str, ...] = ()
     line: Linear | None = None
     share: float = 0.0
+    score_range: tuple[float, float] | None = None
 
     def to_json(self) -> bytes:
         """Return the JSON of the artifact."""
         line = self.line.to_json() if self.line else None
-        return json.dumps({"kind": self.kind, "classes": self.classes, "line": line, "share": self.share}).encode()
+        return json.dumps({**vars(self), "line": line}).encode()
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Parts:
@@ -57,7 +59,9 @@ class Parts:
         try:
             document = json.loads(required_file(files, PARTS))
             line = Linear.from_json(document["line"]) if document["line"] else None
-            return cls(str(document["kind"]), tuple(map(str, document["classes"])), line, float(document["share"]))
+            limits = document["score_range"] and tuple(map(float, document["score_range"]))
+            classes, share = tuple(map(str, document["classes"])), float(document["share"])
+            return cls(str(document["kind"]), classes, line, share, limits)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{PARTS} cannot be read", found=repr(error)) from error
 
@@ -119,12 +123,15 @@ class BlendModel:
         self._booster.set_param({"nthread": threads})
 
     def _linked(self, x: FloatArray) -> FloatArray:
-        """Return probabilities or numbers, (rows,) or (rows, classes)."""
+        """Return probabilities or numbers, (rows,) or (rows, classes); numbers stay inside the label's range."""
         require_features(x, self._features)
         margins = np.empty((0, max(1, len(self._parts.classes))), np.float32)
         if len(x):
             margins = self._tree_margins(x) + self._line_margins(x)
-        return np.asarray(linked(margins, self._parts.kind), np.float32)
+        scores = linked(margins, self._parts.kind)
+        if self._parts.score_range:
+            scores = np.clip(scores, *self._parts.score_range)
+        return np.asarray(scores, np.float32)
 
     def _tree_margins(self, x: FloatArray) -> FloatArray:
         if self._compiled is None:

@@ -28,6 +28,7 @@ class FitSpec:
         kind: the label's kind, `binary` (the scores must be probabilities), `number` or `classes`; `none` without a
             label.
         classes: the names of the classes, in the order of their numbers in `Matrix.y`; empty for other labels.
+        score_range: the lowest and the highest possible label, if the label is a number and the config states them.
         monotone: per column 1 (the score may only rise with it), -1 (only fall) or 0; empty means no constraint.
         params: the library's own parameters, passed on unchanged; they take precedence over derived parameters.
         early_stopping_rounds: rounds without a gain on the validation rows before the fit stops; 0 never stops.
@@ -49,6 +50,7 @@ class FitSpec:
     on_round: OnRound | None = None
     refits: bool = False
     classes: tuple[str, ...] = ()
+    score_range: tuple[float, float] | None = None
     kind: str = field(kw_only=True)
 
 

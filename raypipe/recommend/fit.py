@@ -2,183 +2,123 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
 from raypipe.artifact.bins import fit_bins
-from raypipe.artifact.contract import KEY_HASH, MATRIX, Contract, key_hash, matrix
+from raypipe.artifact.contract import KEY_HASH, MATRIX, Contract, matrix
 from raypipe.artifact.package import Package, load_package, pack
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import load
 from raypipe.data.days import end_of_day
 from raypipe.data.slices import unsliced
-from raypipe.errors import ConfigError, DataError, RaypipeError
-from raypipe.evaluation.decision import Decision
+from raypipe.errors import DataError, RaypipeError, UsageError
+from raypipe.evaluation.challenges import ALPHA, error_of
+from raypipe.evaluation.decision import Decision, first_version
 from raypipe.fit.fitted import Fitted
 from raypipe.fit.recipe import Recipe, frozen
 from raypipe.models.model import Rows, answer
 from raypipe.progress import Progress
-from raypipe.recommend import catalogue as catalogues
-from raypipe.recommend import evaluation, interactions
+from raypipe.recommend import sources
+from raypipe.recommend.backtest import Judged, K, judge
 from raypipe.recommend.catalogue import Catalogue
-from raypipe.recommend.evaluation import Holdout
-from raypipe.recommend.histories import INPUTS, Users
+from raypipe.recommend.choice import METRIC
+from raypipe.recommend.histories import INPUTS
 from raypipe.recommend.hybrid import HybridModel
-from raypipe.recommend.parameters import TEST_DAYS, HybridParameters
-from raypipe.recommend.ranker import Ranker
+from raypipe.recommend.interactions import Interactions
+from raypipe.recommend.parameters import PARTS, TEST_DAYS, HybridParameters
 from raypipe.recommend.recommender import fit_recommender
+from raypipe.registry import champions
 from raypipe.registry.record import Registered
 
-Array = npt.NDArray[Any]
-
-METRIC = "ndcg"
-K = 10
-READER = "reader"
 # Enough users for the distribution of scoring's rows, and for golden rows.
 SAMPLED_USERS = 20_000
-BASELINES: dict[str, dict[str, Any]] = {
-    "popularity": {"als": 0, "content": 0, "popularity": 1, "freshness": 0},
-    "the newest": {"als": 0, "content": 0, "popularity": 0, "freshness": 1},
-}
-
-
-@dataclass(frozen=True)
-class Backtest:
-    """The knowledge at the end of a day, and the articles read on the days after it.
-
-    Attributes:
-        at: the end of the day.
-        readers: the users of `held`, described by their histories.
-    """
-
-    at: datetime
-    held: Holdout
-    catalogue: Catalogue
-    readers: Users
-
-    def lists(self, params: HybridParameters) -> Array:
-        """Return lists for the readers, (users, K), by a recommender fitted on the knowledge of that day."""
-        # The factorisation takes most of the time, and does not matter without a weight.
-        train = self.held.train if params.als else self.held.train.take(np.zeros(0, np.int64))
-        model = fit_recommender(train, self.catalogue, params)
-        return Ranker(model, at=self.at, n=K).rank(self.readers).lists(len(self.readers.brand_ids), K)
 
 
 def fit_version(client: Client, recipe: Recipe, name: str, champion: Registered | None, progress: Progress) -> Fitted:
     """Fit and judge one version.
 
     A recommender fitted on earlier days is judged on the reads of the last `test_days` days; the version itself learns
-    from all days. It takes over if it is better than the strongest baseline and, where its parameters differ from the
-    champion's, better than a recommender with the champion's parameters on the same rows. With equal parameters it
-    takes over because it is newer: only it knows the day's articles.
+    from all days. It takes over unless it is below the strongest baseline by more than noise and, where its parameters
+    differ from the champion's, only if it is better than a recommender with the champion's parameters on the same rows.
+    With equal parameters it takes over because it is newer: only it knows the day's articles.
 
     Raises:
         ConfigError: a parameter of the recommender cannot be used.
         DataError: there are no reads, or no reads of new articles in the test days.
     """
     started = time.perf_counter()
-    params = HybridParameters.from_mapping({key: value for key, value in recipe.params.items() if key != TEST_DAYS})
-    recipe = _with_parameters(recipe, params)
+    recipe, params = _with_parameters(recipe)
     contract = frozen(client, recipe)
     progress("reading articles and reads up to the test days", 0, 0)
-    day = recipe.test_date
-    catalogue, reads = _catalogue(client, recipe, params, day), _reads(client, recipe, day)
-    pairs = interactions.read(reads, catalogue.ids, keys=[READER])
-    backtest = _backtest(client, recipe, params, reads)
-    # Only the pairs are needed from here on, which take a third of the memory.
-    del reads
+    catalogue, pairs, backtest = sources.read(client, recipe, params)
     progress(f"fitting on {len(backtest.held.train):,} pairs of {backtest.held.train.user_count:,} readers", 0, 0)
-    lists = {"model": backtest.lists(params)}
-    lists |= {baseline: backtest.lists(replace(params, **weights)) for baseline, weights in BASELINES.items()}
-    judged = {name: _judged(backtest, own, recipe) for name, own in lists.items()}
+    judged = judge(backtest, recipe, params)
     rival, warning = _rival(client, champion, params)
-    decision = _decide(backtest, lists, backtest.lists(rival) if rival else None, judged, recipe)
+    error = error_of(champions.challenges(client, champion) + 1) if champion and rival else ALPHA
+    decision = _decide(judged, rival, recipe, error)
     progress("fitting on all days", 0, 0)
-    model = HybridModel(fit_recommender(pairs, catalogue, params))
-    rows = _sample(client, recipe, contract)
-    package = Package(recipe.family, contract, fit_bins(rows.x, answer(model, rows).scores), 0.0, (), model)
-    baselines = {baseline: {"description": f"by {baseline}", **judged[baseline]} for baseline in BASELINES}
-    history = {"pairs": len(pairs), "readers": pairs.user_count, "articles": len(catalogue), "dropped": pairs.dropped}
-    evaluated = {"test": judged["model"], "baselines": baselines, "decision": decision.to_json(), "history": history}
-    return Fitted(
-        pack(package, rows, evaluated),
-        package,
-        history,
-        {"train": len(pairs), "validation": 0, "test": len(backtest.held.test)},
-        {},
-        judged["model"],
-        baselines,
-        decision,
-        (warning,) if warning else (),
-        rows.x,
-        time.perf_counter() - started,
+    fitted = _fitted(client, recipe, contract, judged, decision, (catalogue, pairs))
+    warnings = (*decision.warnings, *((warning,) if warning else ()))
+    return replace(fitted, warnings=warnings, seconds=time.perf_counter() - started)
+
+
+def fit_both(client: Client, other: Recipe, recipe: Recipe, name: str, progress: Progress) -> tuple[Fitted, Fitted]:
+    """Fit and judge two configurations on the same held-out reads; the second has the comparison.
+
+    Raises:
+        UsageError: the configurations do not have the same reads to find.
+    """
+    both = []
+    for own in (other, recipe):
+        started = time.perf_counter()
+        own, params = _with_parameters(own)
+        progress("reading articles and reads", 0, 0)
+        catalogue, pairs, backtest = sources.read(client, own, params)
+        progress(f"fitting on {len(backtest.held.train):,} pairs", 0, 0)
+        judged = judge(backtest, own, params)
+        decision = _decide(judged, None, own, ALPHA)
+        fitted = _fitted(client, own, frozen(client, own), judged, decision, (catalogue, pairs))
+        both.append((judged, replace(fitted, seconds=time.perf_counter() - started)))
+    (beside, first), (judged, second) = both
+    _require_same_reads(beside, judged)
+    gain = judged.gain(beside.lists["model"], recipe, ALPHA)
+    reason = f"{METRIC}@{K} {gain[0]:+.4f}"
+    comparison = Decision(bool(gain[1] and gain[1] > 0), reason, METRIC, "other configuration", *gain)
+    return first, replace(second, comparison=comparison)
+
+
+def _require_same_reads(one: Judged, other: Judged) -> None:
+    tests = one.backtest.held.test, other.backtest.held.test
+    same = len(tests[0]) == len(tests[1]) and all(
+        np.array_equal(getattr(tests[0], name), getattr(tests[1], name)) for name in ("users", "items")
     )
+    if not same:
+        raise UsageError(
+            "The two configurations do not have the same reads to find",
+            found=f"{len(tests[0])} and {len(tests[1])} held-out reads",
+            allowed="the same days, articles, and types of events",
+        )
 
 
-def _with_parameters(recipe: Recipe, params: HybridParameters) -> Recipe:
+def _with_parameters(recipe: Recipe) -> tuple[Recipe, HybridParameters]:
     """Return the recipe with the model's parameters bound in its queries, which scoring must bind as well."""
+    params = HybridParameters.from_mapping({key: value for key, value in recipe.params.items() if key != TEST_DAYS})
     own = {
         "event_types": list(params.event_weights),
         "event_weights": [float(weight) for weight in params.event_weights.values()],
         "half_life_days": float(params.half_life_days),
         "popularity_half_life_days": float(params.popularity_half_life_days),
+        "read_seconds": float(params.read_seconds),
     }
     snapshots = tuple(replace(snapshot, parameters={**snapshot.parameters, **own}) for snapshot in recipe.snapshots)
-    return replace(recipe, parameters={**recipe.parameters, **own}, snapshots=snapshots)
-
-
-def test_days(recipe: Recipe) -> int:
-    """Return the number of days at the end that judge a version.
-
-    Raises:
-        ConfigError: the parameter is not a number of days.
-    """
-    days = recipe.params.get(TEST_DAYS, 1)
-    if type(days) is not int or days < 1:
-        raise ConfigError(
-            f"model.params.{TEST_DAYS} is not a number of days", found=repr(days), allowed="a whole number from 1"
-        )
-    return days
-
-
-def _backtest(client: Client, recipe: Recipe, params: HybridParameters, reads: pa.Table) -> Backtest:
-    """Split the reads up to the test date into those of earlier days and the readers' next articles."""
-    day = recipe.test_date - timedelta(days=test_days(recipe))
-    at = end_of_day(day, recipe.snapshots[-1].parameters["timezone"])
-    catalogue = _catalogue(client, recipe, params, day)
-    before, after = interactions.read_together([_reads(client, recipe, day), reads], catalogue.ids, keys=[READER])
-    held = evaluation.next_reads(before, after, since=int(at.timestamp()))
-    return Backtest(at, held, catalogue, _readers(held, catalogue))
-
-
-def _readers(held: Holdout, catalogue: Catalogue) -> Users:
-    """Return the users of a holdout, described by their training histories alone."""
-    brands = np.zeros(held.train.user_count, np.int64)
-    brands[held.train.users] = catalogue.brands[held.train.items]
-    histories = held.train.matrix()[held.users]
-    ends = pa.array(histories.indptr, pa.int32())
-    return Users(
-        catalogue.brand_ids.take(pa.array(brands[held.users])),
-        pa.array([""] * len(held.users)),
-        pa.ListArray.from_arrays(ends, pa.array(histories.indices, pa.int32())),
-        pa.ListArray.from_arrays(ends, pa.array(histories.data, pa.float32())),
-    )
-
-
-def _judged(backtest: Backtest, lists: Array, recipe: Recipe) -> dict[str, Any]:
-    seed, articles = recipe.shares.seed, len(backtest.catalogue)
-    return evaluation.evaluate(lists, backtest.held, articles, k=K, resamples=recipe.resamples, seed=seed)
+    return replace(recipe, parameters={**recipe.parameters, **own}, snapshots=snapshots), params
 
 
 def _rival(
     client: Client, champion: Registered | None, params: HybridParameters
 ) -> tuple[HybridParameters | None, str | None]:
-    """Return the champion's parameters if they differ, or the reason why they cannot be read."""
+    """Return the champion's parameters if its settings differ, or the reason why they cannot be read."""
     if champion is None:
         return None, None
     uri, sha256 = champion.artifact_uri, champion.artifact_sha256
@@ -189,57 +129,70 @@ def _rival(
     if not isinstance(model, HybridModel):
         return None, "the champion is not a recommender, so it was not compared"
     its_params = model.recommender.params
-    return (None if its_params == params else its_params), None
+    return (None if params.same_settings(its_params) else its_params), None
 
 
-def _decide(
-    backtest: Backtest,
-    lists: Mapping[str, Array],
-    rival: Array | None,
-    judged: Mapping[str, Mapping[str, Any]],
-    recipe: Recipe,
-) -> Decision:
-    values = {name: float(metrics[METRIC]["value"]) for name, metrics in judged.items()}
-    strongest = max(BASELINES, key=lambda name: values[name])
-    above = values["model"] - values[strongest]
-    if above <= 0 or rival is None:
-        verdict = "above" if above > 0 else "not above"
-        gain = _gain(backtest, lists["model"], lists[strongest], recipe)
-        against = f"the strongest baseline ({strongest}, {values[strongest]:.4f})"
-        reason = f"{METRIC}@{K} {values['model']:.4f}, {verdict} {against}"
-        return Decision(above > 0, reason, METRIC, strongest, above, gain["low"], gain["high"])
-    gain = _gain(backtest, lists["model"], rival, recipe)
-    better = gain["low"] is not None and gain["low"] > 0
+def _decide(judged: Judged, rival: HybridParameters | None, recipe: Recipe, error: float) -> Decision:
+    values = {name: float(metrics[METRIC]["value"]) for name, metrics in judged.metrics.items()}
+    strongest = max((name for name in values if name != "model"), key=lambda name: values[name])
+    gain = judged.gain(judged.lists[strongest], recipe, ALPHA)
+    above = first_version(METRIC, values["model"], strongest, values[strongest], *gain)
+    if rival is None or not above.promote:
+        return above
+    backtest = judged.backtest
+    lists = backtest.lists(fit_recommender(backtest.held.train, backtest.catalogue, rival), rival)
+    difference, low, high = judged.gain(lists, recipe, error)
+    better = low is not None and low > 0
     verdict = f"{'' if better else 'not '}better by more than noise"
-    reason = f"{verdict} than the champion's parameters on the same rows: {METRIC}@{K} {gain['value']:+.4f}"
-    return Decision(better, reason, METRIC, "champion", gain["value"], gain["low"], gain["high"])
+    reason = f"{verdict} than the champion's parameters on the same rows: {METRIC}@{K} {difference:+.4f}"
+    if better and above.provisional:
+        reason = f"{reason}; but {above.reason}"
+    level = 1 - 2 * error
+    return Decision(better, reason, METRIC, "champion", difference, low, high, level, better and above.provisional)
 
 
-def _gain(backtest: Backtest, lists: Array, other: Array, recipe: Recipe) -> Mapping[str, float | None]:
-    seed, resamples = recipe.shares.seed, recipe.resamples
-    return evaluation.gain(lists, other, backtest.held, k=K, resamples=resamples, seed=seed)[METRIC]
+def _fitted(
+    client: Client,
+    recipe: Recipe,
+    contract: Contract,
+    judged: Judged,
+    decision: Decision,
+    known: tuple[Catalogue, Interactions],
+) -> Fitted:
+    """Fit the version on all that is known, with the chosen weights."""
+    catalogue, pairs = known
+    model = HybridModel(fit_recommender(pairs, catalogue, judged.params, chosen=True))
+    rows = _sample(client, recipe, contract)
+    package = Package(recipe.family, contract, fit_bins(rows.x, answer(model, rows).scores), 0.0, (), model)
+    baselines = _baselines(judged)
+    history = {
+        "pairs": len(pairs),
+        "readers": pairs.user_count,
+        "articles": len(catalogue),
+        "dropped": pairs.dropped,
+        "weights": {part: getattr(judged.params, part) for part in PARTS},
+        "tried": judged.tried,
+    }
+    test = judged.metrics["model"]
+    evaluated = {"test": test, "baselines": baselines, "decision": decision.to_json(), "history": history}
+    return Fitted(
+        pack(package, rows, evaluated),
+        package,
+        history,
+        {"train": len(pairs), "validation": 0, "test": len(judged.backtest.held.test)},
+        {},
+        test,
+        baselines,
+        decision,
+        (),
+        rows.x,
+        0.0,
+    )
 
 
-def _catalogue(client: Client, recipe: Recipe, params: HybridParameters, day: date) -> Catalogue:
-    table = client.table(load(recipe.folder / "articles.sql").text, _as_of(recipe, day))
-    if not table.num_rows:
-        raise DataError(
-            f"There is no article to recommend on {day}",
-            found=f"0 rows from {recipe.folder / 'articles.sql'}",
-            next_step="check editorial_articles: status published, and publish_time in the days before that date",
-        )
-    return catalogues.read(table, content=params.content_fields, width=params.content_width)
-
-
-def _reads(client: Client, recipe: Recipe, day: date) -> pa.Table:
-    """Read the interactions up to a day; a hash stands for the reader, as the ids would fill the memory."""
-    sql = load(recipe.folder / "interactions.sql").text
-    columns = f"{key_hash(recipe.keys)} AS {READER}, article_id, weight, last_interaction_at"
-    return client.table(f"SELECT {columns} FROM (\n{sql}\n)", _as_of(recipe, day))
-
-
-def _as_of(recipe: Recipe, day: date) -> dict[str, Any]:
-    return {**recipe.snapshots[-1].parameters, "date": day, "until": day}
+def _baselines(judged: Judged) -> Mapping[str, Mapping[str, object]]:
+    others = {name: metrics for name, metrics in judged.metrics.items() if name != "model"}
+    return {name: {"description": f"by {name}", **metrics} for name, metrics in others.items()}
 
 
 def _sample(client: Client, recipe: Recipe, contract: Contract) -> Rows:

@@ -1,5 +1,7 @@
 """Turn the histories of a batch of users into a sparse matrix over the catalogue."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +17,8 @@ from raypipe.recommend.interactions import numbers, positions_of
 Array = npt.NDArray[Any]
 
 # The columns of features.sql that describe a user's history.
-INPUTS = ("brand_id", "category_id", "read_articles", "read_weights")
+HISTORY = ("read_articles", "read_weights")
+INPUTS = ("brand_id", "category_id", *HISTORY)
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,12 @@ class Users:
     category_ids: pa.Array
     items: pa.Array
     weights: pa.Array
+
+    def take(self, rows: Array) -> Users:
+        """Return the users at some positions."""
+        at = pa.array(rows)
+        columns = (self.brand_ids, self.category_ids, self.items, self.weights)
+        return Users(*(column.take(at) for column in columns))
 
 
 @dataclass(frozen=True)

@@ -9,21 +9,22 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from raypipe.errors import ModelError
 from raypipe.models.model import Answer, FloatArray, Rows
 from raypipe.models.protocol import Family
-from raypipe.recommend.histories import INPUTS, Users
+from raypipe.recommend.histories import HISTORY, INPUTS, Users
 from raypipe.recommend.parameters import TEST_DAYS, HybridParameters
 from raypipe.recommend.ranker import Ranker
 from raypipe.recommend.recommender import Recommender, from_files, to_files
 
 
 class HybridRecommender(Family):
-    """A hybrid of ALS, content, popularity and freshness; `HybridParameters` describes `model.params`."""
+    """A hybrid of ALS, neighbours, content, popularity and freshness; `HybridParameters` describes `model.params`."""
 
     framework = "implicit"
-    algorithm = "implicit ALS with content, popularity and freshness"
+    algorithm = "implicit ALS and item neighbours with content, popularity and freshness"
     format = "arrow"
     fitter = "raypipe.recommend.fit"
     explains = False
@@ -64,14 +65,7 @@ class HybridModel:
         Raises:
             ModelError: an input is missing.
         """
-        missing = [name for name in INPUTS if name not in rows.inputs]
-        if missing:
-            raise ModelError(
-                "The recommender needs its users' histories",
-                found=f"no {', '.join(missing)}",
-                allowed=f"inputs: [{', '.join(INPUTS)}] in the pipeline's config",
-            )
-        users = Users(*(rows.inputs[name] for name in INPUTS))
+        users = _users(rows.inputs)
         count = len(users.brand_ids)
         ranked = self._at(rows.at).rank(users)
         ends = np.zeros(count + 1, np.int32)
@@ -114,3 +108,20 @@ class HybridModel:
             ranker = Ranker(self.recommender, at=moment, n=self.recommender.params.length, threads=self._threads)
             self._ranker = (moment, ranker)
         return self._ranker[1]
+
+
+def _users(inputs: Mapping[str, pa.Array]) -> Users:
+    """Return the users of a batch; tables without brands and categories have neither column."""
+    missing = [name for name in HISTORY if name not in inputs]
+    if missing:
+        raise ModelError(
+            "The recommender needs its users' histories",
+            found=f"no {', '.join(missing)}",
+            allowed=f"inputs: [{', '.join(INPUTS)}] in the pipeline's config; {', '.join(HISTORY)} are enough",
+        )
+    articles, weights = (inputs[name] for name in HISTORY)
+    unnamed = pa.repeat(pa.scalar(""), len(articles))
+    brands, categories = (inputs.get(name, unnamed) for name in INPUTS[:2])
+    # Integers would be positions in the catalogue; a table's own numbers are ids.
+    ids = pc.cast(articles, pa.list_(pa.string())) if pa.types.is_integer(articles.type.value_type) else articles
+    return Users(brands, categories, ids, weights)

@@ -43,8 +43,8 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.users)
 
-    def take(self, pairs: Array) -> Interactions:
-        """Return the pairs at a mask or positions; users keep their numbers."""
+    def take(self, pairs: Array | slice) -> Interactions:
+        """Return the pairs at a mask, positions or a slice; users keep their numbers."""
         return Interactions(
             self.users[pairs],
             self.items[pairs],
@@ -68,8 +68,8 @@ def read(table: pa.Table, item_ids: pa.Array, *, keys: Sequence[str]) -> Interac
     """Merge the rows of a table by user and item: weights add up, and the last time counts.
 
     Args:
-        table: article_id, weight and last_interaction_at (a timestamp in UTC or seconds since 1970), with one row per
-            event or per pair.
+        table: article_id, and where they are known weight (otherwise 1) and last_interaction_at (a timestamp in UTC or
+            seconds since 1970), with one row per event or per pair.
         item_ids: the catalogue's distinct ids; rows with other ids are dropped.
 
     Raises:
@@ -80,9 +80,7 @@ def read(table: pa.Table, item_ids: pa.Array, *, keys: Sequence[str]) -> Interac
 
 def read_together(tables: Sequence[pa.Table], item_ids: pa.Array, *, keys: Sequence[str]) -> list[Interactions]:
     """Read several tables like `read`, with the same number for a user in all of them."""
-    rows = pa.concat_tables(
-        [_selected(table, (*keys, "article_id", "weight", "last_interaction_at")) for table in tables]
-    )
+    rows = pa.concat_tables([_selected(table, (*keys, "article_id")) for table in tables])
     positions = positions_of(rows.column("article_id"), item_ids)
     weights = numbers(rows.column("weight"), np.float64)
     seconds = seconds_of(rows.column("last_interaction_at"))
@@ -104,7 +102,12 @@ def _selected(table: pa.Table, columns: Sequence[str]) -> pa.Table:
         raise DataError(
             "The interactions lack a column", found=", ".join(absent), next_step="select it in interactions.sql"
         )
-    return table.select(list(columns))
+    at = table.column_names.index("article_id")
+    table = table.set_column(at, "article_id", pc.cast(table.column(at), pa.string()))
+    for name, value in (("weight", pa.scalar(1.0, pa.float32())), ("last_interaction_at", pa.scalar(0, pa.int64()))):
+        if name not in table.column_names:
+            table = table.append_column(name, pa.repeat(value, table.num_rows))
+    return table.select([*columns, "weight", "last_interaction_at"])
 
 
 def _paired(

@@ -1,6 +1,6 @@
 """Rank unread items for batches of users: factors by fold-in, and scores as one matrix product."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from raypipe.errors import UsageError
 from raypipe.recommend.als import FoldIn, one_blas_thread
+from raypipe.recommend.catalogue import UNDATED
 from raypipe.recommend.histories import Users, histories_of
 from raypipe.recommend.interactions import DAY_SECONDS
+from raypipe.recommend.lists import arranged, pool_of
+from raypipe.recommend.neighbours import known
 from raypipe.recommend.recommender import Recommender
 from raypipe.recommend.top_n import padded, top_n
 from raypipe.registry.rows import unix_seconds
@@ -22,6 +27,9 @@ Array = npt.NDArray[Any]
 # The scores in memory at once, per thread; most of them stay in the processor's cache.
 BLOCK_BYTES = 8 << 20
 NOWHERE = -1
+
+# Returns factors (users, factors) for a csr_matrix (users, items) of weights.
+Fold = Callable[[Any], Array]
 
 
 @dataclass(frozen=True)
@@ -59,15 +67,21 @@ class Candidates:
 
     Attributes:
         items: (candidates,), positions in the catalogue.
-        matrix: (factors + content width + 1, columns), float32, each part times its weight. Its product with (user
-            factors, content profile, 1) is the hybrid score, and its last row does not depend on the user. The columns
-            beyond the candidates are 0.
+        matrix: (factors + content width + 1, columns), float32, each part times its weight, without parts of no
+            weight. Its product with (user factors, content profile, 1) is the hybrid score but for the nearness, and
+            its last row does not depend on the user. The columns beyond the candidates are 0.
+        nearness: the nearness to each item times its weight, a csr_matrix (items, candidates); None without a weight.
+        categories: (candidates,), the number of the category, -1 without one.
+        authors: (candidates,), the number of the author, -1 without one.
         popular: (candidates,), columns, the most popular first; the newer of two equals comes first.
     """
 
     items: Array
     matrix: Array
+    nearness: Any
     popular: Array
+    categories: Array
+    authors: Array
 
 
 class Ranker:
@@ -79,20 +93,26 @@ class Ranker:
     Args:
         at: the time, with its zone; later items are not recommended.
         n: the length of a list, at most 65,535.
+        fold_in: computes the factors of histories; the recommender's `FoldIn` by default.
 
     Raises:
         UsageError: an argument cannot be used.
     """
 
-    def __init__(self, recommender: Recommender, *, at: datetime, n: int = 10, threads: int = 1) -> None:
+    def __init__(
+        self, recommender: Recommender, *, at: datetime, n: int = 10, threads: int = 1, fold_in: Fold | None = None
+    ) -> None:
         if not 1 <= n <= np.iinfo(np.uint16).max:
             raise UsageError("The length of a list cannot be used", found=n, allowed="1 to 65535")
         if threads < 1:
             raise UsageError("The number of threads cannot be used", found=threads, allowed="1 or more")
         self._recommender = recommender
         self._n = n
+        self._pool = pool_of(n, recommender.params.lists)
         self._threads = threads
-        self._fold_in = FoldIn(recommender.factors, recommender.params.factorisation)
+        self._fold_in: Fold | None = None
+        if recommender.params.als:
+            self._fold_in = fold_in or FoldIn(recommender.factors, recommender.params.factorisation)
         self._at = unix_seconds(at)
         items = _eligible(recommender, self._at)
         brands = recommender.catalogue.brands[items]
@@ -135,17 +155,29 @@ class Ranker:
 
     def _block(self, candidates: Candidates, histories: Any, rows: Array) -> tuple[Array, ...]:
         weights = histories[rows]
-        vectors = np.ones((len(rows), candidates.matrix.shape[0]), np.float32)
-        factors = self._recommender.factors.shape[1]
-        vectors[:, :factors] = self._fold_in(weights)
-        vectors[:, factors:-1] = _profiles(weights, self._recommender.catalogue.content)
-        scores = vectors @ candidates.matrix
+        scores = self._vectors(weights) @ candidates.matrix
+        if candidates.nearness is not None:
+            near = known(weights) @ candidates.nearness
+            scores[np.repeat(np.arange(len(rows)), np.diff(near.indptr)), near.indices] += near.data
         scores[:, len(candidates.items) :] = -np.inf
         read = self._column[weights.indices]
         reader = np.repeat(np.arange(len(rows)), np.diff(weights.indptr))
         scores[reader[read != NOWHERE], read[read != NOWHERE]] = -np.inf
-        columns, values = top_n(scores, self._n)
+        columns, values = self._arranged(candidates, *top_n(scores, self._pool))
         return _listed(rows, columns, values, candidates.items, popular=False)
+
+    def _vectors(self, weights: Any) -> Array:
+        """Return the users' side of the matrix product: factors, content profile and 1, each only if it counts."""
+        parts = [np.ones((weights.shape[0], 1), np.float32)]
+        if self._recommender.params.content:
+            parts.insert(0, _profiles(weights, self._recommender.catalogue.content))
+        if self._fold_in:
+            parts.insert(0, self._fold_in(weights))
+        return np.concatenate(parts, axis=1)
+
+    def _arranged(self, candidates: Candidates, columns: Array, values: Array) -> tuple[Array, Array]:
+        groups = candidates.categories, candidates.authors
+        return arranged(columns, values, *groups, self._n, self._recommender.params.lists)
 
     def _cold(self, brand: int, categories: Array, rows: Array) -> Iterator[tuple[Array, ...]]:
         """Rank for users without a history: all users of a category get the same list."""
@@ -153,11 +185,11 @@ class Ranker:
         catalogue = self._recommender.catalogue
         for group in _runs(categories[rows], np.argsort(categories[rows], kind="stable")):
             own = catalogue.categories[candidates.items[candidates.popular]] == categories[rows[group[0]]]
-            first = np.concatenate((candidates.popular[own], candidates.popular[~own]))[: self._n]
+            first = np.concatenate((candidates.popular[own], candidates.popular[~own]))[: self._pool]
             # The own category takes the upper half of the range, so that scores fall with the rank.
-            scores = (catalogue.popularity[candidates.items[first]] + np.sort(own)[::-1][: self._n]) / 2
-            shape = (len(group), len(first))
-            columns, values = np.broadcast_to(first, shape), np.broadcast_to(scores.astype(np.float32), shape)
+            scores = (catalogue.popularity[candidates.items[first]] + np.sort(own)[::-1][: self._pool]) / 2
+            listed = self._arranged(candidates, first[None], scores[None].astype(np.float32))
+            columns, values = (np.broadcast_to(own, (len(group), own.shape[1])) for own in listed)
             yield _listed(rows[group], columns, values, candidates.items, popular=True)
 
     def _candidates(self, brand: int) -> Candidates:
@@ -202,19 +234,34 @@ def _eligible(recommender: Recommender, at: int) -> Array:
     """Return positions of the items that were published before `at` (seconds since 1970) and are young enough."""
     published, max_age = recommender.catalogue.published, recommender.params.max_age_days
     oldest = at - max_age * DAY_SECONDS if max_age else -np.inf
-    return np.flatnonzero((published < at) & (published >= oldest))
+    return np.flatnonzero((published < at) & ((published >= oldest) | (published == UNDATED)))
 
 
 def _candidates_of(recommender: Recommender, items: Array, at: int) -> Candidates:
     """Return the candidates among the items of one brand at a time (seconds since 1970)."""
     catalogue, params = recommender.catalogue, recommender.params
-    factors, width = recommender.factors.shape[1], catalogue.content.shape[1]
-    matrix = np.zeros((factors + width + 1, padded(len(items))), np.float32)
-    matrix[:factors, : len(items)] = np.float32(params.als) * recommender.factors[items].T
-    matrix[factors:-1, : len(items)] = np.float32(params.content) * catalogue.content[items].T
-    matrix[-1, : len(items)] = params.popularity * catalogue.popularity[items]
+    general = params.popularity * catalogue.popularity[items]
     if params.freshness:
-        age_days = (at - catalogue.published[items]) / DAY_SECONDS
-        matrix[-1, : len(items)] += params.freshness * np.exp2(-age_days / params.freshness_half_life_days)
-    popular = np.lexsort((-catalogue.published[items], -catalogue.popularity[items]))
-    return Candidates(items, matrix, popular)
+        age_days = (at - catalogue.published[items].astype(np.float64)) / DAY_SECONDS
+        general += params.freshness * np.exp2(-age_days / params.freshness_half_life_days)
+    parts = [general[None]]
+    if params.content:
+        parts.insert(0, params.content * catalogue.content[items].T)
+    if params.als:
+        parts.insert(0, params.als * recommender.factors[items].T)
+    used = np.concatenate(parts).astype(np.float32)
+    matrix = np.zeros((len(used), padded(len(items))), np.float32)
+    matrix[:, : len(items)] = used
+    return Candidates(
+        items,
+        matrix,
+        (recommender.nearest[:, items] * np.float32(params.neighbours)).tocsr() if params.neighbours else None,
+        np.lexsort((-catalogue.published[items], -catalogue.popularity[items])),
+        _groups(catalogue.categories[items], catalogue.category_ids),
+        _groups(catalogue.authors[items], catalogue.author_ids),
+    )
+
+
+def _groups(numbers: Array, names: pa.Array) -> Array:
+    """Return the numbers of groups, with -1 for the group without a name."""
+    return np.where(numbers == pc.index(names, "").as_py(), -1, numbers)

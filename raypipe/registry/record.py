@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from raypipe.pages import figures, notebook
-
 TRAINING = "TRAINING"
 CANDIDATE = "CANDIDATE"
 PRODUCTION = "PRODUCTION"
@@ -91,6 +89,8 @@ class Registered:
 
     def _repr_html_(self) -> str:
         """Show the version in a notebook, with the metrics of its test rows."""
+        from raypipe.pages import figures, notebook
+
         test = self.evaluation.get("test", {})
         metrics = [
             (name, figures.interval(value["value"], value.get("low"), value.get("high")))

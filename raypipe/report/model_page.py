@@ -41,7 +41,7 @@ def content(facts: Facts, model: Model) -> list[Child]:
     if segments.TARGET in model.targets:
         parts.append(segments.show(facts.source))
     if recommendations.TARGET in model.targets and model.latest is not None:
-        parts.append(recommendations.show(facts.source, model.latest, model.loaded.config.timezone))
+        parts.append(recommendations.show(facts.source, model.latest, model.loaded.config.timezone, model.champion))
     parts += [
         _scores(model, facts),
         drift_section.show(facts.drift_of(model.pipeline), model),

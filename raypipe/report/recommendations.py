@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from raypipe.pages import tables
-from raypipe.pages.figures import share
+from raypipe.pages.figures import decimal, share
 from raypipe.pages.grids import bar
 from raypipe.pages.markup import Markup
 from raypipe.pages.page import section
 from raypipe.pages.tables import Cell, Column
+from raypipe.registry.record import Registered
 from raypipe.report.source import Source
 from raypipe.score.runs import Run
 
@@ -18,7 +19,17 @@ TITLES = 15
 DAYS = 14
 
 
-def show(source: Source, latest: Run, timezone: str) -> Markup:
+# The figures of a fit, by metric.
+FIGURES = {
+    "precision": "precision",
+    "ndcg": "NDCG",
+    "coverage": "coverage",
+    "diversity": "diversity",
+    "age_days": "age in days",
+}
+
+
+def show(source: Source, latest: Run, timezone: str, champion: Registered | None) -> Markup:
     """Return the section of the newest night's recommendations; `timezone` is that of its date."""
     found = source.rows("coverage", VIEW, run_id=latest.run_id, date=latest.date, timezone=timezone, days=DAYS)
     counts = found[0] if found else None
@@ -61,4 +72,19 @@ def show(source: Source, latest: Run, timezone: str) -> Markup:
             for row in titles
         ],
     )
-    return section("Recommendations", facts, listed, anchor="recommendations")
+    return section("Recommendations", facts, _judged(champion), listed, anchor="recommendations")
+
+
+def _judged(champion: Registered | None) -> Markup | None:
+    """Return the figures of the champion's fit beside its baselines."""
+    evaluation = champion.evaluation if champion else {}
+    test, baselines = evaluation.get("test") or {}, evaluation.get("baselines") or {}
+    known = {title: metric for metric, title in FIGURES.items() if metric in test}
+    if not known:
+        return None
+    rows = [
+        (name, *(decimal((metrics.get(metric) or {}).get("value")) for metric in known.values()))
+        for name, metrics in {"the model": test, **baselines}.items()
+    ]
+    columns: list[Column | str] = ["lists by", *(Column(title, True) for title in known)]
+    return tables.table("Lists for readers whose next articles were held out at the fit", columns, rows)

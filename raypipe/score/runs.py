@@ -12,7 +12,6 @@ from typing import Any
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.clickhouse.lock_ledger import STEP_BITS
 from raypipe.errors import Busy, DataError, UsageError
-from raypipe.pages import notebook
 from raypipe.score.manifest import Manifest
 
 LEDGER = "raypipe_runs"
@@ -72,6 +71,8 @@ class Run:
 
     def _repr_html_(self) -> str:
         """Show the run in a notebook."""
+        from raypipe.pages import notebook
+
         pairs = [
             ("date", str(self.date)),
             ("rows", f"{self.rows_published:,}"),

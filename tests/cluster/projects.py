@@ -27,14 +27,14 @@ class Project:
     url: str
     environment: Mapping[str, str]
 
-    def run(self, *arguments: str, url: str | None = None) -> Any:
-        """Run a command, and return its JSON document."""
+    def run(self, *arguments: str, url: str | None = None, code: int = 0) -> Any:
+        """Run a command that ends with an exit code, and return its JSON document."""
         variables = {"RAYPIPE_URL": url or self.url, "RAY_USAGE_STATS_ENABLED": "0", **self.environment}
         command = [sys.executable, "-m", "raypipe", *arguments, "--json"]
         done = subprocess.run(
             command, cwd=self.folder, env={**os.environ, **variables}, capture_output=True, text=True, timeout=300
         )
-        assert done.returncode == 0, (arguments, done.stdout[-2000:], done.stderr[-2000:])
+        assert done.returncode == code, (arguments, done.stdout[-2000:], done.stderr[-2000:])
         return json.loads(done.stdout)
 
 

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from raypipe.clickhouse import replication
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.statements import identifier
 from raypipe.errors import ConfigError, UsageError
 from raypipe.loaders import save
 from tests.cluster.conftest import Replicas
+from tests.cluster.equality import compare
 from tests.cluster.projects import Project, project
 
 DAY = date(2026, 1, 31)
-ROWS = """
-SELECT name FROM system.tables
-WHERE database = currentDatabase() AND engine LIKE '%MergeTree' AND NOT match(name, '^(demo_|raypipe_lock)')
-ORDER BY name
-"""
 
 
 @dataclass(frozen=True)
@@ -39,16 +33,12 @@ class Publisher:
     both: str
     second: str
 
-    def contents(self) -> list[dict[str, Any]]:
-        """Return the number of rows and a checksum of each table on each replica."""
-        result = []
-        for number in (1, 2):
-            with self.replicas.client(number) as client:
-                replication.catch_up(client)
-                names = [name for (name,) in client.rows(ROWS)]
-                sql = "SELECT count(), groupBitXor(cityHash64(*)) FROM {}"
-                result.append({name: client.rows(sql.format(identifier(name)))[0] for name in names})
-        return result
+    def compared(self) -> dict[str, int]:
+        """Assert that both replicas are equal by key, and return the number of keys of each table."""
+        with self.replicas.client(1) as one, self.replicas.client(2) as other:
+            comparison = compare(one, other)
+        assert comparison.differences == {}
+        return comparison.keys
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +52,7 @@ def publisher(replicas: Replicas, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def test_the_demo_fills_every_table_on_both_replicas(publisher: Publisher) -> None:
-    first, second = publisher.contents()
-    assert first == second
-    assert first["customer_user_features"][0] > 0
+    assert publisher.compared()["customer_user_features"] > 0
 
 
 def test_the_doctor_finds_the_nodes_alike(publisher: Publisher) -> None:
@@ -88,8 +76,7 @@ def test_nights_through_either_replica_and_a_rollback_leave_the_same_on_both(pub
     run("rollback", "churn", url=both)
     run("verify", "--date", "latest")
     run("features", "--date", "latest", "--replace")
-    first, other = publisher.contents()
-    assert first == other
+    publisher.compared()
     checks = {check["name"]: check["status"] for check in run("doctor")["checks"]}
     assert checks["leftovers"] == checks["published rows"] == "ok", checks
 
@@ -97,8 +84,7 @@ def test_nights_through_either_replica_and_a_rollback_leave_the_same_on_both(pub
 def test_a_sweep_registers_its_best_configuration_on_both(publisher: Publisher) -> None:
     result = publisher.project.run("sweep", "churn", "--trials", "2", "--set", "model.rounds=20", url=publisher.both)
     assert result["trials"]["done"] == 2
-    first, other = publisher.contents()
-    assert first == other
+    publisher.compared()
 
 
 PREDICTIONS = pa.table(

@@ -10,6 +10,7 @@ import pytest
 from raypipe.clickhouse import cluster_checks, lock, nodes, replication
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.lock import Owner
+from raypipe.clickhouse.schema.migrate import migrate_at
 from raypipe.errors import Busy, RaypipeError, Unreachable
 from raypipe.score import publish, run, runs
 from tests.cluster.conftest import KEEPER, Replicas
@@ -48,7 +49,11 @@ def between_swaps(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     before_call(patch, publish, "swap", act, call=2)
 
 
-MOMENTS = [after_first_slice, between_swaps, before_committing]
+def behind_the_commit(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    before_call(patch, run, "_tidy", act)
+
+
+MOMENTS = [before_reading, after_first_slice, between_swaps, before_committing, behind_the_commit]
 
 
 def test_a_replica_that_is_down_is_named_before_anything_is_written(nights: TwoNights) -> None:
@@ -142,7 +147,27 @@ def test_a_run_whose_own_replica_dies_is_resumed_through_the_other(
     nights.assert_exact(second.run_id)
 
 
-@pytest.mark.parametrize("moment", [after_first_slice, before_committing])
+def test_a_run_whose_own_replica_dies_behind_its_commit_is_seen_on_the_other(
+    nights: TwoNights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with nights.through(1) as night:
+        night.score()
+        second = night.plan()
+        behind_the_commit(monkeypatch, lambda: nights.replicas.kill(1))
+        night.run(second)
+    monkeypatch.undo()
+    try:
+        assert list(nights.seen(2)) == [second.run_id]
+        with nights.through(2, quorum=1) as other:
+            third = other.plan()
+            other.run(third, take_over=True)
+        assert list(nights.seen(2)) == [third.run_id]
+    finally:
+        nights.replicas.restart(1)
+    nights.assert_exact(third.run_id)
+
+
+@pytest.mark.parametrize("moment", [after_first_slice, between_swaps, before_committing])
 def test_a_run_without_keeper_fails_and_is_resumed(
     nights: TwoNights, monkeypatch: pytest.MonkeyPatch, moment: Patch
 ) -> None:
@@ -162,8 +187,10 @@ def test_a_run_without_keeper_fails_and_is_resumed(
 def test_without_keeper_nothing_begins(nights: TwoNights) -> None:
     nights.replicas.kill(KEEPER)
     try:
-        with nights.through(1) as night, pytest.raises(RaypipeError, match=r"Keeper|read-only"):
+        with nights.through(1) as night, pytest.raises(RaypipeError, match=r"The table \w+ is read-only on .*:\d+"):
             cluster_checks.require_usable(night.client)
+        with pytest.raises(RaypipeError, match="is read-only on"):
+            migrate_at(nights.endpoint(1))
     finally:
         nights.replicas.restart(KEEPER)
 

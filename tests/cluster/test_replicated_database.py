@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,9 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.migrate import plan
 from raypipe.clickhouse.statements import identifier
 from tests.cluster.conftest import Replicas
+from tests.cluster.equality import compare
 from tests.cluster.nights import TwoNights, publisher_on
+from tests.cluster.projects import project
 
 NOT_REPLICATED = """
 SELECT count() FROM system.tables
@@ -22,9 +26,9 @@ WHERE database = currentDatabase() AND engine LIKE '%MergeTree' AND engine NOT L
 """
 
 
-@pytest.fixture(scope="module")
-def spreading(servers: tuple[Endpoint, ...]) -> Iterator[Replicas]:
-    """Create a Replicated database of the module's own on each replica, and drop it at the end."""
+@contextmanager
+def replicated_database(servers: tuple[Endpoint, ...]) -> Iterator[Replicas]:
+    """Create a Replicated database on each replica, and drop it at the end."""
     name = f"spreading_{uuid.uuid4().hex[:8]}"
     alone = [replace(server, cluster=None) for server in servers]
     try:
@@ -37,6 +41,12 @@ def spreading(servers: tuple[Endpoint, ...]) -> Iterator[Replicas]:
         for server in alone:
             with Client(server) as admin:
                 admin.run(f"DROP DATABASE IF EXISTS {identifier(name)} SYNC")
+
+
+@pytest.fixture(scope="module")
+def spreading(servers: tuple[Endpoint, ...]) -> Iterator[Replicas]:
+    with replicated_database(servers) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +67,20 @@ def test_runs_through_either_replica_replace_each_other(nights: TwoNights) -> No
         with nights.through(number) as night:
             run_id = night.score()
         nights.assert_exact(run_id)
+
+
+def test_commands_of_two_nights_leave_the_same_on_both_nodes(servers: tuple[Endpoint, ...], tmp_path: Path) -> None:
+    with replicated_database(servers) as made, made.client(1) as one, made.client(2) as other:
+        publisher = project(tmp_path, str(made.first), str(made.first.cluster))
+        assert publisher.run("migrate")["differences"] == []
+        publisher.run("demo", "--users", "1000")
+        for node in made.nodes:
+            night = publisher.run("nightly", "--only", "churn", url=str(node))
+            assert [(step["status"], step["verified"]) for step in night["pipelines"]] == [
+                ("done", None),
+                ("done", True),
+            ]
+        assert compare(one, other).differences == {}
 
 
 def test_a_table_is_on_the_other_node_when_its_create_returns(spreading: Replicas) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from raypipe.clickhouse import sharding
+from raypipe.clickhouse import nodes, sharding
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.schema.migrate import migrate_at, plan_at
+from raypipe.clickhouse.connect import connected
+from raypipe.clickhouse.nodes import Node
+from raypipe.clickhouse.schema.migrate import database_exists, migrate_at, plan_at
 from raypipe.errors import ConfigError, GateRefused
 from raypipe.project import shipped
 from raypipe.score import gate, runs
-from tests.cluster.shards import USERS, Night, Shards
+from tests.cluster.shards import CLUSTER, USERS, Night, Shards
 from tests.faults.small import DAY
 from tests.integration.conftest import _few_users, _registered
 
@@ -48,6 +51,30 @@ def test_a_table_that_differs_on_one_node_is_named(shards: Shards) -> None:
         client.run("CREATE TABLE users (user_id String) ENGINE = MergeTree ORDER BY tuple()")
     (first, *_) = plan_at(endpoint).problems
     assert first.table == f"users at {endpoint.sharding.shards[1].url.removeprefix('http://')}/differing_shard"
+
+
+@pytest.mark.parametrize(
+    ("there", "problem"),
+    [({"version": "25.8.1.1"}, "different versions"), ({"clock": 1e9}, "The clocks of the nodes")],
+)
+def test_shards_that_differ_are_refused_before_a_table_is_made(
+    shards: Shards, monkeypatch: pytest.MonkeyPatch, there: dict[str, Any], problem: str
+) -> None:
+    real = nodes.listed
+
+    def listed(client: Client) -> list[Node]:
+        return [node if node.is_here else replace(node, **there) for node in real(client)]
+
+    endpoint, address = shards.endpoint("not_created"), shards.address(1, "default")
+    monkeypatch.setattr(nodes, "listed", listed)
+    with pytest.raises(ConfigError, match=problem):
+        migrate_at(endpoint)
+    assert not any(database_exists(shard) for shard in endpoint.sharding.shards)
+    with (
+        pytest.raises(ConfigError, match=problem),
+        connected(str(address), address.password_file, cluster=CLUSTER),
+    ):
+        pass
 
 
 def test_a_population_on_two_shards_is_published_where_it_is(night: Night) -> None:

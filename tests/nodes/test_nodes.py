@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from raypipe.clickhouse.client import Client
+from raypipe.score import runs
 from tests.clusters import Node
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 from tests.faults.actors import LEDGER_INSERT, TITLE, awaited
@@ -69,6 +71,10 @@ def node_of(nodes: list[Node], title: str) -> Node:
     return awaited(lambda: [node for node in nodes if node.workers(title)], title, PATIENCE)[0]
 
 
+def at_work(reader: Client) -> list[runs.Run]:
+    return [run for run in runs.listed(reader, "churn") if run.status == runs.RUNNING]
+
+
 def test_a_whole_night_is_submitted_scored_on_every_node_and_right(
     three: Cluster, reader: Client, tmp_path: Path
 ) -> None:
@@ -115,7 +121,10 @@ def test_nodes_that_join_an_empty_cluster_while_a_run_waits_and_scores_get_actor
 ) -> None:
     rule = three.proxy.add(Rule(LEDGER_INSERT, "hold", skip=2, once=False))
     score = three.raypipe("score", "churn", "--date", EARLIER.isoformat())
-    with three.submitted(tmp_path / "log", score) as command, three.nodes(1):
+    with three.submitted(tmp_path / "log", score) as command, ExitStack() as stack:
+        # A node that shares the machine may not join before the command has read its files.
+        awaited(lambda: command.process.poll() is not None or at_work(reader), "a run at work", PATIENCE)
+        stack.enter_context(three.nodes(1))
         command.until(rule)
         with three.nodes(1) as (late,):
             rule.released.set()

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from raypipe.clickhouse import node_tables, nodes
+from raypipe.clickhouse import cluster_checks, node_tables, nodes
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.schema.current_views import create_missing, current_views, is_marked
@@ -110,7 +110,12 @@ def plan_at(endpoint: Endpoint, declarations: Sequence[Declaration] | None = Non
 def migrate_at(
     endpoint: Endpoint, declarations: Sequence[Declaration] | None = None, targets: Sequence[str] = ()
 ) -> Migration:
-    """Migrate as `migrate` does, after creating the endpoint's database where it is missing."""
+    """Migrate as `migrate` does, after creating the endpoint's database where it is missing.
+
+    Raises:
+        RaypipeError: the nodes of the cluster cannot work together; nothing was created.
+    """
+    _require_nodes(endpoint)
     if endpoint.sharding:
         wanted = databases(endpoint.sharding, schema() if declarations is None else declarations)
         return _together([_of_node(place, migrate_at(place, tables)) for place, tables in wanted])
@@ -120,6 +125,13 @@ def migrate_at(
             client.run(client.topology.declared(f"CREATE DATABASE IF NOT EXISTS {identifier(endpoint.database)}"))
     with Client(endpoint) as client:
         return migrate(client, declarations, targets)
+
+
+def _require_nodes(endpoint: Endpoint) -> None:
+    cluster = endpoint.sharding.cluster if endpoint.sharding else endpoint.cluster
+    if cluster:
+        with Client(replace(endpoint, database=SYSTEM, cluster=cluster, sharding=None)) as client:
+            cluster_checks.require_nodes(client, endpoint.database)
 
 
 def database_exists(endpoint: Endpoint) -> bool:

@@ -60,7 +60,7 @@ def test_a_configuration_of_other_rows_is_refused(publisher: Endpoint) -> None:
     assert refused.value.found == "other values of split"
 
 
-def test_a_pipeline_without_labels_is_refused(publisher: Endpoint) -> None:
+def test_a_pipeline_of_clusters_is_refused(publisher: Endpoint) -> None:
     config = load_pipeline("segmentation", shipped() / "configs", environ={})
-    with pytest.raises(UsageError, match="segmentation cannot be compared"):
+    with pytest.raises(UsageError, match="of this model cannot be compared"):
         compare_with(publisher, config, config, None, lambda *_: None)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
+from raypipe.config import load
 from raypipe.config.load import load_pipeline, load_shared
-from raypipe.errors import UsageError
+from raypipe.errors import ClusterError, UsageError
 from raypipe.project import shipped
 
 CONFIGS = shipped() / "configs"
@@ -35,3 +38,29 @@ def test_places_that_stay(artifacts: str) -> None:
 def test_elsewhere_they_are_as_good_as_any(job: str) -> None:
     environ = {"RAY_JOB_CONFIG_JSON_ENV_VAR": job, "RAYPIPE_ARTIFACTS": ".raypipe/artifacts"}
     assert load_shared(CONFIGS, environ=environ).artifacts == ".raypipe/artifacts"
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the working directory of a job, with a project of its own."""
+    folder = tmp_path / "project"
+    shutil.copytree(CONFIGS, folder / "configs")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_a_job_without_its_directory_does_not_take_raypipes_own_pipelines(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(own)
+    assert load_pipeline("churn", environ=SERVER).config.pipeline == "churn"
+    monkeypatch.setenv(*next(iter(JOB.items())))
+    for loading in (load_shared, lambda: load_pipeline("churn")):
+        with pytest.raises(ClusterError, match="working directory of this job was removed"):
+            loading()
+
+
+def test_a_directory_that_vanishes_while_it_is_read_is_noticed(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "read_ahead", lambda folder: shutil.rmtree(own))
+    with pytest.raises(ClusterError, match="working directory of this job was removed"):
+        load_pipeline("churn", environ={**JOB, **SERVER, "RAYPIPE_ARTIFACTS": "clickhouse"})

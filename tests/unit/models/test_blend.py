@@ -84,6 +84,26 @@ def test_many_rows_are_judged_by_the_validation_rows_alone(monkeypatch: pytest.M
     assert (history.rows, history.held_out) == (len(TRAIN), None)
 
 
+@pytest.mark.parametrize(("bent", "depth"), [(False, 4), (True, 8)])
+def test_of_most_rows_the_forest_learns_that_is_better_on_a_part(
+    monkeypatch: pytest.MonkeyPatch, bent: bool, depth: int
+) -> None:
+    monkeypatch.setattr(settings, "FOLDED_ROWS", 1000)
+    monkeypatch.setattr(settings, "MOST_ROWS", 2000)
+    monkeypatch.setattr(settings, "TRIED_ROWS", 2000)
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(6000, 6)).astype(np.float32)
+    # Each pattern of six signs has a truth of its own; a noisy sum needs one column at a time.
+    pattern = (x > 0) @ 2 ** np.arange(6)
+    truth = 4 * np.sign(rng.normal(size=64))[pattern] if bent else x.sum(axis=1) / 3
+    y = (rng.random(6000) < 1 / (1 + np.exp(-truth))).astype(np.float32)
+    params = {"line": False, "subsample": 1.0, "colsample_bytree": 1.0, "eta": 0.3, "min_child_weight": 1}
+    spec = replace(SPEC, columns=tuple("abcdef"), params=params)
+    model, _ = fitted(spec, Matrix(x[:4500], y[:4500]), Matrix(x[4500:], y[4500:]))
+    trees = json.loads(model._booster.save_raw("json"))["learner"]["gradient_booster"]["model"]["trees"]
+    assert (max(len(tree["left_children"]) for tree in trees) > 2 ** (4 + 1) - 1) == (depth == 8)
+
+
 def test_a_family_that_may_not_refit_learns_from_the_training_rows_alone() -> None:
     assert fitted(replace(SPEC, refits=False))[1].rows == len(TRAIN)
 
@@ -99,6 +119,18 @@ def test_a_straight_truth_gets_a_line_and_a_bent_truth_does_without() -> None:
     ]
     assert shares[0] > 0.6
     assert shares[1] < 0.1
+
+
+def test_numbers_stay_inside_the_range_of_the_label() -> None:
+    train = rows(binary=False)
+    train = replace(train, y=np.maximum(train.y, 0))
+    spec = replace(SPEC, kind="number", rounds=5)
+    free, _ = fitted(spec, train, train)
+    bound, _ = fitted(replace(spec, score_range=(0.0, 1.5)), train, train)
+    assert free.predict(train.x).min() < 0 < 1.5 < free.predict(train.x).max()
+    assert np.array_equal(bound.predict(train.x), np.clip(free.predict(train.x), 0, 1.5))
+    again = Blend().from_files(bound.files())
+    assert np.array_equal(again.predict(train.x), bound.predict(train.x))
 
 
 def test_probabilities_are_calibrated_on_the_rows_held_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,6 +15,7 @@ from raypipe.recommend import catalogue as catalogues
 from raypipe.recommend import interactions, ranker
 from raypipe.recommend.als import FoldIn
 from raypipe.recommend.histories import Users, histories_of
+from raypipe.recommend.parameters import ListParameters
 from raypipe.recommend.ranker import RankedItems, Ranker
 from raypipe.recommend.recommender import Recommender, fit_recommender
 from tests.unit.recommend.readers import (
@@ -86,16 +88,19 @@ def test_nothing_is_recommended_from_after_the_date_or_too_old(recommender: Reco
         assert len(published) == 12 - (user == 0) * sum(20 < int(name[1:]) <= 31 for name in TOPIC_1)
 
 
-def test_the_score_is_the_weighted_sum_of_its_parts(recommender: Recommender) -> None:
-    params = replace(PARAMS, als=0.7, content=0.3, popularity=0.2, freshness=0.4, freshness_half_life_days=3)
+def test_the_score_is_the_weighted_sum_of_its_parts() -> None:
+    params = replace(PARAMS, als=0.7, neighbours=0.6, content=0.3, popularity=0.2, freshness=0.4)
+    recommender = fitted(params)
     audience = users(("brand 1", "", {"a81": 1.0, "a85": 2.0}))
-    found = Ranker(replace(recommender, params=params), at=AT).rank(audience)
+    found = Ranker(recommender, at=AT).rank(audience)
     catalogue, weights = recommender.catalogue, histories_of(audience, recommender.catalogue).weights
     preference = recommender.factors @ FoldIn(recommender.factors, params.factorisation)(weights)[0]
     profile = (weights @ catalogue.content)[0]
     similarity = catalogue.content @ profile / np.linalg.norm(profile)
     youth = np.exp2(-(NOW - catalogue.published) / DAY / 3)
-    expected = 0.7 * preference + 0.3 * similarity + 0.2 * catalogue.popularity + 0.4 * youth
+    nearness = (recommender.nearest[81] + recommender.nearest[85]).toarray()[0]
+    assert nearness[found.items].max() > 0
+    expected = 0.7 * preference + 0.6 * nearness + 0.3 * similarity + 0.2 * catalogue.popularity + 0.4 * youth
     np.testing.assert_allclose(found.scores, expected[found.items], atol=1e-5)
     rest = np.setdiff1d(np.arange(ARTICLES, 2 * ARTICLES), [*found.items, 81, 85])
     assert expected[rest].max() <= found.scores.min() + 1e-5
@@ -231,3 +236,78 @@ def test_lists_end_where_candidates_do(recommender: Recommender) -> None:
 def test_arguments_that_make_no_sense_are_refused(recommender: Recommender, arguments: dict[str, int]) -> None:
     with pytest.raises(UsageError):
         Ranker(recommender, at=AT, **arguments)
+
+
+def test_a_part_without_a_weight_is_not_computed(recommender: Recommender) -> None:
+    params = replace(PARAMS, als=0.0, neighbours=0.0, content=0.0)
+    ranker = Ranker(replace(recommender, params=params, factors=None, nearest=None), at=AT, n=3)
+    assert names(ranker.rank(users(("brand 0", "", {"a7": 1.0}))), recommender) == ["a0", "a1", "a2"]
+
+
+def test_lists_keep_their_caps_with_and_without_a_history(recommender: Recommender) -> None:
+    capped = replace(recommender, params=replace(PARAMS, lists=ListParameters(per_category=3, per_author=2)))
+    found = Ranker(capped, at=AT).rank(users(("brand 0", "", TOPIC_1), ("brand 0", "topic 2", {})))
+    for user in (0, 1):
+        listed = names(found, recommender, user)
+        assert len(set(listed)) == 10
+        assert max(Counter(int(name[1:]) % TOPICS for name in listed).values()) == 3
+        authors = Counter(int(name[1:]) % 7 for name in listed if int(name[1:]) % 5)
+        assert max(authors.values()) == 2
+        assert (np.diff(found.scores[found.users == user]) <= 0).all()
+    assert names(found, recommender, 1)[:3] == ["a2", "a6", "a10"]
+
+
+def test_a_category_with_one_article_is_listed_like_any_other() -> None:
+    table = articles()
+    table = table.set_column(2, "category_id", pa.array(["alone", *table.column("category_id").to_pylist()[1:]]))
+    catalogue = catalogues.read(table, content=CONTENT, width=PARAMS.content_width)
+    params = replace(PARAMS, lists=ListParameters(per_category=1))
+    alone = fit_recommender(interactions.read(events(), catalogue.ids, keys=KEYS), catalogue, params, threads=1)
+    found = Ranker(alone, at=AT, n=5).rank(users(("brand 0", "alone", {}), ("brand 0", "", {"a0": 1.0})))
+    assert names(found, alone)[0] == "a0"
+    assert "a0" not in names(found, alone, 1)
+    assert len(names(found, alone, 1)) == 5
+
+
+def test_an_article_without_text_is_found_by_its_readers() -> None:
+    silent = articles().append_column("empty", pa.array([""] * BRANDS * ARTICLES))
+    catalogue = catalogues.read(silent, content={"empty": 1.0}, width=4)
+    params = replace(PARAMS, content_width=4, neighbours=1.0)
+    bare = fit_recommender(interactions.read(events(), catalogue.ids, keys=KEYS), catalogue, params, threads=1)
+    assert not catalogue.content.any()
+    found = Ranker(bare, at=AT).rank(users(("brand 0", "", TOPIC_1)))
+    assert Counter(int(name[1:]) % TOPICS for name in names(found, bare)).most_common(1)[0][0] == 1
+
+
+def test_a_reader_of_ten_thousand_articles_gets_a_list() -> None:
+    count = 10_010
+    catalogue = catalogues.read(pa.table({"article_id": [f"a{number}" for number in range(count)]}))
+    rows = {
+        "company_id": ["c"] * 10_000,
+        "brand_id": [""] * 10_000,
+        "user_id": ["u"] * 10_000,
+        "article_id": [f"a{number}" for number in range(10_000)],
+        "last_interaction_at": pa.array(range(10_000), pa.int64()),
+    }
+    params = replace(PARAMS, neighbours=1.0, content_width=0)
+    read = interactions.read(pa.table(rows), catalogue.ids, keys=KEYS)
+    crawled = fit_recommender(read, catalogue, params, threads=1)
+    everything = dict.fromkeys(rows["article_id"], 1.0)
+    found = Ranker(crawled, at=AT).rank(users(("", "", everything), ("", "", {"a3": 1.0})))
+    assert sorted(names(found, crawled)) == [f"a{number}" for number in range(10_000, 10_010)]
+    assert len(names(found, crawled, 1)) == 10
+
+
+def test_articles_without_dates_are_never_too_old_and_never_fresh() -> None:
+    table = articles().drop_columns(["published_at", "popularity"])
+    catalogue = catalogues.read(table, content=CONTENT, width=PARAMS.content_width)
+    params = replace(PARAMS, max_age_days=3.0, freshness=3.2)
+    undated = fit_recommender(interactions.read(events(), catalogue.ids, keys=KEYS), catalogue, params, threads=1)
+    found = Ranker(undated, at=AT, n=80).rank(users(("brand 0", "", {}), ("brand 0", "", TOPIC_1)))
+    assert np.bincount(found.users).tolist() == [80, 77]
+    read = read_counts(undated)
+    assert names(found, undated)[0] == f"a{int(np.argmax(read[:ARTICLES]))}"
+
+
+def read_counts(recommender: Recommender) -> np.ndarray:
+    return np.bincount(interactions.read(events(), recommender.catalogue.ids, keys=KEYS).items, minlength=160)

@@ -12,7 +12,7 @@ import pytest
 
 from raypipe.artifact import files
 from raypipe.errors import ConfigError, ModelError
-from raypipe.recommend.parameters import HybridParameters
+from raypipe.recommend.parameters import PARTS, HybridParameters
 from raypipe.recommend.ranker import Ranker
 from raypipe.recommend.recommender import ITEMS, PARAMETERS, from_files, to_files
 from tests.unit.recommend.readers import AT, PARAMS, fitted, users
@@ -107,6 +107,6 @@ def test_parameters_come_from_a_mapping_and_unknown_ones_are_named() -> None:
     with pytest.raises(ConfigError, match="speed"):
         HybridParameters.from_mapping({"factorisation": {"speed": 1}})
     with pytest.raises(ConfigError, match="above 0"):
-        HybridParameters.from_mapping({"als": 0, "content": 0, "popularity": 0, "freshness": 0})
+        HybridParameters.from_mapping(dict.fromkeys(PARTS, 0))
     with pytest.raises(ConfigError, match="freshness_half_life_days above 0"):
         HybridParameters.from_mapping({"freshness_half_life_days": 0})
