@@ -24,6 +24,9 @@ from raypipe.clickhouse.statements import identifier
 from raypipe.config.shared import CLICKHOUSE
 from raypipe.fit import fit
 
+# Processes of tests share the cores: a thread of a fit that waits for another is to sleep, not to spin. It makes the
+# difference between one second and thirty. The library reads it when it is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 TEST_URL = "RAYPIPE_TEST_URL"
 # These tests are slow: in the first, only some are part of `make test`.
 SLOW = {Path(__file__).parent / name for name in ("faults", "cluster", "nodes", "pages")}
@@ -203,16 +206,12 @@ def fit_publisher(filled: Endpoint, artifacts: Path) -> FittedPublisher:
     return fit_churn(FittedPublisher(filled, artifacts))
 
 
-# A third of the shipped rounds, which reaches nearly the same AUC.
-QUICK = ("evaluate.bootstrap=50", "model.rounds=80", "model.params.eta=0.15")
-
-
 def fit_churn(made: FittedPublisher) -> FittedPublisher:
     """Fit the first champion of churn."""
     from raypipe.config.load import load_pipeline
     from raypipe.project import shipped
 
-    loaded = load_pipeline("churn", shipped() / "configs", [*made.overrides, *QUICK], environ={})
+    loaded = load_pipeline("churn", shipped() / "configs", [*made.overrides, "evaluate.bootstrap=50"], environ={})
     outcome = fit.fit(made.endpoint, loaded, None, lambda stage, done, total: None)
     assert outcome.fitted.decision.promote, outcome.fitted.decision.reason
     return made

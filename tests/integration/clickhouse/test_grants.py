@@ -42,8 +42,7 @@ DATABASE = "publisher"
 PASSWORD = "only for a test"
 ANALYST, TRAINING, NIGHTLY = "raypipe_analyst", "raypipe_training", "raypipe_nightly"
 EXPERIMENTS = "raypipe_experiments"
-# Of boosted trees a third of the shipped rounds, and of the models beside churn's champion the quickest.
-QUICK = ["model.rounds=80", "model.params.eta=0.15"]
+# The quickest of the models beside churn's champion.
 LOGISTIC = "baselines.models=[{name: logistic, class: 'raypipe.models.sklearn:LogisticRegression', rounds: 50}]"
 PIPELINES = ("ads", "baselines", "churn", "clicks", "conversion", "engagement", "recommendation", "segmentation")
 # As in the configuration of a server: nothing is granted that no statement grants.
@@ -118,7 +117,7 @@ class Publisher:
 
     def load(self, pipeline: str, *overrides: str) -> Loaded:
         quick = [f"artifacts={self.artifacts}", "evaluate.bootstrap=20", "score.explain.rows=20"]
-        quick += {"baselines": [LOGISTIC], "churn": QUICK, "engagement": QUICK}.get(pipeline, [])
+        quick += [LOGISTIC] if pipeline == "baselines" else []
         return load_pipeline(pipeline, shipped() / "configs", [*quick, *overrides], environ={})
 
     def contents(self) -> list[tuple[object, ...]]:

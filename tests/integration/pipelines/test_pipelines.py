@@ -29,9 +29,7 @@ def silent(stage: str, done: int, total: int) -> None:
 
 
 def loaded(publisher: FittedPublisher, pipeline: str) -> Loaded:
-    # A third of the shipped rounds of boosted trees.
-    quick = ("model.rounds=80", "model.params.eta=0.15") if pipeline == "engagement" else ()
-    overrides = [*publisher.overrides, "evaluate.bootstrap=50", *quick]
+    overrides = [*publisher.overrides, "evaluate.bootstrap=50"]
     return load_pipeline(pipeline, shipped() / "configs", overrides, environ={})
 
 
