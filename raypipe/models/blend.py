@@ -88,6 +88,8 @@ class Blend(MatrixFamily):
             spec = replace(spec, on_round=None)
         try:
             with parameters_must_be_known(xgboost):
+                if learned > settings.MOST_ROWS:
+                    forests = [blend_fit.better(xgboost, rows, splits[0], spec, forests)]
                 parts = [blend_fit.forest(xgboost, rows, splits, spec, params) for params in forests]
                 if own.line and rows.x.shape[1] <= settings.LINE_COLUMNS and spec.balance == "none":
                     parts.append(blend_fit.line(rows, splits, spec))

@@ -94,6 +94,26 @@ def forest(xgboost: ModuleType, rows: Matrix, splits: Splits, spec: FitSpec, par
     )
 
 
+def better(
+    xgboost: ModuleType,
+    rows: Matrix,
+    split: tuple[Positions, Positions],
+    spec: FitSpec,
+    forests: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """Return the parameters of the forest that, fitted on a part, loses least on the rows held out."""
+    if len(forests) == 1:
+        return forests[0]
+    fit, held = split
+    drawn = np.random.default_rng(spec.seed).choice(fit, min(len(fit), settings.TRIED_ROWS), replace=False)
+
+    def loss(params: Mapping[str, Any]) -> float:
+        part = forest(xgboost, rows, [(drawn, held)], spec, params)
+        return float(losses(part.margins, rows.y[held], spec.kind).mean())
+
+    return min(forests, key=loss)
+
+
 def line(rows: Matrix, splits: Splits, spec: FitSpec) -> Part:
     """Fit a line on each split, with the penalty that suits the rows held out best."""
     rng = np.random.default_rng(spec.seed)

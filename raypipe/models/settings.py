@@ -14,8 +14,8 @@ PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 # A line gains little from more rows, and pays for each column.
 LINE_ROWS = 100_000
 LINE_COLUMNS = 500
-# From here on trees may take larger steps, and a shallow forest adds nothing.
-MANY_ROWS, MOST_ROWS = 10_000, 200_000
+# From here on trees may take larger steps, and a single forest is enough: the better on so many rows.
+MANY_ROWS, MOST_ROWS, TRIED_ROWS = 10_000, 200_000, 100_000
 MANY_COLUMNS = 200
 
 
@@ -42,4 +42,6 @@ def forests(rows: int, columns: int) -> list[dict[str, Any]]:
     thin = 0.5 if columns > MANY_COLUMNS else 1.0
     shallow = {**common, "max_depth": 3, "min_child_weight": 5, "colsample_bytree": 0.6 * thin}
     deep = {**common, "max_depth": 6, "min_child_weight": 1, "colsample_bytree": 0.8 * thin}
-    return [shallow, deep] if rows <= MOST_ROWS else [{**deep, "max_depth": 8, "min_child_weight": 20}]
+    if rows <= MOST_ROWS:
+        return [shallow, deep]
+    return [{**forest, "max_depth": depth, "min_child_weight": 20} for forest, depth in ((shallow, 4), (deep, 8))]

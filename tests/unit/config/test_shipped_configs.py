@@ -69,8 +69,12 @@ def test_a_space_is_one_of_the_model_that_the_pipeline_has(name: str, end: int) 
     config = load_pipeline(name, CONFIGS, environ={}).config
     assert config.label is not None
     known = axes(config.sweep.space)
-    found = {axis.name: (axis.low, axis.high)[end] for axis in known if axis.name.startswith("model.params.")}
-    params = {**config.model.params, **{key.removeprefix("model.params."): value for key, value in found.items()}}
+    own = {axis.name: axis for axis in known if axis.name.startswith("model.params.")}
+    ends = {
+        name: json.loads(axis.words[-end]) if axis.words else (axis.low, axis.high)[end] for name, axis in own.items()
+    }
+    found = {name.removeprefix("model.params."): value for name, value in ends.items()}
+    params = {name: value for name, value in {**config.model.params, **found}.items() if value is not None}
     rng = np.random.default_rng(1)
     x = rng.normal(size=(80, 3)).astype(np.float32)
     # As the labels of a pipeline may be, none is negative.

@@ -84,6 +84,26 @@ def test_many_rows_are_judged_by_the_validation_rows_alone(monkeypatch: pytest.M
     assert (history.rows, history.held_out) == (len(TRAIN), None)
 
 
+@pytest.mark.parametrize(("bent", "depth"), [(False, 4), (True, 8)])
+def test_of_most_rows_the_forest_learns_that_is_better_on_a_part(
+    monkeypatch: pytest.MonkeyPatch, bent: bool, depth: int
+) -> None:
+    monkeypatch.setattr(settings, "FOLDED_ROWS", 1000)
+    monkeypatch.setattr(settings, "MOST_ROWS", 2000)
+    monkeypatch.setattr(settings, "TRIED_ROWS", 2000)
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(6000, 6)).astype(np.float32)
+    # Each pattern of six signs has a truth of its own; a noisy sum needs one column at a time.
+    pattern = (x > 0) @ 2 ** np.arange(6)
+    truth = 4 * np.sign(rng.normal(size=64))[pattern] if bent else x.sum(axis=1) / 3
+    y = (rng.random(6000) < 1 / (1 + np.exp(-truth))).astype(np.float32)
+    params = {"line": False, "subsample": 1.0, "colsample_bytree": 1.0, "eta": 0.3, "min_child_weight": 1}
+    spec = replace(SPEC, columns=tuple("abcdef"), params=params)
+    model, _ = fitted(spec, Matrix(x[:4500], y[:4500]), Matrix(x[4500:], y[4500:]))
+    trees = json.loads(model._booster.save_raw("json"))["learner"]["gradient_booster"]["model"]["trees"]
+    assert (max(len(tree["left_children"]) for tree in trees) > 2 ** (4 + 1) - 1) == (depth == 8)
+
+
 def test_a_family_that_may_not_refit_learns_from_the_training_rows_alone() -> None:
     assert fitted(replace(SPEC, refits=False))[1].rows == len(TRAIN)
 
