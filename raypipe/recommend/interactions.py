@@ -81,7 +81,7 @@ def read(table: pa.Table, item_ids: pa.Array, *, keys: Sequence[str]) -> Interac
 def read_together(tables: Sequence[pa.Table], item_ids: pa.Array, *, keys: Sequence[str]) -> list[Interactions]:
     """Read several tables like `read`, with the same number for a user in all of them."""
     rows = pa.concat_tables([_selected(table, (*keys, "article_id")) for table in tables])
-    positions = positions_of(rows.column("article_id"), item_ids)
+    positions = positions_of(rows.column("article_id"), pc.cast(item_ids, pa.string()))
     weights = numbers(rows.column("weight"), np.float64)
     seconds = seconds_of(rows.column("last_interaction_at"))
     kept = (positions >= 0) & (weights > 0) & np.isfinite(weights)

@@ -50,8 +50,9 @@ def test_the_choice_of_some_readers_does_not_look_at_the_others() -> None:
     half = everybody(search)[::2]
     before = search.best(half)
     others = np.setdiff1d(everybody(search), half)
+    rng = np.random.default_rng(0)
     for values in search._tried.values():
-        values[others] = np.random.default_rng(0).random(len(others))
+        values[others] = rng.random(len(others))
     assert search.best(half) == before
 
 
