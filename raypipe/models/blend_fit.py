@@ -99,8 +99,8 @@ def better(
     rows: Matrix,
     split: tuple[Positions, Positions],
     spec: FitSpec,
-    forests: Sequence[Mapping[str, Any]],
-) -> Mapping[str, Any]:
+    forests: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
     """Return the parameters of the forest that loses least on the rows held out, fitted on a part of the others."""
     if len(forests) == 1:
         return forests[0]
