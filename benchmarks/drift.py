@@ -28,7 +28,7 @@ from pyarrow import feather
 
 from raypipe.artifact.bins import Bins, fit_bins
 from raypipe.monitor import drift
-from raypipe.monitor.drift import Limits, Reference
+from raypipe.monitor.drift import Limits, Reference, Terms
 from raypipe.monitor.histograms import Histogram, Series
 from raypipe.score.tally import Tally, stride
 
@@ -85,11 +85,8 @@ def measured(bins: Bins, before: np.ndarray, after: np.ndarray, every: int) -> t
     reference = Reference("night", None, "run", "v1", then)
     started = time.process_time()
     now = dict(zip(map(Series, names), counted(bins, after, every), strict=True))
-    found = {
-        series.column: drift.compare(series, histogram, reference, Limits(0.1, 0.25))
-        for series, histogram in now.items()
-    }
-    return time.process_time() - started, found
+    found = drift.compare(now, reference, lambda _: Terms(Limits(0.1, 0.25)))
+    return time.process_time() - started, {item.series.column: item for item in found}
 
 
 def evidently(python: Path, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:

@@ -33,8 +33,8 @@ from raypipe.progress import silent
 from raypipe.project import shipped
 from raypipe.score.score import score
 
-# Days before the first night: training dates, a test date, and the horizon of its labels.
-HISTORY = 140
+# Days before the first night: three training dates, a test date, the horizon of its labels, and features of 84 days.
+HISTORY = 210
 ALERTS = """
 SELECT pipeline, column, slice_column, slice_value, round(psi, 4), reason
 FROM raypipe_drift WHERE date = {date:Date} AND reference = {reference:String} AND status = 'alert' ORDER BY psi DESC

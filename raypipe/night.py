@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
-from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
 from raypipe.ads import ads
@@ -29,8 +28,9 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.cluster import runtime
 from raypipe.compare.compare import compare, require_complete
 from raypipe.config.load import Loaded
+from raypipe.config.order import ordered
 from raypipe.config.schema import PipelineConfig
-from raypipe.errors import ConfigError, GateRefused, RaypipeError
+from raypipe.errors import GateRefused, RaypipeError
 from raypipe.features import snapshots
 from raypipe.fit.fit import FitResult
 from raypipe.fit.recipe import newest_day
@@ -230,24 +230,6 @@ def review(endpoint: Endpoint, pipelines: Mapping[str, Loaded], steps: Sequence[
     reviewed = alerts.review(endpoint, judged, outcomes)
     problems = prometheus.publish(endpoint, configs, outcomes, reviewed.open, seconds)
     return replace(reviewed, warnings=(*reviewed.warnings, *problems))
-
-
-def ordered(after: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the pipelines in dependency order, alphabetically among equals.
-
-    Args:
-        after: by pipeline, the pipelines to run before it; pipelines that are not keys are ignored.
-
-    Raises:
-        ConfigError: pipelines wait for each other.
-    """
-    graph = {name: sorted(set(before) & after.keys()) for name, before in sorted(after.items())}
-    try:
-        return list(TopologicalSorter(graph).static_order())
-    except CycleError as error:
-        raise ConfigError(
-            "Pipelines wait for each other", found=" → ".join(error.args[1]), next_step="remove one from `after`"
-        ) from error
 
 
 def _build_features(endpoint: Endpoint, day: date | None, timezone: str, progress: Progress, take_over: bool) -> Step:

@@ -40,7 +40,7 @@ def share_drift(events: AdEvents) -> dict[str, float]:
         before = np.array([earlier[context].get(arm, 0) for arm in arms])
         after = np.array([later[context].get(arm, 0) for arm in arms])
         known = before.sum() > 0
-        drift[context] = round(psi(before, after), 5) if known else 0.0
+        drift[context] = round(float(psi(before, after)), 5) if known else 0.0
     return drift
 
 

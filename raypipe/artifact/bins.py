@@ -88,12 +88,14 @@ class Bins:
     Attributes:
         rows: the rows of the fit that the shares come from.
         trends: the features that grow with the calendar, by matrix column.
+        groups: the number of groups of rows that share a value, by matrix column, where there are such groups.
     """
 
     features: tuple[ColumnBins, ...]
     score: ColumnBins
     rows: int
     trends: Mapping[str, Trend]
+    groups: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
         """Return the bins as JSON-ready values."""
@@ -109,7 +111,13 @@ class Bins:
 _JSON = TypeAdapter(Bins)
 
 
-def fit_bins(x: Matrix, scores: Values, columns: Sequence[str] = (), trends: Mapping[str, Trend] | None = None) -> Bins:
+def fit_bins(
+    x: Matrix,
+    scores: Values,
+    columns: Sequence[str] = (),
+    trends: Mapping[str, Trend] | None = None,
+    groups: Mapping[str, float] | None = None,
+) -> Bins:
     """Make bins of the rows (rows, features) and scores (rows,) of a fit.
 
     Args:
@@ -118,7 +126,7 @@ def fit_bins(x: Matrix, scores: Values, columns: Sequence[str] = (), trends: Map
     known = dict(trends or {})
     growth = [known[name].per_day or 0.0 if name in known else 0.0 for name in columns or [""] * x.shape[1]]
     features = tuple(column_bins(x[:, i], GROWING_DAYS * growth[i]) for i in range(x.shape[1]))
-    return Bins(features, column_bins(scores), len(x), known)
+    return Bins(features, column_bins(scores), len(x), known, dict(groups or {}))
 
 
 def column_bins(values: Values, growth: float = 0.0) -> ColumnBins:

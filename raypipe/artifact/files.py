@@ -1,6 +1,6 @@
 """Save and load the files of one model version, stored under the hash of their content and never as code.
 
-    ROOT/ab/abcdef…/manifest.json     {"files": {"model.ubj": {"sha256": …, "size": …}, …}, "format": 3}
+    ROOT/ab/abcdef…/manifest.json     {"files": {"model.ubj": {"sha256": …, "size": …}, …}, "format": 5}
     ROOT/ab/abcdef…/model.ubj …
 
 An artifact's identity is the SHA-256 of its manifest, which holds the SHA-256 of every file, so a single hash in
@@ -27,7 +27,7 @@ from raypipe.errors import ConfigError, ModelError, OutdatedArtifact
 
 MANIFEST = "manifest.json"
 # Raise it when the content of an artifact changes. Earlier formats are refused, not converted.
-FORMAT = 4
+FORMAT = 5
 CODE_SUFFIXES = {".pkl", ".pickle", ".joblib", ".dill", ".cloudpickle", ".pt", ".pth"}
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")

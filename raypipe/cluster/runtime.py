@@ -53,7 +53,7 @@ class Session:
             os.environ.setdefault(name, value)
         from raypipe.cluster import connection, quirks
 
-        if _keeping and _owner is not None and _owner._config != self._config:
+        if _owner not in (None, _standing) and _keeping and _owner._config != self._config:
             # The pipelines of a night may name several clusters.
             _close()
         if _closing is not None:
@@ -71,9 +71,10 @@ class Session:
             _close()
 
 
-# The session that has connected, and whether its connection outlives it.
+# The session that has connected, whether its connection outlives it, and the session that had connected before that.
 _owner: Session | None = None
 _keeping = False
+_standing: Session | None = None
 # The connection that is closing: Ray cannot start and stop at the same time.
 _closing: threading.Thread | None = None
 
@@ -96,14 +97,20 @@ def session(endpoint: Endpoint, config: RayConfig = ANY_RAY) -> Iterator[Session
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Keep a connection that is made inside for the sessions that follow, and close it at the end."""
-    global _keeping
-    before, _keeping = _keeping, True
+    """Keep a connection that is made inside for the sessions that follow, and close it at the end.
+
+    A connection that an outer session has made stays.
+    """
+    global _keeping, _standing
+    before = _keeping, _standing
+    if not _keeping:
+        _keeping, _standing = True, _owner
     try:
         yield
     finally:
-        _keeping = before
-        if _owner is not None and not _keeping:
+        made = _owner is not _standing
+        _keeping, _standing = before
+        if _owner is not None and made and not _keeping:
             _close()
 
 

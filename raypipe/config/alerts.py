@@ -72,7 +72,7 @@ class Rule(Section):
 RULES: Mapping[str, Rule | None] = {
     "failed": Rule(metric="failed", above=0, severity="critical"),
     "score_drift": Rule(metric="score_drift", slices=True),
-    "feature_drift": Rule(metric="feature_drift", slices=True, nights=2),
+    "feature_drift": Rule(metric="feature_drift", slices=True),
     "performance": Rule(metric="performance_gap", above=0),
 }
 

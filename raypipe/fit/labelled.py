@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from raypipe.artifact import alike
-from raypipe.artifact.bins import Trend, fit_bins, trends
+from raypipe.artifact.bins import Bins, fit_bins, trends
 from raypipe.artifact.contract import Contract
+from raypipe.artifact.groups import groups
 from raypipe.artifact.package import Package, pack
 from raypipe.clickhouse.client import Client
 from raypipe.errors import ModelError, RaypipeError
@@ -26,7 +27,7 @@ from raypipe.models.settings import FOLDED_ROWS
 from raypipe.progress import Progress
 from raypipe.registry.record import Registered
 
-# Medians by date need no more rows.
+# Medians by date and shared values need no more rows.
 TREND_ROWS = 50_000
 
 
@@ -203,7 +204,7 @@ def _judge(
     package = Package(
         recipe.family,
         contract,
-        fit_bins(fit_rows.x, model.predict(fit_rows.x), contract.columns, _trends(client, contract, table, fit_rows.x)),
+        _bins(client, contract, table, fit_rows.x, model.predict(fit_rows.x)),
         threshold,
         recipe.levels,
         model,
@@ -228,10 +229,12 @@ def _judge(
     )
 
 
-def _trends(client: Client, contract: Contract, table: TrainingTable, x: Any) -> dict[str, Trend]:
-    """Return the features that grow with the calendar, by the first TREND_ROWS training rows."""
-    x = x[:TREND_ROWS]
+def _bins(client: Client, contract: Contract, table: TrainingTable, x: Any, scores: Any) -> Bins:
+    """Return the bins of the fit's rows; the first TREND_ROWS show what moves with the date."""
+    first = x[:TREND_ROWS]
     kinds = {column: feature.kind for feature in contract.features for column in feature.columns}
     declared = [column for column, kind in kinds.items() if kind == "cumulative"]
     numbers = [column for column, kind in kinds.items() if kind == "number"]
-    return trends(x, contract.columns, training_table.read_dates(client, table, "train", len(x)), declared, numbers)
+    dates = training_table.read_dates(client, table, "train", len(first))
+    growing = trends(first, contract.columns, dates, declared, numbers)
+    return fit_bins(x, scores, contract.columns, growing, groups(first, contract.columns, dates, numbers))

@@ -101,7 +101,7 @@ def better(
     spec: FitSpec,
     forests: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Return the parameters of the forest that loses least on the rows held out, fitted on a part of the others."""
+    """Return the parameters of the forest that, fitted on a part, loses least on the rows held out."""
     if len(forests) == 1:
         return forests[0]
     fit, held = split

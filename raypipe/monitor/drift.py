@@ -1,26 +1,26 @@
 """Compare the histograms of a night with those of a reference, and say what has shifted by more than chance.
 
-A series has shifted when its population stability index, less what chance gives on average, reaches a limit, or when
-the index is several times the highest of the nights before. Either way it has to be more than chance gives.
+A series has shifted when its population stability index is more than chance gives and, less what chance gives on
+average, reaches a limit; or when it has moved by several times its usual move.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any
 
-from raypipe.monitor import measures
+from raypipe.monitor import moves
+from raypipe.monitor.distances import Distances, Pair, distances
 from raypipe.monitor.histograms import SCORE, Histogram, Series
+from raypipe.monitor.moves import Usual
 
 # The reference: the last accepted night, the accepted night a week before, or the rows of the fit.
 NIGHT, WEEKDAY, FIT = "night", "weekday", "fit"
 OK, WARNING, ALERT, NOT_COMPARED = "ok", "warning", "alert", "not_compared"
 # Fewer rows on either side are not judged.
 LEAST_ROWS = 100
-# An index that is so many times the highest of the nights before is an alert, if it is at least LEAST_UNUSUAL.
-UNUSUAL, LEAST_UNUSUAL = 5.0, 0.005
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Reference:
         kind: NIGHT, WEEKDAY or FIT.
         date: the date of the night, or the middle of the fit's dates; None without a reference.
         run_id: empty for the fit.
-        usual: the highest index of earlier nights against such a reference, by series.
+        usual: the usual moves of the nights before, by series; none for the fit.
         reason: why there is nothing to compare with; otherwise empty.
     """
 
@@ -49,7 +49,7 @@ class Reference:
     run_id: str = ""
     version: str = ""
     histograms: Mapping[Series, Histogram] = field(default_factory=dict)
-    usual: Mapping[Series, float] = field(default_factory=dict)
+    usual: Mapping[Series, Usual] = field(default_factory=dict)
     reason: str = ""
 
 
@@ -81,61 +81,84 @@ class Comparison:
         return series.column + f" [{series.slice_column}={series.slice_value}]" * bool(series.slice_column)
 
 
-def compare(
-    series: Series, now: Histogram, reference: Reference, limits: Limits, *, not_comparable: str = ""
-) -> Comparison:
-    """Compare a series with a reference.
+@dataclass(frozen=True)
+class Terms:
+    """The terms on which a series is compared.
 
-    Args:
-        not_comparable: why the two are not compared, whatever the rows.
+    Attributes:
+        not_comparable: why the two sides are not compared, whatever the rows; otherwise empty.
+        groups: the number of groups of rows that share a value; chance counts no more rows.
     """
-    then = reference.histograms.get(series)
-    result = Comparison(reference, series, now.rows)
-    reason = reference.reason or not_comparable or ("ignored by monitor.features" if limits.ignore else "")
-    if not reason and then is None:
-        reason = f"no rows of this series on {reference.date}"
-    if reason or then is None:
-        return replace(result, reason=reason)
-    return _measured(result, now, then, limits)
+
+    limits: Limits
+    not_comparable: str = ""
+    groups: float = math.inf
 
 
-def _measured(result: Comparison, now: Histogram, then: Histogram, limits: Limits) -> Comparison:
-    rates: dict[str, Any] = {
-        "reference_rows": then.rows,
-        "missing": now.missing,
-        "reference_missing": then.missing,
-        "unseen": now.unseen if now.known else None,
-        "reference_unseen": then.unseen if then.known else None,
-    }
+def compare(
+    counted: Mapping[Series, Histogram], reference: Reference, terms: Callable[[Series], Terms]
+) -> list[Comparison]:
+    """Compare the series of a night with a reference."""
+    results: list[Comparison] = []
+    pairs: dict[int, tuple[Terms, Pair]] = {}
+    for series, now in counted.items():
+        own, then = terms(series), reference.histograms.get(series)
+        reason = reference.reason or own.not_comparable or ("ignored by monitor.features" if own.limits.ignore else "")
+        if not reason and then is None:
+            reason = f"no rows of this series on {reference.date}"
+        result = Comparison(reference, series, now.rows, reason=reason)
+        if then is not None and not reason:
+            result = _counted(result, now, then)
+            if not result.reason:
+                pairs[len(results)] = own, Pair(then, now, own.groups)
+        results.append(result)
+    measured = distances([pair for _, pair in pairs.values()])
+    for (place, (own, pair)), found in zip(pairs.items(), measured, strict=True):
+        results[place] = _measured(results[place], own.limits, pair.now, found)
+    return results
+
+
+def _counted(result: Comparison, now: Histogram, then: Histogram) -> Comparison:
+    """Add the rates of a pair, and the reason where it has too few rows."""
+    is_whole = not result.series.slice_column
     fewest = min(now.rows, then.rows)
-    if fewest < LEAST_ROWS:
-        return replace(result, **rates, reason=f"{fewest} rows are too few to judge; {LEAST_ROWS} are enough")
-    wide, wide_then = now.widened, then.widened
-    distances: dict[str, Any] = {
-        "psi": measures.psi(wide_then, wide),
-        "psi_noise": measures.expected_psi(wide_then, wide),
-        "js": measures.js(wide_then, wide),
-    }
-    if now.known and then.known:
-        distance = measures.ks(then.counts, now.counts, now.edges)
-        moved = measures.wasserstein(then.counts, now.counts, now.means)
-        distances |= {"ks": distance.value, "ks_error": distance.error, "wasserstein": moved}
-    measured = replace(result, **rates, **distances)
-    status, reason = _judged(measured, measures.chance_psi(wide_then, wide), limits)
-    return replace(measured, status=status, reason=reason)
+    return replace(
+        result,
+        reference_rows=then.rows,
+        missing=now.missing,
+        reference_missing=then.missing,
+        # Slices are counted in wide bins, where the first and the last hold values of the fit.
+        unseen=now.unseen if now.known and is_whole else None,
+        reference_unseen=then.unseen if then.known and is_whole else None,
+        reason=f"{fewest} rows are too few to judge; {LEAST_ROWS} are enough" if fewest < LEAST_ROWS else "",
+    )
 
 
-def _judged(result: Comparison, chance: float, limits: Limits) -> tuple[str, str]:
+def _measured(result: Comparison, limits: Limits, now: Histogram, found: Distances) -> Comparison:
+    usual = result.reference.usual.get(result.series)
+    moved = moves.moved(result.series, now, usual) if usual else ""
+    status, reason = _judged(found, _gone(result), moved, limits)
+    return replace(
+        result,
+        psi=found.psi,
+        psi_noise=found.psi_noise,
+        js=found.js,
+        ks=found.ks,
+        ks_error=found.ks_error,
+        wasserstein=found.wasserstein,
+        status=status,
+        reason=reason,
+    )
+
+
+def _judged(found: Distances, gone: str, moved: str, limits: Limits) -> tuple[str, str]:
     """Return the status of a measured series, and the reason for it."""
-    psi, noise, since = result.psi or 0.0, result.psi_noise or 0.0, result.reference.date
-    gone, usual = _gone(result), result.reference.usual.get(result.series)
-    # Two nights share most of their readers and differ by less than chance; slices are many and small.
-    least = max(LEAST_UNUSUAL, chance if result.series.slice_column else 0.0)
-    if psi > chance and psi - noise >= limits.alert:
+    is_more, index = found.psi > found.chance, found.psi - found.psi_noise
+    if is_more and index >= limits.alert:
         return ALERT, gone or f"the index exceeds {limits.alert:g}"
-    if usual is not None and psi >= max(UNUSUAL * usual, least):
-        return ALERT, gone or f"{psi / max(usual, 1e-9):.0f} times the highest index of the nights before {since}"
-    if psi > chance and psi - noise >= limits.warning:
+    if moved:
+        return ALERT, gone or moved
+    if is_more and index >= limits.warning:
         return WARNING, gone or f"the index exceeds {limits.warning:g}"
     return OK, gone
 

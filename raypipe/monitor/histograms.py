@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
+from math import nan, sqrt
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,21 @@ class Histogram:
     def missing(self) -> float:
         """Return the share of rows without a value."""
         return float(self.counts[-1]) / max(self.rows, 1)
+
+    @cached_property
+    def mean(self) -> float:
+        """Return the mean of the known values, each bin at its mean; NaN without a value."""
+        return float(self.counts[:-1] @ self.means) / self.known if self.known else nan
+
+    @property
+    def deviation(self) -> float:
+        """Return the standard deviation of the known values, each bin at its mean; 0 without a value."""
+        return sqrt(float(self.counts[:-1] @ (self.means - self.mean) ** 2) / self.known) if self.known else 0.0
+
+    @property
+    def width(self) -> float:
+        """Return the distance of the means of the lowest and the highest bin."""
+        return float(self.means[-1] - self.means[0])
 
     @property
     def unseen(self) -> float:

@@ -1,4 +1,4 @@
-"""Judge recommenders on reads held out: the days after a date, or a share of all reads where there are no days."""
+"""Judge recommenders on held-out reads: those after a date or, in a table without days, a random share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

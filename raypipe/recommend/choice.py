@@ -48,7 +48,7 @@ class Choice:
     def best(self, rows: Array) -> HybridParameters:
         """Return the parameters with the chosen weights, by the readers at some positions."""
         params = self.recommender.params
-        for _ in range(PASSES):
+        for _ in range(PASSES if len(rows) > 1 else 0):
             before = params
             for part in params.chosen:
                 params = self._better(params, part, rows)

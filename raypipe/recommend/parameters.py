@@ -146,7 +146,9 @@ class HybridParameters:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> HybridParameters:
-        """Check the values of a config or a file. A weight that is absent or null is chosen by each fit.
+        """Check the values of a config or a file.
+
+        A weight that is absent or null is chosen by each fit.
 
         Raises:
             ConfigError: a name is unknown, or a value cannot be used.

@@ -75,7 +75,7 @@ def events(alerts: list[Alert], checks: list[Check]) -> list[Event]:
 
 def _named(message: str, column: str, value: str, names: Names) -> str:
     """Put the name of a slice in the place of its id."""
-    return message.replace(value, names.of(column, value)) if column and value else message
+    return message.replace(f" where {column} is {value} ", f" where {column} is {names.of(column, value)} ")
 
 
 def _check(row: Any) -> str:

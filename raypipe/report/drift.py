@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from typing import Any
 
+from raypipe.monitor.moves import MOVED
 from raypipe.pages.figures import plural
 from raypipe.report.events import Event
 from raypipe.report.names import Names, slice_label, words
@@ -46,12 +48,13 @@ class Drift:
         return [name for _, name in sorted(moved, key=lambda item: (-item[0], item[1]))]
 
 
-def read(source: Source, names: Names, reference: str) -> dict[str, Drift]:
-    """Return the drift of each pipeline against a reference: night, weekday or fit."""
+def read(source: Source, names: Names, references: Mapping[str, str]) -> dict[str, Drift]:
+    """Return the drift of each pipeline against its reference: night, weekday or fit."""
+    of: dict[str, Any] = {"pipelines": list(references), "references": list(references.values())}
     features_from = source.last - timedelta(days=NIGHTS - 1)
     scores: dict[str, dict[date, Measure]] = {}
     features: dict[str, dict[str, dict[date, Measure]]] = {}
-    rows = source.rows("drift", VIEW, first=source.first, features_from=features_from, reference=reference)
+    rows = source.rows("drift", VIEW, first=source.first, features_from=features_from, **of)
     for row in rows:
         measure = Measure(row["psi"], row["status"], row["reason"])
         if row["column"] == SCORE:
@@ -59,12 +62,17 @@ def read(source: Source, names: Names, reference: str) -> dict[str, Drift]:
         else:
             features.setdefault(row["pipeline"], {}).setdefault(row["column"], {})[row["date"]] = measure
     slices: dict[str, list[Row]] = {}
-    for row in source.rows("drift_slices", VIEW, first=source.last, reference=reference):
+    for row in source.rows("drift_slices", VIEW, first=source.last, **of):
         slices.setdefault(row["pipeline"], []).append(row)
     return {
         name: Drift(scores.get(name, {}), features.get(name, {}), tuple(_slices(slices.get(name, []), names)))
         for name in scores.keys() | features.keys() | slices.keys()
     }
+
+
+def _how(measure: Measure) -> str:
+    """Return the reason of an alert; a mean can move while the index shows nothing."""
+    return measure.reason if MOVED in measure.reason else f"PSI {measure.psi or 0:.2f}"
 
 
 def _slices(rows: list[Row], names: Names) -> list[tuple[str, float, str]]:
@@ -84,12 +92,12 @@ def events(pipeline: str, drift: Drift) -> list[Event]:
     found = []
     for day, measure in drift.scores.items():
         if measure.status == ALERT:
-            found.append(Event(day, pipeline, f"the scores moved (PSI {measure.psi or 0:.2f})", "watch"))
+            found.append(Event(day, pipeline, f"the scores moved ({_how(measure)})", "watch"))
     days = {day for measures in drift.features.values() for day in measures}
     for day in days:
         moved = drift.moved(day)
         if moved:
-            shown = ", ".join(f"{words(name)} (PSI {drift.features[name][day].psi or 0:.2f})" for name in moved[:3])
+            shown = ", ".join(f"{words(name)} ({_how(drift.features[name][day])})" for name in moved[:3])
             more = f" and {plural(len(moved) - 3, 'more feature')}" if len(moved) > 3 else ""
             found.append(Event(day, pipeline, f"{shown}{more} moved", "watch"))
     return found

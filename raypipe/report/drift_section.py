@@ -71,7 +71,9 @@ def _cell(measure: Measure, warning: float) -> Cell:
         return Cell("none")
     if measure.status == OK:
         return Cell("heat1" if measure.psi >= warning / 2 else "calm")
-    return Cell("heat4" if measure.status == ALERT else "heat3", f"PSI {measure.psi:.3f}, {measure.status}")
+    return Cell(
+        "heat4" if measure.status == ALERT else "heat3", f"PSI {measure.psi:.3f}, {measure.status}: {measure.reason}"
+    )
 
 
 def _not_compared(drift: Drift) -> Markup | None:

@@ -35,7 +35,7 @@ class Names:
         end = next((end for end in REFERENCES if column.endswith(end)), None)
         return self._names(end).get(value, value) if end else value
 
-    def people(self, ids: Sequence[str]) -> dict[str, str]:
+    def display_names(self, ids: Sequence[str]) -> dict[str, str]:
         """Return the display names of users; users without one are left out."""
         if "users" not in self.source.tables:
             return {}

@@ -100,11 +100,6 @@ def _performance(rows: list[Row], validations: list[Mapping[str, Any]], names: N
                 Slice(label, row["value"], row["low"], row["high"], row["rows"])
             )
     judged = sorted(validations, key=lambda document: document["date"])
-    if not series[MEASURED]:
-        series[MEASURED] = _validated(judged)
-    for document in judged:
-        if document.get("reason"):
-            reasons.setdefault(date.fromisoformat(document["date"]), document["reason"])
     calibrated = [document for document in judged if document["evaluation"].get("reliability")]
     compared = [document for document in judged if document.get("fitted")]
     last = calibrated[-1] if calibrated else None
@@ -119,17 +114,6 @@ def _performance(rows: list[Row], validations: list[Mapping[str, Any]], names: N
         bool(compared[-1]["worse"]) if compared else None,
         next(iter(compared[-1]["fitted"].values()))["value"] if compared else None,
     )
-
-
-def _validated(documents: list[Mapping[str, Any]]) -> dict[str, list[Point]]:
-    series: dict[str, list[Point]] = {}
-    for document in documents:
-        day = date.fromisoformat(document["date"])
-        for name, metric in document["evaluation"].items():
-            if isinstance(metric, Mapping) and "value" in metric:
-                point = Point(day, metric["value"], metric.get("low"), metric.get("high"))
-                series.setdefault(name, []).append(point)
-    return series
 
 
 def _calibration(bins: list[Mapping[str, Any]]) -> list[tuple[float, float, int]]:

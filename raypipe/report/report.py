@@ -113,7 +113,7 @@ def read(client: Client, pipelines: Mapping[str, Loaded], at: datetime, progress
     for number, (name, loaded) in enumerate(shown.items()):
         progress("read", number, len(shown))
         models[name] = model.read(source, loaded, newest.get(name))
-    drifts = drift.read(source, names, _reference(shown))
+    drifts = drift.read(source, names, {name: loaded.config.monitor.reference for name, loaded in shown.items()})
     found_alerts = [item for item in alerts.read_alerts(source, names) if item.pipeline in ("", *shown)]
     checks = [item for item in alerts.read_checks(source) if item.pipeline in shown]
     tests = experiments.read(source)
@@ -145,12 +145,6 @@ def read(client: Client, pipelines: Mapping[str, Loaded], at: datetime, progress
 
 def _history(client: Client, pipelines: Mapping[str, Loaded]) -> list[runs.Run]:
     return [run for run in runs.history(client) if run.pipeline in pipelines]
-
-
-def _reference(pipelines: Mapping[str, Loaded]) -> str:
-    """Return the reference of the drift: the pipelines' own, the default where they differ."""
-    names = {getattr(loaded.config.monitor, "reference", "night") for loaded in pipelines.values()}
-    return names.pop() if len(names) == 1 else "night"
 
 
 def _freshness(source: Source, pipelines: Mapping[str, Loaded]) -> dict[str, date | None]:

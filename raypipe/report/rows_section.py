@@ -21,7 +21,7 @@ def explained(model: Model, facts: Facts) -> Markup | None:
     """Return the explanations of the highest scores; None without any."""
     if not model.explanations:
         return None
-    people = facts.names.people([item.entity for item in model.explanations])
+    names = facts.names.display_names([item.entity for item in model.explanations])
     drawn = []
     for item in model.explanations:
         largest = max((abs(value) for value in item.contributions.values()), default=0.0)
@@ -29,7 +29,7 @@ def explained(model: Model, facts: Facts) -> Markup | None:
             (words(feature), bar(value, largest), Cell(signed(value, 2), value))
             for feature, value in item.contributions.items()
         ]
-        who = people.get(item.entity) or f"reader {brief(item.entity)}"
+        who = names.get(item.entity) or f"reader {brief(item.entity)}"
         caption = f"{who}, {facts.names.of('brand_id', item.brand_id)}: {three(item.score)}"
         columns = ("feature", "", Column("moves the score by", True))
         drawn.append(
@@ -62,8 +62,8 @@ def _by_name(rows: Published, key: str, facts: Facts) -> Published:
     if key not in named.columns:
         return named
     at = named.columns.index(key)
-    people = facts.names.people([str(row[at]) for row in named.rows]) if key == "user_id" else {}
-    shown = tuple((*row[:at], people.get(str(row[at])) or brief(str(row[at])), *row[at + 1 :]) for row in named.rows)
+    names = facts.names.display_names([str(row[at]) for row in named.rows]) if key == "user_id" else {}
+    shown = tuple((*row[:at], names.get(str(row[at])) or brief(str(row[at])), *row[at + 1 :]) for row in named.rows)
     columns = tuple("reader" if name == "user_id" else name for name in named.columns)
     return Published(named.run, columns, shown)
 

@@ -4,8 +4,8 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from raypipe.clickhouse import lock, readers, replication, sharding
@@ -32,6 +32,7 @@ from raypipe.score.ledger import Receipt
 from raypipe.score.manifest import Manifest
 from raypipe.score.parts import Part
 from raypipe.score.runs import Run
+from raypipe.score.timings import Timings
 from raypipe.score.worker import peak_mb
 
 log = logging.getLogger(__name__)
@@ -41,26 +42,6 @@ Measured = TypeVar("Measured")
 Monitor = Callable[[Manifest, Sequence[Receipt]], Measured]
 # Scores slices and yields each receipt as it comes.
 Scorer = Callable[[Manifest, Sequence[Slice]], Iterator[Receipt]]
-
-
-@dataclass
-class Timings:
-    """Wall seconds by stage; `read`, `predict` and `insert` are sums over the actors."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def of(self, stage: str) -> Iterator[None]:
-        """Add the seconds spent inside to a stage."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.add(stage, time.perf_counter() - started)
-
-    def add(self, stage: str, seconds: float) -> None:
-        """Add seconds to a stage."""
-        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + seconds, 3)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from raypipe.artifact.package import Card, load_card
 from raypipe.clickhouse.client import Client
 from raypipe.config.monitor import Monitor
 from raypipe.monitor import drift, drift_rows, histograms, references
-from raypipe.monitor.drift import FIT, WARNING, Comparison, Drift, Limits, Reference
+from raypipe.monitor.drift import FIT, WARNING, Comparison, Drift, Limits, Reference, Terms
 from raypipe.monitor.histograms import SCORE, Histogram, Night, Series
 from raypipe.score import monitoring_row
 from raypipe.score.ledger import Receipt
@@ -37,7 +38,7 @@ def measure(client: Client, limits: Monitor, manifest: Manifest, written: Sequen
     comparisons = [
         item
         for reference in compared_with
-        for item in _compared(card, limits, manifest, counted, _in_own_bins(counted, reference))
+        for item in _compared(card, limits, manifest, counted, _aligned(card, manifest, counted, reference))
     ]
     drift_rows.write(client, night, comparisons, _owners(card.contract))
     alerting = next(reference for reference in compared_with if reference.kind == limits.reference)
@@ -57,15 +58,24 @@ def _summed(card: Card, manifest: Manifest, written: Sequence[Receipt]) -> dict[
         sums[Series(name)] = _histogram(column, np.sum(counts, axis=0))
     widened = [column.widened() for column in bins]
     for slice_column in manifest.slices:
-        values: dict[str, list[list[list[int]]]] = {}
-        for receipt in receipts:
-            for value, counts in receipt["slices"][slice_column]["values"].items():
-                values.setdefault(value, []).append(counts)
-        for value, parts in values.items():
+        for value, parts in _values([receipt["slices"][slice_column] for receipt in receipts]).items():
             for position, name in enumerate(columns):
                 total = np.sum([part[position] for part in parts], axis=0)
                 sums[Series(name, slice_column, value)] = _histogram(widened[position], total)
     return sums
+
+
+def _values(counted: Sequence[Mapping[str, Any]]) -> dict[str, list[list[list[int]]]]:
+    """Return the counts of each value of a slice column, by receipt.
+
+    A receipt that left values out counts for those it has: of the others, it may have left out rows.
+    """
+    values: dict[str, list[list[list[int]]]] = {}
+    for slices in counted:
+        for value, counts in slices["values"].items():
+            values.setdefault(value, []).append(counts)
+    full = [slices["values"].keys() for slices in counted if slices["left_out"]]
+    return {value: parts for value, parts in values.items() if all(value in known for known in full)}
 
 
 def _histogram(bins: ColumnBins, counts: npt.NDArray[Any]) -> Histogram:
@@ -88,25 +98,33 @@ def _limited(sums: Mapping[Series, Histogram], ranked: Sequence[str]) -> dict[Se
 
 
 def _fit(card: Card, manifest: Manifest) -> Reference:
-    """Return the rows of the fit as a reference, with their growth up to the run."""
+    """Return the rows of the fit as a reference."""
     columns = (*card.contract.columns, SCORE)
-    whole = {}
-    for name, bins in zip(columns, (*card.bins.features, card.bins.score), strict=True):
-        fitted = _histogram(bins, np.asarray(bins.shares) * card.bins.rows)
-        trend = card.bins.trends.get(name)
-        whole[Series(name)] = fitted.in_bins_of(fitted, trend.growth(manifest.date) if trend else 0.0)
+    whole = {
+        Series(name): _histogram(bins, np.asarray(bins.shares) * card.bins.rows)
+        for name, bins in zip(columns, (*card.bins.features, card.bins.score), strict=True)
+    }
     since = [trend.since for trend in card.bins.trends.values()]
     return Reference(FIT, since[0] if since else None, "", manifest.model_version, whole)
 
 
-def _in_own_bins(counted: Mapping[Series, Histogram], reference: Reference) -> Reference:
-    """Return a reference in the bins of the run's version."""
+def _aligned(card: Card, manifest: Manifest, counted: Mapping[Series, Histogram], reference: Reference) -> Reference:
+    """Return a reference in the bins of the run's version, with its growth up to the run."""
+    growths = {}
+    if reference.date is not None and _has_grown(reference, manifest):
+        trends = card.bins.trends.items()
+        growths = {name: trend.growth(manifest.date) - trend.growth(reference.date) for name, trend in trends}
     aligned = {
-        series: histogram.in_bins_of(counted[series])
+        series: histogram.in_bins_of(counted[series], growths.get(series.column, 0.0))
         for series, histogram in reference.histograms.items()
         if series in counted
     }
     return replace(reference, histograms=aligned)
+
+
+def _has_grown(reference: Reference, manifest: Manifest) -> bool:
+    """Return whether growth with the calendar counts: a single day of it is small."""
+    return reference.kind == FIT or (reference.date is not None and (manifest.date - reference.date).days > 1)
 
 
 def _compared(
@@ -114,28 +132,34 @@ def _compared(
 ) -> Iterator[Comparison]:
     """Yield the comparison of every series with a reference."""
     owners = _owners(card.contract)
-    for series, histogram in counted.items():
-        if reference.kind == FIT and series.slice_column:
-            continue
-        if reference.reason and series != Series(SCORE):
-            # The score's row says once why there is nothing to compare with.
-            continue
-        feature = owners[series.column]
-        result = drift.compare(
-            series,
-            histogram,
-            reference,
-            _limits(limits, feature),
-            not_comparable=_not_comparable(card.bins, series.column, reference),
+
+    def terms(series: Series) -> Terms:
+        return Terms(
+            _limits(limits, owners[series.column]),
+            _not_comparable(card.bins, series, reference, manifest),
+            card.bins.groups.get(series.column, math.inf),
         )
-        if feature in manifest.unseen and not series.slice_column:
-            result = replace(result, unseen=manifest.unseen[feature] / manifest.source_rows, reference_unseen=None)
-        yield _qualified(result, card, manifest, reference)
+
+    chosen = {
+        series: histogram
+        for series, histogram in counted.items()
+        # The fit has no slices. Without a reference, the score's row says once why there is nothing to compare with.
+        if not (reference.kind == FIT and series.slice_column) and not (reference.reason and series != Series(SCORE))
+    }
+    for result in drift.compare(chosen, reference, terms):
+        feature = owners[result.series.column]
+        if feature in manifest.unseen and not result.series.slice_column:
+            share = manifest.unseen[feature] / manifest.source_rows
+            yield _qualified(replace(result, unseen=share, reference_unseen=None), card, manifest, reference)
+        else:
+            yield _qualified(result, card, manifest, reference)
 
 
-def _not_comparable(bins: Bins, column: str, reference: Reference) -> str:
-    trend = bins.trends.get(column)
-    if reference.kind == FIT and trend and trend.per_day is None:
+def _not_comparable(bins: Bins, series: Series, reference: Reference, manifest: Manifest) -> str:
+    if series.slice_column and series.column in bins.groups:
+        return "groups of rows share its values, and a slice has few of them"
+    trend = bins.trends.get(series.column)
+    if trend and trend.per_day is None and _has_grown(reference, manifest):
         return "moves with the calendar, and the dates of the fit do not show a steady growth"
     return ""
 
@@ -144,8 +168,8 @@ def _qualified(result: Comparison, card: Card, manifest: Manifest, reference: Re
     """Lower an alert to a warning where another version scored the reference, or where growth was taken off."""
     if result.series.column == SCORE and reference.version not in ("", manifest.model_version):
         note = f"the reference was scored by version {reference.version}"
-    elif reference.kind == FIT and result.series.column in card.bins.trends:
-        note = "grows with the calendar; the fit is compared with its growth since"
+    elif result.series.column in card.bins.trends and _has_grown(reference, manifest):
+        note = "grows with the calendar; compared with its growth since"
     else:
         return result
     status = WARNING if result.status == drift.ALERT else result.status

@@ -5,7 +5,7 @@ Measured: the outcomes are known, and the interval is a bootstrap of the predict
 Estimated: a calibrated score p is the probability of the outcome 1, so a group of n predictions counts as n·p outcomes
 1 and n·(1 - p) outcomes 0: confidence-based performance estimation, CBPE (NannyML 0.13, "How it works: performance
 estimation"; Białek et al. 2024, arXiv:2401.08348). The interval draws the outcomes, so it is the range in which the
-measured value should lie if the scores are calibrated.
+measured value should lie if the calibration still holds.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ import numpy.typing as npt
 
 from raypipe.evaluation.evaluate import RELIABILITY_BINS
 from raypipe.evaluation.metrics import SMALLEST_PROBABILITY, Interval, percentile_interval
+from raypipe.validate.calibration import Calibration
 
 Floats = npt.NDArray[np.float64]
 Column = npt.NDArray[Any]
 Cells = Mapping[str, Column]
 # Draws at once, so that ten thousand cells take some megabytes.
 DRAWS = 50
+RIGHT = Calibration()
 NO_AUC = "every outcome is the same, so there is no AUC"
 REASONS = {
     "auc": NO_AUC,
@@ -70,13 +72,19 @@ def measure(cells: Cells, resamples: int, seed: int) -> dict[str, Interval]:
     return _intervals(groups, rows * is_one, rows * (1 - is_one), draws())
 
 
-def estimate(cells: Cells, resamples: int, seed: int) -> dict[str, Interval]:
-    """Return the metrics that predictions without outcomes should have; no calibration error, which is assumed away."""
+def estimate(cells: Cells, resamples: int, seed: int, likelihood: Calibration = RIGHT) -> dict[str, Interval]:
+    """Return the metrics that predictions without outcomes should have; no calibration error, which is assumed away.
+
+    Args:
+        likelihood: the probability of an outcome 1 by the score.
+    """
     cells = _ascending(cells)
     rows = cells["rows"].astype(np.int64)
     p = np.clip(cells["scores"] / rows, 0.0, 1.0)
     likely = np.clip(np.stack([p, 1 - p]), SMALLEST_PROBABILITY, 1.0)
+    # The losses are those of the published scores, whatever the outcomes.
     groups = _groups(cells, -np.log(likely), np.stack([1 - p, p]) ** 2)
+    p = likelihood(p)
     rng = np.random.default_rng(seed)
 
     def draws() -> Iterator[tuple[Floats, Floats]]:

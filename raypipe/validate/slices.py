@@ -20,6 +20,7 @@ from raypipe.errors import DataError
 from raypipe.evaluation.metrics import Interval
 from raypipe.project import shipped
 from raypipe.validate import performance
+from raypipe.validate.calibration import Calibration
 from raypipe.validate.cells import evaluate_binary, evaluate_number
 from raypipe.validate.records import Batch
 
@@ -119,12 +120,14 @@ def measured(
     return rows
 
 
-def estimated(cells: Mapping[str, npt.NDArray[Any]], seed: int, draws: int) -> list[Performance]:
+def estimated(
+    cells: Mapping[str, npt.NDArray[Any]], seed: int, draws: int, likelihood: Calibration
+) -> list[Performance]:
     """Return the rows of all predictions, or of all slices, without outcomes."""
     rows: list[Performance] = []
     for column, value, own in split(cells):
         count = int(own["rows"].sum())
-        intervals = performance.estimate(own, draws, seed)
+        intervals = performance.estimate(own, draws, seed, likelihood)
         rows += [_row(column, value, name, interval, count) for name, interval in intervals.items()]
     return rows
 

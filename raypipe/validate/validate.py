@@ -15,6 +15,7 @@ from raypipe.progress import Progress
 from raypipe.project import has_sql
 from raypipe.registry import models
 from raypipe.validate import queries, records, slices
+from raypipe.validate.calibration import calibration
 from raypipe.validate.cells import evaluate_binary, evaluate_number
 from raypipe.validate.records import Batch, Validation
 from raypipe.validate.slices import Performance
@@ -99,13 +100,18 @@ def validate(
         len(new),
         tuple(waiting),
         len(missing) - len(new),
-        _estimates(client, loaded, early, columns, most),
+        _estimates(client, loaded, early, columns, most, list(known.values())),
         "" if complete else _no_outcomes(config.pipeline, day, waiting, newest),
     )
 
 
 def _estimates(
-    client: Client, loaded: Loaded, early: Mapping[Batch, date], columns: Sequence[str], most: int | None
+    client: Client,
+    loaded: Loaded,
+    early: Mapping[Batch, date],
+    columns: Sequence[str],
+    most: int | None,
+    known: Sequence[Validation],
 ) -> tuple[Estimate, ...]:
     """Estimate the runs that have no estimate yet, the newest first, and return all estimates."""
     config = loaded.config
@@ -113,12 +119,12 @@ def _estimates(
         return ()
     stored = slices.estimates(client, config.pipeline)
     for batch in [batch for batch in early if batch.run_id not in stored][:most]:
-        rows = _estimate_batch(client, loaded, batch, early[batch], columns)
+        rows = _estimate_batch(client, loaded, batch, early[batch], columns, known)
         slices.write(client, batch, slices.ESTIMATED, rows)
         whole = [row for row in rows if not row.slice_column]
         stored[batch.run_id] = sorted(whole, key=lambda row: row.metric)
-    known = (batch for batch in early if batch.run_id in stored)
-    return tuple(Estimate(batch, early[batch], tuple(stored[batch.run_id])) for batch in known)
+    estimated = (batch for batch in early if batch.run_id in stored)
+    return tuple(Estimate(batch, early[batch], tuple(stored[batch.run_id])) for batch in estimated)
 
 
 def validate_newest(client: Client, loaded: Loaded, progress: Progress) -> ValidationResult:
@@ -202,7 +208,7 @@ def _validate_batch(
 
 
 def _estimate_batch(
-    client: Client, loaded: Loaded, batch: Batch, until: date, columns: Sequence[str]
+    client: Client, loaded: Loaded, batch: Batch, until: date, columns: Sequence[str], known: Sequence[Validation]
 ) -> list[Performance]:
     """Return the rows of a run's estimated performance; one row with the reason where there is no estimate."""
     config = loaded.config
@@ -212,7 +218,9 @@ def _estimate_batch(
         found = "is unknown" if error is None else f"was {error:.3f}"
         reason = f"not estimated: the calibration error of version {batch.model_version} at its fit {found}"
         return [slices.missing("binary", reason)]
-    query, options = queries.without_outcomes(loaded, batch, until), (config.split.seed, config.evaluate.bootstrap)
+    likelihood = calibration(_reliability(batch, fitted, known))
+    options = (config.split.seed, config.evaluate.bootstrap, likelihood)
+    query = queries.without_outcomes(loaded, batch, until)
     cells = query.cells(client, "binary", threshold=threshold)
     usable = {name: values[(cells["lowest"] >= 0) & (cells["highest"] <= 1)] for name, values in cells.items()}
     if not len(usable["rows"]):
@@ -221,6 +229,14 @@ def _estimate_batch(
     if columns:
         rows += slices.estimated(query.sliced(client, "binary", loaded, columns, threshold=threshold), *options)
     return rows
+
+
+def _reliability(batch: Batch, fitted: Mapping[str, Any], known: Sequence[Validation]) -> Sequence[Mapping[str, Any]]:
+    """Return the reliability of a version's newest predictions with outcomes, or of the test rows of its fit."""
+    own = [item for item in known if item.batch.model_version == batch.model_version and item.batch.run_id]
+    newest = max((item for item in own if item.rows), key=lambda item: item.batch.date, default=None)
+    evaluation = newest.evaluation if newest else fitted
+    return evaluation.get("reliability") or []
 
 
 def _gap(validation: Validation) -> Iterator[Performance]:

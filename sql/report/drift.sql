@@ -1,7 +1,7 @@
 -- grain: one column of a run beside its reference, all rows of the run
--- parameters: first Date, features_from Date (the features of earlier nights are left out), reference String
--- units: psi and the shares as in raypipe_drift
-SELECT pipeline, date, column, feature, psi, status, reason, reference_date, missing, reference_missing
+-- parameters: first Date, features_from Date (the features of earlier nights are left out), pipelines Array(String), references Array(String) (of each)
+-- units: psi as in raypipe_drift
+SELECT pipeline, date, column, psi, status, reason
 FROM raypipe_drift
-WHERE slice_column = '' AND reference = {reference:String} AND date >= {first:Date} AND (column = 'score' OR date >= {features_from:Date})
+WHERE slice_column = '' AND reference = transform(pipeline, {pipelines:Array(String)}, {references:Array(String)}, '') AND date >= {first:Date} AND (column = 'score' OR date >= {features_from:Date})
 ORDER BY pipeline, date, column

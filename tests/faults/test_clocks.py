@@ -16,8 +16,6 @@ from raypipe.score.runs import Run
 from tests.faults.few import DAY, Night, clock, few_readers
 from tests.faults.nights import TARGETS, before_call
 
-pytestmark = pytest.mark.fast
-
 AHEAD = timedelta(minutes=10)
 
 
@@ -35,6 +33,14 @@ def night(request: pytest.FixtureRequest) -> Night:
     return made
 
 
+# `make test` has one of the two; the other says the same.
+DAYS = pytest.mark.parametrize("night", [pytest.param("days", marks=pytest.mark.fast), "months"], indirect=True)
+MONTHS = pytest.mark.parametrize("night", ["days", pytest.param("months", marks=pytest.mark.fast)], indirect=True)
+OFFSETS = pytest.mark.parametrize(
+    "offset", [pytest.param(AHEAD, id="ahead", marks=pytest.mark.fast), pytest.param(-AHEAD, id="behind")]
+)
+
+
 def two_runs(night: Night, offset: timedelta) -> tuple[str, str]:
     """Publish on a host with a wrong clock, then on a host that dies right after its commit."""
     with clock(offset):
@@ -44,7 +50,16 @@ def two_runs(night: Night, offset: timedelta) -> tuple[str, str]:
     return first, second.run_id
 
 
-@pytest.mark.parametrize("offset", [AHEAD, -AHEAD], ids=["ahead", "behind"])
+@pytest.mark.parametrize(
+    ("night", "offset"),
+    [
+        pytest.param("days", AHEAD, id="days-ahead"),
+        pytest.param("days", -AHEAD, id="days-behind", marks=pytest.mark.fast),
+        pytest.param("months", AHEAD, id="months-ahead", marks=pytest.mark.fast),
+        pytest.param("months", -AHEAD, id="months-behind"),
+    ],
+    indirect=["night"],
+)
 def test_the_later_run_of_a_date_counts_whatever_the_clocks_say(night: Night, offset: timedelta) -> None:
     first, second = two_runs(night, offset)
     assert night.versions()["raypipe_current_predictions"] == {second: night.find(second).source_rows}
@@ -59,6 +74,7 @@ def by_publication(client: Client) -> list[tuple[Run, Run]]:
     return [(earlier, published[-1]) for earlier in published[:-1]]
 
 
+@pytest.mark.fast
 def test_without_the_sequence_cleaning_deletes_the_only_predictions_of_a_date(
     daily: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,6 +84,7 @@ def test_without_the_sequence_cleaning_deletes_the_only_predictions_of_a_date(
     assert [daily.versions()[table] for table in TARGETS] == [{}, {}]
 
 
+@MONTHS
 def test_a_host_far_in_the_future_dates_no_other_run(night: Night) -> None:
     with clock(timedelta(days=300)):
         night.score()
@@ -78,6 +95,7 @@ def test_a_host_far_in_the_future_dates_no_other_run(night: Night) -> None:
     night.assert_exact(second)
 
 
+@DAYS
 def test_the_view_is_never_empty_while_the_earlier_run_of_a_fast_clock_is_removed(
     night: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,7 +113,7 @@ def view(night: Night) -> dict[str, int]:
     return night.versions()["raypipe_current_predictions"]
 
 
-@pytest.mark.parametrize("offset", [AHEAD, -AHEAD], ids=["ahead", "behind"])
+@OFFSETS
 def test_a_run_is_not_resumed_over_a_later_run_of_another_clock(daily: Night, offset: timedelta) -> None:
     stopped = daily.plan()
     daily.dies(stopped, run, "_publish")
@@ -107,7 +125,7 @@ def test_a_run_is_not_resumed_over_a_later_run_of_another_clock(daily: Night, of
     assert daily.versions()["ml_model_predictions"] == {later.run_id: later.source_rows}
 
 
-@pytest.mark.parametrize("offset", [AHEAD, -AHEAD], ids=["ahead", "behind"])
+@OFFSETS
 def test_a_resume_on_a_host_with_another_clock_counts(daily: Night, offset: timedelta) -> None:
     stopped = daily.plan()
     daily.dies(stopped, run, "_publish")
@@ -117,6 +135,7 @@ def test_a_resume_on_a_host_with_another_clock_counts(daily: Night, offset: time
     daily.assert_exact(stopped)
 
 
+@MONTHS
 def test_a_run_that_is_resumed_replaces_a_run_that_began_later_and_failed(night: Night) -> None:
     stopped = night.plan()
     night.dies(stopped, run, "_publish")
@@ -127,6 +146,7 @@ def test_a_run_that_is_resumed_replaces_a_run_that_began_later_and_failed(night:
     assert night.find(failed).status == runs.SUPERSEDED
 
 
+@pytest.mark.fast
 def test_the_rows_that_are_kept_for_readers_are_those_of_the_later_run(daily: Night) -> None:
     _, second = two_runs(daily, AHEAD)
     third = daily.plan()
@@ -134,7 +154,7 @@ def test_the_rows_that_are_kept_for_readers_are_those_of_the_later_run(daily: Ni
     assert daily.seen() == {second: third.source_rows}
 
 
-FOREIGN = ('{"targets": [{"name": "x"}], "form": 9}', "no JSON at all")
+FOREIGN = (pytest.param('{"targets": [{"name": "x"}], "form": 9}', marks=pytest.mark.fast), "no JSON at all")
 
 
 @pytest.mark.parametrize("manifest", FOREIGN)
@@ -146,6 +166,7 @@ def test_a_run_of_another_version_is_retired_by_its_columns(daily: Night, manife
     daily.assert_exact(second)
 
 
+@pytest.mark.fast
 def test_a_latest_run_of_another_version_is_named_and_does_not_keep_the_others(
     daily: Night, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -164,6 +185,7 @@ def test_a_latest_run_of_another_version_is_named_and_does_not_keep_the_others(
     assert daily.find(first).status == daily.find(second).status == runs.SUPERSEDED
 
 
+@pytest.mark.fast
 def test_without_the_columns_a_run_of_another_version_blocks_cleaning(
     daily: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:

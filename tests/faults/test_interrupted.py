@@ -147,7 +147,6 @@ def test_a_driver_killed_while_publishing_is_resumed(
     assert_nothing_left(reader, process)
 
 
-@pytest.mark.fast
 def test_an_insert_cut_after_it_was_applied_is_not_doubled(
     fitted_publisher: FittedPublisher, reader: Client, tmp_path: Path
 ) -> None:
@@ -159,7 +158,6 @@ def test_an_insert_cut_after_it_was_applied_is_not_doubled(
     assert_exact(reader, day, str(document["run_id"]))
 
 
-@pytest.mark.fast
 def test_a_second_run_at_the_same_time_is_refused_and_names_the_first(
     fitted_publisher: FittedPublisher, reader: Client, tmp_path: Path
 ) -> None:

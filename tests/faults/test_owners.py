@@ -27,8 +27,6 @@ from tests.faults.few import SWAP, Died, Night, before_sending
 from tests.faults.nights import TARGETS, before_call
 from tests.faults.oracle import own_tables
 
-pytestmark = pytest.mark.fast
-
 Pause = Callable[[pytest.MonkeyPatch, Callable[[], object]], None]
 PAUSES: dict[str, Pause] = {
     "before the row": lambda patch, act: before_call(patch, run, "_opened", act),
@@ -63,8 +61,23 @@ def _die(*_: Any, **options: Any) -> None:
     raise Died
 
 
-@pytest.mark.parametrize("dies", [False, True], ids=["the taker lives", "the taker dies before tidying"])
-@pytest.mark.parametrize("pause", PAUSES)
+# The pauses of `make test`, and whether the taker dies.
+QUICK = {("before the row", True), ("filled", False), ("before the swap is sent", True), ("before the commit", False)}
+
+
+@pytest.mark.parametrize(
+    ("pause", "dies"),
+    [
+        pytest.param(
+            pause,
+            dies,
+            id=f"{pause}-the taker {'dies before tidying' if dies else 'lives'}",
+            marks=[pytest.mark.fast] * ((pause, dies) in QUICK),
+        )
+        for pause in PAUSES
+        for dies in (False, True)
+    ],
+)
 def test_a_paused_owner_that_wakes_up_changes_nothing(
     daily: Night, monkeypatch: pytest.MonkeyPatch, pause: str, dies: bool
 ) -> None:
@@ -98,7 +111,12 @@ LOOKS: dict[str, tuple[Any, str, set[str]]] = {
 }
 
 
-@pytest.mark.parametrize("look", LOOKS)
+QUICK_LOOKS = ("the twins", "the swaps", "the commit")
+
+
+@pytest.mark.parametrize(
+    "look", [pytest.param(name, marks=[pytest.mark.fast] * (name in QUICK_LOOKS)) for name in LOOKS]
+)
 def test_an_owner_that_lost_its_lock_ends_at_its_next_look(
     daily: Night, monkeypatch: pytest.MonkeyPatch, look: str
 ) -> None:
@@ -126,6 +144,7 @@ def dying_before_its_commit(night: Night, manifest: Manifest) -> Callable[[], No
     return act
 
 
+@pytest.mark.fast
 def test_a_former_owner_does_not_touch_the_copy_that_readers_find_the_committed_run_in(
     daily: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +157,7 @@ def test_a_former_owner_does_not_touch_the_copy_that_readers_find_the_committed_
     assert daily.seen() == {first: slow.source_rows}
 
 
+@pytest.mark.fast
 def test_a_late_commit_does_not_hide_the_day_behind_a_taker_that_is_not_committed(
     daily: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +170,7 @@ def test_a_late_commit_does_not_hide_the_day_behind_a_taker_that_is_not_committe
     assert daily.seen() in ({first: slow.source_rows}, {slow.run_id: slow.source_rows})
 
 
+@pytest.mark.fast
 def test_without_dropping_the_twins_of_lower_epochs_a_paused_owner_swaps_its_rows_in(
     daily: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +185,7 @@ def test_without_dropping_the_twins_of_lower_epochs_a_paused_owner_swaps_its_row
         daily.assert_exact(quick)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("pause", ["before the swap is sent", "before the commit"])
 def test_an_owner_whose_own_run_is_resumed_elsewhere_changes_nothing(
     daily: Night, monkeypatch: pytest.MonkeyPatch, pause: str
@@ -177,6 +199,7 @@ def test_an_owner_whose_own_run_is_resumed_elsewhere_changes_nothing(
     assert own_tables(daily.client) == []
 
 
+@pytest.mark.fast
 def test_a_former_owner_does_not_swap_in_a_twin_that_the_next_owner_of_its_run_has_half_filled(
     daily: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +221,7 @@ def test_a_former_owner_does_not_swap_in_a_twin_that_the_next_owner_of_its_run_h
     assert daily.versions()[TARGETS[0]] == {}
 
 
+@pytest.mark.fast
 def test_without_the_epoch_in_its_row_a_former_owner_takes_the_commit_of_the_next_back(
     daily: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,6 +273,7 @@ def racing(night: Night, manifest: Manifest, acquire: Callable[..., object], hel
     return granted
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("held", ["CREATE", "DROP"])
 def test_of_two_resumes_of_a_dead_run_one_gets_the_lock(daily: Night, gone: int, held: str) -> None:
     manifest = daily.plan()
@@ -258,12 +283,14 @@ def test_of_two_resumes_of_a_dead_run_one_gets_the_lock(daily: Night, gone: int,
     assert granted == [standing.owner.since]
 
 
+@pytest.mark.fast
 def test_without_epochs_two_resumes_of_a_dead_run_both_get_the_lock(daily: Night, gone: int) -> None:
     manifest = daily.plan()
     dead_lock(daily, manifest, gone)
     assert racing(daily, manifest, old_acquire, "DROP") == ["second", "first"]
 
 
+@pytest.mark.fast
 def test_of_two_that_take_over_at_once_one_gets_the_lock(daily: Night) -> None:
     lock.acquire(daily.client, "churn", Owner.here("churn_1"))
     granted: list[int] = []
@@ -279,6 +306,7 @@ def test_of_two_that_take_over_at_once_one_gets_the_lock(daily: Night) -> None:
     assert [item.epoch for item in lock.standing(daily.client, "churn")] == [2]
 
 
+@pytest.mark.fast
 def test_an_epoch_is_never_given_again_once_a_run_has_it(daily: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     # Another run takes the lock, publishes and gives it back between the look and the creation.
     quick = daily.plan()
@@ -288,6 +316,7 @@ def test_an_epoch_is_never_given_again_once_a_run_has_it(daily: Night, monkeypat
     assert lock.standing(daily.client, "churn") == [taken]
 
 
+@pytest.mark.fast
 def test_a_living_owner_in_another_namespace_of_a_host_of_the_same_name_is_not_dead(daily: Night, gone: int) -> None:
     manifest = daily.plan()
     elsewhere = replace(Owner.here(manifest.run_id), pid=gone, namespace="pid:[1]")
@@ -297,6 +326,7 @@ def test_a_living_owner_in_another_namespace_of_a_host_of_the_same_name_is_not_d
     assert lock.holder(daily.client, "churn") == elsewhere
 
 
+@pytest.mark.fast
 def test_without_the_namespace_a_living_owner_loses_its_lock(
     daily: Night, gone: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,6 +347,7 @@ def has_no_process(owner: Owner) -> bool:
     return False
 
 
+@pytest.mark.fast
 def test_the_lock_of_a_dead_process_without_a_row_is_cleaned_and_no_resume_is_advised(daily: Night, gone: int) -> None:
     manifest = daily.plan()
     dead_lock(daily, manifest, gone)
@@ -328,6 +359,7 @@ def test_the_lock_of_a_dead_process_without_a_row_is_cleaned_and_no_resume_is_ad
     daily.assert_exact(daily.score())
 
 
+@pytest.mark.fast
 def test_a_lock_whose_run_has_a_row_is_advised_to_be_resumed(daily: Night, gone: int) -> None:
     manifest = daily.plan()
     daily.dies(manifest, run, "_publish")

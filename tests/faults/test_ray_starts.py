@@ -117,8 +117,11 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.shared import RayConfig
 import ray
 
+def connected(cpus):
+    return runtime.session(Endpoint.parse("http://default@127.0.0.1:1/default"), RayConfig(cpus=cpus))
+
 def node(cpus):
-    with runtime.session(Endpoint.parse("http://default@127.0.0.1:1/default"), RayConfig(cpus=cpus)) as session:
+    with connected(cpus) as session:
         session.ready()
         return ray.get_runtime_context().get_node_id()
 
@@ -128,7 +131,13 @@ print("the same", first == second)
 print("with other cpus", first == other)
 runtime._closing.join()
 print("connected", ray.is_initialized())
-print("without keeping it", node(2) == other)
+with connected(2) as session:
+    session.ready()
+    outer = node(2)
+    print("without keeping it", outer == other)
+    with runtime.kept():
+        print("in an outer session", node(1) == outer)
+    print("connected", ray.is_initialized())
 """
 
 
@@ -140,4 +149,6 @@ def test_the_sessions_of_a_night_share_one_ray_as_long_as_they_want_the_same() -
         "with other cpus False",
         "connected False",
         "without keeping it False",
+        "in an outer session True",
+        "connected True",
     ]

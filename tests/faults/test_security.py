@@ -476,7 +476,7 @@ def test_a_password_is_not_in_the_servers_log_of_queries(guarded_night: Night, c
 
 
 def test_a_password_is_in_no_pickle_text_or_runtime_environment(
-    guarded_night: Night, canary: str, monkeypatch: pytest.MonkeyPatch
+    guarded_night: Night, ray_session: None, canary: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PASSWORD_VARIABLE, canary)
     endpoint = replace(guarded_night.publisher.endpoint, password_file=None)

@@ -36,6 +36,13 @@ def nights(
         yield made
 
 
+# `make test` has one of the two, in which more can go wrong.
+DAYS = pytest.mark.parametrize("nights", [pytest.param("raypipe", marks=pytest.mark.fast), "publisher"], indirect=True)
+MONTHS = pytest.mark.parametrize(
+    "nights", ["raypipe", pytest.param("publisher", marks=pytest.mark.fast)], indirect=True
+)
+
+
 @pytest.fixture
 def night(nights: Night) -> Night:
     nights.empty()
@@ -198,7 +205,7 @@ def test_rows_that_a_merge_replaces_before_the_commit_stay_in_view(replacing: Ni
     assert replacing.seen() == {first: second.source_rows}
 
 
-@pytest.mark.fast
+@DAYS
 def test_without_a_copy_a_crash_between_two_swaps_shows_a_target_without_rows(
     nights: Night, night: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,7 +220,7 @@ def test_without_a_copy_a_crash_between_two_swaps_shows_a_target_without_rows(
     assert [views[view] for view in VIEWS] == [kept if monthly else {}, kept]
 
 
-@pytest.mark.fast
+@MONTHS
 def test_however_often_a_publication_is_repeated_its_rows_are_there_once(night: Night) -> None:
     manifest = lost_a_row(night)
     for _ in range(3):
@@ -240,7 +247,7 @@ def _die() -> None:
     raise Died
 
 
-@pytest.mark.fast
+@MONTHS
 def test_without_deleting_what_stands_a_repeated_publication_doubles_its_rows(
     night: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,7 +273,7 @@ def bring_back(night: Night) -> tuple[str, str]:
     return first, second
 
 
-@pytest.mark.fast
+@MONTHS
 def test_rows_of_a_superseded_run_are_in_no_view_and_the_doctor_finds_and_removes_them(night: Night) -> None:
     first, second = bring_back(night)
     count = night.find(second).source_rows
@@ -285,7 +292,7 @@ def test_rows_of_a_superseded_run_are_in_no_view_and_the_doctor_finds_and_remove
     assert strays.find(night.client) == []
 
 
-@pytest.mark.fast
+@DAYS
 def test_rows_that_a_committed_run_has_lost_are_found_and_not_removed(night: Night) -> None:
     run_id = night.score()
     mutations.delete(night.client, TARGETS[0], f"prediction_id IN (SELECT min(prediction_id) FROM {TARGETS[0]})")
@@ -304,7 +311,7 @@ def test_a_partition_whose_rows_are_all_lost_is_found(daily: Night) -> None:
     assert (finding.table, finding.run.run_id, finding.rows) == (TARGETS[0], run_id, 0)
 
 
-@pytest.mark.fast
+@MONTHS
 def test_rows_of_a_run_that_can_be_resumed_are_left_alone(night: Night) -> None:
     _, second = between_the_swaps(night)
     assert strays.find(night.client) == []

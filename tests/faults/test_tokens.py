@@ -23,6 +23,9 @@ pytestmark = pytest.mark.usefixtures("impatient")
 
 
 both = pytest.mark.parametrize("direct", [True, False], ids=["direct", "staged"])
+direct_fast = pytest.mark.parametrize(
+    "direct", [pytest.param(True, id="direct", marks=pytest.mark.fast), pytest.param(False, id="staged")]
+)
 
 
 def plan(night: Night, direct: bool, *overrides: str) -> Manifest:
@@ -58,15 +61,13 @@ def forget_tokens(patch: pytest.MonkeyPatch, night: Night, manifest: Manifest) -
         before_reading(patch, lambda: night.client.run(f"ALTER TABLE {manifest.staging} {setting}"))
 
 
-@pytest.mark.fast
-@both
+@direct_fast
 def test_an_insert_that_is_sent_twice_stands_once(night: Night, monkeypatch: pytest.MonkeyPatch, direct: bool) -> None:
     double_an_insert(monkeypatch)
     night.assert_exact(night.run(plan(night, direct)))
 
 
-@pytest.mark.fast
-@both
+@direct_fast
 def test_without_tokens_an_insert_that_is_sent_twice_is_refused_by_the_gate(
     night: Night, monkeypatch: pytest.MonkeyPatch, direct: bool
 ) -> None:

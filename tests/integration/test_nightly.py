@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import date, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,15 +13,17 @@ from typer.testing import CliRunner
 from raypipe.cli import app
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
-from raypipe.clickhouse.statements import load_all
 from raypipe.config.load import Loaded, load_pipeline
 from raypipe.demo.reachable import measure
 from raypipe.project import shipped
 from raypipe.registry import models
 from raypipe.score import plan, runs, score
 from raypipe.score.score import ScoreResult
-from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher, _fresh_database, fit_publisher
+from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher, _fresh_database
+from tests.faults.servers import copied
 from tests.reach import require_within_reach
+
+pytestmark = pytest.mark.usefixtures("ray_session")
 
 LAST = PUBLISHER_LAST_DATE
 SOURCE = (
@@ -227,16 +228,11 @@ def test_a_copied_population_is_published_just_the_same(fitted_publisher: Fitted
 
 
 def test_the_publishers_own_tables_are_published_into_as_they_are(
-    endpoint: Endpoint, ray_session: None, tmp_path: Path
+    fitted_publisher: FittedPublisher, endpoint: Endpoint
 ) -> None:
     """In monthly partitions MOVE adds the rows, and an earlier run's rows are deleted by its mark."""
-    from raypipe.clickhouse.schema.migrate import migrate
-
     with _fresh_database(endpoint) as theirs, Client(theirs) as client:
-        for statement in load_all(Path(__file__).parents[1] / "publisher" / "schema.sql"):
-            client.run(statement.text)
-        migrate(client)
-        publisher = fit_publisher(theirs, tmp_path)
+        publisher = copied(fitted_publisher, theirs, [LAST], monthly=True)
         client.run(
             "INSERT INTO customer_churn_predictions (prediction_id, user_id, prediction_date, model_version,"
             " created_at) VALUES ('theirs', 'somebody', {date:Date}, 'their own', '2026-01-31 05:00:00')",

@@ -74,14 +74,15 @@ FROM
     WHERE status = 'PUBLISHED' AND pipeline != 'ads'
 );
 
--- grain: the score of a brand or device in a run, beside the night before
+-- grain: a column of a slice in a run, beside the night before and the same weekday: about a thousand series
 INSERT INTO raypipe_drift_rows
     (pipeline, date, run_id, model_id, model_version, reference, reference_date, reference_run_id, column, feature, slice_column, slice_value, rows, reference_rows, psi, status, reason)
 SELECT
-    pipeline, date, run_id, model_id, model_version, 'night', date - 1, '', 'score', 'score', slice.1, slice.2, 900, 900,
-    if(pipeline = 'churn' AND date >= '2026-01-31' AND slice.1 = 'preferred_device_type_id', 0.34, (cityHash64(date, slice.2, pipeline) % 1000) / 25000) AS psi, psi >= 0.25 ? 'alert' : 'ok', ''
-FROM (SELECT * FROM raypipe_runs FINAL WHERE status = 'PUBLISHED' AND pipeline IN ('churn', 'conversion', 'engagement'))
-ARRAY JOIN arrayConcat((SELECT groupArray(('brand_id', brand_id)) FROM brands FINAL), (SELECT groupArray(('preferred_device_type_id', device_type_id)) FROM device_types FINAL)) AS slice;
+    pipeline, date, run_id, model_id, model_version, reference, date - 1, '', column, column, slice.1, slice.2, 900, 900,
+    if(pipeline = 'churn' AND date >= '2026-01-31' AND slice.1 = 'preferred_device_type_id' AND column = 'score', 0.34, (cityHash64(date, slice.2, column, pipeline) % 1000) / 25000) AS psi, psi >= 0.25 ? 'alert' : 'ok', ''
+FROM (SELECT *, arrayJoin(['night', 'weekday']) AS reference FROM raypipe_runs FINAL WHERE status = 'PUBLISHED' AND pipeline IN ('churn', 'conversion', 'engagement'))
+ARRAY JOIN arrayConcat((SELECT groupArray(('brand_id', brand_id)) FROM brands FINAL), (SELECT groupArray(('preferred_device_type_id', device_type_id)) FROM device_types FINAL), (SELECT groupArray(('primary_country_code', country_code)) FROM countries FINAL)) AS slice
+ARRAY JOIN arrayConcat(['score'], arrayMap(i -> concat('feature_', toString(i)), range(59))) AS column;
 
 -- grain: one expectation of a planned run
 INSERT INTO raypipe_checks (pipeline, date, run_id, check, column, found, allowed, status, reason)

@@ -1,4 +1,4 @@
-"""Test the order of a night's pipelines."""
+"""Test the steps of a night."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.load import Loaded, load_pipeline
 from raypipe.errors import ConfigError
-from raypipe.night import FEATURES, Step, _step, ordered, run_night
+from raypipe.night import Step, _step, run_night
 
 NOWHERE = Endpoint("http://127.0.0.1:9")
 
@@ -22,22 +22,6 @@ def written(folder: Path, name: str, after: str) -> Loaded:
         "publish: [{target: ml_model_predictions, sql: shared/predictions.sql}]\n"
     )
     return load_pipeline(name, folder, environ={})
-
-
-def test_a_pipeline_comes_behind_those_that_it_names() -> None:
-    after = {"clicks": ("recommendation",), "ads": (), "recommendation": ("segmentation", FEATURES), "segmentation": ()}
-    order = ordered(after)
-    assert sorted(order) == sorted(after)
-    assert order.index("segmentation") < order.index("recommendation") < order.index("clicks")
-
-
-def test_a_pipeline_that_is_not_run_tonight_is_not_waited_for() -> None:
-    assert ordered({"clicks": ("recommendation",)}) == ["clicks"]
-
-
-def test_pipelines_that_wait_for_each_other_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"a → b → a|b → a → b"):
-        ordered({"a": ("b",), "b": ("a",), "c": ()})
 
 
 def test_a_circle_is_told_before_anything_is_done(tmp_path: Path) -> None:

@@ -42,6 +42,9 @@ DATABASE = "publisher"
 PASSWORD = "only for a test"
 ANALYST, TRAINING, NIGHTLY = "raypipe_analyst", "raypipe_training", "raypipe_nightly"
 EXPERIMENTS = "raypipe_experiments"
+# Of boosted trees a third of the shipped rounds, and of the models beside churn's champion the quickest.
+QUICK = ["model.rounds=80", "model.params.eta=0.15"]
+LOGISTIC = "baselines.models=[{name: logistic, class: 'raypipe.models.sklearn:LogisticRegression', rounds: 50}]"
 PIPELINES = ("ads", "baselines", "churn", "clicks", "conversion", "engagement", "recommendation", "segmentation")
 # As in the configuration of a server: nothing is granted that no statement grants.
 STRICT = """<access_control_improvements>
@@ -114,7 +117,8 @@ class Publisher:
         return replace(self.owner, user=user, password_file=str(self.secret), database=DATABASE)
 
     def load(self, pipeline: str, *overrides: str) -> Loaded:
-        quick = (f"artifacts={self.artifacts}", "evaluate.bootstrap=20", "score.explain.rows=20")
+        quick = [f"artifacts={self.artifacts}", "evaluate.bootstrap=20", "score.explain.rows=20"]
+        quick += {"baselines": [LOGISTIC], "churn": QUICK, "engagement": QUICK}.get(pipeline, [])
         return load_pipeline(pipeline, shipped() / "configs", [*quick, *overrides], environ={})
 
     def contents(self) -> list[tuple[object, ...]]:
@@ -150,7 +154,7 @@ def publisher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Publisher]:
 
 
 @pytest.fixture(scope="module")
-def night(publisher: Publisher, ray_session: None) -> dict[str, Step]:
+def night(publisher: Publisher) -> dict[str, Step]:
     """Run the whole night as the nightly user."""
     loaded = {name: publisher.load(name) for name in PIPELINES}
     return {step.pipeline: step for step in run_night(publisher.of(NIGHTLY), loaded, LAST, "UTC", silent)}

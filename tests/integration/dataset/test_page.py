@@ -38,7 +38,7 @@ def block(language: str) -> str:
 
 
 @pytest.fixture
-def client(fitted_publisher: FittedPublisher, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+def client(fitted_publisher: FittedPublisher, ray_session: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """Connect to the fitted publisher, as the environment of the program does."""
     for name, value in fitted_publisher.environment().items():
         monkeypatch.setenv(name, value)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from raypipe.clickhouse.schema.migrate import migrate
 from raypipe.demo import Summary, build
 from raypipe.demo.publisher import FILLED_TABLES, TRUTH_TABLES
 from raypipe.errors import DataError
+from tests.conftest import _fresh_database
 
 LAST = date(2026, 1, 31)
 SMALL: Mapping[str, Any] = {"users": 300, "days": 60, "last_date": LAST, "written_at": datetime(2026, 2, 1)}
@@ -22,11 +23,29 @@ SMALL: Mapping[str, Any] = {"users": 300, "days": 60, "last_date": LAST, "writte
 
 @pytest.fixture
 def empty(client: Client) -> Client:
+    return _migrated(client)
+
+
+def _migrated(client: Client) -> Client:
     migrate(client)
     for table in FILLED_TABLES:
         # Whether a replaced row is merged away is a matter of time; here every row counts.
         client.run(f"SYSTEM STOP MERGES {table}")
     return client
+
+
+@dataclass(frozen=True)
+class Built:
+    """A filled database that no test writes to, and the summary of `build`."""
+
+    client: Client
+    summary: Summary
+
+
+@pytest.fixture(scope="module")
+def built(endpoint: Endpoint) -> Iterator[Built]:
+    with _fresh_database(endpoint) as fresh, Client(fresh) as client:
+        yield Built(client, build(_migrated(client), **SMALL))
 
 
 def checksums(client: Client) -> dict[str, tuple[int, int]]:
@@ -50,9 +69,8 @@ def test_the_same_seed_gives_the_same_rows_whatever_the_threads(empty: Client) -
 
 
 @pytest.mark.versions
-def test_every_table_is_filled(empty: Client) -> None:
-    build(empty, **SMALL)
-    assert [table for table, (rows, _) in checksums(empty).items() if rows == 0] == []
+def test_every_table_is_filled(built: Built) -> None:
+    assert [table for table, (rows, _) in checksums(built.client).items() if rows == 0] == []
 
 
 def test_another_seed_gives_other_people_and_sessions(empty: Client) -> None:
@@ -63,23 +81,22 @@ def test_another_seed_gives_other_people_and_sessions(empty: Client) -> None:
     assert not before & after
 
 
-def test_the_summary_counts_what_the_tables_hold(empty: Client) -> None:
-    summary = build(empty, **SMALL)
+def test_the_summary_counts_what_the_tables_hold(built: Built) -> None:
+    summary = built.summary
     held = Summary(
-        users=count(empty, "users"),
-        sessions=count(empty, "customer_sessions"),
-        events=count(empty, "customer_events"),
-        first_date=empty.value("SELECT min(day) FROM demo_days"),
-        last_date=empty.value("SELECT max(day) FROM demo_days"),
+        users=count(built.client, "users"),
+        sessions=count(built.client, "customer_sessions"),
+        events=count(built.client, "customer_events"),
+        first_date=built.client.value("SELECT min(day) FROM demo_days"),
+        last_date=built.client.value("SELECT max(day) FROM demo_days"),
         seconds=summary.seconds,
     )
     assert summary == held
 
 
-def test_a_database_with_rows_is_refused(empty: Client) -> None:
-    build(empty, **SMALL)
+def test_a_database_with_rows_is_refused(built: Built) -> None:
     with pytest.raises(DataError, match="not empty") as refused:
-        build(empty, **SMALL)
+        build(built.client, **SMALL)
     assert "--replace" in str(refused.value)
 
 
@@ -96,18 +113,17 @@ def test_missing_tables_are_named(client: Client) -> None:
     assert "raypipe demo" in str(refused.value)
 
 
-def test_sessions_stay_within_their_days(empty: Client) -> None:
-    summary = build(empty, **SMALL)
-    (row,) = empty.rows(
+def test_sessions_stay_within_their_days(built: Built) -> None:
+    summary = built.summary
+    (row,) = built.client.rows(
         "SELECT min(toDate(session_start, 'UTC')), max(toDate(session_end, 'UTC')),"
         " countIf(toDate(session_start, 'UTC') != toDate(session_end, 'UTC')) FROM customer_sessions"
     )
     assert row == (summary.first_date, LAST, 0)
 
 
-def test_events_are_those_that_their_sessions_count(empty: Client) -> None:
-    build(empty, **SMALL)
-    differing = empty.value(
+def test_events_are_those_that_their_sessions_count(built: Built) -> None:
+    differing = built.client.value(
         """
         SELECT count() FROM
         (SELECT session_id, total_events, article_views, article_clicks, ad_clicks FROM customer_sessions) AS session
@@ -123,30 +139,26 @@ def test_events_are_those_that_their_sessions_count(empty: Client) -> None:
     assert differing == 0
 
 
-def test_every_article_that_is_read_was_published_by_then(empty: Client) -> None:
-    build(empty, **SMALL)
+def test_every_article_that_is_read_was_published_by_then(built: Built) -> None:
     unknown = (
         "customer_events AS e LEFT ANTI JOIN editorial_articles AS a ON a.article_id = e.article_id"
         " AND a.publish_date <= toDate(e.event_timestamp, 'UTC') WHERE e.article_id != ''"
     )
-    assert count(empty, unknown) == 0
+    assert count(built.client, unknown) == 0
 
 
-def test_every_snapshot_has_all_features(empty: Client) -> None:
-    build(empty, **SMALL)
-    assert count(empty, "(SELECT DISTINCT feature_date FROM customer_user_features)") == 3
-    assert count(empty, "customer_user_features WHERE NOT JSONHas(ml_features, 'avg_article_engagement')") == 0
+def test_every_snapshot_has_all_features(built: Built) -> None:
+    assert count(built.client, "(SELECT DISTINCT feature_date FROM customer_user_features)") == 3
+    assert count(built.client, "customer_user_features WHERE NOT JSONHas(ml_features, 'avg_article_engagement')") == 0
 
 
-def test_a_reader_of_two_brands_is_two_rows(empty: Client) -> None:
-    build(empty, **SMALL)
-    assert count(empty, "(SELECT user_id FROM demo_truth GROUP BY user_id HAVING uniqExact(brand_id) = 2)") > 5
+def test_a_reader_of_two_brands_is_two_rows(built: Built) -> None:
+    assert count(built.client, "(SELECT user_id FROM demo_truth GROUP BY user_id HAVING uniqExact(brand_id) = 2)") > 5
 
 
-def test_some_reference_keys_stand_twice(empty: Client) -> None:
-    build(empty, **SMALL)
+def test_some_reference_keys_stand_twice(built: Built) -> None:
     for table, key in (("brands", "brand_id"), ("categories", "category_id"), ("editorial_articles", "article_id")):
-        assert count(empty, table) > int(empty.value(f"SELECT uniqExact({key}) FROM {table}")), table
+        assert count(built.client, table) > int(built.client.value(f"SELECT uniqExact({key}) FROM {table}")), table
 
 
 def test_a_drift_lowers_engagement_from_its_day_on(empty: Client) -> None:
@@ -160,9 +172,8 @@ def test_a_drift_lowers_engagement_from_its_day_on(empty: Client) -> None:
     assert 0.70 < row[0] < 0.80
 
 
-def test_without_a_drift_engagement_stays(empty: Client) -> None:
-    build(empty, **SMALL)
-    (row,) = empty.rows(
+def test_without_a_drift_engagement_stays(built: Built) -> None:
+    (row,) = built.client.rows(
         "SELECT avgIf(engagement_score, session_start >= toDateTime('2026-01-15', 'UTC'))"
         " / avgIf(engagement_score, session_start < toDateTime('2026-01-15', 'UTC')) FROM customer_sessions"
     )

@@ -16,6 +16,7 @@ from raypipe.project import shipped
 from raypipe.registry import models
 from raypipe.registry.aliases import CHAMPION
 from raypipe.score import runs, score
+from raypipe.score.score import ScoreResult
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 from tests.reach import require_within_reach
 
@@ -28,7 +29,9 @@ def silent(stage: str, done: int, total: int) -> None:
 
 
 def loaded(publisher: FittedPublisher, pipeline: str) -> Loaded:
-    overrides = [*publisher.overrides, "evaluate.bootstrap=50"]
+    # A third of the shipped rounds of boosted trees.
+    quick = ("model.rounds=80", "model.params.eta=0.15") if pipeline == "engagement" else ()
+    overrides = [*publisher.overrides, "evaluate.bootstrap=50", *quick]
     return load_pipeline(pipeline, shipped() / "configs", overrides, environ={})
 
 
@@ -36,6 +39,12 @@ def loaded(publisher: FittedPublisher, pipeline: str) -> Loaded:
 def fitted(request: pytest.FixtureRequest, fitted_publisher: FittedPublisher) -> tuple[str, FitResult]:
     config = loaded(fitted_publisher, request.param)
     return request.param, fit.fit(fitted_publisher.endpoint, config, None, silent)
+
+
+@pytest.fixture(scope="module")
+def scored(fitted: tuple[str, FitResult], fitted_publisher: FittedPublisher) -> ScoreResult:
+    config = loaded(fitted_publisher, fitted[0])
+    return score.score(fitted_publisher.endpoint, config, PUBLISHER_LAST_DATE, "latest", silent)
 
 
 @pytest.fixture
@@ -65,11 +74,10 @@ def test_a_model_is_not_better_than_what_can_be_reached(
 
 
 def test_everybody_of_the_population_is_published_once_and_nobody_else(
-    fitted: tuple[str, FitResult], fitted_publisher: FittedPublisher, reader: Client
+    fitted: tuple[str, FitResult], scored: ScoreResult, fitted_publisher: FittedPublisher, reader: Client
 ) -> None:
     pipeline, _ = fitted
     config = loaded(fitted_publisher, pipeline)
-    scored = score.score(fitted_publisher.endpoint, config, PUBLISHER_LAST_DATE, "latest", silent)
     assert scored.outcome.run.status == runs.PUBLISHED
     population = unsliced(load(config.sql(f"{pipeline}/features.sql")).text)
     predictions = (
@@ -95,11 +103,10 @@ def test_everybody_of_the_population_is_published_once_and_nobody_else(
 
 
 def test_a_report_names_what_was_published(
-    fitted: tuple[str, FitResult], fitted_publisher: FittedPublisher, reader: Client
+    fitted: tuple[str, FitResult], scored: ScoreResult, fitted_publisher: FittedPublisher, reader: Client
 ) -> None:
     pipeline, _ = fitted
     config = loaded(fitted_publisher, pipeline)
-    scored = score.score(fitted_publisher.endpoint, config, PUBLISHER_LAST_DATE, "latest", silent)
     names, report = reader.named_rows(
         load(config.sql(f"{pipeline}/report.sql")).text,
         {"run_id": scored.manifest.run_id, "date": PUBLISHER_LAST_DATE},

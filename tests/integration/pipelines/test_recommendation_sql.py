@@ -166,6 +166,20 @@ def test_the_performance_of_a_key_is_put_together_before_it_is_weighed(tables: C
     assert (found["unread"]["popularity"], found["unread"]["engagement_band"]) == (0, "")
 
 
+def test_a_title_that_is_clicked_and_left_is_less_popular_than_an_article_that_is_read(tables: Client) -> None:
+    for name, views, clicks, seconds in (("bait", 100, 90, 6), ("read", 60, 5, 90), ("unmeasured", 50, 0, 0)):
+        article(tables, name)
+        tables.run(
+            "INSERT INTO editorial_article_performance (article_id, brand_id, performance_date, total_views,"
+            " total_clicks, avg_time_on_page_sec) VALUES ({name:String}, 'b', '2026-01-31', {views:UInt32},"
+            " {clicks:UInt32}, {seconds:UInt32})",
+            {"name": name, "views": views, "clicks": clicks, "seconds": seconds},
+        )
+    found = {row["article_id"]: row["popularity"] for row in query(tables, "articles", read_seconds=30.0).to_pylist()}
+    assert found == {"bait": 20, "read": 60, "unmeasured": 50}
+    assert {row["popularity"] for row in query(tables, "articles").to_pylist()} == {100, 60, 50}
+
+
 def test_every_user_of_the_snapshot_has_one_history_and_some_have_none(audience: Client) -> None:
     found = query(audience, "features")
     snapshot = audience.table(f"SELECT {', '.join(KEYS)} FROM customer_user_features WHERE feature_date = '{LAST}'")

@@ -99,7 +99,6 @@ def _test_auc(endpoint: Endpoint, telco: Loaded) -> float:
     return float(fit.fit(endpoint, telco, None, _silent).fitted.test["auc"]["value"])
 
 
-@pytest.mark.usefixtures("ray_session")
 def test_every_customer_is_published_once(
     client: Client, loader: ModuleType, telco: Loaded, made_up: Path, database: Endpoint
 ) -> None:
@@ -113,7 +112,6 @@ def test_every_customer_is_published_once(
     assert client.rows(DIFFERENCE, settings={"join_use_nulls": 0}) == [(CUSTOMERS, 0, 0)]
 
 
-@pytest.mark.usefixtures("ray_session")
 @pytest.mark.skipif(not SAMPLE.is_file(), reason=f"the telco sample is not at {SAMPLE.name}; set RAYPIPE_TELCO_CSV")
 def test_on_the_published_sample_the_auc_is_what_others_reach(
     client: Client, loader: ModuleType, telco: Loaded, database: Endpoint
@@ -138,7 +136,6 @@ def test_replacing_the_table_leaves_each_customer_once(client: Client, loader: M
     assert client.value("SELECT count() FROM telco_customers") == CUSTOMERS
 
 
-@pytest.mark.usefixtures("ray_session")
 def test_a_project_without_the_publishers_tables_has_a_night_without_features(
     client: Client, loader: ModuleType, telco: Loaded, made_up: Path, database: Endpoint, tmp_path: Path
 ) -> None:

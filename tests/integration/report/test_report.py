@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,18 @@ def test_the_report_of_a_night_says_that_it_is_complete(scored: Any, tmp_path: P
         assert not re.search(r'="[^"]*\b(NaN|inf|None)\b', html)
     assert "&lt;img src=x" in page
     assert found["bytes"] == sum(file.stat().st_size for file in Path(found["report"]).parent.iterdir())
+
+
+def test_the_performance_of_another_tool_is_not_the_models(scored: Any, tmp_path: Path) -> None:
+    row = {"pipeline": "churn", "date": date(2026, 1, 1), "kind": "measured", "metric": "auc", "rows": 300}
+    with Client(scored.endpoint) as client:
+        client.insert_rows("raypipe_performance", [{**row, "run_id": "", "value": 0.1234}])
+        invoked(scored, "report", "churn", "--out", str(tmp_path))
+        assert "0.123" not in (tmp_path / "churn.html").read_text(encoding="utf-8")
+        client.insert_rows("raypipe_performance", [{**row, "run_id": "r", "value": 0.8765}])
+    invoked(scored, "report", "churn", "--out", str(tmp_path))
+    page = (tmp_path / "churn.html").read_text(encoding="utf-8")
+    assert ("0.123" in page, "0.876" in page or "0.877" in page) == (False, True)
 
 
 def test_a_report_can_be_written_again_over_the_last(scored: Any, tmp_path: Path) -> None:

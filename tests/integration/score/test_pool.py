@@ -24,6 +24,8 @@ from raypipe.score.manifest import Manifest
 from raypipe.score.pool import Pool, PoolSize
 from tests.conftest import PUBLISHER_LAST_DATE, FittedPublisher
 
+pytestmark = pytest.mark.usefixtures("ray_session")
+
 SIZE = PoolSize(largest=None, cpus=1, restarts=1)
 
 

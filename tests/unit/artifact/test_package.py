@@ -37,7 +37,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> files.Artifact:
     spec = FitSpec(("a", "b", "c"), rounds=3, kind="binary")
     model, _ = load_family(FAMILY).fit(rows, rows, spec)
     contract = Contract(("user",), ("String",), (), (), ())
-    bins = Bins((), ColumnBins((0.5,), (0.5, 0.5, 0.0), (0.25, 0.75), (0,)), 1, {})
+    bins = Bins((), ColumnBins((0.5,), (0.5, 0.5, 0.0), (0.25, 0.75), (0,)), 1, {}, {})
     package = Package(FAMILY, contract, bins, 0.5, (("low", 0.5), ("high", 1.0)), model)
     return files.save(str(tmp_path_factory.mktemp("artifacts")), pack(package, x, {}))
 

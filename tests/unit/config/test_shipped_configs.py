@@ -69,9 +69,11 @@ def test_a_space_is_one_of_the_model_that_the_pipeline_has(name: str, end: int) 
     config = load_pipeline(name, CONFIGS, environ={}).config
     assert config.label is not None
     known = axes(config.sweep.space)
-    own = [axis for axis in known if axis.name.startswith("model.params.")]
-    ends = [json.loads(axis.words[-end]) if axis.words else (axis.low, axis.high)[end] for axis in own]
-    found = {axis.name.removeprefix("model.params."): value for axis, value in zip(own, ends, strict=True)}
+    own = {axis.name: axis for axis in known if axis.name.startswith("model.params.")}
+    ends = {
+        name: json.loads(axis.words[-end]) if axis.words else (axis.low, axis.high)[end] for name, axis in own.items()
+    }
+    found = {name.removeprefix("model.params."): value for name, value in ends.items()}
     params = {name: value for name, value in {**config.model.params, **found}.items() if value is not None}
     rng = np.random.default_rng(1)
     x = rng.normal(size=(80, 3)).astype(np.float32)

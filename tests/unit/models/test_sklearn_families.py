@@ -397,7 +397,7 @@ def test_a_model_scores_its_golden_rows_in_a_process_of_its_own(name: str, tmp_p
     package = Package(
         path,
         Contract(("user",), ("String",), (), (), ()),
-        Bins((), ColumnBins((0.5,), (0.5, 0.5, 0.0), (0.25, 0.75), (0,)), 1, {}),
+        Bins((), ColumnBins((0.5,), (0.5, 0.5, 0.0), (0.25, 0.75), (0,)), 1, {}, {}),
         0.5,
         (),
         model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import date
 
@@ -19,12 +20,15 @@ from raypipe.monitor.drift import (
     Comparison,
     Limits,
     Reference,
+    Terms,
     compare,
     summary,
 )
 from raypipe.monitor.histograms import SCORE, Histogram, Series
+from raypipe.monitor.moves import Usual
 
 DAY = date(2026, 1, 31)
+BEFORE = date(2026, 1, 30)
 LIMITS = Limits(0.1, 0.25)
 SERIES = Series("sessions")
 EDGES = np.array([1, 2, 3], dtype=np.float32)
@@ -35,13 +39,20 @@ def histogram(*counts: float, edges: np.ndarray = EDGES) -> Histogram:
     return Histogram(np.array(counts, dtype=np.float64), edges, means, tuple(range(len(edges))))
 
 
-def reference(then: Histogram | None, kind: str = NIGHT, usual: float | None = None) -> Reference:
+def reference(then: Histogram | None, kind: str = NIGHT, usual: Usual | None = None) -> Reference:
     known = {} if then is None else {SERIES: then}
     return Reference(kind, DAY, "run", "v1", known, {} if usual is None else {SERIES: usual})
 
 
-def compared(now: Histogram, then: Histogram | None, limits: Limits = LIMITS, usual: float | None = None) -> Comparison:
-    return compare(SERIES, now, reference(then, usual=usual), limits)
+def one(
+    now: Histogram, against: Reference, limits: Limits = LIMITS, *, series: Series = SERIES, groups: float = math.inf
+) -> Comparison:
+    (result,) = compare({series: now}, against, lambda _: Terms(limits, groups=groups))
+    return result
+
+
+def compared(now: Histogram, then: Histogram | None, limits: Limits = LIMITS, usual: Usual | None = None) -> Comparison:
+    return one(now, reference(then, usual=usual), limits)
 
 
 SAME = histogram(2500, 2500, 2500, 2500, 0)
@@ -73,13 +84,28 @@ def test_a_small_population_does_not_alert_by_chance_and_does_by_a_shift() -> No
     assert compared(histogram(120, 0, 0, 0, 0), histogram(0, 0, 0, 120, 0)).status == ALERT
 
 
-def test_an_index_that_is_a_multiple_of_the_usual_is_an_alert_below_the_limit() -> None:
-    moved = histogram(3100, 2600, 2300, 2000, 0)
+def test_a_move_that_is_a_multiple_of_the_usual_is_an_alert_below_the_limit() -> None:
+    moved = histogram(2700, 2550, 2400, 2350, 0)
     assert compared(moved, SAME).status == OK
-    assert compared(moved, SAME, usual=0.02).status == OK
-    unusual = compared(moved, SAME, usual=0.002)
+    assert compared(moved, SAME, usual=Usual(BEFORE, 2.0, 0.0, 0.05, 0.0)).status == OK
+    unusual = compared(moved, SAME, usual=Usual(BEFORE, 2.0, 0.0, 0.005, 0.0))
     assert unusual.status == ALERT
-    assert unusual.reason == "13 times the highest index of the nights before 2026-01-31"
+    assert unusual.reason == "the mean moved by 12 times its usual move since 2026-01-30"
+
+
+def test_values_that_groups_of_rows_share_are_no_more_rows_than_groups() -> None:
+    shifted = histogram(5000, 2500, 1500, 1000, 0)
+    grouped = one(shifted, reference(SAME), groups=38)
+    assert (compared(shifted, SAME).status, grouped.status) == (ALERT, OK)
+    assert grouped.psi_noise == pytest.approx(3 * 2 / 38)
+    assert one(shifted, reference(SAME), groups=3000).status == ALERT
+
+
+def test_of_a_slice_no_value_is_called_unseen() -> None:
+    of_slice = Series("sessions", "tier", "free")
+    known = Reference(NIGHT, DAY, "run", "v1", {of_slice: SAME})
+    result = one(SAME, known, series=of_slice)
+    assert (result.status, result.unseen, result.reference_unseen) == (OK, None, None)
 
 
 def test_limits_of_a_feature_replace_those_of_all_and_an_ignored_feature_is_not_compared() -> None:
@@ -99,7 +125,7 @@ def test_a_feature_that_appears_or_vanishes_is_told_as_that() -> None:
     assert (gone.ks, gone.wasserstein, gone.unseen, there.reference_unseen) == (None, None, None, None)
     both = compared(ALL_MISSING, ALL_MISSING)
     assert (both.status, both.reason, both.psi) == (OK, "missing in all rows, as on 2026-01-31", 0)
-    at_fit = compare(SERIES, SAME, reference(ALL_MISSING, FIT), LIMITS)
+    at_fit = one(SAME, reference(ALL_MISSING, FIT))
     assert at_fit.reason == "missing in all rows at the fit, and there now"
 
 
@@ -109,7 +135,7 @@ def test_rates_of_missing_and_unseen_values_are_shares() -> None:
 
 
 def test_without_a_reference_the_row_says_so() -> None:
-    none = compare(SERIES, SAME, Reference(NIGHT, reason="no reference yet"), LIMITS)
+    none = one(SAME, Reference(NIGHT, reason="no reference yet"))
     assert (none.status, none.reason, none.psi) == (NOT_COMPARED, "no reference yet", None)
     other = compared(SAME, None)
     assert (other.status, other.reason) == (NOT_COMPARED, "no rows of this series on 2026-01-31")
@@ -136,8 +162,21 @@ def test_a_histogram_of_another_version_is_counted_again_in_the_bins_of_this_one
 
 def test_equal_bins_that_another_version_groups_otherwise_are_grouped_as_here() -> None:
     now = replace(SAME, wide=SAME.wide[:1])
-    result = compare(SERIES, now, reference(SAME.in_bins_of(now)), LIMITS)
+    result = one(now, reference(SAME.in_bins_of(now)))
     assert (len(now.widened), result.psi) == (3, 0)
+
+
+def test_many_series_are_measured_as_one_is() -> None:
+    rng = np.random.default_rng(6)
+    counted, then = {}, {}
+    for number, size in enumerate([4, 4, 4, 9, 9, 1, 0]):
+        edges = np.sort(rng.random(size)).astype(np.float32)
+        sides = [histogram(*rng.integers(0, 900, size + 2).tolist(), edges=edges) for _ in range(2)]
+        counted[Series(str(number))], then[Series(str(number))] = sides
+    counted[Series("gone")], then[Series("gone")] = ALL_MISSING, SAME
+    against = Reference(NIGHT, DAY, "run", "v1", then)
+    together = compare(counted, against, lambda _: Terms(LIMITS))
+    assert together == [one(now, against, series=series) for series, now in counted.items()]
 
 
 def test_the_summary_names_the_series_of_the_reference_that_alerts_the_largest_index_first() -> None:

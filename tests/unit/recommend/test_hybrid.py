@@ -12,7 +12,7 @@ import pytest
 from raypipe.errors import ModelError
 from raypipe.models.model import Answer, Rows, WideModel, answer
 from raypipe.models.protocol import load_family
-from raypipe.recommend.histories import INPUTS
+from raypipe.recommend.histories import HISTORY, INPUTS
 from raypipe.recommend.hybrid import HybridModel, HybridRecommender
 from raypipe.recommend.ranker import Ranker
 from tests.unit.recommend.readers import AT, fitted, users
@@ -105,6 +105,28 @@ def test_a_reader_without_the_inputs_is_refused_with_what_is_missing(model: Hybr
     assert "read_weights" in str(refused.value)
     with pytest.raises(ModelError, match="not a matrix"):
         model.predict(whole.x)
+
+
+def test_a_table_without_brands_and_categories_needs_neither(model: HybridModel) -> None:
+    catalogue = model.recommender.catalogue
+    none = np.zeros(len(catalogue), np.int32)
+    bare = replace(catalogue, brand_ids=pa.array([""]), brands=none, category_ids=pa.array([""]), categories=none)
+    inputs = {name: rows(READERS[0]).inputs[name] for name in HISTORY}
+    found = answer(
+        HybridModel(replace(model.recommender, catalogue=bare)), Rows(np.zeros((1, 3), np.float32), inputs, AT)
+    )
+    assert len(lists(found)[0]) == 10
+    assert not {"a1", "a5"} & set(lists(found)[0])
+
+
+def test_numbers_of_articles_are_ids_and_not_positions(model: HybridModel) -> None:
+    numbered = replace(model.recommender.catalogue, ids=pa.array([str(1000 - at) for at in range(160)]))
+    inputs = {**rows(READERS[0]).inputs, "read_articles": pa.array([[999, 995]], pa.list_(pa.uint32()))}
+    found = answer(
+        HybridModel(replace(model.recommender, catalogue=numbered)), Rows(np.zeros((1, 3), np.float32), inputs, AT)
+    )
+    by_name = answer(model, rows(READERS[0]))
+    assert lists(found) == [[str(1000 - int(name[1:])) for name in lists(by_name)[0]]]
 
 
 def test_files_that_hold_something_else_are_refused() -> None:

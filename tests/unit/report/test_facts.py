@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import date, datetime
 from typing import Any, cast
 
 from raypipe.pages.markup import Markup
-from raypipe.report import drift, experiments, names, performance
+from raypipe.report import alerts, drift, experiments, names, performance
 from raypipe.report.drift import Drift, Measure
 from raypipe.report.experiments import Experiment
 from raypipe.report.names import Names
@@ -40,6 +40,29 @@ def test_features_that_moved_are_one_change_of_a_night_the_most_moved_first() ->
     assert event.words == "b (PSI 0.90), c (PSI 0.50), d (PSI 0.40) and 1 more feature moved"
 
 
+def test_a_mean_that_moved_is_told_by_its_move_and_not_by_its_index() -> None:
+    reason = "the mean moved by 7 times its usual move since 2026-01-29"
+    (event,) = drift.events("churn", Drift(scores={DAY: Measure(0.004, "alert", reason)}))
+    assert event.words == f"the scores moved ({reason})"
+
+
+def test_an_alert_names_its_slice_and_keeps_its_numbers() -> None:
+    row = {
+        **{
+            "pipeline": "churn",
+            "slice_column": "brand_id",
+            "slice_value": "1",
+            "severity": "warning",
+            "status": "open",
+        },
+        "message": "churn: score_drift where brand_id is 1 is 0.31, more than usual, on 2026-01-31",
+        **{"dates": [DAY], "opened_at": datetime(2026, 1, 31), "resolved_at": datetime(2026, 1, 31)},
+    }
+    known = Names(Rows(), {"brand_id": {"1": "Harbour News"}})
+    (alert,) = alerts.read_alerts(Rows(alerts=[row]), known)
+    assert alert.words == "churn: score_drift where brand_id is Harbour News is 0.31, more than usual, on 2026-01-31"
+
+
 def test_a_slice_is_named_in_words() -> None:
     known = Names(Rows(), {"brand_id": {"b1": "Harbour News"}})
     assert names.slice_label("brand_id", "b1", known) == "brand Harbour News"
@@ -48,9 +71,8 @@ def test_a_slice_is_named_in_words() -> None:
 
 
 def test_a_batch_that_could_not_be_judged_has_a_reason_and_no_value() -> None:
-    evaluation = {"rows": 9, "auc": {"value": None, "low": None, "high": None}}
-    document = {"pipeline": "churn", "date": str(DAY), "evaluation": evaluation, "reason": "one class"}
-    source = Rows(validations=[{"metadata": json.dumps(document)}])
+    row = {"pipeline": "churn", "date": DAY, "kind": "measured", "slice_column": "", "metric": "auc", "value": None}
+    source = Rows(performance=[{**row, "low": None, "high": None, "reason": "one class"}])
     found = performance.read(source, Names(source))["churn"]
     assert found.reasons == {DAY: "one class"}
     assert found.measured["auc"][0].value is None

@@ -280,7 +280,9 @@ def test_a_matched_model_survives_its_files_to_the_last_bit() -> None:
 
 def test_it_scores_in_a_process_of_its_own_without_scikit_learn(tmp_path: Path) -> None:
     card = ("raypipe.segment.kmeans:KMeans", Contract(("user",), ("String",), (), (), ()))
-    package = Package(*card, Bins((), ColumnBins((0.5,), (0.5, 0.5, 0.0), (0.25, 0.75), (0,)), 1, {}), 0.5, (), NIGHT)
+    package = Package(
+        *card, Bins((), ColumnBins((0.5,), (0.5, 0.5, 0.0), (0.25, 0.75), (0,)), 1, {}, {}), 0.5, (), NIGHT
+    )
     stored = files.save(str(tmp_path), pack(package, DATA.x, {}))
     program = (
         "import json, sys; from raypipe.artifact.package import load_package;"
