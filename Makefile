@@ -58,8 +58,8 @@ test-unit: $(STAMP) ## run the unit tests, without Ray or a server
 test-integration: $(STAMP) ## run the integration tests, with real ClickHouse and real Ray
 	$(BIN)/pytest tests/integration
 
-test-versions: $(STAMP) ## run the tests marked `versions` on ClickHouse 25.8, 26.1, 26.5 and 26.7, out of chDB's wheels
-	$(BIN)/python -m tests.versions.run
+test-versions: $(STAMP) ## run the tests marked `versions` on ClickHouse 25.8, 26.1, 26.5 and 26.7 (or VERSIONS), out of chDB's wheels
+	$(BIN)/python -m tests.versions.run $(VERSIONS)
 
 test-restarts: $(STAMP) ## kill and restart these versions around and during a swap; takes minutes
 	$(BIN)/python -m tests.versions.run --mark restarts

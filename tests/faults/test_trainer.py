@@ -110,7 +110,6 @@ def test_what_a_worker_refuses_comes_out_as_it_was_raised() -> None:
     assert "Traceback" not in str(caught.value)
 
 
-@pytest.mark.fast
 def test_the_servers_own_error_comes_out_of_a_read() -> None:
     failure = ServerError("ClickHouse answered with error 60", found="no table t")
     with pytest.raises(ServerError, match="error 60") as caught:
