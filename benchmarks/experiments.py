@@ -71,7 +71,8 @@ def analysed(client: Client, folder: Path, **config: Any) -> ExperimentResult:
 def covariates(endpoint: Endpoint, client: Client, folder: Path, users: int) -> dict[str, float]:
     """Return the share of the variance that CUPED and the published score take away."""
     migrate(client)
-    summary = build(client, users=users)
+    # The run is two weeks before the last day, and its training snapshots need whole windows, too.
+    summary = build(client, users=users, days=195)
     day = summary.last_date - timedelta(days=15)
     command = [sys.executable, "-m", "raypipe", "run", "engagement", "--date", f"{day}", "--url", str(endpoint)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
