@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ class Distances:
     js: float = 0.0
     ks: float | None = None
     ks_error: float | None = None
-    wasserstein: float | None = field(default=None)
+    wasserstein: float | None = None
 
 
 def distances(pairs: Sequence[Pair]) -> list[Distances]:
