@@ -137,6 +137,8 @@ with connected(2) as session:
     print("without keeping it", outer == other)
     with runtime.kept():
         print("in an outer session", node(1) == outer)
+    # A connection closes on a thread of its own.
+    runtime._closing.join()
     print("connected", ray.is_initialized())
 """
 
