@@ -14,6 +14,8 @@ STAMP := $(VENV)/.installed
 export RAY_USAGE_STATS_ENABLED ?= 0
 # Keeps Ray from rebuilding the environment of a driver that `uv run` started.
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV ?= 0
+# A target starts many commands; without bytecode each would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The demo always uses the embedded engine and artifacts of its own, because its tables have the same names as a publisher's.
 DEMO := RAYPIPE_URL= RAYPIPE_ARTIFACTS= $(BIN)/raypipe

@@ -121,11 +121,14 @@ def run(command: Sequence[str], environment: Mapping[str, str], folder: Path | N
     Raises:
         SystemExit: The command failed. The message holds the end of its stderr.
     """
+    inherited = {**os.environ}
+    # Where it is set, each process compiles raypipe and its libraries anew, which takes a second.
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)
     started_at, started = time.time(), time.perf_counter()
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env={**os.environ, **environment},
+        env={**inherited, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

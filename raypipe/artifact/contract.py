@@ -9,8 +9,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -116,6 +116,10 @@ class Contract:
     def columns(self) -> tuple[str, ...]:
         """Name the matrix columns, in order."""
         return tuple(name for feature in self.features for name in feature.columns)
+
+    def only(self, names: Collection[str]) -> Contract:
+        """Return the contract with the named features alone."""
+        return replace(self, features=tuple(feature for feature in self.features if feature.name in names))
 
     @property
     def monotone(self) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from raypipe.fit import registration
 from raypipe.fit.labelled import fit_candidate, read_rows
 from raypipe.fit.recipe import PARTS, Recipe, frozen
 from raypipe.fit.rivals import Rivals, Scores, score_rivals
-from raypipe.fit.training_table import TrainingTable, scratch_name, written
+from raypipe.fit.training_table import TrainingTable, scratch_name, telling, written
 from raypipe.models.model import Matrix
 from raypipe.progress import Progress
 from raypipe.registry.record import Registered
@@ -62,12 +62,13 @@ def compare_models(
     """
     started = time.perf_counter()
     recipe = next(iter(recipes.values()))
-    contract = frozen(client, recipe)
     progress("reading features and labels", 0, 0)
-    with written(client, recipe, contract, scratch_name(recipe.pipeline)) as table:
+    with written(client, recipe, frozen(client, recipe), scratch_name(recipe.pipeline)) as table:
+        table = telling(client, table)
+        contract = table.read
         rows = read_rows(client, table, here=not all(own.workers for own in recipes.values()))
         progress("judging the champion and the rules", 0, 0)
-        rivals = score_rivals(client, recipe, contract, table, rows, champion.version if champion else None)
+        rivals = score_rivals(client, recipe, table, rows, champion.version if champion else None)
         shared = _Shared(contract, table, rows, rivals, time.perf_counter() - started)
         compared = _rules(rivals)
         if champion and rivals.champion is not None:

@@ -16,7 +16,7 @@ SNAPSHOTS = "customer_user_features"
 Days = tuple[date, ...]
 
 
-def notes(client: Client, recipe: Recipe, table: TrainingTable, contract: Contract) -> tuple[str, ...]:
+def notes(client: Client, recipe: Recipe, table: TrainingTable) -> tuple[str, ...]:
     """Return a sentence per set of training days on which features have no value at all."""
     sql = (
         f"SELECT date, count(), sumForEach(arrayMap(value -> isNaN(value), {MATRIX})) FROM {identifier(table.name)}"
@@ -26,7 +26,7 @@ def notes(client: Client, recipe: Recipe, table: TrainingTable, contract: Contra
     missing: dict[date, list[int]] = {}
     for day, count, gaps in client.rows(sql):
         rows[day], missing[day] = int(count), [int(gap) for gap in gaps]
-    return tuple(_sentences(recipe, contract, rows, missing))
+    return tuple(_sentences(recipe, table.contract, rows, missing))
 
 
 def _sentences(

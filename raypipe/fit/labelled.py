@@ -47,14 +47,15 @@ def fit_version(
         beside: a second version to compare with on the same test rows, and the name of its role.
     """
     started = time.perf_counter()
-    contract = frozen(client, recipe)
     progress("reading features and labels", 0, 0)
-    with training_table.written(client, recipe, contract, name) as table:
+    with training_table.written(client, recipe, frozen(client, recipe), name) as table:
+        table = training_table.telling(client, table)
+        contract = table.read
         rows = read_rows(client, table, here=not recipe.workers)
         progress(f"fitting on {table.rows['train']:,} rows and {len(contract.columns)} columns", 0, 0)
         files, history = _train(client, recipe, contract, table, rows, progress)
         progress("judging on the test snapshot", 0, 0)
-        rivals = score_rivals(client, recipe, contract, table, rows, champion)
+        rivals = score_rivals(client, recipe, table, rows, champion)
         other = (beside[0], scores_of(client, recipe, table, beside[1])) if beside else None
         return _judge(client, recipe, contract, table, rivals, files, history, started, beside=other)
 

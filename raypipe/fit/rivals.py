@@ -90,7 +90,6 @@ class Rivals:
 def score_rivals(
     client: Client,
     recipe: Recipe,
-    contract: Contract,
     table: TrainingTable,
     rows: Mapping[str, Matrix],
     champion: Registered | None,
@@ -100,6 +99,7 @@ def score_rivals(
     Args:
         rows: by part, as `training_table.read_part` returns them; more than EVALUATED_ROWS are not looked at.
     """
+    contract = table.read
     parts = {name: part.first(EVALUATED_ROWS) for name, part in rows.items()}
     entities = {name: training_table.read_entities(client, table, name) for name in ("validation", "test")}
     simple = baselines(
@@ -119,7 +119,7 @@ def score_rivals(
     scores, doubt = _champion_scores(client, recipe, table, champion)
     warnings = (*_leaks(recipe, parts["train"], contract), *([doubt] if doubt else []))
     error = error_of(champions.challenges(client, champion) + 1) if champion else ALPHA
-    notes = (*empty_columns.notes(client, recipe, table, contract), *_constant_features(parts["train"], contract))
+    notes = (*empty_columns.notes(client, recipe, table), *_left_out(table))
     return Rivals(recipe, parts, entities, simple, scores, error, warnings, notes)
 
 
@@ -169,10 +169,7 @@ def _leaks(recipe: Recipe, rows: Matrix, contract: Contract) -> list[str]:
     return [f"{leak.reason} (if so: evaluate.trusted)" for leak in leaks if leak.column not in trusted]
 
 
-def _constant_features(rows: Matrix, contract: Contract) -> tuple[str, ...]:
-    """Note the features with the same value in all rows: the model cannot have learned from them."""
-    varied = {name for at, name in enumerate(contract.columns) if not (rows.x[:, at] == rows.x[0, at]).all()}
-    constant = [feature.name for feature in contract.features if varied.isdisjoint(feature.columns)]
-    if not constant:
+def _left_out(table: TrainingTable) -> tuple[str, ...]:
+    if not table.left_out:
         return ()
-    return (f"features with a single value in the training rows have no effect: {', '.join(constant)}",)
+    return (f"features with a single value in the training rows are left out: {', '.join(table.left_out)}",)

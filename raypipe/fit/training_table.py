@@ -7,7 +7,7 @@ a training row.
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -32,12 +32,39 @@ EVALUATED_ROWS = 500_000
 
 @dataclass(frozen=True)
 class TrainingTable:
-    """The table, the rows of each part, the width of the matrix, and the column of the entity's id."""
+    """A training table.
+
+    Attributes:
+        rows: the rows of each part.
+        contract: the contract under which the rows were written.
+        entity_id: the column of the entity's id.
+        kept: the features that are read, in matrix order; the table has all of the contract.
+    """
 
     name: str
     rows: Mapping[str, int]
-    width: int
+    contract: Contract
     entity_id: str
+    kept: tuple[str, ...]
+
+    @property
+    def read(self) -> Contract:
+        """Return the contract of the rows as they are read."""
+        return self.contract.only(self.kept)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Return the features that are not read."""
+        return tuple(feature.name for feature in self.contract.features if feature.name not in self.kept)
+
+    @property
+    def matrix(self) -> str:
+        """Return the SQL of the matrix in a query of the table AS written."""
+        if not self.left_out:
+            return f"written.{MATRIX}"
+        read = set(self.read.columns)
+        places = [place for place, name in enumerate(self.contract.columns, start=1) if name in read]
+        return f"[{', '.join(f'written.{MATRIX}[{place}]' for place in places)}]"
 
 
 def scratch_name(pipeline: str) -> str:
@@ -62,7 +89,10 @@ def written(
         for snapshot in recipe.snapshots:
             if not set(parts).isdisjoint(snapshot.parts):
                 _fill(client, recipe, contract, name, snapshot, parts)
-        yield TrainingTable(name, _counted(client, recipe, name, parts), len(contract.columns), recipe.entity_id)
+        rows = _counted(client, recipe, name, parts)
+        yield TrainingTable(
+            name, rows, contract, recipe.entity_id, tuple(feature.name for feature in contract.features)
+        )
     finally:
         # The outcome of the fit matters more than a table that `raypipe doctor --clean` drops as well.
         with suppress(RaypipeError):
@@ -155,9 +185,29 @@ def place(entity_id: str) -> str:
     return f"sipHash64({{split_seed:UInt64}}, toString({identifier(entity_id)})) / 18446744073709551616."
 
 
+def telling(client: Client, table: TrainingTable) -> TrainingTable:
+    """Leave out the features with the same value in all training rows.
+
+    A model cannot learn from them, and scoring need not read them. Where all features are such, all stay.
+    """
+    # By their bits: NaN is a value like others.
+    ((lowest, highest),) = client.rows(
+        "SELECT minForEach(bits), maxForEach(bits) FROM ("
+        f"SELECT arrayMap(value -> reinterpretAsUInt32(value), {MATRIX}) AS bits FROM {identifier(table.name)}"
+        " WHERE part = 'train')"
+    )
+    columns = zip(table.contract.columns, lowest, highest, strict=True)
+    varied = {name for name, low, high in columns if low != high}
+    kept = tuple(item.name for item in table.contract.features if not varied.isdisjoint(item.columns))
+    return replace(table, kept=kept or table.kept)
+
+
 def part_query(table: TrainingTable) -> str:
     """Return Ray Data's query for `x` and `label` of the rows of one part, bound as `part`."""
-    return f"SELECT {MATRIX}, label FROM {identifier(table.name)} WHERE part = {{part:String}} AND {{slice}}"
+    return (
+        f"SELECT {table.matrix} AS {MATRIX}, label FROM {identifier(table.name)} AS written"
+        " WHERE part = {part:String} AND {slice}"
+    )
 
 
 def read_entities(client: Client, table: TrainingTable, part: str) -> Entities | None:
@@ -184,16 +234,20 @@ def read_part(client: Client, table: TrainingTable, part: str, most: int | None 
         DataError: a label is not a number.
     """
     count = table.rows[part] if most is None else min(most, table.rows[part])
-    sql = f"SELECT {MATRIX}, label FROM {identifier(table.name)} WHERE part = {{part:String}} ORDER BY row_hash LIMIT"
+    width = len(table.read.columns)
+    sql = (
+        f"SELECT {table.matrix} AS {MATRIX}, label FROM {identifier(table.name)} AS written"
+        " WHERE part = {part:String} ORDER BY row_hash LIMIT"
+    )
 
     def read() -> Matrix:
         # Filled batch by batch: collected batches would take the memory twice.
-        rows = Matrix(np.empty((count, table.width), np.float32), np.empty(count, np.float32))
+        rows = Matrix(np.empty((count, width), np.float32), np.empty(count, np.float32))
         at = 0
         with client.stream(f"{sql} {count}", {"part": part}) as (_, batches):
             for batch in batches:
                 here = slice(at, at + batch.num_rows)
-                rows.x[here] = matrix(batch.column(MATRIX), table.width)
+                rows.x[here] = matrix(batch.column(MATRIX), width)
                 rows.y[here] = numbers(batch.column("label"), part)
                 at = here.stop
         return rows

@@ -38,9 +38,10 @@ from raypipe.score.slicers import slicers
 from raypipe.score.tally import Tally, stride
 
 SLICE_ATTEMPTS = 4
-# Spreads the cost of a model call over many rows; a wide matrix of them still fits the processor's caches.
+# Spreads the cost of a model call over many rows. A batch stays below what `allocation` returns to the system, because
+# clearing new pages for each batch costs a quarter of this process's time.
 BATCH_ROWS = 32_768
-BATCH_BYTES = 16 << 20
+BATCH_BYTES = 8 << 20
 
 Scores = npt.NDArray[np.float32]
 
@@ -169,7 +170,7 @@ class _Attempt:
         parameters = {**self._manifest.select_parameters, **slicing.parameters(self._piece)}
         settings = {
             "max_threads": self._threads,
-            "max_block_size": min(self._manifest.chunk_rows, BATCH_ROWS),
+            "max_block_size": min(self._manifest.chunk_rows, batch_rows(self._width)),
             "preferred_block_size_bytes": BATCH_BYTES,
         }
         with self._client.stream(sql, parameters, settings) as (_, batches):
@@ -250,6 +251,11 @@ class _Attempt:
             yield
         finally:
             self._seconds[stage] += time.perf_counter() - started
+
+
+def batch_rows(width: int) -> int:
+    """Return the rows of a batch with so many columns of the matrix."""
+    return min(BATCH_ROWS, max(1, BATCH_BYTES // (4 * max(1, width))))
 
 
 def _shown(keys: pa.RecordBatch) -> list[dict[str, Any]]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
+from raypipe.clickhouse.statements import Statement
 from raypipe.config.load import load_pipeline
 from raypipe.errors import ServerError
 from raypipe.fit.fit import needs_ray
 from raypipe.fit.labelled import fit_version
-from raypipe.fit.recipe import PARTS, Shares, frozen, recipe_of
-from raypipe.fit.training_table import kept_share, scratch_name, written
+from raypipe.fit.recipe import PARTS, Recipe, Shares, frozen, recipe_of
+from raypipe.fit.training_table import kept_share, part_query, read_part, scratch_name, telling, written
 from raypipe.progress import silent
 from raypipe.project import shipped
 from tests.faults.proxy import Rule, exception, proxied
@@ -40,7 +42,7 @@ def test_a_fit_in_this_process_reads_each_row_once_and_needs_no_ray(publisher: E
     with proxied(publisher.url) as between, Client(replace(publisher, url=between.url)) as client:
         recipe = recipe_of(client, loaded, None)
         # It only counts.
-        reads = Rule(f"SELECT x, label FROM `{name}`".encode(), "answer", skip=1_000)
+        reads = Rule(f"x, label FROM `{name}`".encode(), "answer", skip=1_000)
         between.add(reads)
         fitted = fit_version(client, recipe, name, None, silent)
     assert reads.seen == len(PARTS)
@@ -56,3 +58,42 @@ def test_the_fewest_rows_of_both_queries_decide_which_share_is_kept(client: Clie
     assert kept_share(client, shares, (many, few), {}) == pytest.approx(0.5)
     # Features are expensive, and mostly there are few labels.
     assert kept_share(client, shares, ("SELECT number FROM numbers(100)", never), {}) == 1
+
+
+SHOWN = ("total_sessions", "current_subscription_tier", "avg_pages_per_session")
+
+
+def spoiled(recipe: Recipe, replaced: str) -> Recipe:
+    """Return the recipe with three features, of whose columns some are replaced in the query."""
+    features = tuple(feature for feature in recipe.features if feature.name in SHOWN)
+    sql = f"SELECT * REPLACE ({replaced}) FROM (\n{recipe.features_sql.text}\n)"
+    return replace(recipe, features=features, features_sql=Statement(sql, source="features.sql"))
+
+
+def test_features_with_one_value_are_left_out_and_the_others_keep_their_rows(publisher: Endpoint) -> None:
+    with Client(publisher) as client:
+        recipe = recipe_of(client, load_pipeline("churn", shipped() / "configs", environ={}), None)
+        recipe = spoiled(recipe, "CAST(NULL AS Nullable(Float32)) AS avg_pages_per_session, 3 AS total_sessions")
+        with written(client, recipe, frozen(client, recipe), scratch_name("churn")) as table:
+            kept = telling(client, table)
+            assert kept.left_out == ("total_sessions", "avg_pages_per_session")
+            assert kept.read.columns == tuple(c for c in table.contract.columns if c.startswith("current_sub"))
+            places = [table.contract.columns.index(name) for name in kept.read.columns]
+            for part in PARTS:
+                whole, own = read_part(client, table, part), read_part(client, kept, part)
+                assert np.array_equal(own.x, whole.x[:, places], equal_nan=True)
+                assert np.array_equal(own.y, whole.y)
+            # As Ray's workers read them.
+            sql = f"SELECT sumForEach(x) FROM ({part_query(kept).replace('{slice}', '1')})"
+            sums = client.value(sql, {"part": "train"})
+            assert sums == pytest.approx(read_part(client, kept, "train").x.sum(axis=0))
+
+
+def test_where_no_feature_tells_anything_all_stay(publisher: Endpoint) -> None:
+    with Client(publisher) as client:
+        recipe = recipe_of(client, load_pipeline("churn", shipped() / "configs", environ={}), None)
+        recipe = spoiled(
+            recipe, "1.5 AS avg_pages_per_session, 3 AS total_sessions, 'free' AS current_subscription_tier"
+        )
+        with written(client, recipe, frozen(client, recipe), scratch_name("churn")) as table:
+            assert telling(client, table) == table

@@ -119,6 +119,19 @@ def test_a_chunk_gets_its_targets_shape_in_one_part_and_keeps_every_row(run: Any
 
 
 @pytest.mark.versions
+def test_a_portion_writes_one_file_of_all_columns_whatever_its_target_does(run: Any) -> None:
+    run.client.run("ALTER TABLE t MODIFY SETTING min_bytes_for_wide_part = 0, min_rows_for_wide_part = 0")
+    name = inserted(run, 0, 7, ["u1", "u2"])
+    kinds = "SELECT DISTINCT part_type FROM system.parts WHERE active AND database = currentDatabase() AND table = "
+    assert run.client.rows(f"{kinds}'{name}'") == [("Compact",)]
+    prepared = publish.prepare(run.client, run.manifest, TARGET, [receipt(0, 7, 2)], 2, 1)
+    assert run.client.rows(f"{kinds}'{prepared.twin}'") == [("Compact",)]
+    run.client.run(f"ALTER TABLE t ATTACH PARTITION ALL FROM {prepared.twin}")
+    run.client.run("OPTIMIZE TABLE t FINAL")
+    assert run.client.rows(f"{kinds}'t'") == [("Wide",)]
+
+
+@pytest.mark.versions
 def test_the_parts_of_a_portion_and_a_twin_are_not_merged(run: Any) -> None:
     (shape,) = shapes(run.client, run.manifest)
     insert = shape.portion(run.client, 0, 7)
