@@ -28,12 +28,14 @@ from raypipe.clickhouse.connect import connected
 TRAINING_SNAPSHOTS, LEARNED = 3, 0.404
 
 
-def rounds(own: Arena, trees: int, repeats: int) -> list[dict[str, float]]:
+def rounds(own: Arena, rows: int, trees: int, repeats: int) -> list[dict[str, float]]:
     """Fit alternately with raypipe and with XGBoost alone."""
+    # The limit is a sample's; without it all rows are fitted.
+    limit = f"split.max_train_rows={2 * rows}"
     results = []
     for number in range(repeats):
-        ours = own.raypipe("fit", settings=[f"model.rounds={trees}", "model.early_stopping_rounds=0"])
-        plain = run(python("-m", "contest.plain_fit", str(own.endpoint), str(trees)), own.environment)
+        ours = own.raypipe("fit", settings=[limit, f"model.rounds={trees}", "model.early_stopping_rounds=0"])
+        plain = run(python("-m", "contest.plain_fit", str(own.endpoint), str(trees), limit), own.environment)
         results.append(
             {**plain.document, "plain_mb": plain.peak_mb, "raypipe": ours.seconds, "raypipe_mb": ours.peak_mb}
         )
@@ -59,7 +61,7 @@ def main() -> None:
         users = int(arguments.rows / TRAINING_SNAPSHOTS / LEARNED)
         say(f"filling {arguments.database} with {users:,} users per training snapshot")
         with arena(default, arguments.database, 1, Path(folder), trained=users, model=None) as own:
-            results = rounds(own, arguments.trees, arguments.repeats)
+            results = rounds(own, arguments.rows, arguments.trees, arguments.repeats)
     medians: dict[str, Any] = {name: round(median(one[name] for one in results), 2) for name in results[0]}
     medians["ratio"] = round(medians["raypipe"] / (medians["read"] + medians["train"]), 3)
     say(json.dumps(medians))

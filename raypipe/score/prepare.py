@@ -28,6 +28,9 @@ from raypipe.score.manifest import Manifest, PublishTarget
 from raypipe.score.refusals import blamed_on, refusals
 from raypipe.score.slicers import watched
 
+# Of a larger population, the rows with categories that the fit did not have are estimated from about so many: texts
+# would be half of the cost of counting the population.
+UNSEEN_ROWS = 500_000
 NOT_CUT = Slicing("whole", (), (), (), 0)
 # Every slice would repeat a join or an aggregate in the features query.
 _HEAVY = re.compile(r"\b(JOIN|GROUP\s+BY)\b", re.IGNORECASE)
@@ -206,9 +209,9 @@ def _cut(
     config = loaded.config
     rows_each, keys = config.score.slice_rows, config.entity.keys
     cuts = [cut(shard, table, slice_rows=rows_each, pinned=pinned, keys=keys) for shard in sharding.shards(client)]
-    aggregates = [item.sql for item in counts.values()]
+    slicing = slices.together(cuts)
     # A direct run with repeated keys is refused at the gate, which names some of them; they need staging.
-    whole = gate.population(client, counting, population.parameters, aggregates, distinct=uncut.direct)
+    whole, counted = _counted(client, counting, population, counts, slicing, distinct=uncut.direct)
     if whole.rows == 0:
         raise GateRefused(
             f"The population of {config.pipeline} on {population.date} is empty; nothing was published",
@@ -216,8 +219,6 @@ def _cut(
             allowed="at least one row",
             next_step="check the query's conditions, and whether the snapshot of the date is complete",
         )
-    columns = zip(*whole.counted, strict=True)
-    counted = {name: item.together(values) for (name, item), values in zip(counts.items(), columns, strict=True)}
     subject = Subject(config.pipeline, population.date, config.timezone, population.is_newest, whole.rows, counted)
     results = expectations.checks(client, config.expect, subject)
     if write:
@@ -225,13 +226,42 @@ def _cut(
     expectations.judge(subject, results)
     return replace(
         uncut,
-        slicing=slices.together(cuts),
+        slicing=slicing,
         source_rows=whole.rows,
         source_checksum=whole.checksum,
         direct=bool(whole.is_distinct),
         compiled=one_predictor.pays(whole.rows),
         unseen={column: rows for (check, column), rows in counted.items() if check == expectations.UNSEEN},
     )
+
+
+def _counted(
+    client: Client,
+    counting: str,
+    population: Population,
+    counts: Mapping[tuple[str, str], Count],
+    slicing: Slicing,
+    *,
+    distinct: bool,
+) -> tuple[gate.Population, dict[tuple[str, str], int]]:
+    """Count a population and the aggregates of its checks; a large one's unseen categories on a sample."""
+    every = (slicing.rows or 0) // UNSEEN_ROWS if slicing.method == "index" else 0
+    sampled = {name: item for name, item in counts.items() if every > 1 and name[0] == expectations.UNSEEN}
+    exact = {name: item for name, item in counts.items() if name not in sampled}
+
+    def of(
+        sql: str, items: Mapping[tuple[str, str], Count], distinct: bool
+    ) -> tuple[gate.Population, dict[tuple[str, str], int]]:
+        aggregates = [item.sql for item in items.values()]
+        whole = gate.population(client, sql, population.parameters, aggregates, distinct=distinct)
+        columns = zip(*whole.counted, strict=True)
+        return whole, {name: item.together(each) for (name, item), each in zip(items.items(), columns, strict=True)}
+
+    whole, counted = of(counting, exact, distinct)
+    if sampled:
+        part, unseen = of(slices.sampled(counting, every), sampled, False)
+        counted |= {name: rows * whole.rows // max(1, part.rows) for name, rows in unseen.items()}
+    return whole, counted
 
 
 def _pinned(client: Client, population: Population, table: str) -> tuple[PinnedTable, ...]:

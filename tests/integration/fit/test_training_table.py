@@ -14,7 +14,7 @@ from raypipe.config.load import load_pipeline
 from raypipe.errors import ServerError
 from raypipe.fit.fit import needs_ray
 from raypipe.fit.labelled import fit_version
-from raypipe.fit.recipe import PARTS, Recipe, Shares, frozen, recipe_of
+from raypipe.fit.recipe import PARTS, Recipe, frozen, recipe_of
 from raypipe.fit.training_table import kept_share, part_query, read_part, scratch_name, telling, written
 from raypipe.progress import silent
 from raypipe.project import shipped
@@ -52,12 +52,27 @@ def test_a_fit_in_this_process_reads_each_row_once_and_needs_no_ray(publisher: E
 
 
 def test_the_fewest_rows_of_both_queries_decide_which_share_is_kept(client: Client) -> None:
-    shares, never = Shares(test=0.3, validation=0.2, max_train_rows=60, seed=7), "SELECT throwIf(1)"
+    never = "SELECT throwIf(1)"
     many, few = "SELECT number FROM numbers(1000)", "SELECT number FROM numbers(240)"
-    assert kept_share(client, shares, (few, many), {}) == pytest.approx(0.5)
-    assert kept_share(client, shares, (many, few), {}) == pytest.approx(0.5)
+    assert kept_share(client, 120, (few, many), {}) == pytest.approx(0.5)
+    assert kept_share(client, 120, (many, few), {}) == pytest.approx(0.5)
     # Features are expensive, and mostly there are few labels.
-    assert kept_share(client, shares, ("SELECT number FROM numbers(100)", never), {}) == 1
+    assert kept_share(client, 120, ("SELECT number FROM numbers(100)", never), {}) == 1
+
+
+def test_all_training_snapshots_together_keep_to_the_limit_and_the_test_keeps_its_rows(publisher: Endpoint) -> None:
+    counts = []
+    with Client(publisher) as client:
+        for most in (2_000_000, 300):
+            loaded = load_pipeline("churn", shipped() / "configs", [f"split.max_train_rows={most}"], {})
+            recipe = recipe_of(client, loaded, None)
+            with written(client, recipe, frozen(client, recipe), scratch_name("churn")) as table:
+                counts.append(table.rows)
+    whole, limited = counts
+    assert whole["train"] > 600
+    # A sample by hash.
+    assert 200 < limited["train"] < 400
+    assert limited["test"] == whole["test"]
 
 
 SHOWN = ("total_sessions", "current_subscription_tier", "avg_pages_per_session")

@@ -1,0 +1,65 @@
+"""Test that a large population's unseen categories are estimated from a part of its rows, and all else is exact."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from raypipe.clickhouse.client import Client
+from raypipe.data.slices import cut, sampled
+from raypipe.score import prepare
+from raypipe.score.expectations import UNSEEN, Count
+
+ROWS = 400_000
+COUNTING = "SELECT *, cityHash64(id) AS key_hash FROM (SELECT * FROM readers AS r WHERE {slice:r})"
+COUNTS = {
+    (UNSEEN, "tier"): Count("countIf(tier NOT IN ('free', 'basic'))"),
+    (UNSEEN, "brand"): Count("countIf(brand NOT IN ('brand-0', 'brand-1', 'brand-2', 'brand-3'))"),
+    ("missing", "sessions"): Count("countIf(sessions = 0)"),
+}
+
+
+@pytest.fixture
+def readers(client: Client) -> Client:
+    """A fifth of the readers have a new tier, and a fifth are of a new brand, whose rows lie together."""
+    client.run(
+        "CREATE TABLE readers (brand String, id UInt64, tier String, sessions UInt32)"
+        " ENGINE = MergeTree ORDER BY (brand, id)"
+    )
+    client.run(
+        "INSERT INTO readers SELECT concat('brand-', toString(number % 5)), number,"
+        f" ['free', 'basic', 'free', 'basic', 'new'][1 + sipHash64(number) % 5], number % 7 FROM numbers({ROWS})"
+    )
+    client.run("OPTIMIZE TABLE readers FINAL")
+    return client
+
+
+def counted(client: Client) -> tuple[Any, dict[tuple[str, str], int]]:
+    slicing = cut(client, "readers", slice_rows=100_000)
+    assert slicing.method == "index"
+    population: Any = SimpleNamespace(parameters={})
+    return prepare._counted(client, COUNTING, population, COUNTS, slicing, distinct=True)
+
+
+@pytest.mark.versions
+def test_the_estimate_is_near_the_count_and_the_rest_is_exact(readers: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    exactly, counts = counted(readers)
+    assert counts[UNSEEN, "brand"] == ROWS / 5
+    monkeypatch.setattr(prepare, "UNSEEN_ROWS", 80_000)
+    whole, estimated = counted(readers)
+    assert (whole.rows, whole.checksum, whole.is_distinct) == (exactly.rows, exactly.checksum, True)
+    assert estimated["missing", "sessions"] == counts["missing", "sessions"]
+    assert estimated[UNSEEN, "tier"] != counts[UNSEEN, "tier"]
+    for name in ("tier", "brand"):
+        assert estimated[UNSEEN, name] == pytest.approx(counts[UNSEEN, name], rel=0.25)
+
+
+@pytest.mark.versions
+def test_the_server_skips_the_granules_that_are_not_sampled(readers: Client) -> None:
+    aggregates = f"SELECT count(), {COUNTS[UNSEEN, 'tier'].sql} FROM (\n{sampled(COUNTING, 5)}\n)"
+    assert readers.rows(aggregates)[0][0] == pytest.approx(ROWS / 5, rel=0.1)
+    plan = "\n".join(line for (line,) in readers.rows(f"EXPLAIN actions = 1 {aggregates}"))
+    assert "Prewhere" in plan
+    assert "_part_offset" in plan
