@@ -91,7 +91,7 @@ class SplitConfig(Section):
         default=0.15, description="Share of the entities for early stopping and the decision threshold."
     )
     max_train_rows: int = Field(
-        default=2_000_000, ge=1, description="Maximum number of training rows; beyond it entities are sampled."
+        default=500_000, ge=1, description="Maximum number of training rows in all; beyond it rows are sampled."
     )
     seed: int = Field(default=7, ge=0, description="Seed of the split and of all samples: a fit can be repeated.")
 

@@ -19,7 +19,7 @@ from raypipe.fit import training_table
 from raypipe.fit.fitted import Fitted
 from raypipe.fit.recipe import PARTS, Recipe, frozen
 from raypipe.fit.rivals import Rivals, Scores, score_rivals, scores_of
-from raypipe.fit.training_table import EVALUATED_ROWS, TrainingTable, read_entities, read_part
+from raypipe.fit.training_table import TrainingTable, read_entities, read_part, read_parts
 from raypipe.models.classes import predictions
 from raypipe.models.model import Matrix
 from raypipe.models.protocol import FitSpec, History, load_family, load_matrix_family
@@ -27,8 +27,8 @@ from raypipe.models.settings import FOLDED_ROWS
 from raypipe.progress import Progress
 from raypipe.registry.record import Registered
 
-# Medians by date and shared values need no more rows.
-TREND_ROWS = 50_000
+# Medians by date and shared values need no more rows, nor do the bins.
+TREND_ROWS, BINNED_ROWS = 50_000, 200_000
 
 
 def fit_version(
@@ -93,8 +93,9 @@ def read_rows(client: Client, table: TrainingTable, *, here: bool) -> dict[str, 
     Args:
         here: whether this process fits: it needs all rows to learn from, otherwise only the rows to judge.
     """
-    most = {part: None if here else EVALUATED_ROWS for part in ("train", "validation")}
-    rows = {part: read_part(client, table, part, most.get(part, EVALUATED_ROWS)) for part in PARTS}
+    learned = ("train", "validation") if here else ()
+    rows = dict(zip(learned, read_parts(client, table, learned), strict=True)) if here else {}
+    rows |= {part: read_part(client, table, part) for part in PARTS if part not in learned}
     return {part: replace(own, entities=entities_of(client, table, part)) for part, own in rows.items()}
 
 
@@ -205,7 +206,7 @@ def _judge(
     package = Package(
         recipe.family,
         contract,
-        _bins(client, contract, table, fit_rows.x, model.predict(fit_rows.x)),
+        _bins(client, contract, table, fit_rows.x[:BINNED_ROWS], model.predict(fit_rows.x[:BINNED_ROWS])),
         threshold,
         recipe.levels,
         model,

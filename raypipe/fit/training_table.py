@@ -239,8 +239,26 @@ def read_dates(client: Client, table: TrainingTable, part: str, count: int) -> l
     return dates
 
 
-def read_part(client: Client, table: TrainingTable, part: str, most: int | None = EVALUATED_ROWS) -> Matrix:
+def read_parts(client: Client, table: TrainingTable, parts: Sequence[str]) -> list[Matrix]:
+    """Return all rows of each part, which lie one behind the other in memory, so that joining them copies nothing."""
+    counts = [table.rows[part] for part in parts]
+    whole = Matrix(np.empty((sum(counts), len(table.read.columns)), np.float32), np.empty(sum(counts), np.float32))
+    ends = np.cumsum(counts).tolist()
+    places = [whole.take(np.arange(end - count, end)) for end, count in zip(ends, counts, strict=True)]
+    return [read_part(client, table, part, None, into=place) for part, place in zip(parts, places, strict=True)]
+
+
+def read_part(
+    client: Client,
+    table: TrainingTable,
+    part: str,
+    most: int | None = EVALUATED_ROWS,
+    into: Matrix | None = None,
+) -> Matrix:
     """Return the rows of one part in a fixed order: the first `most` rows, or all for None.
+
+    Args:
+        into: the memory of the rows; None for new memory.
 
     Raises:
         DataError: a label is not a number.
@@ -254,7 +272,7 @@ def read_part(client: Client, table: TrainingTable, part: str, most: int | None 
 
     def read() -> Matrix:
         # Filled batch by batch: collected batches would take the memory twice.
-        rows = Matrix(np.empty((count, width), np.float32), np.empty(count, np.float32))
+        rows = into or Matrix(np.empty((count, width), np.float32), np.empty(count, np.float32))
         at = 0
         with client.stream(f"{sql} {count}", {"part": part}) as (_, batches):
             for batch in batches:

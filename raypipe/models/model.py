@@ -36,20 +36,37 @@ class Matrix:
         return self._at(slice(rows))
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> Matrix:
-        """Return the rows at the given positions."""
+        """Return the rows at the given positions; those of a range without a copy."""
+        if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+            return self._at(slice(int(rows[0]), int(rows[-1]) + 1))
         return self._at(rows)
 
     def joined(self, other: Matrix) -> Matrix:
-        """Return the rows of both, which share no entity."""
+        """Return the rows of both, which share no entity.
+
+        Nothing is copied where the other rows follow in the same memory.
+        """
         entities = None
         if self.entities is not None or other.entities is not None:
             own = np.arange(len(self)) if self.entities is None else self.entities
             others = np.arange(len(other)) if other.entities is None else other.entities
             entities = np.concatenate([own, others + (own.max(initial=-1) + 1)])
-        return Matrix(np.concatenate([self.x, other.x]), np.concatenate([self.y, other.y]), entities)
+        return Matrix(_joined(self.x, other.x), _joined(self.y, other.y), entities)
 
     def _at(self, rows: slice | npt.NDArray[np.integer[Any]]) -> Matrix:
         return Matrix(self.x[rows], self.y[rows], None if self.entities is None else self.entities[rows])
+
+
+def _joined(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Return both arrays as one, as a view if the second begins at the end of the first."""
+    whole = first.base
+    if isinstance(whole, np.ndarray) and whole is second.base and whole.shape[1:] == first.shape[1:]:
+        start, row = first.ctypes.data - whole.ctypes.data, whole.strides[0]
+        follows = second.ctypes.data == first.ctypes.data + first.nbytes
+        if whole.flags.c_contiguous and first.flags.c_contiguous and second.flags.c_contiguous and follows:
+            begin = start // row
+            return whole[begin : begin + len(first) + len(second)]
+    return np.concatenate([first, second])
 
 
 @runtime_checkable

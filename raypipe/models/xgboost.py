@@ -34,8 +34,9 @@ log = logging.getLogger(__name__)
 FILE = "model.ubj"
 # These tree methods work on quantised values, which take a quarter of the memory.
 QUANTISED = {"auto", "hist"}
-# Training rows of the learning curve; an AUC of all rows would take longer than the trees themselves.
-CURVE_ROWS = 100_000
+# Rows of the learning curves, of which those of validation decide when to stop: an AUC of all rows after every round
+# would take as long as the trees.
+CURVE_ROWS = {"train": 25_000, "validation": 100_000}
 # The default objective of each kind of label, and the beginnings of all that give probabilities or the label's numbers.
 DEFAULT_OBJECTIVE = {"binary": "binary:logistic", "number": "reg:squarederror", "classes": "multi:softprob"}
 OBJECTIVES = {
@@ -282,15 +283,17 @@ def _matrix(xgboost: ModuleType, train: Matrix, params: Mapping[str, Any]) -> An
 
 
 def _judged(xgboost: ModuleType, train: Matrix, validation: Matrix) -> list[tuple[Any, str]]:
-    """Return the rows that are judged after every round: a sample of the training rows, all validation rows.
+    """Return the rows that are judged after every round: a sample of the training rows and of the validation rows.
 
     Not quantised: XGBoost would turn every bin back into a value in every round.
     """
-    step = -(-len(train) // CURVE_ROWS) or 1
-    parts = [(train.x[::step], train.y[::step], "train")]
-    if len(validation):
-        parts.append((validation.x, validation.y, "validation"))
-    return [(xgboost.DMatrix(x, label=y), name) for x, y, name in parts]
+    judged = []
+    for name, rows in (("train", train), ("validation", validation)):
+        step = max(1, -(-len(rows) // CURVE_ROWS[name]))
+        # Every worker of a fit judges training rows, even one without any.
+        if len(rows) or name == "train":
+            judged.append((xgboost.DMatrix(rows.x[::step], label=rows.y[::step]), name))
+    return judged
 
 
 def _kind(booster: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -281,3 +282,50 @@ def test_a_damaged_description_is_refused() -> None:
     model, _ = fitted(replace(SPEC, rounds=3))
     with pytest.raises(ModelError, match="cannot be read"):
         Blend().from_files({**model.files(), PARTS: b'{"kind": "binary"}'})
+
+
+def test_the_raw_scores_of_many_rows_need_a_fraction_of_their_standardised_columns() -> None:
+    x = np.random.default_rng(5).normal(size=(200_000, 20)).astype(np.float32)
+    model = linear.unfitted(x[:1000], 1)
+    weighed = replace(model, weights=np.arange(20.0)[:, None], bias=np.array([3.0]))
+    tracemalloc.start()
+    margins = weighed.margins(x)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert margins == pytest.approx(weighed.standardised(x) @ weighed.weights + weighed.bias, rel=1e-9)
+    # Float64 columns would take two times the matrix, and four times with their copies.
+    assert peak < x.nbytes
+    assert weighed.margins(x[:0]).shape == (0, 1)
+
+
+def test_rows_of_a_range_are_taken_without_a_copy() -> None:
+    rows = Matrix(np.arange(20, dtype=np.float32).reshape(10, 2), np.arange(10, dtype=np.float32), np.arange(10))
+    for positions in (np.arange(3, 7), np.array([4]), np.array([2, 4, 3]), np.array([3, 5]), np.array([], int)):
+        taken = rows.take(positions)
+        assert np.array_equal(taken.x, rows.x[positions])
+        assert np.array_equal(taken.y, rows.y[positions])
+        assert taken.entities is not None
+        assert np.array_equal(taken.entities, positions)
+    assert np.shares_memory(rows.take(np.arange(3, 7)).x, rows.x)
+
+
+def test_rows_that_lie_one_behind_the_other_are_joined_without_a_copy() -> None:
+    x, y = np.arange(40, dtype=np.float32).reshape(20, 2).copy(), np.arange(20, dtype=np.float32)
+    whole = Matrix(x, y)
+
+    def part(start: int, end: int) -> Matrix:
+        return whole.take(np.arange(start, end))
+
+    cases = [
+        (part(3, 9), part(9, 12), True),
+        (part(0, 5), part(5, 20), True),
+        (part(9, 12), part(3, 9), False),
+        (part(3, 8), part(9, 12), False),
+        (part(3, 9), Matrix(x[9:12].copy(), y[9:12].copy()), False),
+        (Matrix(x[::2], y[::2]), Matrix(x[1::2], y[1::2]), False),
+    ]
+    for first, second, is_view in cases:
+        joined = first.joined(second)
+        assert np.array_equal(joined.x, np.concatenate([first.x, second.x]))
+        assert np.array_equal(joined.y, np.concatenate([first.y, second.y]))
+        assert np.shares_memory(joined.x, x) == is_view

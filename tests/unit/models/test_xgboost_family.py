@@ -47,8 +47,8 @@ def test_early_stopping_keeps_only_the_best_rounds() -> None:
     assert loss == pytest.approx(min(curve), abs=1e-5)
 
 
-def test_rounds_are_judged_on_a_sample_of_the_training_rows_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(family, "CURVE_ROWS", 100)
+def test_rounds_are_judged_on_samples_of_the_rows_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(family, "CURVE_ROWS", {"train": 100, "validation": len(VALIDATION) // 2})
     judged: dict[str, Any] = {}
 
     def train(*arguments: Any, evals: Any, **options: Any) -> Any:
@@ -59,7 +59,7 @@ def test_rounds_are_judged_on_a_sample_of_the_training_rows_as_they_are(monkeypa
     monkeypatch.setattr(xgboost, "train", train)
     XGBoost().fit(TRAIN, VALIDATION, SPEC)
     assert judged["train"].num_row() == 100
-    assert judged["validation"].num_row() == len(VALIDATION)
+    assert judged["validation"].num_row() == len(VALIDATION) // 2
     # XGBoost would turn the bins of quantised rows back into values in every round.
     assert {type(rows) for rows in judged.values()} == {xgboost.DMatrix}
 
