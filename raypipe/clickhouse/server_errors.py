@@ -57,6 +57,7 @@ ACCESS_DENIED = 497
 MEMORY_LIMIT = 241
 NO_SPACE = 243
 SETTING_CONSTRAINT = 452
+UNKNOWN_IDENTIFIER = 47
 # Errors of the SQL itself, or of the table that it reads.
 STATEMENT = {
     16: "NO_SUCH_COLUMN_IN_TABLE",

@@ -22,15 +22,12 @@ from raypipe.data.slices import Slicing, cut, has_place, unsliced
 from raypipe.errors import ConfigError, GateRefused, RaypipeError, advised, together
 from raypipe.models.protocol import load_family
 from raypipe.registry.record import Registered
-from raypipe.score import direct, expectations, gate, one_predictor
+from raypipe.score import counting, direct, expectations, one_predictor
 from raypipe.score.expectations import Count, Subject
 from raypipe.score.manifest import Manifest, PublishTarget
 from raypipe.score.refusals import blamed_on, refusals
 from raypipe.score.slicers import watched
 
-# Of a larger population, the rows with categories that the fit did not have are estimated from about so many: texts
-# would be half of the cost of counting the population.
-UNSEEN_ROWS = 500_000
 NOT_CUT = Slicing("whole", (), (), (), 0)
 # Every slice would repeat a join or an aggregate in the features query.
 _HEAVY = re.compile(r"\b(JOIN|GROUP\s+BY)\b", re.IGNORECASE)
@@ -195,14 +192,14 @@ def _cut(
     population: Population,
     table: str,
     pinned: dict[str, Any],
-    counting: str,
+    query: str,
     counts: Mapping[tuple[str, str], Count],
     write: bool,
 ) -> Manifest:
     """Return the manifest with its population counted, checked and cut into slices.
 
     Args:
-        counting: the query of the population's columns.
+        query: yields the population's columns.
         counts: the aggregates that the checks need, by check and column.
         write: whether the results of the checks are written.
     """
@@ -211,7 +208,7 @@ def _cut(
     cuts = [cut(shard, table, slice_rows=rows_each, pinned=pinned, keys=keys) for shard in sharding.shards(client)]
     slicing = slices.together(cuts)
     # A direct run with repeated keys is refused at the gate, which names some of them; they need staging.
-    whole, counted = _counted(client, counting, population, counts, slicing, distinct=uncut.direct)
+    whole, counted = counting.counted(client, query, population.parameters, counts, slicing, distinct=uncut.direct)
     if whole.rows == 0:
         raise GateRefused(
             f"The population of {config.pipeline} on {population.date} is empty; nothing was published",
@@ -233,35 +230,6 @@ def _cut(
         compiled=one_predictor.pays(whole.rows),
         unseen={column: rows for (check, column), rows in counted.items() if check == expectations.UNSEEN},
     )
-
-
-def _counted(
-    client: Client,
-    counting: str,
-    population: Population,
-    counts: Mapping[tuple[str, str], Count],
-    slicing: Slicing,
-    *,
-    distinct: bool,
-) -> tuple[gate.Population, dict[tuple[str, str], int]]:
-    """Count a population and the aggregates of its checks; a large one's unseen categories on a sample."""
-    every = (slicing.rows or 0) // UNSEEN_ROWS if slicing.method == "index" else 0
-    sampled = {name: item for name, item in counts.items() if every > 1 and name[0] == expectations.UNSEEN}
-    exact = {name: item for name, item in counts.items() if name not in sampled}
-
-    def of(
-        sql: str, items: Mapping[tuple[str, str], Count], distinct: bool
-    ) -> tuple[gate.Population, dict[tuple[str, str], int]]:
-        aggregates = [item.sql for item in items.values()]
-        whole = gate.population(client, sql, population.parameters, aggregates, distinct=distinct)
-        columns = zip(*whole.counted, strict=True)
-        return whole, {name: item.together(each) for (name, item), each in zip(items.items(), columns, strict=True)}
-
-    whole, counted = of(counting, exact, distinct)
-    if sampled:
-        part, unseen = of(slices.sampled(counting, every), sampled, False)
-        counted |= {name: rows * whole.rows // max(1, part.rows) for name, rows in unseen.items()}
-    return whole, counted
 
 
 def _pinned(client: Client, population: Population, table: str) -> tuple[PinnedTable, ...]:
@@ -288,8 +256,8 @@ def _copied(
     try:
         _copy(client, name, population, card.contract, loaded.config.expect.names)
         copied = replace(uncut, select=card.contract.select(features), snapshot=name, features_select=uncut.select)
-        counting = _counting(card.contract, features)
-        return _cut(client, loaded, copied, population, name, {}, counting, counts, True)
+        query = _counting(card.contract, features)
+        return _cut(client, loaded, copied, population, name, {}, query, counts, True)
     except BaseException:
         # The reason of the failure matters more than a table that `raypipe doctor --clean` drops as well.
         with suppress(RaypipeError):

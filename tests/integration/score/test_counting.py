@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from raypipe.clickhouse.client import Client
 from raypipe.data.slices import cut, sampled
-from raypipe.score import prepare
+from raypipe.score import counting
 from raypipe.score.expectations import UNSEEN, Count
 
 ROWS = 400_000
@@ -36,24 +35,30 @@ def readers(client: Client) -> Client:
     return client
 
 
-def counted(client: Client) -> tuple[Any, dict[tuple[str, str], int]]:
+def counted(client: Client, sql: str = COUNTING) -> tuple[Any, dict[tuple[str, str], int]]:
     slicing = cut(client, "readers", slice_rows=100_000)
     assert slicing.method == "index"
-    population: Any = SimpleNamespace(parameters={})
-    return prepare._counted(client, COUNTING, population, COUNTS, slicing, distinct=True)
+    return counting.counted(client, sql, {}, COUNTS, slicing, distinct=True)
 
 
 @pytest.mark.versions
 def test_the_estimate_is_near_the_count_and_the_rest_is_exact(readers: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     exactly, counts = counted(readers)
     assert counts[UNSEEN, "brand"] == ROWS / 5
-    monkeypatch.setattr(prepare, "UNSEEN_ROWS", 80_000)
+    monkeypatch.setattr(counting, "UNSEEN_ROWS", 80_000)
     whole, estimated = counted(readers)
     assert (whole.rows, whole.checksum, whole.is_distinct) == (exactly.rows, exactly.checksum, True)
     assert estimated["missing", "sessions"] == counts["missing", "sessions"]
     assert estimated[UNSEEN, "tier"] != counts[UNSEEN, "tier"]
     for name in ("tier", "brand"):
         assert estimated[UNSEEN, name] == pytest.approx(counts[UNSEEN, name], rel=0.25)
+
+
+@pytest.mark.versions
+def test_behind_a_subquery_all_rows_are_counted(readers: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, counts = counted(readers)
+    monkeypatch.setattr(counting, "UNSEEN_ROWS", 80_000)
+    assert counted(readers, COUNTING.replace("readers AS r", "(SELECT * FROM readers) AS r"))[1] == counts
 
 
 @pytest.mark.versions
