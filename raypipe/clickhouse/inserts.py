@@ -82,11 +82,23 @@ def arrow_rows(rows: Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> p
 
 def arrow_stream(data: pa.Table, compression: str | None) -> pa.Buffer:
     """Return the table as an Arrow stream of one record batch: ClickHouse makes a block of each, which is atomic."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, data.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
-        for batch in data.combine_chunks().to_batches():
-            writer.write_batch(batch)
-    return sink.getvalue()
+    batches = data.combine_chunks().to_batches()
+
+    def write(sink: pa.NativeFile) -> None:
+        with pa.ipc.new_stream(sink, data.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+
+    if compression:
+        sink = pa.BufferOutputStream()
+        write(sink)
+        return sink.getvalue()
+    # A growing buffer would be copied each time, and end with half of its memory unused.
+    measured = pa.MockOutputStream()
+    write(measured)
+    buffer = pa.allocate_buffer(measured.size())
+    write(pa.FixedSizeBufferWriter(buffer))
+    return buffer
 
 
 class Rows(bytes):
