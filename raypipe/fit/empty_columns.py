@@ -41,7 +41,7 @@ def _sentences(
         if days:
             empty[days].append(feature.name)
     for days, names in empty.items():
-        effect = "have no effect" if len(days) == len(rows) else "are unknown to the model there"
+        effect = "are left out" if len(days) == len(rows) else "are unknown to the model there"
         yield (
             f"features without any value in {sum(rows[day] for day in days):,} of {sum(rows.values()):,} training rows,"
             f" of {', '.join(map(str, days))}, {effect}: {', '.join(names)}; {_next_step(recipe, days)}"

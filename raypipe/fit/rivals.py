@@ -119,7 +119,7 @@ def score_rivals(
     scores, doubt = _champion_scores(client, recipe, table, champion)
     warnings = (*_leaks(recipe, parts["train"], contract), *([doubt] if doubt else []))
     error = error_of(champions.challenges(client, champion) + 1) if champion else ALPHA
-    notes = (*empty_columns.notes(client, recipe, table), *_left_out(table))
+    notes = (*empty_columns.notes(client, recipe, table), *_single(table))
     return Rivals(recipe, parts, entities, simple, scores, error, warnings, notes)
 
 
@@ -169,7 +169,7 @@ def _leaks(recipe: Recipe, rows: Matrix, contract: Contract) -> list[str]:
     return [f"{leak.reason} (if so: evaluate.trusted)" for leak in leaks if leak.column not in trusted]
 
 
-def _left_out(table: TrainingTable) -> tuple[str, ...]:
-    if not table.left_out:
-        return ()
-    return (f"features with a single value in the training rows are left out: {', '.join(table.left_out)}",)
+def _single(table: TrainingTable) -> tuple[str, ...]:
+    """Note the features with one value in the training rows; those without any have a note of their own."""
+    names = [name for name in table.left_out if name not in table.empty]
+    return (f"features with a single value in the training rows are left out: {', '.join(names)}",) if names else ()

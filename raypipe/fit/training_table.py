@@ -39,6 +39,7 @@ class TrainingTable:
         contract: the contract under which the rows were written.
         entity_id: the column of the entity's id.
         kept: the features that are read, in matrix order; the table has all of the contract.
+        empty: the features without a value in the training rows.
     """
 
     name: str
@@ -46,6 +47,7 @@ class TrainingTable:
     contract: Contract
     entity_id: str
     kept: tuple[str, ...]
+    empty: tuple[str, ...] = ()
 
     @property
     def read(self) -> Contract:
@@ -208,10 +210,13 @@ def telling(client: Client, table: TrainingTable) -> TrainingTable:
         f"SELECT arrayMap(value -> reinterpretAsUInt32(value), {MATRIX}) AS bits FROM {identifier(table.name)}"
         " WHERE part = 'train')"
     )
-    columns = zip(table.contract.columns, lowest, highest, strict=True)
-    varied = {name for name, low, high in columns if low != high}
+    columns = table.contract.columns
+    varied = {name for name, low, high in zip(columns, lowest, highest, strict=True) if low != high}
+    is_missing = np.isnan(np.array(lowest, np.uint32).view(np.float32))
+    filled = varied | {name for name, missing in zip(columns, is_missing, strict=True) if not missing}
     kept = tuple(item.name for item in table.contract.features if not varied.isdisjoint(item.columns))
-    return replace(table, kept=kept or table.kept)
+    empty = tuple(item.name for item in table.contract.features if filled.isdisjoint(item.columns))
+    return replace(table, kept=kept or table.kept, empty=empty)
 
 
 def part_query(table: TrainingTable) -> str:

@@ -92,6 +92,7 @@ def test_features_with_one_value_are_left_out_and_the_others_keep_their_rows(pub
         with written(client, recipe, frozen(client, recipe), scratch_name("churn")) as table:
             kept = telling(client, table)
             assert kept.left_out == ("total_sessions", "avg_pages_per_session")
+            assert kept.empty == ("avg_pages_per_session",)
             assert kept.read.columns == tuple(c for c in table.contract.columns if c.startswith("current_sub"))
             places = [table.contract.columns.index(name) for name in kept.read.columns]
             for part in PARTS:

@@ -215,7 +215,7 @@ def test_broken_json_is_counted_and_skipped(client: Client) -> None:
 def test_a_fit_without_any_of_them_works_and_says_so(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = fit(demo(client, filled=False), monkeypatch)
     (warning,) = doubts(fitted)
-    assert re.match(r"features without any value in (\d+) of \1 training rows, of .*, have no effect: ", warning)
+    assert re.match(r"features without any value in (\d+) of \1 training rows, of .*, are left out: ", warning)
     assert set(CONTENT) - EVENTS <= set(re.findall(r"\w+", warning))
     days = sorted(map(date.fromisoformat, re.findall(r"\d{4}-\d\d-\d\d", warning)))
     count = (days[-1] - days[0]).days + 1

@@ -31,7 +31,7 @@ def test_features_are_named_with_the_rows_the_days_and_the_command_that_fills_th
 def test_features_that_are_empty_on_other_days_are_another_sentence() -> None:
     first, second = sentences({AUGUST: [1200, 0, 0, 1200], OCTOBER: [0, 0, 0, 800]})
     assert "2026-08-30, are unknown to the model there: reads;" in first
-    assert "2,000 of 2,000 training rows, of 2026-08-30, 2026-10-29, have no effect: visits;" in second
+    assert "2,000 of 2,000 training rows, of 2026-08-30, 2026-10-29, are left out: visits;" in second
     assert "--date 2026-10-29 --backfill 61`" in second
 
 
@@ -41,4 +41,4 @@ def test_a_category_counts_as_empty_only_without_a_value_in_any_of_its_columns()
 
 def test_a_pipeline_over_another_table_gets_no_command() -> None:
     (sentence,) = sentences({AUGUST: [1200, 0, 0, 0], OCTOBER: [800, 0, 0, 0]}, "contracts")
-    assert sentence.endswith("have no effect: reads; fit again once they are filled")
+    assert sentence.endswith("are left out: reads; fit again once they are filled")
