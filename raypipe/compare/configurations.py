@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -82,7 +82,7 @@ def _require_comparable(other: Recipe, recipe: Recipe) -> None:
         raise UsageError(
             f"The two configurations of {recipe.pipeline} do not have the same rows and the same metric",
             found=f"other values of {', '.join(differing)}",
-            allowed="changes of the model and the features",
+            allowed="changes of the model, of the features and of split.max_train_rows",
         )
 
 
@@ -90,6 +90,7 @@ def _rows_of(recipe: Recipe) -> Mapping[str, Any]:
     """Return the parts of a recipe that choose the rows and judge them, by section of the config."""
     return {
         "label": (recipe.label_kind, recipe.score_range),
-        "split": (recipe.snapshots, recipe.shares),
+        # The test rows are the same for any number of training rows.
+        "split": (recipe.snapshots, replace(recipe.shares, max_train_rows=0)),
         "evaluate.metric": recipe.metric,
     }

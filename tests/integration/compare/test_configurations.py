@@ -60,6 +60,13 @@ def test_a_configuration_of_other_rows_is_refused(publisher: Endpoint) -> None:
     assert refused.value.found == "other values of split"
 
 
+def test_fewer_training_rows_are_judged_on_the_same_test_rows(publisher: Endpoint) -> None:
+    fewer = compared(publisher, loaded("churn", "split.max_train_rows=300"))
+    assert fewer.rows == compared(publisher, loaded("churn", "model.rounds=1")).rows
+    assert fewer.difference["low"] is not None
+    assert fewer.difference["low"] > 0
+
+
 def test_a_pipeline_of_clusters_is_refused(publisher: Endpoint) -> None:
     config = load_pipeline("segmentation", shipped() / "configs", environ={})
     with pytest.raises(UsageError, match="of this model cannot be compared"):
