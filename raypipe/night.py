@@ -40,6 +40,7 @@ from raypipe.registry import models
 from raypipe.registry.aliases import CHAMPION
 from raypipe.registry.record import PRODUCTION, Registered
 from raypipe.registry.refits import FIRST, Cause
+from raypipe.score import allocation
 from raypipe.score.runs import Run
 from raypipe.score.score import ScoreResult, score
 from raypipe.sweep.auto import fit
@@ -285,4 +286,5 @@ def _step(name: str, work: Callable[[], Step]) -> Step:
         # A fault in one pipeline's own model or SQL must not cost the others their night.
         log.debug("%s", name, exc_info=True)
         step = Step(name, "failed", reason=f"an unexpected {type(error).__name__}: {error}")
+    allocation.give_back()
     return replace(step, seconds=round(time.perf_counter() - started, 3))

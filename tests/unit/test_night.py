@@ -11,6 +11,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.config.load import Loaded, load_pipeline
 from raypipe.errors import ConfigError
 from raypipe.night import Step, _step, run_night
+from raypipe.score import allocation
 
 NOWHERE = Endpoint("http://127.0.0.1:9")
 
@@ -59,3 +60,15 @@ def test_what_nobody_expected_fails_its_pipeline_alone_and_leaves_its_traceback_
     (record,) = caplog.records
     assert record.exc_info is not None
     assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_each_step_gives_its_memory_back_even_if_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[str] = []
+    monkeypatch.setattr(allocation, "give_back", lambda: given.append("back"))
+
+    def broken() -> Step:
+        raise ValueError("a fault")
+
+    assert _step("churn", lambda: Step("churn", "done")).status == "done"
+    assert _step("clicks", broken).status == "failed"
+    assert given == ["back", "back"]
