@@ -28,6 +28,9 @@ COLOURS = {
     "raypipe_before": "#777777",
 }
 
+# Pixels between two names, and the width of a name.
+LINE, LABEL_WIDTH = 15, 180
+
 
 def points(documents: list[dict[str, Any]], name: str) -> list[tuple[int, float, float, float]]:
     """Return the users, the median, the shortest and the longest seconds of a contender in each document."""
@@ -39,9 +42,22 @@ def points(documents: list[dict[str, Any]], name: str) -> list[tuple[int, float,
     return sorted(found)
 
 
+def _name(axes: Any, ends: list[tuple[float, int, str, str]]) -> None:
+    """Write each contender's name beside its last point, and above names that would lie below it."""
+    taken: list[tuple[float, float]] = []
+    for seconds, users, name, colour in sorted(ends):
+        x, y = axes.transData.transform((users, seconds))
+        lift = 0.0
+        while any(abs(x - other) < LABEL_WIDTH and abs(y + lift - height) < LINE for other, height in taken):
+            lift += 1
+        taken.append((x, y + lift))
+        axes.annotate(name, (x + 9, y + lift - 4), xycoords="figure pixels", color=colour)
+
+
 def draw(documents: list[dict[str, Any]], path: Path) -> None:
     rcParams.update({"svg.hashsalt": "raypipe", "font.family": "sans-serif", "font.size": 10})
-    figure, axes = pyplot.subplots(figsize=(8, 4.5))
+    figure, axes = pyplot.subplots(figsize=(9, 4.5))
+    ends: list[tuple[float, int, str, str]] = []
     for name, colour in COLOURS.items():
         found = points(documents, name)
         if not found:
@@ -58,14 +74,17 @@ def draw(documents: list[dict[str, Any]], path: Path) -> None:
             capsize=3,
             linewidth=2.5 if name == "raypipe" else 1.5,
         )
-        axes.annotate(name, (users[-1], medians[-1]), (8, -3), textcoords="offset points", color=colour)
+        ends.append((medians[-1], users[-1], name, colour))
     axes.set(xscale="log", yscale="log", xlabel="users", ylabel="seconds, from start to exit")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g} M")
+    axes.set_yticks([1, 2, 5, 10, 20, 50, 100])
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.minorticks_off()
     axes.grid(which="major", color="#DDDDDD")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.25)
+    axes.margins(x=0.3)
     figure.tight_layout()
+    _name(axes, ends)
     figure.savefig(path, metadata={"Date": None, "Title": "Seconds to score and publish, by users"})
 
 
