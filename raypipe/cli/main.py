@@ -123,7 +123,7 @@ def _root(
 
 def main() -> None:
     """Run the command line."""
-    # The default looks for garbage after every 700 new objects: half of the time of the imports, which leave none.
+    # The default looks for garbage after every 700 new objects: a seventh of the time of the imports, which leave none.
     gc.set_threshold(50_000, 20, 20)
     failures.end_at_sigterm()
     app(prog_name="raypipe")
