@@ -94,7 +94,7 @@ def read_rows(client: Client, table: TrainingTable, *, here: bool) -> dict[str, 
         here: whether this process fits: it needs all rows to learn from, otherwise only the rows to judge.
     """
     learned = ("train", "validation") if here else ()
-    rows = dict(zip(learned, read_parts(client, table, learned), strict=True)) if here else {}
+    rows = dict(zip(learned, read_parts(client, table, learned), strict=True))
     rows |= {part: read_part(client, table, part) for part in PARTS if part not in learned}
     return {part: replace(own, entities=entities_of(client, table, part)) for part, own in rows.items()}
 

@@ -22,6 +22,7 @@ from raypipe.data.slices import unsliced
 from raypipe.errors import DataError, RaypipeError
 from raypipe.evaluation.metrics import Entities, entities_of
 from raypipe.fit import label_checks
+from raypipe.fit.kept_rows import keep
 from raypipe.fit.recipe import PARTS, Recipe, Snapshot, labels_of
 from raypipe.models.model import Matrix
 
@@ -141,41 +142,11 @@ def _fill(
         "held_share": shares.test + shares.validation,
         "snapshot_date": snapshot.date,
         "parts": [part for part in snapshot.parts if part in parts],
-        "keep": _keep(client, recipe, snapshot, (labels, features), bound),
+        "keep": keep(client, recipe, snapshot, (labels, features), bound, EVALUATED_ROWS),
         **({"classes": list(recipe.classes)} if recipe.classes else {}),
     }
     for shard in sharding.shards(client):
         shard.run(sql, {**bound, **values})
-
-
-def _keep(
-    client: Client, recipe: Recipe, snapshot: Snapshot, queries: Sequence[str], parameters: Mapping[str, Any]
-) -> float:
-    """Return the share of a snapshot's rows to write; together the training snapshots have `max_train_rows`."""
-    shares = recipe.shares
-    if "train" not in snapshot.parts:
-        return kept_share(client, EVALUATED_ROWS / shares.test, queries, parameters)
-    snapshots = sum("train" in each.parts for each in recipe.snapshots)
-    most = shares.max_train_rows / snapshots / (1 - shares.test - shares.validation)
-    return kept_share(client, most, queries, parameters)
-
-
-def kept_share(client: Client, most: float, queries: Sequence[str], parameters: Mapping[str, Any]) -> float:
-    """Return the share of a snapshot's rows that leaves at most `most`.
-
-    Args:
-        queries: each yields at least the labelled rows; the cheaper comes first, and mostly there are so few that the
-            other need not run.
-    """
-    share = 0.0
-    for sql in queries:
-        rows = sum(
-            int(shard.value(f"SELECT count() FROM (\n{sql}\n)", parameters)) for shard in sharding.shards(client)
-        )
-        share = max(share, most / max(1, rows))
-        if share >= 1:
-            return 1.0
-    return share
 
 
 def _counted(client: Client, recipe: Recipe, name: str, parts: Sequence[str]) -> dict[str, int]:

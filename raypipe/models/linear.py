@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raypipe.errors import ModelError
+from raypipe.models.chunks import in_chunks
 from raypipe.models.links import losses, slack
 from raypipe.models.model import FloatArray
 
@@ -19,8 +20,6 @@ Floats = npt.NDArray[np.float64]
 FARTHEST = 5.0
 # Steps of the solver; a convex loss on standardised columns needs fewer.
 STEPS = 200
-# Rows that are standardised at once.
-_PIECE = 16_384
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,13 @@ class Linear:
 
     def margins(self, x: FloatArray) -> Floats:
         """Return the raw scores (rows, outputs) of a matrix (rows, features)."""
+        margins: Floats = np.empty((len(x), len(self.bias)))
+
+        def score(rows: slice) -> None:
+            margins[rows] = self.standardised(x[rows]) @ self.weights + self.bias
+
         # Standardised at once, the columns would take six times the memory of the matrix.
-        pieces = [self.standardised(x[at : at + _PIECE]) @ self.weights for at in range(0, len(x), _PIECE)]
-        margins: Floats = np.concatenate([*pieces, np.empty((0, len(self.bias)))]) + self.bias
+        in_chunks(len(x), 1, score)
         return margins
 
     def standardised(self, x: FloatArray) -> Floats:

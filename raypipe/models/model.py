@@ -61,10 +61,9 @@ def _joined(first: FloatArray, second: FloatArray) -> FloatArray:
     """Return both arrays as one, as a view if the second begins at the end of the first."""
     whole = first.base
     if isinstance(whole, np.ndarray) and whole is second.base and whole.shape[1:] == first.shape[1:]:
-        start, row = first.ctypes.data - whole.ctypes.data, whole.strides[0]
-        follows = second.ctypes.data == first.ctypes.data + first.nbytes
-        if whole.flags.c_contiguous and first.flags.c_contiguous and second.flags.c_contiguous and follows:
-            begin = start // row
+        is_plain = all(array.flags.c_contiguous for array in (whole, first, second))
+        if is_plain and second.ctypes.data == first.ctypes.data + first.nbytes:
+            begin = (first.ctypes.data - whole.ctypes.data) // whole.strides[0]
             return whole[begin : begin + len(first) + len(second)]
     return np.concatenate([first, second])
 

@@ -13,9 +13,10 @@ from raypipe.clickhouse.statements import Statement
 from raypipe.config.load import load_pipeline
 from raypipe.errors import ServerError
 from raypipe.fit.fit import needs_ray
+from raypipe.fit.kept_rows import kept_share
 from raypipe.fit.labelled import fit_version
 from raypipe.fit.recipe import PARTS, Recipe, frozen, recipe_of
-from raypipe.fit.training_table import kept_share, part_query, read_part, scratch_name, telling, written
+from raypipe.fit.training_table import part_query, read_part, read_parts, scratch_name, telling, written
 from raypipe.progress import silent
 from raypipe.project import shipped
 from tests.faults.proxy import Rule, exception, proxied
@@ -99,6 +100,10 @@ def test_features_with_one_value_are_left_out_and_the_others_keep_their_rows(pub
                 whole, own = read_part(client, table, part), read_part(client, kept, part)
                 assert np.array_equal(own.x, whole.x[:, places], equal_nan=True)
                 assert np.array_equal(own.y, whole.y)
+            # Joined without a copy.
+            train, validation = read_parts(client, kept, ("train", "validation"))
+            assert np.array_equal(validation.x, read_part(client, kept, "validation").x, equal_nan=True)
+            assert np.shares_memory(train.joined(validation).x, train.x)
             # As Ray's workers read them.
             sql = f"SELECT sumForEach(x) FROM ({part_query(kept).replace('{slice}', '1')})"
             sums = client.value(sql, {"part": "train"})
