@@ -3,18 +3,38 @@
 -- parameters: date Date (the snapshot), until Date (the last day of the labels; the snapshot itself if there are none), timezone String (of the days), days UInt16 (of reading and of the article's performance, up to date)
 -- placeholders: slice (a predicate on the sorting key of customer_user_features)
 -- missing: NULL if a quotient's denominator is 0, or an article has no performance yet
--- units: article_age_days in days, shares from 0 to 1, durations in seconds, engagement in points of 100
+-- units: list_position counts from 1, and is NULL for an article outside the reader's list; article_age_days in days, shares from 0 to 1, durations in seconds, engagement in points of 100
 -- why: ANY INNER JOIN would keep one pair per article, so pairs without an article are dropped at the end. The performance's engine adds up averages, and only when it merges: the rows of a key are combined here. Articles
 --     can occur twice and are read with FINAL. Articles published after date are left out: they could not be recommended then. UNION DISTINCT would
 --     hash every recommendation, and most often there are no events after the date to tell them from
 WITH
     toDateTime({date:Date} + 1, {timezone:String}) AS day_end,
-    toDateTime({date:Date} + 1 - {days:UInt16}, {timezone:String}) AS since
+    toDateTime({date:Date} + 1 - {days:UInt16}, {timezone:String}) AS since,
+    seen AS
+    (
+        SELECT company_id, brand_id, user_id, article_id
+        FROM customer_events
+        WHERE event_timestamp >= day_end AND event_timestamp < toDateTime({until:Date} + 1, {timezone:String})
+            AND event_type = 'article_view' AND user_id != '' AND article_id != ''
+        GROUP BY company_id, brand_id, user_id, article_id
+    ),
+    listed AS
+    (
+        SELECT company_id, brand_id, user_id, article_id, rank_position AS position
+        FROM customer_recommendations
+        WHERE (created_at, model_version) IN
+            (
+                SELECT toDateTime(started_at, 'UTC'), model_version
+                FROM raypipe_runs FINAL
+                WHERE pipeline = 'recommendation' AND date = {date:Date} AND status = 'PUBLISHED'
+            )
+    )
 SELECT
     reader.company_id AS company_id,
     reader.brand_id AS brand_id,
     reader.user_id AS user_id,
     pair.article_id AS article_id,
+    nullIf(pair.position, 0) AS list_position,
     reader.total_sessions AS total_sessions,
     reader.avg_session_duration_sec AS avg_session_duration_sec,
     reader.avg_pages_per_session AS avg_pages_per_session,
@@ -41,27 +61,17 @@ FROM
 ) AS reader
 INNER JOIN
 (
-    SELECT company_id, brand_id, user_id, article_id
-    FROM customer_events
-    WHERE event_timestamp >= day_end AND event_timestamp < toDateTime({until:Date} + 1, {timezone:String})
-        AND event_type = 'article_view' AND user_id != '' AND article_id != ''
-    GROUP BY company_id, brand_id, user_id, article_id
-    UNION ALL
-    SELECT company_id, brand_id, user_id, article_id
-    FROM customer_recommendations
+    SELECT company_id, brand_id, user_id, article_id, toUInt16(0) AS position
+    FROM seen
     WHERE (company_id, brand_id, user_id, article_id) NOT IN
         (
             SELECT company_id, brand_id, user_id, article_id
-            FROM customer_events
-            WHERE event_timestamp >= day_end AND event_timestamp < toDateTime({until:Date} + 1, {timezone:String})
-                AND event_type = 'article_view' AND user_id != '' AND article_id != ''
+            FROM listed
+            WHERE (company_id, brand_id, user_id, article_id) IN seen
         )
-        AND (created_at, model_version) IN
-        (
-            SELECT toDateTime(started_at, 'UTC'), model_version
-            FROM raypipe_runs FINAL
-            WHERE pipeline = 'recommendation' AND date = {date:Date} AND status = 'PUBLISHED'
-        )
+    UNION ALL
+    SELECT company_id, brand_id, user_id, article_id, position
+    FROM listed
 ) AS pair ON pair.company_id = reader.company_id AND pair.brand_id = reader.brand_id AND pair.user_id = reader.user_id
 ANY LEFT JOIN
 (
