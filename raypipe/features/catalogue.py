@@ -81,10 +81,15 @@ DEFINITIONS = (
     ),
     Definition("favourite_quality_trend", _NUMBER, "The same over 28 days less that over 84 days."),
     Definition(
+        "favourite_quality_trend_before", _NUMBER, "The same over the 28 days before these 28, less that over 84 days."
+    ),
+    Definition(
         "favourite_demand",
         _NUMBER,
         "Views of the favourite category by all readers: 6 × the last 14 days / all 84, less 1.",
     ),
+    Definition("favourite_demand_7d", _NUMBER, "The same views: 12 × the last 7 days / all 84, less 1."),
+    Definition("favourite_idle_days", _COUNT, "Days since the last event of the favourite category; null without any."),
     Definition("sessions_7d", _COUNT, "Sessions, last 7 days."),
     Definition("sessions_28d", _COUNT, "Sessions."),
     Definition("sessions_weighted", _NUMBER, f"Sessions, {_WEIGHTED}."),
@@ -103,6 +108,14 @@ DEFINITIONS = (
         _NUMBER,
         "Visits expected since the last session by the reader's own rates of weekdays and weekends in 84 days.",
     ),
+    Definition(
+        "longest_pause_days",
+        _COUNT,
+        "Days from one day with a session to the next where they are farthest apart, last 84 days; null with fewer than"
+        " two.",
+    ),
+    Definition("pause_ended_days", _COUNT, "Days since the end of that pause; of equal pauses, the last counts."),
+    Definition("first_active_days", _COUNT, "Days since the first of the days with a session, last 84 days."),
     Definition("log_session_sec", _NUMBER, "Mean of log(1 + seconds) of the sessions of 84 days."),
     Definition("search_share", _NUMBER, "(Sessions from a search, + 0.5) / (sessions + 2), last 84 days."),
     Definition("newsletter_share", _NUMBER, "(Sessions from a newsletter, + 0.5) / (sessions + 2), last 84 days."),

@@ -22,6 +22,12 @@ SELECT
     bitCount(days_0) + bitCount(days_64) AS active_days_84d,
     bitCount(bitAnd(days_0, weekends_0)) + bitCount(bitAnd(days_64, weekends_64)) AS active_weekends_84d,
     min(age) AS idle,
+    -- The days with a session, the newest first, as days before the date; a gap of 1 is no pause.
+    arrayConcat(bitPositionsToArray(days_0), arrayMap(n -> n + 64, bitPositionsToArray(days_64))) AS days,
+    arrayDifference(days) AS gaps,
+    toUInt8(arrayMax(gaps)) AS longest_pause,
+    toUInt8(days[greatest(1, indexOf(gaps, longest_pause) - 1)]) AS pause_ended,
+    toUInt8(days[-1]) AS first_active,
     sumIf(points, age < 7) / 1024 AS engagement_7d,
     sumIf(points, age < 28) / 1024 AS engagement_28d,
     sumIf(points * weight, age < 28) / 1024 / 1048576 AS engagement_weighted,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from math import log1p
 from pathlib import Path
 from statistics import fmean
@@ -269,7 +270,9 @@ class Slow:
             # Among equals a hash decides.
             return {name: value for name, value in found.items() if name not in BY_FAVOURITE}
         favourite = favourites[0]
-        of_it = sum(days < 21 and e["category_id"] == favourite for days, e in zip(ages, events, strict=True))
+        ages_of_it = [days for days, e in zip(ages, events, strict=True) if e["category_id"] == favourite]
+        found["favourite_idle_days"] = min(ages_of_it)
+        of_it = sum(days < 21 for days in ages_of_it)
         if lately and count > lately:
             before = (most - of_it) / (count - lately)
             found["favourite_change"] = (of_it - lately * before) / (lately + 2)
@@ -280,14 +283,18 @@ class Slow:
         rows = [row for row in self.category_rows if row["category_id"] == category]
         recent = self._means(rows, (), "avg_engagement_score", 28).get(())
         usual = self._means(rows, (), "avg_engagement_score", 84).get(())
-        views = [
+        earlier = [row for row in rows if (self.day - row["performance_date"]).days >= 28]
+        before = self._means(earlier, (), "avg_engagement_score", 56).get(())
+        week, fortnight, all_views = (
             sum(row["total_views"] for row in rows if 0 <= (self.day - row["performance_date"]).days < days)
-            for days in (14, 84)
-        ]
+            for days in (7, 14, 84)
+        )
         return {
             "favourite_quality": recent,
             "favourite_quality_trend": None if recent is None or usual is None else recent - usual,
-            "favourite_demand": 6 * views[0] / views[1] - 1 if views[1] else None,
+            "favourite_quality_trend_before": None if before is None or usual is None else before - usual,
+            "favourite_demand": 6 * fortnight / all_views - 1 if all_views else None,
+            "favourite_demand_7d": 12 * week / all_views - 1 if all_views else None,
         }
 
     def _quality_trend(self, reads: Sequence[Row]) -> float | None:
@@ -367,6 +374,9 @@ class Slow:
                     "sessions_trend_84d",
                     "weekend_share",
                     "visits_missed",
+                    "longest_pause_days",
+                    "pause_ended_days",
+                    "first_active_days",
                     "log_session_sec",
                     "search_share",
                     "newsletter_share",
@@ -378,7 +388,13 @@ class Slow:
         since = [self.day - timedelta(days=n) for n in range(min(days))]
         idle_weekends = sum(day.weekday() > 4 for day in since)
         exposure = min(84, self.first_sessions[key] + 1)
+        # Each pause with its end; of equal ones, the last is the longest.
+        pauses = [(before - after, -after) for after, before in pairwise(sorted(days))]
+        longest, end = max(pauses, default=(None, None))
         return found | {
+            "longest_pause_days": longest,
+            "pause_ended_days": None if end is None else -end,
+            "first_active_days": max(days),
             "sessions_trend_84d": 3 * sum(n < 28 for n in ages) / len(ages) - 1,
             "weekend_share": (weekends + 2) / (len(days) + 7),
             "visits_missed": (len(since) - idle_weekends) * (len(days) - weekends + 0.5) / (exposure * 5 / 7 + 7)
@@ -417,7 +433,10 @@ BY_FAVOURITE = (
     "favourite_z",
     "favourite_quality",
     "favourite_quality_trend",
+    "favourite_quality_trend_before",
     "favourite_demand",
+    "favourite_demand_7d",
+    "favourite_idle_days",
 )
 READS = ("category_events_trend_84d", "category_concentration", "favourite_share", *BY_FAVOURITE)
 
