@@ -107,6 +107,9 @@ def _explained(error: Mapping[str, Any]) -> tuple[str, str | None]:
     match error["type"]:
         case "literal_error":
             choices = str(context["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
+            if len(choices) == 1:
+                # Another type of value is allowed as well, and its problem is joined to this one.
+                return f"{_MUST_BE}{choices[0]}", None
             meant = nearest(str(error["input"]), choices)
             message = f"is not a valid choice; did you mean {meant}?" if meant else "is not a valid choice"
             return message, ", ".join(choices)

@@ -126,8 +126,10 @@ class Explain(Section):
 class Score(Section):
     """The scoring and staging of a population."""
 
-    slice_rows: int = Field(
-        default=250_000, ge=1, description="Rows of a slice, the unit of work of an actor and of a resumed run."
+    slice_rows: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        default="auto",
+        description="Rows of a slice, the unit of work of an actor and of a resumed run; auto: a quarter of the"
+        " population, but at least 250,000 and at most 500,000.",
     )
     chunk_rows: int = Field(
         default=100_000, ge=1, le=1_000_000, description="Rows of an insert, which is written whole or not at all."
@@ -143,6 +145,11 @@ class Score(Section):
         default="refuse", description="For a repeated key: refuse the run, or keep_one, the highest score."
     )
     explain: Explain = Field(default=Explain(), description="The published rows that get their top features.")
+
+    @property
+    def rows_per_slice(self) -> int | None:
+        """Return the rows of a slice; None where they follow from the population."""
+        return None if self.slice_rows == "auto" else self.slice_rows
 
 
 class SharedConfig(Section):

@@ -23,6 +23,9 @@ SAMPLED_KEYS = 20_000
 # The server's default.
 GRANULE_ROWS = 8192
 EVERYTHING = "1"
+# Each slice costs some 25 ms of tables, ledger and waiting, which larger slices save; fewer than four leave cores
+# without work at the end.
+FEWEST_SLICES, SMALLEST_SLICE, LARGEST_SLICE = 4, 250_000, 500_000
 SLICE_PLACEHOLDER = re.compile(r"\{slice(?::([A-Za-z_][A-Za-z0-9_]*))?\}")
 
 Key = tuple[str, ...]
@@ -134,11 +137,17 @@ def together(slicings: Sequence[Slicing]) -> Slicing:
     return replace(several[0], slices=slices, rows=rows)
 
 
+def slices_of(rows: int, slice_rows: int | None) -> int:
+    """Return the number of slices for some rows; without a number of rows per slice, one that suits them."""
+    each = slice_rows or min(LARGEST_SLICE, max(SMALLEST_SLICE, rows // FEWEST_SLICES))
+    return -(-rows // each)
+
+
 def cut(
     client: Client,
     table: str,
     *,
-    slice_rows: int,
+    slice_rows: int | None,
     pinned: Mapping[str, object] | None = None,
     keys: Sequence[str] = (),
 ) -> Slicing:
@@ -146,14 +155,15 @@ def cut(
 
     Args:
         table: the base table of the query, `table` or `database.table`.
-        slice_rows: the desired rows per slice; slices get larger if all together would read a tenth more than one.
+        slice_rows: the desired rows per slice, None for those that suit the table; slices get larger if all together
+            would read a tenth more than one.
         pinned: columns that the query fixes to a value, such as the snapshot's date.
         keys: the entity key, for a table whose sorting key does not help.
 
     Raises:
         UsageError: the table does not exist.
     """
-    if slice_rows < 1:
+    if slice_rows is not None and slice_rows < 1:
         raise UsageError("A slice needs at least one row", found=slice_rows, allowed="slice_rows >= 1")
     described = describe(client, table)
     if described is None:
@@ -223,11 +233,11 @@ def _marks(
 
 
 def _from_marks(
-    columns: tuple[str, ...], types: tuple[str, ...], marks: list[tuple[Key, int, str, bool]], slice_rows: int
+    columns: tuple[str, ...], types: tuple[str, ...], marks: list[tuple[Key, int, str, bool]], slice_rows: int | None
 ) -> Slicing:
     rows = sum(mark[1] for mark in marks)
     parts = len({mark[2] for mark in marks})
-    count = max(1, min(-(-rows // slice_rows), len(marks) // (GRANULES_PER_SLICE * parts)))
+    count = max(1, min(slices_of(rows, slice_rows), len(marks) // (GRANULES_PER_SLICE * parts)))
     bounds: list[Key] = []
     passed = 0
     for key, granule, _, is_text in marks:
@@ -248,12 +258,17 @@ def _ranges(
 
 
 def _without_index(
-    client: Client, table: str, described: Table, keys: Sequence[str], pinned: Mapping[str, object], slice_rows: int
+    client: Client,
+    table: str,
+    described: Table,
+    keys: Sequence[str],
+    pinned: Mapping[str, object],
+    slice_rows: int | None,
 ) -> Slicing:
     """Cut by quantiles of the entity key, or by its hash if it cannot be compared."""
     where, values = _pinned_condition(described, pinned)
     rows = int(client.value(f"SELECT count() FROM {identifier(table)} WHERE {where}", values))
-    count = -(-rows // slice_rows)
+    count = slices_of(rows, slice_rows)
     names = tuple(keys)
     if count <= 1 or not names:
         return Slicing("whole", (), (), (Slice(0),), rows)

@@ -17,6 +17,7 @@ from raypipe.clickhouse.inserts import in_halves
 from raypipe.clickhouse.statements import identifier, literal
 from raypipe.clickhouse.tables import Table
 from raypipe.dataset import columns
+from raypipe.score.portions import ONE_FILE
 
 CHUNK_ROWS = 500_000
 CHUNK_BYTES = 64 << 20
@@ -48,11 +49,11 @@ class Staging:
     comment: str
 
     def create(self, table: str) -> str:
-        """Return the statement that creates an empty staging table, which remembers its inserts."""
+        """Return the statement that creates an empty staging table, with compact parts and a memory of its inserts."""
         engine, settings = self.target.engine_full, dict(self.target.settings)
         if settings:
             engine = engine.rpartition(" SETTINGS ")[0]
-        settings[WINDOW] = str(REMEMBERED_INSERTS)
+        settings |= {WINDOW: str(REMEMBERED_INSERTS), **{name: str(value) for name, value in ONE_FILE.items()}}
         listed = ", ".join(
             f"{name} = {value if value.isdigit() else literal(value)}" for name, value in settings.items()
         )

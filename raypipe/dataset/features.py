@@ -66,7 +66,7 @@ def read_features(
         keys=loaded.config.entity.keys,
         pinned=population.pinned,
         parameters=parameters,
-        slice_rows=loaded.config.score.slice_rows,
+        slice_rows=loaded.config.score.rows_per_slice,
     )
 
 

@@ -77,7 +77,7 @@ class Recipe:
     suspicious_auc: float
     persistence: str | None
     levels: tuple[tuple[str, float], ...]
-    slice_rows: int
+    slice_rows: int | None
     classes: tuple[str, ...] = ()
     trusted: tuple[str, ...] = ()
     dates_rule: str = ""
@@ -161,7 +161,7 @@ def recipe_of(client: Client, loaded: Loaded, as_of: date | None) -> Recipe:
         suspicious_auc=config.evaluate.suspicious_auc,
         persistence=config.evaluate.persistence,
         levels=tuple((level.name, level.below) for level in config.levels),
-        slice_rows=config.score.slice_rows,
+        slice_rows=config.score.rows_per_slice,
     )
 
 

@@ -204,7 +204,7 @@ def _cut(
         write: whether the results of the checks are written.
     """
     config = loaded.config
-    rows_each, keys = config.score.slice_rows, config.entity.keys
+    rows_each, keys = config.score.rows_per_slice, config.entity.keys
     cuts = [cut(shard, table, slice_rows=rows_each, pinned=pinned, keys=keys) for shard in sharding.shards(client)]
     slicing = slices.together(cuts)
     # A direct run with repeated keys is refused at the gate, which names some of them; they need staging.

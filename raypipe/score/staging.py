@@ -58,10 +58,7 @@ def check(client: Client, manifest: Manifest) -> None:
 def _check(client: Client, manifest: Manifest) -> None:
     table = describe(client, manifest.staging)
     if table is None:
-        raise DataError(
-            f"The staging table {manifest.staging} no longer exists",
-            next_step=f"start a new run with `raypipe score {manifest.pipeline} --date {manifest.date}`",
-        )
+        raise _gone(manifest)
     window = max(int(table.settings.get(name, "0")) for name in WINDOWS)
     if window < chunks_of(manifest):
         raise DataError(
@@ -70,6 +67,23 @@ def _check(client: Client, manifest: Manifest) -> None:
             allowed=f"at least {chunks_of(manifest)}",
             next_step=f"start a new run with `raypipe score {manifest.pipeline} --date {manifest.date}`",
         )
+
+
+def require(client: Client, manifest: Manifest) -> None:
+    """Refuse to write for a run that is over: its staging table is gone.
+
+    Raises:
+        DataError: the table does not exist.
+    """
+    if not client.value(f"EXISTS TABLE {identifier(manifest.staging)}"):
+        raise _gone(manifest)
+
+
+def _gone(manifest: Manifest) -> DataError:
+    return DataError(
+        f"The staging table {manifest.staging} no longer exists",
+        next_step=f"start a new run with `raypipe score {manifest.pipeline} --date {manifest.date}`",
+    )
 
 
 def drop(client: Client, run: Manifest | Run) -> None:

@@ -127,7 +127,7 @@ class _Attempt:
         started = time.time()
         if self._portions:
             # Portions are tables of this attempt alone, which an actor of a run that is over must not create.
-            staging.check(self._client, self._manifest)
+            staging.require(self._client, self._manifest)
         waiting: list[pa.Table] = []
         for batch in self._batches():
             waiting.append(self._highest.exchange(self._scored(batch)))

@@ -52,10 +52,24 @@ def test_staging_that_forgets_its_tokens_is_refused(scoring: Callable[..., Any],
     assert f"window = {window}" in str(refused.value)
 
 
-def test_staging_that_is_gone_is_named(scoring: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("look", [staging.check, staging.require])
+def test_staging_that_is_gone_is_named(scoring: Callable[..., Any], look: Callable[..., None]) -> None:
     run = scoring()
     with pytest.raises(DataError, match="no longer exists"):
-        staging.check(run.client, run.manifest)
+        look(run.client, run.manifest)
+
+
+def test_what_each_slice_does_costs_one_statement(scoring: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = scoring()
+    receipt = run.stage(0)
+    sent: list[str] = []
+    for name in ("query", "command", "raw_insert"):
+        real = getattr(run.client._driver, name)
+        monkeypatch.setattr(run.client._driver, name, lambda *a, real=real, **k: sent.append(a[0]) or real(*a, **k))
+    staging.require(run.client, run.manifest)
+    assert len(sent) == 1
+    ledger.record(run.client, run.manifest.run_id, receipt)
+    assert len(sent) == 2
 
 
 def test_a_copied_population_that_is_gone_is_named(scoring: Callable[..., Any]) -> None:

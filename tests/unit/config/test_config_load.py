@@ -160,7 +160,7 @@ def test_every_problem_of_every_source_is_told_at_once(load: Load, configs: Path
     message = refused(load, "split.seed=-1", environ={"RAYPIPE_URL": "nowhere"})
     assert message.startswith("The configuration of visits has 7 problems\n")
     for line in (
-        "configs/base.yaml:3  score.slice_rows must be a whole number",
+        "configs/base.yaml:3  score.slice_rows must be auto or a whole number",
         "configs/visits.yaml:24  modle is an unknown key; did you mean model?",
         "configs/visits.yaml:7  entity.id is not one of entity.keys",
         "configs/visits.yaml:16  features.0 leaks the label",
@@ -346,7 +346,7 @@ def test_shared_sql_is_always_the_shipped_one(load: Load) -> None:
 
 def test_a_folder_without_base_has_the_defaults(load: Load) -> None:
     loaded = load()
-    assert loaded.config.score.slice_rows == 250_000
+    assert loaded.config.score.slice_rows == "auto"
     assert loaded.sources["score.slice_rows"] == "default"
 
 

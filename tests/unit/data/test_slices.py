@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raypipe.data.slices import Slice, Slicing, _from_marks, has_place, place, unsliced
+from raypipe.data.slices import Slice, Slicing, _from_marks, has_place, place, slices_of, unsliced
 from raypipe.errors import UsageError
 
 LAST = Slice(2, lower=("b", "7"))
@@ -72,6 +72,12 @@ def test_a_place_in_a_comment_is_none(sql: str, found: bool) -> None:
 def test_an_alias_that_is_no_name_is_refused() -> None:
     with pytest.raises(UsageError):
         SLICING.predicate(LAST, "f; DROP")
+
+
+def test_the_number_of_slices_suits_the_rows() -> None:
+    found = {rows: slices_of(rows, None) for rows in (0, 1, 250_000, 250_001, 480_000, 1_000_000, 2_000_000, 5_000_000)}
+    assert list(found.values()) == [0, 1, 1, 2, 2, 4, 4, 10]
+    assert slices_of(5_000_000, 250_000) == 20
 
 
 def cut(keys: list[str], slice_rows: int, parts: int = 1, granule: int = 10) -> Slicing:
