@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.tables import locate
+from raypipe.clickhouse.tables import locate, named
 
 # Inserts take ever higher numbers of blocks, and mutations and patches ever higher versions, the fifth part of a part's
 # name. A merged part keeps the highest of both. Mutations rewrite one part after the other.
@@ -17,7 +17,8 @@ SELECT database || '.' || table, replaceRegexpOne(partition_id, '^patch-[0-9a-f]
     sumIf(rows, NOT startsWith(name, 'patch-')) AS total,
     max(has_lightweight_delete OR startsWith(name, 'patch-'))
 FROM system.parts
-WHERE active AND has({tables:Array(String)}, database || '.' || table)
+WHERE active AND database IN {databases:Array(String)} AND table IN {names:Array(String)}
+    AND has({tables:Array(String)}, database || '.' || table)
 GROUP BY 1, 2
 HAVING total > 0
 """
@@ -51,7 +52,7 @@ def states(client: Client, table: str) -> States:
 def states_of_all(client: Client, names: Collection[str]) -> dict[str, States]:
     """Return the states of the partitions of each `database.table`, by partition id, in one query."""
     result: dict[str, dict[str, PartitionState]] = {name: {} for name in names}
-    for name, partition, block, mutation, waiting, rows, masked in client.rows(_STATES, {"tables": list(names)}):
+    for name, partition, block, mutation, waiting, rows, masked in client.rows(_STATES, named(names)):
         state = PartitionState(int(block), int(mutation), int(waiting), None if masked else int(rows))
         result[name][partition] = state
     return dict(result)

@@ -1,7 +1,7 @@
 """Describe the tables of a database: columns, keys, settings and partitions, as the server reports them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -104,6 +104,18 @@ def locate(client: Client, table: str) -> tuple[str, str]:
     identifier(table)
     database, _, name = table.rpartition(".")
     return database or client.endpoint.database, name
+
+
+def named(tables: Collection[str]) -> dict[str, list[str]]:
+    """Return the parameters of a condition on full names, `database.table`, in a table of the server's.
+
+    `database IN {databases:Array(String)} AND name IN {names:Array(String)}` narrows what
+    `has({tables:Array(String)}, database || '.' || name)` alone would look for in every table of every database.
+    """
+    # Either name may have a dot in it.
+    cuts = [(text[:at], text[at + 1 :]) for text in tables for at, letter in enumerate(text) if letter == "."]
+    databases, names = (sorted({cut[side] for cut in cuts}) for side in (0, 1))
+    return {"tables": list(tables), "databases": databases, "names": names}
 
 
 def short_name(client: Client, table: str) -> str:

@@ -14,7 +14,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.partitions import PartitionState, States
 from raypipe.clickhouse.server_errors import STATEMENT
 from raypipe.clickhouse.statements import identifier, literal
-from raypipe.clickhouse.tables import locate
+from raypipe.clickhouse.tables import locate, named
 from raypipe.data import query_tables
 from raypipe.data.query_tables import TableRead
 from raypipe.data.slices import SLICE_PLACEHOLDER, unsliced
@@ -23,7 +23,8 @@ from raypipe.errors import ConfigError, ServerError
 _DEFINITIONS = """
 SELECT database || '.' || name, hex(sipHash128(uuid, create_table_query))
 FROM system.tables
-WHERE has({tables:Array(String)}, database || '.' || name)
+WHERE database IN {databases:Array(String)} AND name IN {names:Array(String)}
+    AND has({tables:Array(String)}, database || '.' || name)
 """
 SNAPSHOT = "set source.snapshot: true, which copies the population in one statement"
 
@@ -86,7 +87,7 @@ class _Now:
     @classmethod
     def of(cls, client: Client, tables: Sequence[str]) -> _Now:
         """Look at the tables."""
-        definitions = client.rows(_DEFINITIONS, {"tables": tables})
+        definitions = client.rows(_DEFINITIONS, named(tables))
         return cls(dict(definitions), partitions.states_of_all(client, tables))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raypipe.clickhouse.client import Client
+from raypipe.clickhouse.tables import named
 from raypipe.errors import Denied
 
 # The first pass resolves names; later passes leave out what the result does not need.
@@ -26,7 +27,8 @@ _VARIABLE = re.compile(
 _ENGINES = """
 SELECT database || '.' || name, engine, as_select
 FROM system.tables
-WHERE has({tables:Array(String)}, database || '.' || name)
+WHERE database IN {databases:Array(String)} AND name IN {names:Array(String)}
+    AND has({tables:Array(String)}, database || '.' || name)
 """
 
 
@@ -82,7 +84,7 @@ def _walk(client: Client, sql: str, parameters: Mapping[str, Any]) -> Iterator[T
 
 def _engines(client: Client, tables: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return each table's engine and, for a view, its query."""
-    return {name: (engine, query) for name, engine, query in client.rows(_ENGINES, {"tables": tables})}
+    return {name: (engine, query) for name, engine, query in client.rows(_ENGINES, named(tables))}
 
 
 def _table(client: Client, name: str, final: bool, engine: str, query: str) -> Iterator[TableRead | str]:

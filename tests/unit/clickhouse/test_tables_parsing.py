@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raypipe.clickhouse.tables import expirations, settings_of, split_expressions
+from raypipe.clickhouse.tables import expirations, named, settings_of, split_expressions
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,11 @@ def test_the_times_at_which_a_ttl_deletes_rows(rules: str, times: tuple[str, ...
 
 def test_a_table_without_a_ttl_keeps_its_rows() -> None:
     assert expirations("MergeTree ORDER BY replaceAll(a, ' TTL ', 'b') SETTINGS index_granularity = 8192") == ()
+
+
+def test_full_names_are_cut_at_every_dot() -> None:
+    assert named(["a.b", "c.d.e"]) == {
+        "tables": ["a.b", "c.d.e"],
+        "databases": ["a", "c", "c.d"],
+        "names": ["b", "d.e", "e"],
+    }
