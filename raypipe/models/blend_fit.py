@@ -124,7 +124,7 @@ def line(rows: Matrix, splits: Splits, spec: FitSpec) -> Part:
 
     def fitted(penalty: float) -> Part:
         lines = [linear.fitted(blank, z, own, spec.kind, penalty, spec.monotone) for z, own in prepared]
-        margins = [own.margins(rows.x[held]) for own, (_, held) in zip(lines, splits, strict=True)]
+        margins = [own.margins(rows.take(held).x) for own, (_, held) in zip(lines, splits, strict=True)]
         return Part(np.concatenate(margins), line=linear.average(lines))
 
     return min(map(fitted, settings.PENALTIES), key=lambda part: float(losses(part.margins, y, spec.kind).mean()))

@@ -329,3 +329,22 @@ def test_rows_that_lie_one_behind_the_other_are_joined_without_a_copy() -> None:
         assert np.array_equal(joined.x, np.concatenate([first.x, second.x]))
         assert np.array_equal(joined.y, np.concatenate([first.y, second.y]))
         assert np.shares_memory(joined.x, x) == is_view
+
+
+def test_standardising_takes_little_more_memory_than_its_result() -> None:
+    x = np.random.default_rng(3).normal(size=(4_000, 50)).astype(np.float32)
+    x[::7, 3], x[:, 4] = np.nan, np.nan
+    blank = linear.unfitted(x, 1)
+    tracemalloc.start()
+    z = blank.standardised(x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    linear.unfitted(x, 1)
+    columns = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    assert peak < 1.3 * z.nbytes
+    assert columns < x.nbytes
+    assert blank.fill[4] == blank.mean[4] == 0.0
+    assert np.abs(z[:, :3].mean(axis=0)).max() < 0.01
+    assert z[:, :3].std(axis=0) == pytest.approx(1.0, abs=0.01)
