@@ -15,7 +15,7 @@ from contest.arena import PIPELINE
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.connect import connected
 from raypipe.config.load import load_pipeline
-from raypipe.fit.labelled import read_rows
+from raypipe.fit.labelled import read_learned
 from raypipe.fit.recipe import frozen, recipe_of
 from raypipe.fit.training_table import scratch_name, telling, written
 from raypipe.project import shipped
@@ -28,7 +28,7 @@ def main(url: str, rounds: str, override: str) -> None:
         recipe = recipe_of(client, loaded, None)
         with written(client, recipe, frozen(client, recipe), scratch_name(PIPELINE)) as table:
             table = telling(client, table)
-            train = read_rows(client, table, here=True)["train"]
+            train = read_learned(client, table)["train"]
     read = perf_counter()
     params = {**recipe.params, "monotone_constraints": tuple(table.read.monotone), "seed": recipe.shares.seed}
     xgboost.train(params, xgboost.QuantileDMatrix(train.x, train.y), num_boost_round=int(rounds))

@@ -14,7 +14,7 @@ from raypipe.errors import RaypipeError
 from raypipe.evaluation.decision import Decision
 from raypipe.evaluation.metrics import METRICS
 from raypipe.fit import registration
-from raypipe.fit.labelled import fit_candidate, read_rows
+from raypipe.fit.labelled import fit_candidate, read_learned, read_others
 from raypipe.fit.recipe import PARTS, Recipe, frozen
 from raypipe.fit.rivals import Rivals, Scores, score_rivals
 from raypipe.fit.training_table import TrainingTable, scratch_name, telling, written
@@ -66,7 +66,8 @@ def compare_models(
     with written(client, recipe, frozen(client, recipe), scratch_name(recipe.pipeline)) as table:
         table = telling(client, table)
         contract = table.read
-        rows = read_rows(client, table, here=not all(own.workers for own in recipes.values()))
+        elsewhere = all(own.workers for own in recipes.values())
+        rows = read_others(client, table, {} if elsewhere else read_learned(client, table))
         progress("judging the champion and the rules", 0, 0)
         rivals = score_rivals(client, recipe, table, rows, champion.version if champion else None)
         shared = _Shared(contract, table, rows, rivals, time.perf_counter() - started)

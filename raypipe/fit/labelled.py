@@ -29,6 +29,7 @@ from raypipe.registry.record import Registered
 
 # Medians by date and shared values need no more rows, nor do the bins.
 TREND_ROWS, BINNED_ROWS = 50_000, 200_000
+LEARNED = ("train", "validation")
 
 
 def fit_version(
@@ -51,10 +52,12 @@ def fit_version(
     with training_table.written(client, recipe, frozen(client, recipe), name) as table:
         table = training_table.telling(client, table)
         contract = table.read
-        rows = read_rows(client, table, here=not recipe.workers)
+        # The rows of the test come later: a fit needs the memory.
+        learned = {} if recipe.workers else read_learned(client, table)
         progress(f"fitting on {table.rows['train']:,} rows and {len(contract.columns)} columns", 0, 0)
-        files, history = _train(client, recipe, contract, table, rows, progress)
+        files, history = _train(client, recipe, contract, table, learned, progress)
         progress("judging on the test snapshot", 0, 0)
+        rows = read_others(client, table, learned)
         rivals = score_rivals(client, recipe, table, rows, champion)
         other = (beside[0], scores_of(client, recipe, table, beside[1])) if beside else None
         return _judge(client, recipe, contract, table, rivals, files, history, started, beside=other)
@@ -80,23 +83,24 @@ def fit_candidate(
     """Fit and judge a version on rows that are written already, and never promote it.
 
     Args:
-        rows: by part, as `read_rows` returns them for this recipe.
+        rows: by part, as `read_others` returns them for this recipe.
         held_back: the reason against a promotion.
     """
     files, history = _train(client, recipe, contract, table, rows, progress)
     return _judge(client, recipe, contract, table, rivals, files, history, started, held_back=held_back)
 
 
-def read_rows(client: Client, table: TrainingTable, *, here: bool) -> dict[str, Matrix]:
-    """Return the rows of each part, by part.
+def read_learned(client: Client, table: TrainingTable) -> dict[str, Matrix]:
+    """Return all rows to learn from, by part, for a process that fits by itself."""
+    rows = zip(LEARNED, read_parts(client, table, LEARNED), strict=True)
+    return {part: replace(own, entities=entities_of(client, table, part)) for part, own in rows}
 
-    Args:
-        here: whether this process fits: it needs all rows to learn from, otherwise only the rows to judge.
-    """
-    learned = ("train", "validation") if here else ()
-    rows = dict(zip(learned, read_parts(client, table, learned), strict=True))
-    rows |= {part: read_part(client, table, part) for part in PARTS if part not in learned}
-    return {part: replace(own, entities=entities_of(client, table, part)) for part, own in rows.items()}
+
+def read_others(client: Client, table: TrainingTable, learned: Mapping[str, Matrix]) -> dict[str, Matrix]:
+    """Return the rows of every part: those learned from, and those to judge of the other parts."""
+    others = {part: read_part(client, table, part) for part in PARTS if part not in learned}
+    judged = {part: replace(own, entities=entities_of(client, table, part)) for part, own in others.items()}
+    return {**learned, **judged}
 
 
 def entities_of(client: Client, table: TrainingTable, part: str) -> Entities | None:

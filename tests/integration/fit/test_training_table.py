@@ -12,6 +12,7 @@ from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import Statement
 from raypipe.config.load import load_pipeline
 from raypipe.errors import ServerError
+from raypipe.fit import labelled
 from raypipe.fit.fit import needs_ray
 from raypipe.fit.kept_rows import kept_share
 from raypipe.fit.labelled import fit_version
@@ -37,7 +38,9 @@ def test_the_error_of_a_fit_is_not_hidden_by_a_table_that_could_not_be_dropped(p
         client.run(f"DROP TABLE `{name}` SYNC")
 
 
-def test_a_fit_in_this_process_reads_each_row_once_and_needs_no_ray(publisher: Endpoint) -> None:
+def test_a_fit_in_this_process_reads_each_row_once_and_needs_no_ray(
+    publisher: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = scratch_name("churn")
     loaded = load_pipeline("churn", shipped() / "configs", overrides=["model.rounds=5"], environ={})
     with proxied(publisher.url) as between, Client(replace(publisher, url=between.url)) as client:
@@ -45,7 +48,11 @@ def test_a_fit_in_this_process_reads_each_row_once_and_needs_no_ray(publisher: E
         # It only counts.
         reads = Rule(f"x, label FROM `{name}`".encode(), "answer", skip=1_000)
         between.add(reads)
+        train, before = labelled._train, []
+        monkeypatch.setattr(labelled, "_train", lambda *given: before.append(reads.seen) or train(*given))
         fitted = fit_version(client, recipe, name, None, silent)
+    # The rows of the test take no memory from the fit.
+    assert before == [len(PARTS) - 1]
     assert reads.seen == len(PARTS)
     assert len(fitted.x) == fitted.rows["train"]
     assert not needs_ray(loaded.config)
