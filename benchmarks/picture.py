@@ -56,7 +56,8 @@ def _name(axes: Any, ends: list[tuple[float, int, str, str]]) -> None:
 
 def draw(documents: list[dict[str, Any]], path: Path) -> None:
     rcParams.update({"svg.hashsalt": "raypipe", "font.family": "sans-serif", "font.size": 10})
-    figure, axes = pyplot.subplots(figsize=(9, 4.5))
+    # An SVG has 72 pixels per inch; names placed by other pixels would lie outside it.
+    figure, axes = pyplot.subplots(figsize=(9, 4.5), dpi=72)
     ends: list[tuple[float, int, str, str]] = []
     for name, colour in COLOURS.items():
         found = points(documents, name)
@@ -82,7 +83,7 @@ def draw(documents: list[dict[str, Any]], path: Path) -> None:
     axes.minorticks_off()
     axes.grid(which="major", color="#DDDDDD")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.3)
+    axes.margins(x=0.36)
     figure.tight_layout()
     _name(axes, ends)
     figure.savefig(path, metadata={"Date": None, "Title": "Seconds to score and publish, by users"})
