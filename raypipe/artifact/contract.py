@@ -74,13 +74,10 @@ class FrozenFeature:
             return [value]
         text = f"toString({value})"
         words = f"[{', '.join(literal(word) for word in self.vocabulary)}]"
-        codes = [f"toFloat32({code})" for code in range(len(self.vocabulary))]
-        listed = f"transform({text}, {words}, [{', '.join(codes)}]"
         if self.encode == "onehot":
-            # One look into the list of words for all columns, and then comparisons of numbers.
-            code = f"{listed}, toFloat32(-1))"
-            return [f"if({code} < 0, {absent}, toFloat32({code} = {own}))" for own in codes]
-        return [f"{listed}, {absent})"]
+            return [f"if(has({words}, {text}), toFloat32({text} = {literal(w)}), {absent})" for w in self.vocabulary]
+        codes = ", ".join(f"toFloat32({code})" for code in range(len(self.vocabulary)))
+        return [f"transform({text}, {words}, [{codes}], {absent})"]
 
     def _unusable(self, column: str) -> str:
         """Return a condition that holds for NULL, and for a number also at a sentinel, NaN or an infinity."""
