@@ -72,6 +72,16 @@ def test_an_attempt_without_a_receipt_leaves_nothing(target: Client, dead: str) 
     assert_whole(target)
 
 
+@pytest.mark.fast
+def test_an_attempts_rows_stand_in_parts_of_one_file(target: Client) -> None:
+    receipt = started(target).write([blocks()[0]], None)
+    # A file per column would cost a wide table as many files per part, until a merge.
+    small = "SELECT DISTINCT part_type FROM system.parts WHERE active AND database = currentDatabase() AND table = "
+    settings = "SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = "
+    assert target.rows(f"{small}'{receipt.table}'") == [("Compact",)]
+    assert f"min_bytes_for_wide_part = {1 << 40}" in target.value(f"{settings}'{receipt.table}'")
+
+
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the attempts at the first task one table."""
