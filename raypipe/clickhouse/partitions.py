@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.tables import locate, named
+from raypipe.clickhouse.tables import among, locate, named
 
 # Inserts take ever higher numbers of blocks, and mutations and patches ever higher versions, the fifth part of a part's
 # name. A merged part keeps the highest of both. Mutations rewrite one part after the other.
-_STATES = """
+_STATES = f"""
 SELECT database || '.' || table, replaceRegexpOne(partition_id, '^patch-[0-9a-f]+-', ''),
     maxIf(max_block_number, NOT startsWith(name, 'patch-')),
     max(toUInt64OrZero(splitByChar('_', name)[5])),
@@ -17,8 +17,7 @@ SELECT database || '.' || table, replaceRegexpOne(partition_id, '^patch-[0-9a-f]
     sumIf(rows, NOT startsWith(name, 'patch-')) AS total,
     max(has_lightweight_delete OR startsWith(name, 'patch-'))
 FROM system.parts
-WHERE active AND database IN {databases:Array(String)} AND table IN {names:Array(String)}
-    AND has({tables:Array(String)}, database || '.' || table)
+WHERE active AND {among("table")}
 GROUP BY 1, 2
 HAVING total > 0
 """

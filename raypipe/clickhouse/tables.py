@@ -106,12 +106,19 @@ def locate(client: Client, table: str) -> tuple[str, str]:
     return database or client.endpoint.database, name
 
 
-def named(tables: Collection[str]) -> dict[str, list[str]]:
-    """Return the parameters of a condition on full names, `database.table`, in a table of the server's.
+def among(column: str) -> str:
+    """Return a condition on the tables that `named` binds; `column` has the names of tables, without the database.
 
-    `database IN {databases:Array(String)} AND name IN {names:Array(String)}` narrows what
-    `has({tables:Array(String)}, database || '.' || name)` alone would look for in every table of every database.
+    The last part alone would be looked for in every table of every database.
     """
+    return (
+        f"database IN {{databases:Array(String)}} AND {column} IN {{names:Array(String)}}"
+        f" AND has({{tables:Array(String)}}, database || '.' || {column})"
+    )
+
+
+def named(tables: Collection[str]) -> dict[str, list[str]]:
+    """Return the parameters of `among` for full names, `database.table`."""
     # Either name may have a dot in it.
     cuts = [(text[:at], text[at + 1 :]) for text in tables for at, letter in enumerate(text) if letter == "."]
     databases, names = (sorted({cut[side] for cut in cuts}) for side in (0, 1))

@@ -11,6 +11,9 @@ from raypipe.errors import ConfigError, DataError
 
 # The parts of a table that is soon gone are not worth a merge; the target merges them in its own time.
 UNMERGED = {"max_bytes_to_merge_at_max_space_in_pool": 1, "max_bytes_to_merge_at_min_space_in_pool": 1}
+# A file per column costs an insert a fifth of its time, and each link of a part as many links. The target's merges
+# write its parts as its own settings say.
+ONE_FILE = {"min_bytes_for_wide_part": 1 << 40, "min_rows_for_wide_part": 1 << 40}
 TWIN = "^raypipe_twin_.*_e[0-9]+$"
 
 

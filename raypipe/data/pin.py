@@ -14,17 +14,16 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.partitions import PartitionState, States
 from raypipe.clickhouse.server_errors import STATEMENT
 from raypipe.clickhouse.statements import identifier, literal
-from raypipe.clickhouse.tables import locate, named
+from raypipe.clickhouse.tables import among, locate, named
 from raypipe.data import query_tables
 from raypipe.data.query_tables import TableRead
 from raypipe.data.slices import SLICE_PLACEHOLDER, unsliced
 from raypipe.errors import ConfigError, ServerError
 
-_DEFINITIONS = """
+_DEFINITIONS = f"""
 SELECT database || '.' || name, hex(sipHash128(uuid, create_table_query))
 FROM system.tables
-WHERE database IN {databases:Array(String)} AND name IN {names:Array(String)}
-    AND has({tables:Array(String)}, database || '.' || name)
+WHERE {among("name")}
 """
 SNAPSHOT = "set source.snapshot: true, which copies the population in one statement"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raypipe.clickhouse.client import Client
-from raypipe.clickhouse.tables import named
+from raypipe.clickhouse.tables import among, named
 from raypipe.errors import Denied
 
 # The first pass resolves names; later passes leave out what the result does not need.
@@ -24,11 +24,10 @@ _VARIABLE = re.compile(
     r"|rowNumber\w+|block(Number|Size)|neighbor|running\w+",
     re.IGNORECASE,
 )
-_ENGINES = """
+_ENGINES = f"""
 SELECT database || '.' || name, engine, as_select
 FROM system.tables
-WHERE database IN {databases:Array(String)} AND name IN {names:Array(String)}
-    AND has({tables:Array(String)}, database || '.' || name)
+WHERE {among("name")}
 """
 
 

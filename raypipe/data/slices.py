@@ -14,6 +14,7 @@ from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.statements import identifier, without_comments
 from raypipe.clickhouse.tables import Table, describe, locate, split_expressions
 from raypipe.data.bounds import bound_texts, bound_types, orders, plain_types
+from raypipe.data.slice_count import slices_of
 from raypipe.errors import UsageError
 
 # Every slice reads about one granule per part beyond its share. With this many granules per slice, all slices
@@ -23,9 +24,6 @@ SAMPLED_KEYS = 20_000
 # The server's default.
 GRANULE_ROWS = 8192
 EVERYTHING = "1"
-# Each slice costs some 25 ms of tables, ledger and waiting, which larger slices save; fewer than four leave cores
-# without work at the end.
-FEWEST_SLICES, SMALLEST_SLICE, LARGEST_SLICE = 4, 250_000, 500_000
 SLICE_PLACEHOLDER = re.compile(r"\{slice(?::([A-Za-z_][A-Za-z0-9_]*))?\}")
 
 Key = tuple[str, ...]
@@ -135,12 +133,6 @@ def together(slicings: Sequence[Slicing]) -> Slicing:
     known = [slicing.rows for slicing in slicings if slicing.rows is not None]
     rows = sum(known) if len(known) == len(slicings) else None
     return replace(several[0], slices=slices, rows=rows)
-
-
-def slices_of(rows: int, slice_rows: int | None) -> int:
-    """Return the number of slices for some rows; without a number of rows per slice, one that suits them."""
-    each = slice_rows or min(LARGEST_SLICE, max(SMALLEST_SLICE, rows // FEWEST_SLICES))
-    return -(-rows // each)
 
 
 def cut(

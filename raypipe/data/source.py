@@ -15,7 +15,8 @@ from ray.util.annotations import RayDeprecationWarning
 from raypipe.clickhouse.client import Client
 from raypipe.clickhouse.endpoint import Endpoint
 from raypipe.clickhouse.statements import identifier
-from raypipe.data.slices import Slice, Slicing, cut, has_place, place, slices_of
+from raypipe.data.slice_count import slices_of
+from raypipe.data.slices import Slice, Slicing, cut, has_place, place
 from raypipe.errors import UsageError
 
 log = logging.getLogger(__name__)

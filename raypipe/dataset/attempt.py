@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from raypipe.clickhouse import twins
 from raypipe.clickhouse.client import Client, content_token
 from raypipe.clickhouse.inserts import in_halves
 from raypipe.clickhouse.statements import identifier, literal
 from raypipe.clickhouse.tables import Table
 from raypipe.dataset import columns
-from raypipe.score.portions import ONE_FILE
 
 CHUNK_ROWS = 500_000
 CHUNK_BYTES = 64 << 20
@@ -53,7 +53,7 @@ class Staging:
         engine, settings = self.target.engine_full, dict(self.target.settings)
         if settings:
             engine = engine.rpartition(" SETTINGS ")[0]
-        settings |= {WINDOW: str(REMEMBERED_INSERTS), **{name: str(value) for name, value in ONE_FILE.items()}}
+        settings |= {WINDOW: str(REMEMBERED_INSERTS), **{name: str(value) for name, value in twins.ONE_FILE.items()}}
         listed = ", ".join(
             f"{name} = {value if value.isdigit() else literal(value)}" for name, value in settings.items()
         )

@@ -19,9 +19,6 @@ Attempt = tuple[int, int]
 PORTION = "^raypipe_portion_.*_s[0-9]+_a[0-9]+$"
 # A portion must remember its chunks as long as an insert may be repeated; a slice has a few.
 REMEMBERED_CHUNKS = 1000
-# A file per column costs an insert a fifth of its time, and each link of a part as many links. The target's merges
-# write its parts as its own settings say.
-ONE_FILE = {"min_bytes_for_wide_part": 1 << 40, "min_rows_for_wide_part": 1 << 40}
 # Counted in one statement; the server limits the length of a statement.
 COUNTED_AT_ONCE = 200
 
@@ -37,7 +34,7 @@ def create(client: Client, manifest: Manifest, target: PublishTarget, table: Tab
     Args:
         table: the target's description.
     """
-    settings = {"non_replicated_deduplication_window": REMEMBERED_CHUNKS, **ONE_FILE, **twins.UNMERGED}
+    settings = {"non_replicated_deduplication_window": REMEMBERED_CHUNKS, **twins.ONE_FILE, **twins.UNMERGED}
     client.run(client.topology.twin(name, target.table, table.engine_full, manifest.pipeline, settings))
 
 

@@ -22,12 +22,7 @@ WITH
     (
         SELECT company_id, brand_id, user_id, article_id, rank_position AS position
         FROM customer_recommendations
-        WHERE (created_at, model_version) IN
-            (
-                SELECT toDateTime(started_at, 'UTC'), model_version
-                FROM raypipe_runs FINAL
-                WHERE pipeline = 'recommendation' AND date = {date:Date} AND status = 'PUBLISHED'
-            )
+        WHERE {include:shared/published_lists.sql}
     )
 SELECT
     reader.company_id AS company_id,

@@ -20,13 +20,7 @@ FROM
         company_id, brand_id, user_id, article_id, 1 AS seen,
         was_clicked = 1 AND (clicked_at = toDateTime(0) OR clicked_at < toDateTime({until:Date} + 1, {timezone:String})) AS clicked
     FROM customer_recommendations
-    WHERE was_shown = 1
-        AND (created_at, model_version) IN
-        (
-            SELECT toDateTime(started_at, 'UTC'), model_version
-            FROM raypipe_runs FINAL
-            WHERE pipeline = 'recommendation' AND date = {date:Date} AND status = 'PUBLISHED'
-        )
+    WHERE was_shown = 1 AND {include:shared/published_lists.sql}
 )
 GROUP BY company_id, brand_id, user_id, article_id
 HAVING max(seen) = 1

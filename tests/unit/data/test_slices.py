@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from raypipe.data.slices import Slice, Slicing, _from_marks, has_place, place, slices_of, unsliced
+from raypipe.data.slice_count import slices_of
+from raypipe.data.slices import Slice, Slicing, _from_marks, has_place, place, unsliced
 from raypipe.errors import UsageError
 
 LAST = Slice(2, lower=("b", "7"))
