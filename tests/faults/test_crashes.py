@@ -330,9 +330,11 @@ def stale(publisher: FittedPublisher) -> tuple[Manifest, SliceScorer]:
 
 @pytest.mark.fast
 def test_a_stale_actor_that_writes_after_its_run_was_published_gets_an_error_and_changes_nothing(
-    fitted_publisher: FittedPublisher, reader: Client
+    fitted_publisher: FittedPublisher, reader: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest, actor = stale(fitted_publisher)
+    # Each slice asks only whether staging stands; the whole look is the run's, once.
+    monkeypatch.setattr(staging, "check", lambda *_: pytest.fail("a slice describes the staging table"))
     with unchanged(reader), pytest.raises(DataError, match=manifest.staging):
         actor.score(manifest.slicing.slices[0])
     assert_exact(reader, DAY, manifest.run_id)
